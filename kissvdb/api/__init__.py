@@ -1,0 +1,1 @@
+"""HTTP without a server: handlers, routes, errors and descriptions over plain attrs types."""

@@ -1,0 +1,48 @@
+"""HTTP as the handlers see it: a request, and one of two kinds of answer. No server inside."""
+
+from collections.abc import AsyncIterator, Mapping
+
+import attrs
+
+Headers = tuple[tuple[str, str], ...]
+
+
+@attrs.frozen
+class Request:
+    """One request, body read whole.
+
+    ``path`` is the raw path as it came (percent-encoded, without the query); ``query`` the raw
+    query string; ``headers`` has lower-case names, the last of a repeated name wins; ``params``
+    are the decoded path parameters the router found.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    body: bytes = b""
+    params: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Response:
+    """A complete answer."""
+
+    body: bytes = b""
+    status: int = 200
+    content_type: str = "application/json"
+    headers: Headers = ()
+
+
+@attrs.frozen
+class StreamResponse:
+    """An answer whose body comes in blobs until the iterator ends or the client leaves.
+
+    The binding must ``aclose()`` the iterator when it is done with it, and must never put a
+    time limit on the whole of it.
+    """
+
+    body: AsyncIterator[bytes]
+    content_type: str = "text/event-stream"
+    headers: Headers = ()
+    status: int = 200

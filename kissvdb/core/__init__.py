@@ -1,0 +1,1 @@
+"""Decisions: sync, deterministic, no I/O. Time and randomness are arguments."""

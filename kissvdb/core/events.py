@@ -1,0 +1,43 @@
+"""User events: what a client may append, and the types that belong to the database."""
+
+import attrs
+
+RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
+RESERVED_TYPES = frozenset({"gap", "message", "error", "open"})
+"""`message`, `error` and `open` have a meaning of their own in a browser's EventSource."""
+
+
+@attrs.frozen
+class Publish:
+    """Append an event, or with ``transient`` only stream it. ``data`` is compact JSON."""
+
+    type: str
+    data: bytes
+    key: str | None = None
+    tags: tuple[str, ...] = ()
+    transient: bool = False
+    op_id: str | None = None
+
+
+@attrs.frozen
+class Published:
+    """``offset`` is None for a transient event: it is not in the log."""
+
+    offset: int | None
+
+
+@attrs.frozen
+class StreamQuery:
+    """What a subscriber wants: events with offset > ``since`` that pass every given filter.
+
+    ``types`` empty means all. ``key`` and ``key_prefix`` look at the event's key, ``collection``
+    at its collection, ``job_id`` at ``job_id`` in the value or data, ``tag`` at its tags.
+    """
+
+    since: int = 0
+    types: frozenset[str] = frozenset()
+    key: str | None = None
+    key_prefix: str | None = None
+    collection: str | None = None
+    job_id: str | None = None
+    tag: str | None = None

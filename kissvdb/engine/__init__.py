@@ -1,0 +1,1 @@
+"""One file, one actor: each owns its data and talks through its mailbox."""

@@ -1,0 +1,158 @@
+"""The errors everybody shares, grouped by what a caller can do about them.
+
+Refused      the request is wrong or lost a race: 4xx, nothing was logged.
+Unavailable  the request may be right, the server cannot take it now: 503 with Retry-After.
+Damaged      what is on disk is not what was written: the server does not start.
+
+Each class is one wire code: ``{"error": code, "message": text}``. What is none of these is a
+bug and ends the process.
+"""
+
+from typing import ClassVar
+
+
+class KissError(Exception):
+    """A failure with a wire form: ``code``, HTTP ``status`` and a message that says what to do."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refused(KissError):
+    """The caller must change the request; it was not logged and changed nothing."""
+
+    code = "invalid_argument"
+    status = 400
+
+
+class InvalidArgument(Refused):
+    """A field, parameter or body is malformed, mistyped or out of range."""
+
+
+class Unauthorized(Refused):
+    """The API key is missing or wrong."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class NotFound(Refused):
+    """No such key, id, collection or route."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(Refused):
+    """The path exists, the method does not. ``allowed`` goes into the Allow header."""
+
+    code = "method_not_allowed"
+    status = 405
+
+    def __init__(self, message: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class RequestTimeout(Refused):
+    """The request took longer than request_timeout_secs; a write may or may not have happened."""
+
+    code = "timeout"
+    status = 408
+
+
+class RevisionMismatch(Refused):
+    """A precondition on a key's revision or offset does not hold."""
+
+    code = "revision_mismatch"
+    status = 409
+
+
+class AlreadyExists(Refused):
+    """What should be created is there already."""
+
+    code = "already_exists"
+    status = 409
+
+
+class PreconditionFailed(Refused):
+    """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
+
+    code = "revision_mismatch"
+    status = 412
+
+
+class PayloadTooLarge(Refused):
+    """A body or a value is over its limit."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(Refused):
+    """The body is in a content type that this route does not read."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class DimMismatch(Refused):
+    """A vector's length is not the collection's ``dim``."""
+
+    code = "dim_mismatch"
+
+
+class NotSupported(Refused):
+    """The operation does not exist in this configuration."""
+
+    code = "not_supported"
+    status = 501
+
+
+class Unavailable(KissError):
+    """Try again after ``retry_after_secs``; nothing was logged unless the message says so."""
+
+    code = "unavailable"
+    status = 503
+    retry_after_secs: ClassVar[int] = 1
+
+
+class Overloaded(Unavailable):
+    """A mailbox, the stream table or the connection table is full."""
+
+    code = "overloaded"
+
+
+class Stopping(Unavailable):
+    """The server is shutting down, or not ready yet."""
+
+    code = "stopping"
+
+
+class PersistenceFailed(Unavailable):
+    """The disk refused the write (full, quota, read-only); nothing was acknowledged."""
+
+    code = "persistence_error"
+    retry_after_secs = 5
+
+
+class Damaged(KissError):
+    """A file holds something else than what was written. Names the file and the place."""
+
+    code = "damaged"
+
+
+class DirectoryInUse(KissError):
+    """Another process holds the data directory's lock."""
+
+    code = "directory_in_use"
+
+
+class ConfigError(KissError):
+    """An unknown or invalid setting; the message names it and suggests the nearest."""
+
+    code = "invalid_config"
