@@ -5,10 +5,22 @@ end, with a default, so that an older log stays readable. ``op_id`` is the clien
 key: it is part of the record so that a replay rebuilds the table of answered operations.
 """
 
+import attrs
 import msgspec
 
 
-class KeyWritten(msgspec.Struct, frozen=True, array_like=True, tag="kw"):
+@attrs.frozen(slots=True)
+class Item:
+    """A state key as it is stored. ``offset`` is that of the record that wrote it."""
+
+    key: str
+    value: bytes
+    revision: int
+    offset: int
+    expires_at_ms: int | None = None
+
+
+class KeyWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kw"):
     """A state key got a new value. ``value`` is compact JSON text in UTF-8."""
 
     key: str
@@ -18,7 +30,7 @@ class KeyWritten(msgspec.Struct, frozen=True, array_like=True, tag="kw"):
     op_id: str | None = None
 
 
-class KeyDeleted(msgspec.Struct, frozen=True, array_like=True, tag="kd"):
+class KeyDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kd"):
     """A state key went away; ``reason`` is ``explicit`` or ``ttl``."""
 
     key: str
@@ -26,7 +38,7 @@ class KeyDeleted(msgspec.Struct, frozen=True, array_like=True, tag="kd"):
     op_id: str | None = None
 
 
-class EventPublished(msgspec.Struct, frozen=True, array_like=True, tag="ev"):
+class EventPublished(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="ev"):
     """A user event. ``data`` is compact JSON text in UTF-8."""
 
     type: str
@@ -50,6 +62,16 @@ def encode(record: Record) -> bytes:
 def decode(payload: bytes) -> Record:
     """The record of a log payload. Raises msgspec.DecodeError on anything else."""
     return _decoder.decode(payload)
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What is remembered of a write that carried an ``op_id``: enough to answer it again."""
+
+    kind: str
+    key: str
+    offset: int
+    revision: int = 0
+    expires_at_ms: int | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -4,28 +4,26 @@ Sync and deterministic: the time is an argument, the table is whatever answers `
 is decided against the table *plus the batch so far*; nothing is applied before it is logged.
 """
 
+import json
 from collections.abc import Callable, Sequence
 
 import attrs
 
 from kissvdb.core import merge_patch
-from kissvdb.errors import InvalidArgument, PayloadTooLarge, PreconditionFailed, RevisionMismatch
-from kissvdb.records import KeyDeleted, KeyWritten
+from kissvdb.core.events import Publish, Published
+from kissvdb.errors import (
+    InvalidArgument,
+    PayloadTooLarge,
+    PreconditionFailed,
+    Refused,
+    RevisionMismatch,
+)
+from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Operation
+from kissvdb.records import Item as Item
 
 U64_MAX = 2**64 - 1
 # Far enough for every TTL (year 292,278,994) and still a SQLite integer.
 EXPIRES_AT_MS_MAX = 2**63 - 1
-
-
-@attrs.frozen
-class Item:
-    """A key as it is stored. ``offset`` is that of the record that wrote it."""
-
-    key: str
-    value: bytes
-    revision: int
-    offset: int
-    expires_at_ms: int | None = None
 
 
 @attrs.frozen
@@ -105,8 +103,8 @@ class Deleted:
     offset: int | None = None
 
 
-Command = Put | Patch | Delete
-Answer = Written | Deleted
+Command = Put | Patch | Delete | Publish
+Answer = Written | Deleted | Published
 
 
 @attrs.frozen
@@ -116,3 +114,211 @@ class Page:
     items: Sequence[Item]
     offset: int
     cursor: str | None = None
+
+
+@attrs.frozen
+class Decision:
+    """A command that was accepted, waiting for the offset of its record.
+
+    ``position`` is the record's place in the batch; None when nothing is to be logged, and then
+    ``answer`` is complete.
+    """
+
+    answer: Answer
+    position: int | None = None
+
+    def at(self, first_offset: int) -> Answer:
+        """The answer once the batch's first record has got ``first_offset``."""
+        if self.position is None:
+            return self.answer
+        return attrs.evolve(self.answer, offset=first_offset + self.position)
+
+
+# No client can know the offset of a write that is not answered yet, so no precondition on it holds.
+_NOT_YET_KNOWN = -1
+_NOTHING_DELETED = Decision(Deleted(deleted=False))
+
+
+class Batch:
+    """The commands of one batch, decided in order: ``records`` is what is to be logged."""
+
+    def __init__(
+        self,
+        lookup: Callable[[str], Item | None],
+        operation: Callable[[str], Operation | None],
+        now_ms: int,
+        *,
+        json_bytes_max: int = 2**31,
+    ) -> None:
+        self.records: list[KeyWritten | KeyDeleted | EventPublished] = []
+        self._lookup = lookup
+        self._operation = operation
+        self._now_ms = now_ms
+        self._json_bytes_max = json_bytes_max
+        self._pending: dict[str, Item | None] = {}
+        self._pending_operations: dict[str, Decision] = {}
+
+    def decide(self, command: Command) -> Decision:
+        """Accept the command, or raise Refused and leave the batch as it was."""
+        op_id = command.op_id
+        if op_id is None:
+            return self._decide(command)
+        again = self._pending_operations.get(op_id)
+        if again is None:
+            operation = self._operation(op_id)
+            if operation is not None:
+                return Decision(_answer_again(operation))
+            again = self._decide(command)
+            if again.position is not None:
+                self._pending_operations[op_id] = again
+        return again
+
+    def decide_each(self, commands: Sequence[Command]) -> list[Decision | Refused]:
+        """Decide several, each for itself."""
+        outcomes: list[Decision | Refused] = []
+        for command in commands:
+            try:
+                outcomes.append(self.decide(command))
+            except Refused as refusal:
+                outcomes.append(refusal)
+        return outcomes
+
+    def expire(self, keys: Sequence[str]) -> None:
+        """Log the end of the keys that are past their time (those written again are not)."""
+        for key in keys:
+            item = self._stored(key)
+            if item is not None and self._is_expired(item):
+                self._end(key)
+
+    def _decide(self, command: Command) -> Decision:
+        if isinstance(command, Put):
+            return self._put(command)
+        if isinstance(command, Delete):
+            return self._delete(command)
+        if isinstance(command, Patch):
+            return self._patch(command)
+        self.records.append(
+            EventPublished(command.type, command.data, command.key, command.tags, command.op_id)
+        )
+        return Decision(Published(None), len(self.records) - 1)
+
+    def _put(self, command: Put) -> Decision:
+        live = self._live(command.key)
+        _check(command.precondition, command.key, live)
+        expires_at_ms = self._expiry(command.ttl_ms)
+        return self._write(command.key, command.value, live, expires_at_ms, command.op_id)
+
+    def _patch(self, command: Patch) -> Decision:
+        live = self._live(command.key)
+        _check(command.precondition, command.key, live)
+        value = _merged(None if live is None else live.value, command)
+        if len(value) > self._json_bytes_max:
+            raise PayloadTooLarge(
+                f"the patched value of {command.key!r} would be {len(value)} bytes, the limit is "
+                f"{self._json_bytes_max}: split it over several keys or raise MAX_JSON_BYTES"
+            )
+        if command.ttl_ms is not None or live is None:
+            expires_at_ms = self._expiry(command.ttl_ms)
+        else:
+            expires_at_ms = live.expires_at_ms
+        return self._write(command.key, value, live, expires_at_ms, command.op_id)
+
+    def _delete(self, command: Delete) -> Decision:
+        live = self._live(command.key)
+        _check(command.precondition, command.key, live)
+        if live is None:
+            return _NOTHING_DELETED
+        self.records.append(KeyDeleted(command.key, "explicit", command.op_id))
+        self._pending[command.key] = None
+        return Decision(Deleted(deleted=True), len(self.records) - 1)
+
+    def _write(
+        self,
+        key: str,
+        value: bytes,
+        live: Item | None,
+        expires_at_ms: int | None,
+        op_id: str | None,
+    ) -> Decision:
+        if live is None and self._stored(key) is not None:
+            # The old life ends in the log before the new one starts, so that a subscriber sees
+            # why the revision restarts.
+            self._end(key)
+        revision = 1 if live is None else live.revision + 1
+        self.records.append(KeyWritten(key, value, revision, expires_at_ms, op_id))
+        self._pending[key] = Item(key, value, revision, _NOT_YET_KNOWN, expires_at_ms)
+        written = Written(key, revision, _NOT_YET_KNOWN, expires_at_ms)
+        return Decision(written, len(self.records) - 1)
+
+    def _end(self, key: str) -> None:
+        self.records.append(KeyDeleted(key, "ttl"))
+        self._pending[key] = None
+
+    def _stored(self, key: str) -> Item | None:
+        if key in self._pending:
+            return self._pending[key]
+        return self._lookup(key)
+
+    def _live(self, key: str) -> Item | None:
+        item = self._stored(key)
+        return None if item is None or self._is_expired(item) else item
+
+    def _is_expired(self, item: Item) -> bool:
+        return item.expires_at_ms is not None and item.expires_at_ms <= self._now_ms
+
+    def _expiry(self, ttl_ms: int | None) -> int | None:
+        if ttl_ms is None:
+            return None
+        expires_at_ms = self._now_ms + ttl_ms
+        if expires_at_ms > EXPIRES_AT_MS_MAX:
+            raise InvalidArgument(
+                f"ttl_ms {ttl_ms} lies beyond the end of time: leave it out for no expiry"
+            )
+        return expires_at_ms
+
+
+def _merged(target: bytes | None, command: Patch) -> bytes:
+    # The standard library's json, because it takes integers of any size both ways.
+    try:
+        patched = merge_patch.apply(
+            None if target is None else json.loads(target), json.loads(command.patch)
+        )
+        text = json.dumps(patched, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except RecursionError:
+        raise InvalidArgument(
+            f"the patch of {command.key!r} is nested too deeply: put the whole value instead"
+        ) from None
+    return text.encode()
+
+
+def _check(precondition: Precondition, key: str, live: Item | None) -> None:
+    if precondition is ALWAYS:
+        return
+    problem = _unmet(precondition, key, live)
+    if problem is None:
+        return
+    kind = PreconditionFailed if precondition.from_header else RevisionMismatch
+    raise kind(problem + ": read the key again and retry")
+
+
+def _unmet(precondition: Precondition, key: str, live: Item | None) -> str | None:
+    revision = 0 if live is None else live.revision
+    if precondition.revision is not None and precondition.revision != revision:
+        found = "does not exist" if live is None else f"is at revision {revision}"
+        return f"key {key!r} {found}, not at revision {precondition.revision}"
+    if precondition.offset is not None and (live is None or live.offset != precondition.offset):
+        found = "does not exist" if live is None else "was written at another offset"
+        return f"key {key!r} {found}, not at offset {precondition.offset}"
+    if precondition.absent is True and live is not None:
+        return f"key {key!r} exists already, at revision {revision}"
+    if precondition.absent is False and live is None:
+        return f"key {key!r} does not exist"
+    return None
+
+
+def _answer_again(operation: Operation) -> Answer:
+    if operation.kind == "put":
+        return Written(operation.key, operation.revision, operation.offset, operation.expires_at_ms)
+    if operation.kind == "delete":
+        return Deleted(deleted=True, offset=operation.offset)
+    return Published(operation.offset)
