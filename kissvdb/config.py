@@ -1,0 +1,250 @@
+"""Every setting, its default and what it may be. Loaded once, passed down, never changed.
+
+``Config()`` is the default server; embedders build their own with the section classes or with
+``attrs.evolve``. A wrong type or value raises ConfigError wherever the section is made, so a
+Config that exists is valid. Where values come from (files, environment, flags) is the business
+of ``kissvdb.settings``. The last word of a name is its unit.
+"""
+
+import re
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+import attrs
+
+from kissvdb.errors import ConfigError
+
+T = TypeVar("T")
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+FORMATS = ("text", "json")
+
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+")
+_KEY = re.compile(r"[\x21-\x7e]{0,256}")
+
+
+@attrs.frozen
+class Rule:
+    """What a field may hold. ``least`` and ``most`` bound an int, ``choices`` a string.
+
+    ``secret`` values are never shown. ``pattern`` must match a string, or each one of a tuple,
+    as a whole; ``form`` says in words what it wants.
+    """
+
+    least: int = 0
+    most: int = 0
+    choices: tuple[str, ...] = ()
+    pattern: re.Pattern[str] | None = None
+    form: str = ""
+    secret: bool = False
+
+    def problem(self, value: object, kind: type) -> str | None:
+        """Why ``value`` cannot be a field of type ``kind``, or None when it can."""
+        if kind is int:
+            if type(value) is not int:
+                return f"must be an integer, not {_described(value)}"
+            if not self.least <= value <= self.most:
+                return f"must be between {self.least} and {self.most}, not {value}"
+            return None
+        if kind is bool:
+            return None if type(value) is bool else f"must be true or false, not {value!r}"
+        if kind is str:
+            return self._text_problem(value)
+        if not isinstance(value, tuple):
+            return f"must be a list of strings, not {_described(value)}"
+        return next(filter(None, map(self._text_problem, value)), None)
+
+    def _text_problem(self, value: object) -> str | None:
+        if not isinstance(value, str):
+            return f"must be a string, not {_described(value)}"
+        if self.choices and value not in self.choices:
+            return f"must be one of {', '.join(self.choices)}, not {value!r}"
+        if self.pattern is not None and not self.pattern.fullmatch(value):
+            return f"must be {self.form}" + ("" if self.secret else f", not {value!r}")
+        return None
+
+
+def _described(value: object) -> str:
+    names = {str: "the string", bool: "the boolean", int: "the integer", float: "the number"}
+    return f"{names.get(type(value), type(value).__name__)} {value!r}"
+
+
+def field_kind(attribute: "attrs.Attribute[Any]") -> type:
+    """int, bool, str or tuple (of str): the only types a setting has."""
+    kind = type(attribute.default)
+    assert kind in (int, bool, str, tuple), f"{attribute.name}: no rule for {kind}"
+    return kind
+
+
+def _validate(section: object, attribute: "attrs.Attribute[Any]", value: object) -> None:
+    problem = attribute.metadata["rule"].problem(value, field_kind(attribute))
+    if problem is not None:
+        raise ConfigError(f"{type(section).__name__.lower()}.{attribute.name} {problem}")
+
+
+def _masked(value: str) -> str:
+    return "'(set)'" if value else "''"
+
+
+def _field(default: T, rule: Rule) -> T:
+    shown: Any = _masked if rule.secret else True
+    made: T = attrs.field(default=default, validator=_validate, repr=shown, metadata={"rule": rule})
+    return made
+
+
+def _int(default: int, least: int, most: int) -> int:
+    return _field(default, Rule(least=least, most=most))
+
+
+def _text(default: str, form: str, pattern: str, *, secret: bool = False) -> str:
+    return _field(default, Rule(pattern=re.compile(pattern), form=form, secret=secret))
+
+
+def _choice(default: str, choices: tuple[str, ...]) -> str:
+    return _field(default, Rule(choices=choices))
+
+
+def _switch(default: bool) -> bool:
+    return _field(default, Rule())
+
+
+def is_loopback(bind: str) -> bool:
+    """Whether only this machine can reach ``bind``. A name other than localhost may resolve to
+    anything, so it counts as reachable."""
+    if bind == "localhost":
+        return True
+    try:
+        return ip_address(bind).is_loopback
+    except ValueError:
+        return False
+
+
+@attrs.frozen
+class Server:
+    """Where the daemon listens and who may talk to it."""
+
+    bind: str = _text("127.0.0.1", "an IP address or a host name", r"[A-Za-z0-9._:%-]{1,253}")
+    port: int = _int(9917, 0, 65535)
+    unsafe_bind: bool = _switch(False)
+    api_key: str = _text(
+        "", "at most 256 visible ASCII characters without spaces", _KEY.pattern, secret=True
+    )
+    cors_allowed_origins: tuple[str, ...] = _field(
+        (), Rule(pattern=_ORIGIN, form="origins such as https://example.org (none: any origin)")
+    )
+    request_timeout_secs: int = _int(30, 1, 3600)
+    shutdown_timeout_secs: int = _int(10, 1, 600)
+    connections_max: int = _int(4096, 1, 1_000_000)
+
+    def __attrs_post_init__(self) -> None:
+        if self.exposed and not self.unsafe_bind:
+            raise ConfigError(
+                f"server.bind {self.bind!r} can be reached from other machines and no API key is "
+                "set: set server.api_key (RUSTKISS_API_KEY), or bind to 127.0.0.1, or give "
+                "--unsafe-bind (server.unsafe_bind = true) to let everybody in"
+            )
+
+    @property
+    def exposed(self) -> bool:
+        """Other machines can reach the server and need no key."""
+        return not self.api_key and not is_loopback(self.bind)
+
+
+@attrs.frozen
+class Http:
+    """How HTTP connections are read. ``lane`` serves the hot routes on the fast listener."""
+
+    lane: bool = _switch(True)
+    header_bytes_max: int = _int(16 * KIB, KIB, MIB)
+    header_timeout_secs: int = _int(10, 1, 600)
+    idle_timeout_secs: int = _int(75, 1, 3600)
+
+
+@attrs.frozen
+class Storage:
+    """Where data lives. ``memory`` wins over ``data_dir``: nothing touches the disk."""
+
+    data_dir: str = _text("./data", "a path", r"[^\0]{1,4096}")
+    memory: bool = _switch(False)
+    snapshot_interval_secs: int = _int(30, 1, 86_400)
+
+
+@attrs.frozen
+class Log:
+    """The event log's segment files: when to start a new one, how many to keep."""
+
+    segment_max_bytes: int = _int(64 * MIB, MIB, 16 * GIB)
+    retention_segments: int = _int(8, 1, 1_000_000)
+
+
+@attrs.frozen
+class State:
+    """The key-value tables. ``checkpoint_pages`` are 4 KiB pages of SQLite's write-ahead log."""
+
+    shards: int = _int(1, 1, 64)
+    checkpoint_pages: int = _int(4000, 1, 1_000_000)
+    mailbox_size: int = _int(4096, 1, 1_000_000)
+
+
+@attrs.frozen
+class Stream:
+    """The ring of recent events and the streams that read it."""
+
+    ring_events: int = _int(10_000, 16, 100_000_000)
+    ring_bytes_max: int = _int(64 * MIB, 64 * KIB, 64 * GIB)
+    clients_max: int = _int(2000, 1, 1_000_000)
+    heartbeat_secs: int = _int(15, 1, 29)
+    send_bytes_max: int = _int(256 * KIB, 4 * KIB, 64 * MIB)
+
+
+@attrs.frozen
+class Limits:
+    """What a request may hold. Lengths of text are in bytes of UTF-8."""
+
+    body_bytes_max: int = _int(MIB, KIB, GIB)
+    json_bytes_max: int = _int(64 * KIB, 1, GIB)
+    key_bytes_max: int = _int(512, 1, 64 * KIB)
+    collection_bytes_max: int = _int(64, 1, 255)
+    id_bytes_max: int = _int(128, 1, 64 * KIB)
+    vector_dim_max: int = _int(4096, 1, 65_536)
+    k_max: int = _int(256, 1, 100_000)
+    state_batch_max: int = _int(256, 1, 100_000)
+    vector_batch_max: int = _int(256, 1, 100_000)
+    event_tags_max: int = _int(16, 0, 1024)
+    event_type_bytes_max: int = _int(64, 1, 1024)
+    list_limit_max: int = _int(1000, 1, 100_000)
+    doc_find_max: int = _int(100, 1, 100_000)
+
+
+@attrs.frozen
+class Search:
+    """``threads`` run vector and text searches; 0 means one a core."""
+
+    threads: int = _int(0, 0, 1024)
+
+
+@attrs.frozen
+class Logs:
+    """What the daemon says about itself, on standard error."""
+
+    level: str = _choice("info", LEVELS)
+    format: str = _choice("text", FORMATS)
+
+
+@attrs.frozen
+class Config:
+    """All sections. Frozen: change one with ``attrs.evolve``."""
+
+    server: Server = attrs.field(factory=Server)
+    http: Http = attrs.field(factory=Http)
+    storage: Storage = attrs.field(factory=Storage)
+    log: Log = attrs.field(factory=Log)
+    state: State = attrs.field(factory=State)
+    stream: Stream = attrs.field(factory=Stream)
+    limits: Limits = attrs.field(factory=Limits)
+    search: Search = attrs.field(factory=Search)
+    logs: Logs = attrs.field(factory=Logs)
