@@ -1,0 +1,205 @@
+"""What the server counts and measures, in the Prometheus text format.
+
+Counting happens on the hot path, so the numbers live in plain Python objects (about 0.3 us an
+observation; prometheus_client's own locked ones take over 1 us) and become metric families only
+when somebody scrapes. Everything here is written by one thread, the event loop's.
+"""
+
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import generate_latest
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+LATENCY_SECONDS = (
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
+BATCH_RECORDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+MAILBOX_DEPTH = "kissvdb_mailbox_depth"
+SSE_CLIENTS = "sse_clients"
+SSE_LAG = "kissvdb_sse_lag_events"
+LOG_BYTES = "kissvdb_log_bytes"
+LAST_OFFSET = "kissvdb_last_offset"
+VIEW_APPLIED_OFFSET = "kissvdb_view_applied_offset"
+
+Read = Callable[[], float]
+
+
+@attrs.frozen
+class Gauge:
+    """What a gauge means; its values are read from whoever registered with ``watch``."""
+
+    documentation: str
+    labels: tuple[str, ...] = ()
+
+
+GAUGES = {
+    MAILBOX_DEPTH: Gauge("Messages that wait in an actor's mailbox.", ("actor",)),
+    SSE_CLIENTS: Gauge("Open event streams."),
+    SSE_LAG: Gauge("Events between the newest one and the slowest stream's cursor."),
+    LOG_BYTES: Gauge("Bytes of the event log's segments on disk."),
+    LAST_OFFSET: Gauge("Offset of the last durable record."),
+    VIEW_APPLIED_OFFSET: Gauge("Offset up to which a view has applied the log.", ("view",)),
+}
+
+
+class Counter:
+    """A number that only rises."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def inc(self, amount: int = 1) -> None:
+        self.value += amount
+
+
+class Histogram:
+    """Counts of observations per bucket; ``bounds`` are inclusive upper bounds, ascending."""
+
+    __slots__ = ("_bounds", "counts", "total")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = tuple(bounds)
+        self.counts = [0] * (len(self._bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self._bounds, value)] += 1
+        self.total += value
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def cumulative(self) -> list[tuple[str, float]]:
+        """(upper bound, observations at most that), as the text format wants them."""
+        buckets, seen = [], 0
+        for bound, count in zip((*self._bounds, float("inf")), self.counts, strict=True):
+            seen += count
+            buckets.append((repr(bound).replace("inf", "+Inf"), float(seen)))
+        return buckets
+
+
+class RouteMetrics:
+    """One route's latency in seconds, a histogram for each status class (1xx .. 5xx)."""
+
+    __slots__ = ("by_class",)
+
+    def __init__(self) -> None:
+        self.by_class: list[Histogram | None] = [None] * 6
+
+    def observe(self, status: int, seconds: float) -> None:
+        histogram = self.by_class[status // 100]
+        if histogram is None:
+            histogram = self.by_class[status // 100] = Histogram(LATENCY_SECONDS)
+        histogram.observe(seconds)
+
+
+class Metrics:
+    """All metrics of one server, with a registry of its own: two servers in a process do not mix.
+
+    Whoever makes state changes and events durable counts them in ``state_put_total``,
+    ``state_delete_total`` (expiry included), ``vector_ops_total`` and ``events_total`` (every
+    event, the database's own ones included).
+    """
+
+    def __init__(self) -> None:
+        self.state_put_total = Counter()
+        self.state_delete_total = Counter()
+        self.vector_ops_total = Counter()
+        self.events_total = Counter()
+        self.log_fsync_seconds = Histogram(LATENCY_SECONDS)
+        self.log_batch_records = Histogram(BATCH_RECORDS)
+        self.started_at_secs = time.time()
+        self._routes: dict[str, RouteMetrics] = {}
+        self._gauges: dict[str, dict[tuple[str, ...], Read]] = {name: {} for name in GAUGES}
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def route(self, name: str) -> RouteMetrics:
+        """The numbers of one route; ask once and keep it."""
+        return self._routes.setdefault(name, RouteMetrics())
+
+    def watch(self, gauge: str, read: Read, *labels: str) -> None:
+        """Have ``read()`` called at every scrape. ``gauge`` is a key of GAUGES, ``labels`` the
+        values of its labels; a second registration for the same labels replaces the first."""
+        assert len(labels) == len(GAUGES[gauge].labels), f"{gauge} wants {GAUGES[gauge].labels}"
+        self._gauges[gauge][labels] = read
+
+    def render(self) -> bytes:
+        """The page for ``GET /v1/metrics``, in CONTENT_TYPE."""
+        return generate_latest(self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """prometheus_client's collector protocol."""
+        yield from self._counters()
+        yield from self._requests()
+        yield _histogram(
+            "kissvdb_log_fsync_seconds", "Time of one durable log write.", self.log_fsync_seconds
+        )
+        yield _histogram(
+            "kissvdb_log_batch_records", "Records in one durable write.", self.log_batch_records
+        )
+        for name, gauge in GAUGES.items():
+            family = GaugeMetricFamily(name, gauge.documentation, labels=gauge.labels)
+            if not gauge.labels and not self._gauges[name]:
+                family.add_metric((), 0)
+            for labels, read in self._gauges[name].items():
+                family.add_metric(labels, read())
+            yield family
+        yield GaugeMetricFamily(
+            "kissvdb_start_time_seconds", "Unix time of the start.", self.started_at_secs
+        )
+
+    def describe(self) -> list[Metric]:
+        """Nothing to check at registration: the registry is ours alone."""
+        return []
+
+    def _counters(self) -> Iterator[Metric]:
+        for name, text, counter in (
+            ("state_put", "State keys written.", self.state_put_total),
+            ("state_delete", "State keys deleted or expired.", self.state_delete_total),
+            ("vector_ops", "Vector records written.", self.vector_ops_total),
+            ("events", "Events streamed.", self.events_total),
+        ):
+            yield CounterMetricFamily(name, text, counter.value)
+
+    def _requests(self) -> Iterator[Metric]:
+        labels = ("route", "status")
+        totals = CounterMetricFamily(
+            "kissvdb_http_requests", "Requests by route and class of status.", labels=labels
+        )
+        latency = HistogramMetricFamily(
+            "kissvdb_http_request_seconds",
+            "Time from the whole request to the answer (for a stream: to its start).",
+            labels=labels,
+        )
+        for name, route in self._routes.items():
+            for status_class, histogram in enumerate(route.by_class):
+                if histogram is not None:
+                    at = (name, f"{status_class}xx")
+                    totals.add_metric(at, histogram.count)
+                    latency.add_metric(at, histogram.cumulative(), histogram.total)
+        yield totals
+        yield latency
+
+
+def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:
+    family = HistogramMetricFamily(name, documentation)
+    family.add_metric((), histogram.cumulative(), histogram.total)
+    return family

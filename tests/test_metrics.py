@@ -1,0 +1,77 @@
+import pytest
+
+from kissvdb.metrics import (
+    MAILBOX_DEPTH,
+    SSE_CLIENTS,
+    VIEW_APPLIED_OFFSET,
+    Histogram,
+    Metrics,
+)
+
+
+def lines(metrics: Metrics) -> list[str]:
+    return metrics.render().decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    "name", ["state_put_total", "state_delete_total", "vector_ops_total", "events_total"]
+)
+def test_the_seeds_counters_keep_their_names_and_types(name):
+    metrics = Metrics()
+    getattr(metrics, name).inc()
+    getattr(metrics, name).inc(2)
+    assert f"# TYPE {name} counter" in lines(metrics)
+    assert f"{name} 3.0" in lines(metrics)
+
+
+def test_sse_clients_is_a_gauge_that_is_there_before_anybody_registers():
+    page = lines(Metrics())
+    assert "# TYPE sse_clients gauge" in page
+    assert "sse_clients 0.0" in page
+
+
+def test_gauges_are_read_when_scraped():
+    metrics, clients = Metrics(), [0]
+    metrics.watch(SSE_CLIENTS, lambda: len(clients))
+    metrics.watch(MAILBOX_DEPTH, lambda: 7, "LogWriter")
+    metrics.watch(VIEW_APPLIED_OFFSET, lambda: 41, "state-0")
+    assert "sse_clients 1.0" in lines(metrics)
+    clients.append(1)
+    page = lines(metrics)
+    assert "sse_clients 2.0" in page
+    assert 'kissvdb_mailbox_depth{actor="LogWriter"} 7.0' in page
+    assert 'kissvdb_view_applied_offset{view="state-0"} 41.0' in page
+
+
+def test_requests_are_counted_by_route_and_class_of_status():
+    metrics = Metrics()
+    route = metrics.route("GET /v1/state/{key}")
+    route.observe(200, 0.0002)
+    route.observe(200, 0.0002)
+    route.observe(404, 3.0)
+    page = lines(metrics)
+    labels = 'route="GET /v1/state/{key}",status='
+    assert f'kissvdb_http_requests_total{{{labels}"2xx"}} 2.0' in page
+    assert f'kissvdb_http_requests_total{{{labels}"4xx"}} 1.0' in page
+    assert f'kissvdb_http_request_seconds_count{{{labels}"2xx"}} 2.0' in page
+    assert f'kissvdb_http_request_seconds_sum{{{labels}"4xx"}} 3.0' in page
+
+
+def test_a_bucket_holds_its_upper_bound_and_the_last_one_everything():
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.0, 9.0):
+        histogram.observe(value)
+    assert histogram.cumulative() == [("1.0", 2.0), ("2.0", 4.0), ("+Inf", 5.0)]
+    assert histogram.total == 14.0
+
+
+def test_two_servers_in_one_process_do_not_mix():
+    one, other = Metrics(), Metrics()
+    one.events_total.inc()
+    assert "events_total 1.0" in lines(one)
+    assert "events_total 0.0" in lines(other)
+
+
+def test_a_gauge_without_its_labels_is_a_bug():
+    with pytest.raises(AssertionError, match="actor"):
+        Metrics().watch(MAILBOX_DEPTH, lambda: 0)
