@@ -60,7 +60,7 @@ class Rule:
 
     def _text_problem(self, value: object) -> str | None:
         if not isinstance(value, str):
-            return f"must be a string, not {_described(value)}"
+            return "must be a string" + ("" if self.secret else f", not {_described(value)}")
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}, not {value!r}"
         if self.pattern is not None and not self.pattern.fullmatch(value):

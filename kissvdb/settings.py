@@ -1,0 +1,288 @@
+"""Where settings come from: defaults < TOML file < .env < environment < flags.
+
+``load`` answers a valid Config and, for every setting, the text that says where its value came
+from. Whatever is unknown or invalid is a ConfigError that names the setting, its source and what
+is allowed. Text (environment, .env, flags) is parsed by the field's type; TOML values must have
+the type, except that a size may be written as ``"64MiB"``.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import attrs
+
+from kissvdb.config import Config, Rule, field_kind
+from kissvdb.errors import ConfigError
+from kissvdb.sources import (
+    ALIASES,
+    FILE_VARIABLE,
+    PREFIX,
+    WITHOUT_EFFECT,
+    Entry,
+    is_foreign,
+    read_dotenv,
+    read_toml,
+)
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
+_BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
+_INTEGER = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_SIZE = re.compile(r"([0-9]{1,19})\s*(b|kb|mb|gb|kib|mib|gib)?", re.ASCII | re.IGNORECASE)
+_UNIT_BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_UNIT_BYTES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+@attrs.frozen
+class Setting:
+    """One row of the table. ``kind`` is int, bool, str or tuple (of str)."""
+
+    section: str
+    field: str
+    kind: type
+    rule: Rule
+    default: object
+
+    @property
+    def name(self) -> str:
+        return f"{self.section}.{self.field}"
+
+    @property
+    def environment_names(self) -> tuple[str, ...]:
+        """All names the environment may use, the strongest first."""
+        return (
+            f"{PREFIX}{self.section}_{self.field}".upper(),
+            *ALIASES.get(self.name, ()),
+        )
+
+    @property
+    def is_size(self) -> bool:
+        """An amount of bytes: may be written as 64MiB."""
+        return self.kind is int and "bytes" in self.field.split("_")
+
+    def parse(self, text: str) -> object:
+        """The value that ``text`` means. Raises ValueError with what is allowed."""
+        if self.is_size:
+            return parse_size(text)
+        if self.kind is int:
+            if not _INTEGER.fullmatch(text.strip()):
+                raise ValueError(f"must be an integer, not {text!r}")
+            return int(text)
+        if self.kind is bool:
+            if text.strip().lower() not in _BOOLEANS:
+                raise ValueError(f"must be true or false, not {text!r}")
+            return _BOOLEANS[text.strip().lower()]
+        if self.kind is tuple:
+            parts = tuple(part.strip() for part in text.split(",") if part.strip())
+            return () if parts == ("*",) else parts
+        return text
+
+
+def _table() -> dict[str, Setting]:
+    rows = {}
+    for section in attrs.fields(Config):
+        assert section.type is not None
+        for field in attrs.fields(section.type):
+            row = Setting(
+                section.name, field.name, field_kind(field), field.metadata["rule"], field.default
+            )
+            rows[row.name] = row
+    return rows
+
+
+SETTINGS: Mapping[str, Setting] = _table()
+_SECTIONS = tuple(dict.fromkeys(row.section for row in SETTINGS.values()))
+_BY_VARIABLE = {name: row for row in SETTINGS.values() for name in row.environment_names}
+
+
+@attrs.frozen
+class Flag:
+    """A setting given on the command line; ``origin`` is the flag as the user typed it."""
+
+    setting: str
+    text: str
+    origin: str
+
+
+@attrs.frozen
+class Loaded:
+    """A valid Config, where each setting came from (by ``section.field``), and what to warn of."""
+
+    config: Config
+    origins: Mapping[str, str]
+    notices: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class _Candidate:
+    setting: Setting
+    value: object
+    origin: str
+
+
+def load(
+    flags: Sequence[Flag] = (),
+    *,
+    config_file: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Loaded:
+    """Read all sources. ``config_file`` wins over KISSVDB_CONFIG; without both no TOML is read.
+
+    ``environ`` defaults to the process's; ``.env`` is looked for in ``directory``, by default
+    the working directory. Raises ConfigError.
+    """
+    environ = os.environ if environ is None else environ
+    dotenv = read_dotenv((directory or Path.cwd()) / ".env", _is_ours)
+    written = {name: variable.value for name, variable in dotenv.items()}
+    config_file = config_file or environ.get(FILE_VARIABLE) or written.get(FILE_VARIABLE)
+
+    candidates = list(_from_toml(config_file)) if config_file else []
+    candidates += _from_variables(written, lambda name: f".env:{dotenv[name].line} {name}")
+    candidates += _from_variables(environ, lambda name: f"environment {name}")
+    candidates += map(_from_flag, flags)
+
+    values: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
+    origins = dict.fromkeys(SETTINGS, "default")
+    for candidate in candidates:
+        problem = candidate.setting.rule.problem(candidate.value, candidate.setting.kind)
+        if problem is not None:
+            raise _invalid(candidate.setting, problem, candidate.origin)
+        values[candidate.setting.section][candidate.setting.field] = candidate.value
+        origins[candidate.setting.name] = candidate.origin
+    try:
+        config = _structured(values)
+    except ConfigError as error:
+        # Single values were checked above: what is left is the bind that needs a key.
+        origin = origins["server.bind"]
+        raise ConfigError(f"{error.message} (server.bind is from: {origin})") from None
+    return Loaded(config, origins, tuple(_notices(config, [*written, *environ])))
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``65536``, ``64KiB``, ``64 MB``. Raises ValueError with what is allowed."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"must be a number of bytes or a size such as 64MiB, not {text!r}")
+    return int(match[1]) * _UNIT_BYTES[(match[2] or "b").lower()]
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean X?"`` for the most similar known name, or nothing when none is close."""
+    known = tuple(known)
+    ending = [one for one in known if one.rpartition(".")[2] == name]
+    close = ending or difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def shown(setting: Setting, value: object) -> str:
+    """``value`` as TOML, a secret masked."""
+    if setting.rule.secret:
+        return '"********"' if value else '""'
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_quoted, value)) + "]"
+    return _quoted(value) if isinstance(value, str) else str(value)
+
+
+def describe(loaded: Loaded) -> Iterator[str]:
+    """The effective configuration as lines of TOML, each with its origin as a comment."""
+    for section in _SECTIONS:
+        yield f"[{section}]"
+        for row in SETTINGS.values():
+            if row.section == section:
+                value = getattr(getattr(loaded.config, section), row.field)
+                line = f"{row.field} = {shown(row, value)}"
+                yield f"{line:<40} # {loaded.origins[row.name]}"
+        yield ""
+    for notice in loaded.notices:
+        yield f"# note: {notice}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
+
+
+def _structured(values: Mapping[str, Mapping[str, object]]) -> Config:
+    import cattrs  # takes as long to import as the rest of the command line together
+
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
+    # cattrs would turn "5" into 5 and 1 into True; the fields' own rules refuse them instead.
+    for kind in (int, bool, str, tuple[str, ...]):
+        converter.register_structure_hook(kind, lambda value, _: value)
+    return converter.structure(values, Config)
+
+
+def _invalid(setting: Setting, problem: str, origin: str) -> ConfigError:
+    return ConfigError(f"{setting.name} {problem} (from: {origin})")
+
+
+def _notices(config: Config, names: Sequence[str]) -> Iterator[str]:
+    if config.server.exposed:
+        yield (
+            f"server.bind {config.server.bind!r} is open to other machines without an API key: "
+            "anybody who can reach it can read and change everything"
+        )
+    for name in sorted(WITHOUT_EFFECT.intersection(names)):
+        yield f"{name} is accepted and has no effect here yet"
+
+
+def _from_flag(flag: Flag) -> _Candidate:
+    setting = SETTINGS.get(flag.setting)
+    if setting is None:
+        hint = nearest(flag.setting, SETTINGS)
+        raise ConfigError(f"{flag.setting} is not a setting (from: {flag.origin}){hint}")
+    return _parsed(setting, flag.text, flag.origin)
+
+
+def _from_variables(
+    variables: Mapping[str, str], origin_of: Callable[[str], str]
+) -> Iterator[_Candidate]:
+    for name, value in variables.items():
+        known = name in _BY_VARIABLE or name == FILE_VARIABLE or is_foreign(name, value)
+        if name.startswith(PREFIX) and not known:
+            hint = nearest(name, _BY_VARIABLE)
+            raise ConfigError(f"{name} is not a setting (from: {origin_of(name)}){hint}")
+    for setting in SETTINGS.values():
+        # Empty means unset: `API_KEY=` in a compose file must not switch a key off.
+        given = [name for name in setting.environment_names if variables.get(name)]
+        if given:
+            yield _parsed(setting, variables[given[0]], origin_of(given[0]))
+
+
+def _is_ours(name: str) -> bool:
+    """What ``.env`` is read for: with our prefix also misspelt names, so that they are refused."""
+    return name.startswith(PREFIX) or name in _BY_VARIABLE or name in WITHOUT_EFFECT
+
+
+def _parsed(setting: Setting, text: str, origin: str) -> _Candidate:
+    try:
+        return _Candidate(setting, setting.parse(text), origin)
+    except ValueError as error:
+        raise _invalid(setting, str(error), origin) from None
+
+
+def _from_toml(file: str) -> Iterator[_Candidate]:
+    for entry in read_toml(file):
+        setting = SETTINGS.get(entry.name)
+        if setting is None:
+            _require_section(entry)
+        elif setting.is_size and isinstance(entry.value, str):
+            yield _parsed(setting, entry.value, entry.origin)
+        else:
+            value = tuple(entry.value) if isinstance(entry.value, list) else entry.value
+            yield _Candidate(setting, value, entry.origin)
+
+
+def _require_section(entry: Entry) -> None:
+    if entry.name not in _SECTIONS:
+        is_section = isinstance(entry.value, dict)
+        hint = nearest(entry.name, _SECTIONS if is_section else SETTINGS)
+        kind = "section" if is_section else "setting"
+        raise ConfigError(f"{entry.name} is not a {kind} (from: {entry.origin}){hint}")
+    if not isinstance(entry.value, dict):
+        raise ConfigError(f"{entry.name} must be a section (from: {entry.origin})")

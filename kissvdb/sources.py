@@ -1,0 +1,165 @@
+"""Reading what settings are made of: variables, ``.env`` files and TOML files, with line numbers.
+
+Knows the names of variables and the forms of files; what a setting is and may be, no.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import attrs
+
+from kissvdb.config import MIB
+from kissvdb.errors import ConfigError
+
+FILE_BYTES_MAX = MIB
+PREFIX = "KISSVDB_"
+FILE_VARIABLE = "KISSVDB_CONFIG"
+
+# Names that deployments of RustKissVDB and Luma already set; the first that is set wins.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "server.bind": ("BIND_ADDR",),
+    "server.port": ("PORT_RUST_KISS_VDB", "PORT_LUMA_VDB"),
+    "server.api_key": ("RUSTKISS_API_KEY", "API_KEY"),
+    "server.cors_allowed_origins": ("CORS_ALLOWED_ORIGINS",),
+    "server.request_timeout_secs": ("REQUEST_TIMEOUT_SECS",),
+    "storage.data_dir": ("DATA_DIR",),
+    "storage.snapshot_interval_secs": ("SNAPSHOT_INTERVAL_SECS",),
+    "log.segment_max_bytes": ("WAL_SEGMENT_MAX_BYTES",),
+    "log.retention_segments": ("WAL_RETENTION_SEGMENTS",),
+    "state.shards": ("STATE_SHARDS",),
+    "stream.ring_events": ("EVENT_BUFFER_SIZE",),
+    "limits.body_bytes_max": ("MAX_BODY_BYTES",),
+    "limits.json_bytes_max": ("MAX_JSON_BYTES",),
+    "limits.key_bytes_max": ("MAX_KEY_LEN",),
+    "limits.collection_bytes_max": ("MAX_COLLECTION_LEN",),
+    "limits.id_bytes_max": ("MAX_ID_LEN",),
+    "limits.vector_dim_max": ("MAX_VECTOR_DIM",),
+    "limits.k_max": ("MAX_K",),
+    "limits.state_batch_max": ("MAX_STATE_BATCH",),
+    "limits.vector_batch_max": ("MAX_VECTOR_BATCH",),
+    "limits.doc_find_max": ("MAX_DOC_FIND",),
+    "search.threads": ("SEARCH_THREADS",),
+}
+
+WITHOUT_EFFECT = frozenset(
+    {
+        "LIVE_BROADCAST_CAPACITY",
+        "SQLITE_ENABLED",
+        "SQLITE_DB_PATH",
+        "INDEX_KIND",
+        "IVF_CLUSTERS",
+        "IVF_NPROBE",
+        "IVF_MIN_TRAIN_VECTORS",
+        "Q8_REFINE_TOPK",
+        "DISKANN_MAX_DEGREE",
+        "DISKANN_BUILD_THREADS",
+        "DISKANN_SEARCH_LIST_SIZE",
+        "PARALLEL_PROBE",
+        "SIMD_ENABLED",
+        "RUN_TARGET_BYTES",
+        "RUN_RETENTION",
+        "COMPACTION_TRIGGER_TOMBSTONE_RATIO",
+    }
+)
+"""The seed's names that are accepted so that its deployments start, and do nothing here yet."""
+
+# Kubernetes sets these in every pod beside a service that is called kissvdb.
+_SERVICE_LINK = re.compile(r"KISSVDB_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
+
+_DOTENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
+
+
+@attrs.frozen
+class Entry:
+    """A section (``name`` without a dot) or a key of a TOML file, and its ``file:line``."""
+
+    name: str
+    value: object
+    origin: str
+
+
+@attrs.frozen
+class Variable:
+    """The value of a ``.env`` line and its number, from 1."""
+
+    value: str
+    line: int
+
+
+def is_foreign(name: str, value: str) -> bool:
+    """A variable with our prefix that Kubernetes made for a service called kissvdb."""
+    if name == "KISSVDB_PORT":
+        return value.startswith(("tcp://", "udp://"))
+    return _SERVICE_LINK.fullmatch(name) is not None
+
+
+def read_toml(file: str) -> Iterator[Entry]:
+    """Every section of ``file``, each followed by its keys. Raises ConfigError."""
+    text = _read_text(Path(file))
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not TOML: {error}") from None
+    lines = _toml_lines(text)
+
+    def entry(name: str, value: object) -> Entry:
+        return Entry(name, value, f"{file}:{lines[name]}" if name in lines else file)
+
+    for section, fields in document.items():
+        yield entry(section, fields)
+        if isinstance(fields, dict):
+            for field, value in fields.items():
+                yield entry(f"{section}.{field}", value)
+
+
+def read_dotenv(path: Path, wanted: Callable[[str], bool]) -> dict[str, Variable]:
+    """The variables with a ``wanted`` name; everything else in the file is not ours.
+
+    Lines are ``NAME=VALUE``, also ``export NAME=VALUE``, the value bare or in quotes, with
+    ``#`` comments; nothing is expanded. A missing file is an empty one. Raises ConfigError.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, Variable] = {}
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        match = _DOTENV_LINE.fullmatch(line)
+        if match is not None and wanted(match[1]):
+            found[match[1]] = Variable(_unquoted(match[2], f".env:{number} {match[1]}"), number)
+    return found
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _toml_lines(text: str) -> dict[str, int]:
+    """The line of each section and key, found by their usual forms; tomllib does not tell."""
+    lines: dict[str, int] = {}
+    section = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        if header := re.match(r"\s*\[\s*([\w.-]+)\s*\]", line):
+            section = header[1]
+            lines.setdefault(section, number)
+        elif key := re.match(r"\s*([\w.-]+)\s*=", line):
+            lines.setdefault(f"{section}.{key[1]}" if section else key[1], number)
+    return lines
+
+
+def _unquoted(value: str, origin: str) -> str:
+    if value[:1] in ("'", '"'):
+        quoted = re.fullmatch(r"""(["'])(.*?)\1\s*(?:#.*)?""", value)
+        if quoted is None:
+            raise ConfigError(f"a quote is not closed (from: {origin})")
+        return quoted[2]
+    return re.split(r"\s+#|^#", value, maxsplit=1)[0].rstrip()
