@@ -22,6 +22,7 @@ _SECRET_NAMES = frozenset({"api_key", "apikey", "authorization", "x-api-key", "x
 _SECRET_SHAPES = re.compile(
     r"((?:x-)?api[-_]?key[\"']?\s*[=:]\s*[\"']?|\bbearer\s+)[^\s&\"'#;,]+", re.IGNORECASE
 )
+_LEVELS = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
 _RESERVED = ("ts", "level", "logger", "message", "exception")
 _BARE = re.compile(r"[^\s\"=\\]+")
 
@@ -41,10 +42,14 @@ def configure(level: str, format: str, stream: IO[str] | None = None) -> None:
     root.setLevel(level.upper())
 
 
-def event(logger: logging.Logger, level: int, message: str, /, **fields: object) -> None:
-    """Log ``message`` with ``fields``; the message stays the same from one event to the next."""
-    if logger.isEnabledFor(level):
-        logger.log(level, message, extra={"fields": fields})
+def event(logger: logging.Logger, level: int | str, message: str, /, **fields: object) -> None:
+    """Log ``message`` with ``fields``; the message stays the same from one event to the next.
+
+    ``level`` is a number of ``logging`` or one of ``kissvdb.config.LEVELS``.
+    """
+    number = level if isinstance(level, int) else _LEVELS[level]
+    if logger.isEnabledFor(number):
+        logger.log(number, message, extra={"fields": fields})
 
 
 class LogWriter(logging.StreamHandler[IO[str]]):
@@ -55,7 +60,7 @@ class TextFormatter(logging.Formatter):
     """Lines for people. A traceback follows its line, indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        parts = [_timestamp(record), record.levelname, record.name, _message(record)]
+        parts = [_timestamp(record), record.levelname, record.name, _escaped(_message(record))]
         parts += [f"{_bare(name)}={_bare(_text(value))}" for name, value in _fields(record)]
         line = " ".join(parts)
         exception = _exception(record)
@@ -86,13 +91,13 @@ def _timestamp(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    return _escaped(_masked(record.getMessage())[:MESSAGE_CHARS_MAX])
+    return _masked(record.getMessage())[:MESSAGE_CHARS_MAX]
 
 
 def _fields(record: logging.LogRecord) -> list[tuple[str, object]]:
     fields: Mapping[Any, object] = getattr(record, "fields", {})
     return [
-        (_escaped(str(name)), MASK if str(name).lower() in _SECRET_NAMES else value)
+        (str(name), MASK if str(name).lower() in _SECRET_NAMES else value)
         for name, value in fields.items()
     ]
 

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import attrs
 
@@ -26,6 +27,8 @@ from kissvdb.sources import (
     read_dotenv,
     read_toml,
 )
+
+T = TypeVar("T")
 
 _BOOLEANS = {"true": True, "1": True, "yes": True, "on": True}
 _BOOLEANS |= {"false": False, "0": False, "no": False, "off": False}
@@ -190,16 +193,16 @@ def shown(setting: Setting, value: object) -> str:
 
 def describe(loaded: Loaded) -> Iterator[str]:
     """The effective configuration as lines of TOML, each with its origin as a comment."""
-    for section in _SECTIONS:
-        yield f"[{section}]"
+    for number, section in enumerate(_SECTIONS):
+        yield f"\n[{section}]" if number else f"[{section}]"
         for row in SETTINGS.values():
             if row.section == section:
                 value = getattr(getattr(loaded.config, section), row.field)
                 line = f"{row.field} = {shown(row, value)}"
                 yield f"{line:<40} # {loaded.origins[row.name]}"
+    if loaded.notices:
         yield ""
-    for notice in loaded.notices:
-        yield f"# note: {notice}"
+    yield from (f"# note: {notice}" for notice in loaded.notices)
 
 
 def _quoted(text: str) -> str:
@@ -212,9 +215,14 @@ def _structured(values: Mapping[str, Mapping[str, object]]) -> Config:
 
     converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=False)
     # cattrs would turn "5" into 5 and 1 into True; the fields' own rules refuse them instead.
-    for kind in (int, bool, str, tuple[str, ...]):
-        converter.register_structure_hook(kind, lambda value, _: value)
+    for kind in (int, bool, str):
+        converter.register_structure_hook(kind, _unchanged)
+    converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _unchanged)
     return converter.structure(values, Config)
+
+
+def _unchanged(value: T, _: object) -> T:
+    return value
 
 
 def _invalid(setting: Setting, problem: str, origin: str) -> ConfigError:

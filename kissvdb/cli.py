@@ -1,0 +1,243 @@
+"""The commands. Each imports what it needs when it runs, so that ``--help`` stays quick."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kissvdb.config import LEVELS, Server
+from kissvdb.errors import ConfigError, KissError
+from kissvdb.settings import Flag, Loaded, describe, load, nearest
+from kissvdb.version import VERSION
+
+OFFSET_MAX = 2**64 - 1
+
+_DESCRIPTION = "A convergent real-time database: state, one event log and live streams."
+_EPILOG = "Without a command: serve. `kissvdb COMMAND --help` shows the flags of a command."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and answer the exit code: 0 done, 1 failed (one line says why), 2 usage."""
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
+    try:
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): Python must not flush into the pipe at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KissError as error:
+        return _fail(error.message)
+    except OSError as error:
+        named = error.filename is not None and error.strerror
+        return _fail(f"{error.filename}: {error.strerror}" if named else str(error))
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _fail(message: str) -> int:
+    print(f"kissvdb: {message}", file=sys.stderr)
+    return 1
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    loaded = _load(arguments)
+    from kissvdb import daemon
+
+    return daemon.serve(loaded)
+
+
+def config(arguments: argparse.Namespace) -> int:
+    return _print_lines(describe(_load(arguments)))
+
+
+def check(arguments: argparse.Namespace) -> int:
+    directory = _data_dir(arguments)
+    from kissvdb.storage import check
+
+    report = (check.repair if arguments.repair else check.check)(directory)
+    _print_lines(report.lines())
+    return 0 if report.ok else 1
+
+
+def log_dump(arguments: argparse.Namespace) -> int:
+    directory = _data_dir(arguments)
+    from kissvdb import log_dump
+
+    return _print_lines(log_dump.dump(directory, arguments.since))
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    server = _load(arguments).config.server
+    from kissvdb import backup_client
+
+    url = arguments.url or _local_url(server)
+    api_key = server.api_key if arguments.api_key is None else arguments.api_key
+    backup_client.fetch(url, api_key, Path(arguments.directory))
+    return _print_lines([f"backup of {url} is in {arguments.directory}"])
+
+
+def restore(arguments: argparse.Namespace) -> int:
+    directory = _data_dir(arguments)
+    from kissvdb.storage import backup
+
+    backup.restore(Path(arguments.backup), directory)
+    return _print_lines([f"restored {arguments.backup} to {directory}"])
+
+
+def openapi(arguments: argparse.Namespace) -> int:
+    from kissvdb.api import openapi
+
+    return _print_lines([openapi.document().rstrip("\n")])
+
+
+def _print_lines(lines: Iterable[str]) -> int:
+    for line in lines:
+        print(line)
+    return 0
+
+
+def _load(arguments: argparse.Namespace) -> Loaded:
+    return load(arguments.flags, config_file=arguments.config)
+
+
+def _data_dir(arguments: argparse.Namespace) -> Path:
+    if getattr(arguments, "directory", None):
+        return Path(arguments.directory)
+    storage = _load(arguments).config.storage
+    if storage.memory:
+        raise ConfigError("storage.memory is on: there is no data directory; give --data-dir")
+    return Path(storage.data_dir)
+
+
+def _local_url(server: Server) -> str:
+    """Where a server with this configuration is reached from its own machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.bind, server.bind)
+    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+
+
+class _Set(argparse.Action):
+    """Collect flags that are settings, in their order: ``setting`` None means NAME=VALUE."""
+
+    def __init__(self, *args: Any, setting: str | None = None, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.setting = setting
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        name, text = self.setting, "true" if self.nargs == 0 else str(values)
+        if name is None:
+            name, equals, text = text.partition("=")
+            if not equals:
+                parser.error(f"{option_string} wants SECTION.FIELD=VALUE, not {name!r}")
+        flag = Flag(name, text, f"flag {option_string}")
+        namespace.flags = (*namespace.flags, flag)
+
+
+def _flags(**options: Any) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(add_help=False, allow_abbrev=False, **options)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser and its commands by name."""
+    sources = _flags()
+    sources.add_argument("--config", metavar="FILE", help="TOML file (or KISSVDB_CONFIG)")
+    sources.add_argument(
+        "--set",
+        action=_Set,
+        dest="flags",
+        metavar="SECTION.FIELD=VALUE",
+        help="any setting, for example stream.ring_events=20000; repeatable",
+    )
+    data = _flags()
+    _add(data, "storage.data_dir", "--data-dir", "--data", metavar="DIR", help="where data lives")
+    serving = _flags(parents=[sources, data])
+    _add(serving, "server.port", "--port", metavar="N", help=f"default {Server().port}")
+    _add(
+        serving,
+        "server.bind",
+        "--bind",
+        "--host",
+        metavar="ADDRESS",
+        help=f"default {Server().bind}",
+    )
+    _add(serving, "server.unsafe_bind", "--unsafe-bind", nargs=0, help="no key on any address")
+    _add(serving, "storage.memory", "--memory", nargs=0, help="keep nothing on disk")
+    _add(serving, "logs.level", "--logs", metavar="LEVEL", help=", ".join(LEVELS))
+
+    parser = argparse.ArgumentParser(
+        prog="kissvdb", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"kissvdb {VERSION}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(group: Any, name: str, run: Any, help: str, *parents: Any) -> Any:
+        made = group.add_parser(
+            name, help=help, description=help, parents=parents, allow_abbrev=False
+        )
+        made.set_defaults(run=run, parser=made, flags=(), config=None)
+        return made
+
+    command(commands, "serve", serve, "run the database", serving)
+    command(commands, "config", config, "print every setting and where it came from", serving)
+    one = command(commands, "check", check, "verify a data directory", sources, data)
+    one.add_argument("directory", nargs="?", metavar="DIR", help="instead of --data-dir")
+    one.add_argument("--repair", action="store_true", help="cut what is damaged, keep a copy")
+    log = commands.add_parser("log", help="read the event log", allow_abbrev=False)
+    log.set_defaults(parser=log)
+    inner = log.add_subparsers(metavar="COMMAND", required=True)
+    one = command(inner, "dump", log_dump, "print records as JSON lines", sources, data)
+    one.add_argument("--since", type=_offset, default=0, metavar="N", help="after this offset")
+    one = command(commands, "backup", backup, "copy a running server at one offset", sources)
+    one.add_argument("directory", metavar="DIR", help="a new directory")
+    one.add_argument("--url", help="default: the address in the configuration")
+    one.add_argument("--api-key", help="default: the key in the configuration")
+    one = command(
+        commands, "restore", restore, "fill a data directory from a backup", sources, data
+    )
+    one.add_argument("backup", metavar="BACKUP_DIR")
+    command(commands, "openapi", openapi, "print the description of the HTTP API")
+    return parser, commands.choices
+
+
+def _add(parser: argparse.ArgumentParser, setting: str, *names: str, **options: Any) -> None:
+    parser.add_argument(*names, action=_Set, dest="flags", setting=setting, **options)
+
+
+def _offset(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= OFFSET_MAX):
+        raise argparse.ArgumentTypeError(f"an offset is a number from 0 on, not {text!r}")
+    return int(text)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser, commands = _parser()
+    first = argv[0] if argv else ""
+    if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
+        argv = ["serve", *argv]
+    elif not first.startswith("-") and first not in commands:
+        parser.error(f"unknown command {first!r}{nearest(first, commands)}")
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse(arguments.parser, unknown)
+    return arguments
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
+    flags = [word.partition("=")[0] for word in unknown if word.startswith("-")]
+    if not flags:
+        parser.error(f"unexpected argument {unknown[0]!r}")
+    known = [name for action in parser._actions for name in action.option_strings]
+    parser.error(f"unknown flag {flags[0]}{nearest(flags[0], known)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
