@@ -1,0 +1,179 @@
+"""What a subscriber sees: records as events, their SSE frames, and the filters on them.
+
+SSE framing after the WHATWG HTML standard, section 9.2. A frame holds no raw newline in its
+data, because values and event data are kept as compact JSON.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.records import Committed, EventPublished, KeyDeleted, KeyWritten
+
+HEARTBEAT = b": keepalive\n\n"
+OPENING = b": ok\n\n"
+
+_json = msgspec.json.encode
+
+
+class Event:
+    """One event of the stream. ``offset`` None means transient: streamed, not in the log.
+
+    The frame and the decoded payload are made when first asked for and then shared by all
+    subscribers; an event nobody listens to costs neither.
+    """
+
+    __slots__ = (
+        "_frame",
+        "_payload",
+        "_tags",
+        "collection",
+        "data",
+        "key",
+        "offset",
+        "ts_ms",
+        "type",
+    )
+
+    def __init__(
+        self,
+        offset: int | None,
+        ts_ms: int,
+        type_: str,
+        data: bytes,
+        *,
+        key: str | None = None,
+        collection: str | None = None,
+        tags: tuple[str, ...] = (),
+    ) -> None:
+        self.offset = offset
+        self.ts_ms = ts_ms
+        self.type = type_
+        self.data = data
+        self.key = key
+        self.collection = collection
+        self._tags = tags
+        self._frame: bytes | None = None
+        self._payload: Any = msgspec.UNSET
+
+    def envelope(self) -> bytes:
+        """The event as one line of JSON: ``{"offset","ts_ms","type",["key","tags",]"data"}``."""
+        parts = [b'{"offset":%b,"ts_ms":%d' % (_json(self.offset), self.ts_ms)]
+        parts.append(b',"type":' + _json(self.type))
+        if not self.type.startswith("state_"):
+            if self.key is not None:
+                parts.append(b',"key":' + _json(self.key))
+            if self._tags:
+                parts.append(b',"tags":' + _json(self._tags))
+        parts.append(b',"data":' + self.data + b"}")
+        return b"".join(parts)
+
+    def frame(self) -> bytes:
+        """The SSE frame. A transient event has no ``id:``, so it never moves a client's place."""
+        if self._frame is None:
+            place = b"" if self.offset is None else b"id: %d\n" % self.offset
+            head = b"event: " + self.type.encode() + b"\n" + place
+            self._frame = head + b"data: " + self.envelope() + b"\n\n"
+        return self._frame
+
+    def has_job_id(self, job_id: str) -> bool:
+        """Whether ``job_id`` stands at the top of the event's value or data."""
+        body = self._body()
+        return isinstance(body, dict) and body.get("job_id") == job_id
+
+    def has_tag(self, tag: str) -> bool:
+        """Whether the tag is one of the event's own, or in ``tags`` of its value or data."""
+        if tag in self._tags:
+            return True
+        body = self._body()
+        tags = body.get("tags") if isinstance(body, dict) else None
+        return tag in tags if isinstance(tags, list) else tags == tag
+
+    def _body(self) -> Any:
+        if self._payload is msgspec.UNSET:
+            # The standard library's json, because it takes integers of any size.
+            try:
+                payload = json.loads(self.data)
+            except RecursionError:
+                payload = None
+            if self.type == "state_updated" and isinstance(payload, dict):
+                payload = payload["value"]
+            self._payload = payload
+        return self._payload
+
+
+def event_of(committed: Committed) -> Event:
+    """The event a record is streamed as."""
+    record = committed.record
+    if isinstance(record, KeyWritten):
+        data = b'{"key":%b,"revision":%d,"value":%b,"expires_at_ms":%b}' % (
+            _json(record.key),
+            record.revision,
+            record.value,
+            b"null" if record.expires_at_ms is None else b"%d" % record.expires_at_ms,
+        )
+        return Event(committed.offset, committed.ts_ms, "state_updated", data, key=record.key)
+    if isinstance(record, KeyDeleted):
+        data = b'{"key":%b,"reason":%b}' % (_json(record.key), _json(record.reason))
+        return Event(committed.offset, committed.ts_ms, "state_deleted", data, key=record.key)
+    assert isinstance(record, EventPublished)
+    return Event(
+        committed.offset,
+        committed.ts_ms,
+        record.type,
+        record.data,
+        key=record.key,
+        tags=record.tags,
+    )
+
+
+def transient_event(event: Publish, ts_ms: int) -> Event:
+    """The event of a transient publish."""
+    return Event(None, ts_ms, event.type, event.data, key=event.key, tags=event.tags)
+
+
+def gap_frame(from_offset: int, to_offset: int, reason: str) -> bytes:
+    """Says that offsets ``from_offset..to_offset`` (inclusive) will not come.
+
+    It has no ``id:``, so that a client which reconnects asks again from before the gap.
+    ``reason``: ``trimmed`` (the log no longer holds them) or ``ahead`` (the client's place is
+    past the end of this log: it belongs to another database).
+    """
+    data = b'{"from_offset":%d,"to_offset":%d,"dropped":%d,"reason":"%b"}' % (
+        from_offset,
+        to_offset,
+        to_offset - from_offset + 1,
+        reason.encode(),
+    )
+    return b"event: gap\ndata: " + data + b"\n\n"
+
+
+Filter = Callable[[Event], bool]
+
+
+def compile_filter(query: StreamQuery) -> Filter | None:
+    """The query's filters as one function; None when everything passes."""
+    tests: list[Filter] = []
+    if query.types:
+        tests.append(lambda event: event.type in query.types)
+    if query.key is not None:
+        tests.append(lambda event: event.key == query.key)
+    if query.key_prefix:
+        prefix = query.key_prefix
+        tests.append(lambda event: event.key is not None and event.key.startswith(prefix))
+    if query.collection is not None:
+        tests.append(lambda event: event.collection == query.collection)
+    if query.job_id is not None:
+        job_id = query.job_id
+        tests.append(lambda event: event.has_job_id(job_id))
+    if query.tag is not None:
+        tag = query.tag
+        tests.append(lambda event: event.has_tag(tag))
+    if not tests:
+        return None
+    if len(tests) == 1:
+        return tests[0]
+    return lambda event: all(test(event) for test in tests)

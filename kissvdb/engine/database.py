@@ -1,0 +1,368 @@
+"""The database in a Trio program: opens the storage, starts the actors, answers calls."""
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+import trio
+
+from actors import (
+    ActorCrashed,
+    Address,
+    MailboxClosed,
+    MailboxFull,
+    Reply,
+    Restart,
+    Workers,
+    WorkerThread,
+    open_supervisor,
+)
+from kissvdb.config import Config
+from kissvdb.core.events import Publish, Published, StreamQuery
+from kissvdb.core.state import (
+    ALWAYS,
+    Answer,
+    Command,
+    Delete,
+    Deleted,
+    Item,
+    Page,
+    Patch,
+    Precondition,
+    Put,
+    Written,
+)
+from kissvdb.engine import backup, recovery, upkeep
+from kissvdb.engine.history import History
+from kissvdb.engine.hub import Hub, StreamOnly
+from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.recovery import Progress, shard_of
+from kissvdb.engine.state_shard import Many, StateShard, live
+from kissvdb.engine.store import Store
+from kissvdb.errors import KissError, Overloaded, Stopping
+from kissvdb.metrics import (
+    LAST_OFFSET,
+    LOG_BYTES,
+    MAILBOX_DEPTH,
+    SSE_CLIENTS,
+    SSE_LAG,
+    VIEW_APPLIED_OFFSET,
+    Metrics,
+)
+from kissvdb.records import EventPublished
+
+WORKER_THREADS = 8
+Clock = Callable[[], int]
+
+
+def wall_clock_ms() -> int:
+    """Unix time in milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_database(
+    config: Config | None = None,
+    *,
+    metrics: Metrics | None = None,
+    clock_ms: Clock = wall_clock_ms,
+    progress: Progress = lambda what, done, total: None,
+) -> AsyncIterator["Database"]:
+    """Open (or create) the database and run it for the length of the block.
+
+    Recovers first: on entry every acknowledged write is there. Raises DirectoryInUse, Damaged
+    and ConfigError. The crash of an owner of data ends the block in an ExceptionGroup.
+    """
+    config = Config() if config is None else config
+    metrics = Metrics() if metrics is None else metrics
+    async with AsyncExitStack() as stack:
+        store = await trio.to_thread.run_sync(partial(Store, config, progress))
+        stack.callback(store.close)
+        thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
+        supervisor = await stack.enter_async_context(open_supervisor())
+        database = Database(config, store, thread, metrics, clock_ms)
+        hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
+        writer = LogWriter(store.log, thread, (hub,), clock_ms, metrics)
+        log = await supervisor.start(writer)
+        shards = []
+        for number, (table, path) in enumerate(store.tables):
+            shard = StateShard(
+                table,
+                path,
+                log,
+                lambda: writer.committed_offset,
+                clock_ms,
+                database.workers,
+                metrics,
+                json_bytes_max=config.limits.json_bytes_max,
+                mailbox_size=config.state.mailbox_size,
+                name=f"state-{number}",
+            )
+            shards.append((shard, await supervisor.start(shard)))
+        database._start(hub, writer, log, shards)
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
+            tasks.start_soon(
+                upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
+            )
+            if not config.storage.memory:
+                tasks.start_soon(database._keep_checkpoints)
+            yield database
+            database._stop()
+            tasks.cancel_scope.cancel()
+
+
+class Database:
+    """What handlers and embedders call. Made by `open_database`.
+
+    Writes answer when they are durable. A write that is cancelled, or fails with Stopping after
+    it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely.
+    """
+
+    def __init__(
+        self, config: Config, store: Store, thread: WorkerThread, metrics: Metrics, clock_ms: Clock
+    ) -> None:
+        self.config = config
+        self.metrics = metrics
+        self.workers = Workers(WORKER_THREADS)
+        self.ready = False
+        self.hub: Hub
+        self._store = store
+        self._thread = thread
+        self._clock_ms = clock_ms
+        self._history = History(store.log, self.workers)
+        self._writer: LogWriter | None = None
+        self._hub_address: Address
+        self._log: Address
+        self._shards: list[tuple[StateShard, Address]] = []
+        self._holds: list[int] = []
+
+    # State
+
+    def get(self, key: str) -> Item | None:
+        """The key as of the last answered write; None when absent or expired. Never waits."""
+        shard, _ = self._shards[shard_of(key, len(self._shards))]
+        return live(shard.table.get(key), self._clock_ms())
+
+    async def write(self, command: Command) -> Answer:
+        """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
+        answer: Answer = await _answer(_submit(self._owner(command), command))
+        return answer
+
+    async def write_many(self, commands: Sequence[Command]) -> list[Answer | KissError]:
+        """Do several writes in order, each for itself: an answer or the refusal for each.
+
+        All that fall to one shard share one append. Raises Overloaded before anything is sent
+        when a shard's mailbox is full.
+        """
+        places: dict[Address, list[int]] = {}
+        for place, command in enumerate(commands):
+            places.setdefault(self._owner(command), []).append(place)
+        replies = [
+            (mine, _submit(owner, Many(tuple(commands[place] for place in mine))))
+            for owner, mine in places.items()
+        ]
+        answers: list[Any] = [None] * len(commands)
+        for mine, reply in replies:
+            for place, answer in zip(mine, await _answer(reply), strict=True):
+                answers[place] = answer
+        return answers
+
+    async def list(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Page:
+        """Live keys with this prefix in byte order, from after ``after`` on."""
+        now_ms = self._clock_ms()
+        items: list[Item] = []
+        horizons: list[str] = []
+        for shard, _ in self._shards:
+            found, has_more = shard.table.scan(prefix, after=after, limit=limit, now_ms=now_ms)
+            items.extend(found)
+            if has_more:
+                horizons.append(found[-1].key)
+        if horizons:
+            # Beyond the last key of a shard that has more, it is not known what comes next.
+            items = [item for item in items if item.key <= min(horizons)]
+        # Code point order is the byte order of UTF-8.
+        items.sort(key=lambda item: item.key)
+        more = bool(horizons) or len(items) > limit
+        items = items[: max(limit, 0)]
+        return Page(items, self._true_offset(), items[-1].key if more and items else None)
+
+    async def put(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl_ms: int | None = None,
+        if_revision: int | None = None,
+        if_offset: int | None = None,
+    ) -> Written:
+        """Set a key to a Python value that JSON can hold."""
+        precondition = _precondition(if_revision, if_offset)
+        answer = await self.write(Put(key, msgspec.json.encode(value), ttl_ms, precondition))
+        assert isinstance(answer, Written)
+        return answer
+
+    async def patch(self, key: str, patch: Any, *, ttl_ms: int | None = None) -> Written:
+        """Merge a patch (RFC 7396) into a key's value."""
+        answer = await self.write(Patch(key, msgspec.json.encode(patch), ttl_ms))
+        assert isinstance(answer, Written)
+        return answer
+
+    async def delete(self, key: str, *, if_revision: int | None = None) -> Deleted:
+        """Remove a key."""
+        answer = await self.write(Delete(key, _precondition(if_revision, None)))
+        assert isinstance(answer, Deleted)
+        return answer
+
+    # Events and the stream
+
+    async def publish(self, event: Publish) -> Published:
+        """Append an event to the log, or only stream it when it is transient."""
+        if event.transient:
+            try:
+                self._hub_address.tell_nowait(StreamOnly(event, self._clock_ms()))
+            except (MailboxFull, MailboxClosed, ActorCrashed) as error:
+                raise _unavailable(error) from error
+            return Published(None)
+        if event.op_id is not None:
+            answer = await self.write(event)
+            assert isinstance(answer, Published)
+            return answer
+        record = EventPublished(event.type, event.data, event.key, event.tags)
+        return Published(await _answer(_submit(self._log, Append((record,)))))
+
+    def subscribe(self, query: StreamQuery) -> AsyncIterator[bytes]:
+        """SSE blobs from ``query.since`` on; see Hub.subscribe."""
+        return self.hub.subscribe(query)
+
+    def end_streams(self) -> None:
+        """Finish every stream and refuse new ones: the first step of a shutdown."""
+        self.hub.end_streams()
+
+    # The whole
+
+    @property
+    def last_offset(self) -> int:
+        """The newest durable offset; 0 when there is none."""
+        return self._store.log.last_offset if self._writer is None else self._writer.committed_offset
+
+    async def snapshot(self) -> int:
+        """Checkpoint every table now; answers the offset up to which all are durable files."""
+        offsets = []
+        for shard, address in self._shards:
+            try:
+                offsets.append(await upkeep.checkpoint(shard, address, self.workers))
+            except (MailboxClosed, ActorCrashed) as error:
+                raise _unavailable(error) from error
+        await self._retain()
+        return min(offsets) if not self.config.storage.memory else self.last_offset
+
+    def backup(self) -> AsyncIterator[bytes]:
+        """A tar of the whole database, consistent at one offset, while it goes on.
+
+        Raises NotSupported in memory mode.
+        """
+        return backup.stream(self._store, self.workers, lambda: self.last_offset, self._holds)
+
+    # Wiring
+
+    def _make_hub(self) -> Hub:
+        self.hub = Hub(self.config.stream, self._history, self.last_offset)
+        return self.hub
+
+    def _start(
+        self,
+        hub: Address,
+        writer: LogWriter,
+        log: Address,
+        shards: list[tuple[StateShard, Address]],
+    ) -> None:
+        self._hub_address = hub
+        self._writer = writer
+        self._log = log
+        self._shards = shards
+        self.ready = True
+        watch = self.metrics.watch
+        for address in (hub, log, *(address for _, address in shards)):
+            watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
+        for shard, _ in shards:
+            watch(VIEW_APPLIED_OFFSET, partial(_true_offset, shard), shard.name)
+        watch(SSE_CLIENTS, lambda: self.hub.client_count)
+        watch(SSE_LAG, lambda: self.hub.lag_max)
+        watch(LOG_BYTES, lambda: self._store.log.bytes_on_disk)
+        watch(LAST_OFFSET, lambda: self.last_offset)
+
+    def _stop(self) -> None:
+        self.ready = False
+        self.end_streams()
+
+    def _owner(self, command: Command) -> Address:
+        key = command.key
+        if isinstance(command, Publish):
+            key = command.op_id or ""
+        assert key is not None
+        return self._shards[shard_of(key, len(self._shards))][1]
+
+    def _true_offset(self) -> int:
+        return min(shard.true_offset for shard, _ in self._shards)
+
+    async def _keep_checkpoints(self) -> None:
+        await upkeep.keep_checkpoints(
+            self._shards,
+            self.workers,
+            pages_max=self.config.state.checkpoint_pages,
+            interval_secs=self.config.storage.snapshot_interval_secs,
+            then=self._retain,
+        )
+
+    async def _retain(self) -> None:
+        durable = min(shard.durable_offset for shard, _ in self._shards)
+        # In the writer's thread: the log has one writer, and removing is writing.
+        await self._thread.run(
+            partial(
+                self._store.log.retain,
+                applied_offset=durable,
+                segments_max=self.config.log.retention_segments,
+                hold_offset=min(self._holds, default=None),
+            )
+        )
+
+
+def _depth(address: Address) -> int:
+    return address.statistics().depth
+
+
+def _true_offset(shard: StateShard) -> int:
+    return shard.true_offset
+
+
+def _precondition(if_revision: int | None, if_offset: int | None) -> Precondition:
+    if if_revision is None and if_offset is None:
+        return ALWAYS
+    return Precondition(revision=if_revision, offset=if_offset)
+
+
+def _submit(owner: Address, message: object) -> Reply:
+    try:
+        return owner.submit(message)
+    except (MailboxFull, MailboxClosed, ActorCrashed) as error:
+        raise _unavailable(error) from error
+
+
+async def _answer(reply: Reply) -> Any:
+    try:
+        return await reply.wait()
+    except (MailboxClosed, ActorCrashed) as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: MailboxFull | MailboxClosed | ActorCrashed) -> KissError:
+    if isinstance(error, MailboxFull):
+        return Overloaded("too many writes are waiting for the disk: retry in a second")
+    if isinstance(error, ActorCrashed):
+        return Stopping("the server is stopping after a failure; a write may have happened: "
+                        "read the key after the restart")
+    return Stopping("the server is shutting down: retry when it is back")

@@ -1,0 +1,89 @@
+"""The log writer: the one actor that appends. It merges what all owners sent into one write."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from actors import Actor, Address, Envelope, WorkerThread
+from kissvdb import records
+from kissvdb.engine.hub import Announce
+from kissvdb.errors import PersistenceFailed
+from kissvdb.metrics import Metrics
+from kissvdb.records import Committed, Record
+
+
+class AppendableLog(Protocol):
+    """The writing side of a log. ``append`` returns when all is durable."""
+
+    @property
+    def last_offset(self) -> int: ...
+
+    def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int: ...
+
+
+@attrs.frozen
+class Append:
+    """Make these records durable, together and in order."""
+
+    records: tuple[Record, ...]
+
+
+class LogWriter(Actor):
+    """Owns the end of the log. Answers each Append with the first of its offsets.
+
+    While one write is in the disk's hands the mailbox fills; all that waited shares the next
+    one (group commit). A write that the disk refused cleanly is refused to those who asked; one
+    whose outcome is unknown crashes the actor, and with it the process: recovery decides.
+    """
+
+    mailbox_size = 4096
+
+    def __init__(
+        self,
+        log: AppendableLog,
+        thread: WorkerThread,
+        followers: tuple[Address, ...],
+        clock_ms: Callable[[], int],
+        metrics: Metrics,
+    ) -> None:
+        self._log = log
+        self._thread = thread
+        self._followers = followers
+        self._clock_ms = clock_ms
+        self._metrics = metrics
+        self._last_ts_ms = 0
+        self.committed_offset = log.last_offset
+        """Every record up to here is durable and announced, or about to be."""
+
+    async def handle(self, batch: list[Envelope]) -> None:
+        appends: list[Append] = [envelope.message for envelope in batch]
+        merged = [record for append in appends for record in append.records]
+        payloads = [records.encode(record) for record in merged]
+        # A clock that was set back must not make time run backwards in the log.
+        ts_ms = self._last_ts_ms = max(self._last_ts_ms, self._clock_ms())
+        try:
+            first, seconds = await self._thread.run(self._append, ts_ms, payloads)
+        except PersistenceFailed as refusal:
+            for envelope in batch:
+                envelope.refuse(PersistenceFailed(refusal.message))
+            return
+        self.committed_offset = first + len(merged) - 1
+        self._metrics.log_fsync_seconds.observe(seconds)
+        self._metrics.log_batch_records.observe(len(merged))
+        self._metrics.events_total.inc(len(merged))
+        announcement = Announce(
+            tuple(Committed(first + n, ts_ms, record) for n, record in enumerate(merged))
+        )
+        for follower in self._followers:
+            await follower.tell(announcement)
+        offset = first
+        for envelope, append in zip(batch, appends, strict=True):
+            envelope.answer(offset)
+            offset += len(append.records)
+
+    def _append(self, ts_ms: int, payloads: list[bytes]) -> tuple[int, float]:
+        started = time.perf_counter()
+        first = self._log.append(ts_ms, payloads)
+        return first, time.perf_counter() - started

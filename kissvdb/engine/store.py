@@ -1,0 +1,67 @@
+"""Everything a database has on disk (or in memory), opened and recovered. Sync: for a thread."""
+
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+from kissvdb import logs
+from kissvdb.config import Config
+from kissvdb.engine import recovery
+from kissvdb.engine.recovery import Progress
+from kissvdb.storage.data_dir import DataDir
+from kissvdb.storage.disk import Disk
+from kissvdb.storage.log import EventLog
+from kissvdb.storage.memory_log import MemoryLog
+from kissvdb.storage.state_table import StateTable
+
+
+class Store:
+    """The open log and tables. Raises DirectoryInUse, Damaged, ConfigError."""
+
+    log: EventLog | MemoryLog
+    tables: list[tuple[StateTable, Path | None]]
+
+    def __init__(self, config: Config, progress: Progress) -> None:
+        self.directory: DataDir | None = None
+        with ExitStack() as stack:
+            if config.storage.memory:
+                self._open_memory(config)
+            else:
+                self._open_directory(config, progress, stack)
+            tables = [table for table, _ in self.tables]
+            for table in tables:
+                stack.callback(table.close)
+            recovery.claim_shards(tables)
+            recovery.replay(self.log, self.log.last_offset, tables, progress)
+            self._open = stack.pop_all()
+
+    def close(self) -> None:
+        self._open.close()
+
+    def _open_memory(self, config: Config) -> None:
+        self.log = MemoryLog(
+            records_max=config.stream.ring_events, bytes_max=config.stream.ring_bytes_max
+        )
+        self.tables = [(StateTable(None), None) for _ in range(config.state.shards)]
+
+    def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
+        directory = self.directory = DataDir.open(Path(config.storage.data_dir))
+        stack.callback(directory.close)
+        paths = [directory.state_path(number) for number in range(config.state.shards)]
+        self.tables = [(StateTable(path), path) for path in paths]
+        # The log may be shorter than the tables (the user removed it): offsets go on after both.
+        floor = max(
+            directory.offset_floor, *(table.applied_offset for table, _ in self.tables)
+        )
+        self.log = EventLog.open(
+            Disk(directory.log_dir),
+            segment_bytes_max=config.log.segment_max_bytes,
+            offset_floor=floor,
+            on_progress=partial(progress, "reading the log"),
+        )
+        stack.callback(self.log.close)
+        if self.log.report is not None:
+            logs.event(
+                logger, "warning", "cut a torn tail off the log: a write that was never answered",
+                file=self.log.report.path, bytes=self.log.report.bytes_cut,
+            )
