@@ -67,45 +67,54 @@ class Supervisor:
         address: Address = await self._nursery.start(member.run)
         return address
 
-    async def stop(self) -> None:
-        """Stop every actor, last started first, each before the next. Safe to call again.
+    async def stop(self, address: Address | None = None) -> None:
+        """Stop the actor at `address`, or all of them for good, last started first.
 
         An actor gets no new mail, has ``drain_seconds`` to handle what it has, is cancelled if
-        it takes longer, and then has ``drain_seconds`` to close. Not cancelled from outside.
+        it takes longer, and then has ``drain_seconds`` to close; only then the next is stopped.
+        Not cancelled from outside. What has stopped already is left alone.
         """
-        self.stopping = True
         with trio.CancelScope(shield=True):
+            if address is not None:
+                for member in self._members:
+                    if member.address is address:
+                        await member.stop()
+                return
+            self.stopping = True
             while self._members:
-                member = self._members[-1]
-                await member.stop()
-                self.remove(member)
+                await self._members[-1].stop()
 
     def add(self, member: "_Member") -> None:
         self._members.append(member)
 
     def remove(self, member: "_Member") -> None:
-        if member in self._members:
-            self._members.remove(member)
+        self._members.remove(member)
 
     def abort(self) -> None:
-        """An actor crashed for good: refuse every waiting asker, then cancel everything."""
-        self.stopping = True
-        for member in reversed(self._members):
-            member.cancel()
-        self._block.cancel()
+        """An actor crashed for good: refuse every waiting asker, then cancel everything.
+
+        Not during a stop: there the others still drain, so that one actor's last crash does not
+        take the mail of all.
+        """
+        if not self.stopping:
+            self.stopping = True
+            for member in reversed(self._members):
+                member.cancel()
+            self._block.cancel()
 
     def crashed(self, error: BaseException) -> None:
         self._crashes.append(error)
-        self.abort()
 
-    def block_error(self, raised: BaseException | None) -> BaseException | None:
+    def outcome(self, raised: BaseException | None) -> BaseException | None:
         """What leaves the block, given what the block itself raised."""
         if not self._crashes:
             return raised
-        errors = list(self._crashes)
-        consequence = isinstance(raised, ActorError) and raised.__cause__ in errors
-        if raised is not None and not consequence:
-            errors.append(raised)
+        # That an actor is gone is a consequence of the crash, and would only hide it.
+        if isinstance(raised, BaseExceptionGroup):
+            raised = raised.split(ActorError)[1]
+        elif isinstance(raised, ActorError):
+            raised = None
+        errors = [*self._crashes, raised] if raised is not None else self._crashes
         return BaseExceptionGroup("actors crashed", errors)
 
 
@@ -127,12 +136,13 @@ async def open_supervisor(*, drain_seconds: float = 5.0) -> AsyncIterator[Superv
         except BaseException as error:
             raised = error
         await supervisor.stop()
+    outcome = supervisor.outcome(raised)
     try:
-        error_or_none = supervisor.block_error(raised)
-        if error_or_none is not None:
-            raise error_or_none
+        if outcome is not None:
+            raise outcome
     finally:
-        del raised, error_or_none
+        # An exception whose traceback holds this frame, which holds the exception: a cycle.
+        del raised, outcome
 
 
 class _Member:
@@ -146,6 +156,7 @@ class _Member:
         policy: RestartPolicy,
     ) -> None:
         self.mailbox = Mailbox(first.name, first.mailbox_size)
+        self.address = Address(self.mailbox)
         self._supervisor = supervisor
         self._first = first
         self._factory = factory
@@ -165,7 +176,7 @@ class _Member:
                     await self._close(self._first)
                     raise MailboxClosed(self.mailbox.name)
                 self.mailbox.owner = trio.lowlevel.current_task()
-                task_status.started(Address(self.mailbox))
+                task_status.started(self.address)
                 started = True
                 self._supervisor.add(self)
                 await self._live(self._first)
@@ -177,7 +188,8 @@ class _Member:
             self._supervisor.crashed(error)
         finally:
             self._end()
-            self._supervisor.remove(self)
+            if started:
+                self._supervisor.remove(self)
 
     async def stop(self) -> None:
         self.mailbox.close()
@@ -234,11 +246,12 @@ class _Member:
                 await actor.handle(batch)
                 mailbox.settle()
         except BaseException as error:
-            if isinstance(error, trio.Cancelled):
+            cancelled = _is_cancellation(error)
+            if cancelled:
                 self.cancel()
             else:
                 self._crash(error)
-            await self._close(actor, crashed=True)
+            await self._close(actor, crashed=not cancelled)
             raise
         self._drained.set()
         await self._close(actor)
@@ -288,3 +301,9 @@ class _Member:
         self.mailbox.refuse_all(self._stopped)
         self._drained.set()
         self._done.set()
+
+
+def _is_cancellation(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)

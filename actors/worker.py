@@ -75,6 +75,7 @@ class WorkerThread:
         Cancelling it abandons the result, never the job once it is queued. A caller that must
         not lose the result shields the call. Raises `MailboxClosed` outside the block.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._room.acquire_nowait()
         except trio.WouldBlock:
@@ -134,7 +135,6 @@ class WorkersStatistics:
     limit: int
     waiting: int
     """Tasks that wait for a thread."""
-    done: int
 
 
 class Workers:
@@ -143,7 +143,6 @@ class Workers:
     def __init__(self, limit: int) -> None:
         self._limiter = trio.CapacityLimiter(limit)
         self._limit = limit
-        self._done = 0
 
     async def run(self, fn: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
         """Return what ``fn(*args)`` returns or raises in a thread; waits for a free one.
@@ -152,12 +151,9 @@ class Workers:
         the end, or, with `abandon_on_cancel`, leaves the thread to finish alone (it counts
         against the limit until then).
         """
-        try:
-            return await trio.to_thread.run_sync(
-                fn, *args, limiter=self._limiter, abandon_on_cancel=abandon_on_cancel
-            )
-        finally:
-            self._done += 1
+        return await trio.to_thread.run_sync(
+            fn, *args, limiter=self._limiter, abandon_on_cancel=abandon_on_cancel
+        )
 
     def statistics(self) -> WorkersStatistics:
         limiter = self._limiter.statistics()
@@ -165,5 +161,4 @@ class Workers:
             busy=limiter.borrowed_tokens,
             limit=self._limit,
             waiting=limiter.tasks_waiting,
-            done=self._done,
         )
