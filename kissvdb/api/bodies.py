@@ -1,0 +1,145 @@
+"""The JSON that goes in and out, as types: they read the bodies and write the description.
+
+In a body an absent optional field and null mean the same; unknown fields are ignored.
+"""
+
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+
+from kissvdb.core.state import U64_MAX
+
+U64 = Annotated[int, msgspec.Meta(ge=0, extra_json_schema={"format": "uint64", "maximum": U64_MAX})]
+TtlMs = Annotated[
+    int,
+    msgspec.Meta(
+        description="Milliseconds from now until the key expires.",
+        extra_json_schema={"format": "uint64", "minimum": 1},
+    ),
+]
+
+
+@attrs.frozen
+class PutBody:
+    """``value`` is any JSON, null included. The conditions: see the page on state."""
+
+    value: msgspec.Raw
+    ttl_ms: TtlMs | None = None
+    if_revision: U64 | None = None
+    if_offset: U64 | None = None
+
+
+@attrs.frozen
+class PutOperation:
+    """One key of a batch."""
+
+    key: str
+    value: msgspec.Raw
+    ttl_ms: TtlMs | None = None
+    if_revision: U64 | None = None
+    if_offset: U64 | None = None
+
+
+@attrs.frozen
+class BatchPutBody:
+    """Done in order, each for itself: one that is refused does not stop the others."""
+
+    operations: list[PutOperation]
+
+
+@attrs.frozen
+class EventBody:
+    """A user event. A transient one is streamed to who listens now, and not kept."""
+
+    type: str
+    data: msgspec.Raw
+    key: str | None = None
+    tags: list[str] | None = None
+    transient: bool | None = None
+
+
+@attrs.frozen
+class ErrorBody:
+    """Every error, whatever made it. ``message`` says what happened and what to do."""
+
+    error: str
+    message: str
+
+
+@attrs.frozen
+class StateItem:
+    """A key. ``revision`` counts its writes; ``offset`` is the place of the last one in the log."""
+
+    key: str
+    value: Any
+    revision: U64
+    expires_at_ms: U64 | None
+    offset: U64
+
+
+@attrs.frozen
+class WrittenKey:
+    """A write that is durable."""
+
+    key: str
+    revision: U64
+    expires_at_ms: U64 | None
+    offset: U64
+
+
+@attrs.frozen
+class DeletedKey:
+    """``deleted`` is false, and ``offset`` null, when there was no such key."""
+
+    deleted: bool
+    offset: U64 | None
+
+
+@attrs.frozen
+class PutDone:
+    """An accepted operation of a batch."""
+
+    status: Literal["ok"]
+    key: str
+    revision: U64
+    expires_at_ms: U64 | None
+    offset: U64
+
+
+@attrs.frozen
+class PutRefused:
+    """A refused operation of a batch."""
+
+    status: Literal["error"]
+    key: str
+    error: ErrorBody
+
+
+@attrs.frozen
+class BatchPutResults:
+    """One result for each operation, in order."""
+
+    results: list[PutDone | PutRefused]
+
+
+@attrs.frozen
+class PublishedEvent:
+    """``offset`` is null for a transient event."""
+
+    offset: U64 | None
+
+
+@attrs.frozen
+class SnapshotTaken:
+    """Every file of the database holds at least all up to ``offset``."""
+
+    offset: U64
+
+
+@attrs.frozen
+class Ready:
+    """Recovery is done; ``offset`` is the newest durable record's."""
+
+    ready: bool
+    offset: U64

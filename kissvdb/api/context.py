@@ -1,0 +1,20 @@
+"""What every handler may use: the database, the settings, the metrics."""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from kissvdb.config import Config
+from kissvdb.metrics import Metrics
+
+if TYPE_CHECKING:
+    from kissvdb.engine.database import Database
+
+
+@attrs.frozen
+class Context:
+    """Made once per server and handed to each handler beside the request."""
+
+    database: "Database"
+    config: Config
+    metrics: Metrics

@@ -1,0 +1,214 @@
+"""From a request to an answer, the same for every door.
+
+The order is: route, key, content type, size, operation. Whatever goes wrong becomes
+``{"error", "message"}`` here, so that a client sees one shape from every place.
+"""
+
+import logging
+import os
+from collections.abc import Mapping
+from itertools import count
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import attrs
+import msgspec
+import trio
+
+from kissvdb.api.auth import check_api_key
+from kissvdb.api.context import Context
+from kissvdb.api.cors import Cors
+from kissvdb.api.http import Headers, Request, Response, StreamResponse
+from kissvdb.api.route import Answer, Route
+from kissvdb.api.router import Router
+from kissvdb.api.routes import ROUTES
+from kissvdb.config import Config
+from kissvdb.errors import (
+    KissError,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestTimeout,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from kissvdb.metrics import Metrics, RouteMetrics
+
+if TYPE_CHECKING:
+    from kissvdb.engine.database import Database
+
+REQUEST_ID_LENGTH_MAX = 128
+
+_REQUEST_ID_CHARACTERS = frozenset(
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
+)
+_UNMATCHED = "unmatched"
+
+_log = logging.getLogger("kissvdb.api")
+
+
+@attrs.frozen
+class Bound:
+    """A route with what is looked up once instead of at every request."""
+
+    route: Route
+    metrics: RouteMetrics
+    media: frozenset[str]
+
+
+class Api:
+    """Every route, bound to one database. Made once per server; holds no request's state."""
+
+    def __init__(self, db: "Database", config: Config, metrics: Metrics) -> None:
+        self.config = config
+        self._context = Context(db, config, metrics)
+        self._router = Router((route.method, route.path, _bind(route, metrics)) for route in ROUTES)
+        self._unmatched = metrics.route(_UNMATCHED)
+        self._api_key = config.server.api_key.encode()
+        self._cors = Cors(config.server.cors_allowed_origins)
+        # Ids of two runs must not be taken for each other in a log.
+        self._id_prefix = os.urandom(4).hex()
+        self._ids = count(1)
+
+    def route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """The route of a raw path and its decoded parameters, before any body is read.
+
+        Raises NotFound, MethodNotAllowed and InvalidArgument.
+        """
+        bound, params = self._router.find(method, path)
+        return bound.route, params
+
+    async def dispatch(self, request: Request, *, timed: bool = True) -> Answer:
+        """The answer to a request. Raises nothing but Cancelled.
+
+        The answer to HEAD has the body of GET: the door drops it. A StreamResponse must be
+        iterated or closed. ``timed`` False leaves request_timeout_secs to the caller (a cancel
+        scope costs 8 us): it then cancels this call and answers ``timeout()``.
+        """
+        started = perf_counter()
+        numbers = self._unmatched
+        try:
+            bound, params = self._find(request)
+            if bound is None:
+                answer: Answer = self._cors.preflight(self._router.allowed(request.path))
+            else:
+                numbers = bound.metrics
+                request = Request(
+                    request.method,
+                    request.path,
+                    request.query,
+                    request.headers,
+                    request.body,
+                    params,
+                )
+                self._check_body(bound, request)
+                answer = await self._answer(bound.route, request, timed)
+        except KissError as error:
+            answer = _error(error)
+        except Exception:
+            answer = self._crashed(request)
+        headers = (*answer.headers, *self._common(request.headers))
+        numbers.observe(answer.status, perf_counter() - started)
+        if isinstance(answer, Response):
+            return Response(answer.body, answer.status, answer.content_type, headers)
+        return StreamResponse(answer.body, answer.content_type, headers, answer.status)
+
+    def refusal(self, error: KissError, request: Request | None = None) -> Response:
+        """The answer for what a door refuses itself; without a request, one that had none."""
+        answer = _error(error)
+        self._unmatched.observe(answer.status, 0.0)
+        headers = (*answer.headers, *self._common({} if request is None else request.headers))
+        return Response(answer.body, answer.status, answer.content_type, headers)
+
+    def timeout(self) -> RequestTimeout:
+        """What to refuse with when a request took too long."""
+        return RequestTimeout(
+            f"no answer within {self.config.server.request_timeout_secs} s "
+            "(REQUEST_TIMEOUT_SECS): a write may or may not have happened, check with GET"
+        )
+
+    def _find(self, request: Request) -> tuple[Bound | None, Mapping[str, str]]:
+        """The route, if the request may use it; None for a preflight, which needs no key."""
+        if request.method == "OPTIONS":
+            if not self._router.allowed(request.path):
+                self._check_key(request)
+                raise NotFound(f"no route {request.path[:200]}: see /docs for all there are")
+            return None, {}
+        try:
+            bound, params = self._router.find(request.method, request.path)
+        except KissError:
+            # Strangers do not learn which paths exist.
+            self._check_key(request)
+            raise
+        if not bound.route.public:
+            self._check_key(request)
+        return bound, params
+
+    def _check_key(self, request: Request) -> None:
+        if self._api_key:
+            check_api_key(request.headers, request.query, self._api_key)
+
+    def _check_body(self, bound: Bound, request: Request) -> None:
+        if len(request.body) > self.config.limits.body_bytes_max:
+            raise self.too_large()
+        if not bound.media:
+            return
+        content_type = request.headers.get("content-type")
+        if content_type is None or content_type in bound.media:
+            return
+        if content_type.partition(";")[0].strip().lower() not in bound.media:
+            expected = " or ".join(bound.route.body_media)
+            raise UnsupportedMediaType(
+                f"content-type {content_type!r} is not read here: send {expected}"
+            )
+
+    def too_large(self) -> PayloadTooLarge:
+        """What to refuse a body with that is over the limit."""
+        return PayloadTooLarge(
+            f"the body is over {self.config.limits.body_bytes_max} bytes: send less at a time, or "
+            "raise limits.body_bytes_max (MAX_BODY_BYTES)"
+        )
+
+    async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
+        if not (timed and route.waits and route.bounded):
+            return await route.operation(self._context, request)
+        with trio.move_on_after(self.config.server.request_timeout_secs):
+            return await route.operation(self._context, request)
+        raise self.timeout()
+
+    def _common(self, request_headers: Mapping[str, str]) -> Headers:
+        given = request_headers.get("x-request-id")
+        if given is None or not _is_sane(given):
+            given = f"{self._id_prefix}-{next(self._ids)}"
+        return (("x-request-id", given), *self._cors.headers(request_headers))
+
+    def _crashed(self, request: Request) -> Response:
+        _log.exception("%s %s failed", request.method, request.path)
+        return _error(
+            KissError("a bug in the server stopped this request: its log has the traceback")
+        )
+
+
+def _bind(route: Route, metrics: Metrics) -> Bound:
+    return Bound(route, metrics.route(route.name), frozenset(route.body_media))
+
+
+def _is_sane(request_id: str) -> bool:
+    length = len(request_id)
+    return 0 < length <= REQUEST_ID_LENGTH_MAX and _REQUEST_ID_CHARACTERS.issuperset(request_id)
+
+
+def _error(error: KissError) -> Response:
+    body = b'{"error":%b,"message":%b}' % (
+        msgspec.json.encode(error.code),
+        msgspec.json.encode(error.message),
+    )
+    headers: Headers = ()
+    if isinstance(error, Unavailable):
+        headers = (("retry-after", str(error.retry_after_secs)),)
+    elif isinstance(error, MethodNotAllowed):
+        headers = (("allow", ", ".join(error.allowed)),)
+    elif isinstance(error, Unauthorized):
+        headers = (("www-authenticate", "Bearer"),)
+    return Response(body, error.status, headers=headers)

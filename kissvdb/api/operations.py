@@ -1,0 +1,39 @@
+"""What whoever runs the server asks it: is it alive, is it ready, how is it, keep a copy."""
+
+from kissvdb.api.context import Context
+from kissvdb.api.http import Request, Response, StreamResponse
+from kissvdb.errors import Stopping
+from kissvdb.metrics import CONTENT_TYPE as METRICS
+
+TEXT = "text/plain; charset=utf-8"
+
+_BACKUP_HEADERS = (
+    ("content-disposition", 'attachment; filename="kissvdb-backup.tar"'),
+    ("cache-control", "no-store"),
+)
+
+
+async def health(context: Context, request: Request) -> Response:
+    return Response(b"ok", content_type=TEXT)
+
+
+async def ready(context: Context, request: Request) -> Response:
+    if not context.database.ready:
+        raise Stopping("not ready: the server is recovering or shutting down, ask again")
+    return Response(b'{"ready":true,"offset":%d}' % context.database.last_offset)
+
+
+async def metrics(context: Context, request: Request) -> Response:
+    return Response(context.metrics.render(), content_type=METRICS)
+
+
+async def snapshot(context: Context, request: Request) -> Response:
+    return Response(b'{"offset":%d}' % await context.database.snapshot())
+
+
+async def backup(context: Context, request: Request) -> Response | StreamResponse:
+    if request.method == "HEAD":
+        return Response(content_type="application/x-tar", headers=_BACKUP_HEADERS)
+    return StreamResponse(
+        context.database.backup(), content_type="application/x-tar", headers=_BACKUP_HEADERS
+    )

@@ -1,0 +1,260 @@
+"""The one table of routes: every door serves it, and the description is made from it."""
+
+import msgspec
+
+from kissvdb.api import bodies, events, operations, pages, state
+from kissvdb.api.json_body import MistypedField
+from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
+from kissvdb.core.state import U64_MAX
+from kissvdb.errors import (
+    InvalidArgument,
+    NotFound,
+    NotSupported,
+    Overloaded,
+    PersistenceFailed,
+    PreconditionFailed,
+    RevisionMismatch,
+    Stopping,
+)
+from kissvdb.metrics import CONTENT_TYPE as METRICS
+
+_U64 = {"type": "integer", "format": "uint64", "minimum": 0, "maximum": U64_MAX}
+_TTL = {"type": "integer", "format": "uint64", "minimum": 1}
+_TEXT = {"type": "string"}
+
+_WRITE_ERRORS = (Overloaded, Stopping, PersistenceFailed)
+_CONDITION_ERRORS = (RevisionMismatch, PreconditionFailed)
+_CONDITION_HEADERS = (
+    Parameter("If-Match", 'Only over this revision, such as "3", or * for any.', _TEXT, "header"),
+    Parameter("If-None-Match", "Only when absent: *.", _TEXT, "header"),
+)
+_CONDITION_QUERY = (
+    Parameter("if_revision", "Only over this revision; 0: only when absent.", _U64),
+    Parameter("if_offset", "Only when the key's last write has this offset.", _U64),
+)
+
+STATE = (
+    Route(
+        "GET",
+        "/v1/state",
+        state.list_items,
+        "List keys in byte order",
+        "state",
+        Success(
+            "The keys, true at one offset. Stream from there to miss nothing.",
+            list[bodies.StateItem],
+            headers={
+                "Kissvdb-Offset": "The offset the list is true at.",
+                "Kissvdb-Cursor": "Present when there is more: the cursor of the next page.",
+            },
+        ),
+        parameters=(
+            Parameter("prefix", "Only keys that start so; empty for all.", _TEXT),
+            Parameter("limit", "At most so many (default 100, cut to 1000).", _U64),
+            Parameter("cursor", "Kissvdb-Cursor of the page before.", _TEXT),
+        ),
+        errors=(InvalidArgument,),
+    ),
+    Route(
+        "POST",
+        "/v1/state/batch_put",
+        state.batch_put,
+        "Write many keys, each for itself",
+        "state",
+        Success("A result for each, in order.", bodies.BatchPutResults),
+        body=bodies.BatchPutBody,
+        body_media=(JSON,),
+        errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
+        hot=True,
+    ),
+    Route(
+        "GET",
+        "/v1/state/{key...}",
+        state.get_item,
+        "Read a key",
+        "state",
+        Success("The key.", bodies.StateItem, headers={"ETag": "The revision, in quotes."}),
+        parameters=(Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),),
+        errors=(InvalidArgument, NotFound),
+        hot=True,
+        waits=False,
+    ),
+    Route(
+        "PUT",
+        "/v1/state/{key...}",
+        state.put_item,
+        "Write a key",
+        "state",
+        Success("Written, durably.", bodies.WrittenKey),
+        body=bodies.PutBody,
+        body_media=(JSON,),
+        parameters=_CONDITION_HEADERS,
+        errors=(InvalidArgument, MistypedField, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        hot=True,
+    ),
+    Route(
+        "PATCH",
+        "/v1/state/{key...}",
+        state.patch_item,
+        "Merge a patch (RFC 7396) into a key",
+        "state",
+        Success("Written, durably.", bodies.WrittenKey),
+        body=msgspec.Raw,
+        body_media=(MERGE_PATCH, JSON),
+        parameters=(
+            *_CONDITION_HEADERS,
+            *_CONDITION_QUERY,
+            Parameter("ttl_ms", "A new time to live; without it the old one stays.", _TTL),
+        ),
+        errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        hot=True,
+    ),
+    Route(
+        "DELETE",
+        "/v1/state/{key...}",
+        state.delete_item,
+        "Delete a key",
+        "state",
+        Success("Deleted, or it was not there.", bodies.DeletedKey),
+        parameters=(*_CONDITION_HEADERS, *_CONDITION_QUERY),
+        errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        hot=True,
+    ),
+)
+
+_STREAM = Success(
+    "Server-sent events: replay from `since`, then live, without end.",
+    media="text/event-stream",
+)
+_STREAM_PARAMETERS = (
+    Parameter("since", "Events after this offset (default 0: all that are kept).", _U64),
+    Parameter("types", "Only these types, separated by commas.", _TEXT),
+    Parameter("key", "Only events of this key.", _TEXT),
+    Parameter("key_prefix", "Only events of keys that start so.", _TEXT),
+    Parameter("collection", "Only events of this collection.", _TEXT),
+    Parameter("job_id", "Only events whose value or data has this job_id.", _TEXT),
+    Parameter("tag", "Only events with this tag.", _TEXT),
+    Parameter("Last-Event-ID", "Wins over since when it is an offset.", _TEXT, "header"),
+)
+
+EVENTS = (
+    Route(
+        "POST",
+        "/v1/events",
+        events.publish,
+        "Append a user event, or only stream it",
+        "events",
+        Success("Appended, durably (or streamed, when transient).", bodies.PublishedEvent),
+        body=bodies.EventBody,
+        body_media=(JSON,),
+        errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
+        hot=True,
+    ),
+    Route(
+        "GET",
+        "/v1/stream",
+        events.stream,
+        "Follow everything that happens",
+        "events",
+        _STREAM,
+        parameters=_STREAM_PARAMETERS,
+        errors=(InvalidArgument, Overloaded, Stopping),
+        hot=True,
+        bounded=False,
+    ),
+    Route(
+        "GET",
+        "/v1/events",
+        events.stream,
+        "Follow everything that happens (the former name of /v1/stream)",
+        "events",
+        _STREAM,
+        parameters=(
+            *_STREAM_PARAMETERS,
+            Parameter("prefix", "The former name of key_prefix.", _TEXT),
+        ),
+        errors=(InvalidArgument, Overloaded, Stopping),
+        hot=True,
+        bounded=False,
+    ),
+)
+
+OPERATIONS = (
+    Route(
+        "POST",
+        "/v1/snapshot",
+        operations.snapshot,
+        "Checkpoint now",
+        "operations",
+        Success("Done.", bodies.SnapshotTaken),
+        errors=_WRITE_ERRORS,
+    ),
+    Route(
+        "GET",
+        "/v1/backup",
+        operations.backup,
+        "A consistent copy of the database",
+        "operations",
+        Success("A tar file; `kissvdb restore` reads it.", media="application/x-tar"),
+        errors=(NotSupported, Stopping),
+        bounded=False,
+    ),
+    Route(
+        "GET",
+        "/v1/health",
+        operations.health,
+        "Is the process alive?",
+        "operations",
+        Success("ok", media=operations.TEXT),
+        public=True,
+        hot=True,
+        waits=False,
+    ),
+    Route(
+        "GET",
+        "/v1/ready",
+        operations.ready,
+        "Is the database ready to serve?",
+        "operations",
+        Success("Ready.", bodies.Ready),
+        errors=(Stopping,),
+        public=True,
+        waits=False,
+    ),
+    Route(
+        "GET",
+        "/v1/metrics",
+        operations.metrics,
+        "Metrics for Prometheus",
+        "operations",
+        Success("Prometheus text format 0.0.4.", media=METRICS),
+        waits=False,
+    ),
+)
+
+
+def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
+    return Route(
+        "GET", path, operation, summary, "pages", Success(summary, media=media), public=True
+    )
+
+
+PAGES = (
+    _page("/", pages.index, "The first page", pages.HTML),
+    _page("/index.html", pages.index, "The first page", pages.HTML),
+    _page("/docs", pages.docs, "This description, to read and try", pages.HTML),
+    _page("/openapi.yaml", pages.openapi, "This description", pages.YAML),
+    _page("/docs/openapi.yaml", pages.openapi, "This description", pages.YAML),
+    Route(
+        "GET",
+        "/docs/{asset...}",
+        pages.docs_asset,
+        "Files of the page /docs",
+        "pages",
+        Success("The file.", media="*/*"),
+        errors=(InvalidArgument, NotFound),
+        public=True,
+    ),
+)
+
+ROUTES = (*STATE, *EVENTS, *OPERATIONS, *PAGES)
