@@ -1,0 +1,175 @@
+"""The data directory: who may use it, and what it says of itself.
+
+::
+
+    LOCK        flock()ed by the process that uses the directory; holds its pid
+    meta.json   format_version, database_id, offset_floor
+    log/        the event log
+    state-<n>.db
+"""
+
+import errno
+import fcntl
+import os
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from kissvdb.errors import Damaged, DirectoryInUse
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+FORMAT_VERSION = 1
+
+LOCK_NAME = "LOCK"
+META_NAME = "meta.json"
+
+
+class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
+    """The content of meta.json. Offsets up to ``offset_floor`` are never given away again."""
+
+    format_version: int
+    database_id: str
+    offset_floor: int = 0
+
+
+def lock(path: Path, *, shared: bool = False) -> int:
+    """Lock the directory for this process; returns the descriptor whose closing unlocks it.
+
+    ``shared`` keeps other users out but not other readers. Raises DirectoryInUse.
+    """
+    fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        if not shared:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(fd)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        raise DirectoryInUse(
+            f"{path} is in use by process {holder}: stop it, or give this one another --data-dir"
+        ) from error
+    return fd
+
+
+def read_meta(path: Path) -> Meta | None:
+    """The directory's meta.json; None if it has none. Raises Damaged, also for a later format."""
+    file = path / META_NAME
+    try:
+        meta = msgspec.json.decode(file.read_bytes(), type=Meta)
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise Damaged(
+            f"{file} is damaged ({error}): restore it from a backup, or run "
+            "`kissvdb check --repair` to write a new one"
+        ) from error
+    if meta.format_version > FORMAT_VERSION:
+        raise Damaged(
+            f"{path} has format version {meta.format_version}, this kissvdb reads "
+            f"{FORMAT_VERSION}: start the kissvdb that wrote it, or a later one"
+        )
+    return meta
+
+
+def write_meta(path: Path, meta: Meta) -> None:
+    """Replace meta.json; a crash leaves the old one or the new one."""
+    temporary = path / (META_NAME + ".tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as out:
+            out.write(msgspec.json.format(msgspec.json.encode(meta), indent=2) + b"\n")
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(temporary, path / META_NAME)
+    sync_directory(path)
+
+
+def sync_directory(path: Path) -> None:
+    """Make creations, removals and renames in a directory survive a loss of power."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class DataDir:
+    """A data directory this process holds the lock of; a context manager that gives it back."""
+
+    def __init__(self, path: Path, meta: Meta, lock_fd: int) -> None:
+        self.path = path
+        self._meta = meta
+        self._lock_fd = lock_fd
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "DataDir":
+        """Lock a directory; make it, its meta.json and its log directory if they are not there.
+
+        Raises DirectoryInUse (names the other process), Damaged (unreadable meta.json, or one of
+        a later format) and OSError.
+        """
+        directory = Path(path).absolute()
+        directory.mkdir(parents=True, exist_ok=True)
+        lock_fd = lock(directory)
+        try:
+            meta = read_meta(directory)
+            if meta is None:
+                meta = Meta(FORMAT_VERSION, str(uuid.uuid4()))
+                write_meta(directory, meta)
+            (directory / "log").mkdir(exist_ok=True)
+            sync_directory(directory)
+        except BaseException:
+            os.close(lock_fd)
+            raise
+        return cls(directory, meta, lock_fd)
+
+    @property
+    def database_id(self) -> str:
+        """A UUID given once, when the directory was made."""
+        return self._meta.database_id
+
+    @property
+    def offset_floor(self) -> int:
+        """The next offset must be above this."""
+        return self._meta.offset_floor
+
+    @property
+    def log_dir(self) -> Path:
+        """The directory of the event log; it exists."""
+        return self.path / "log"
+
+    def state_path(self, shard: int) -> Path:
+        """The SQLite file of a state shard."""
+        return self.path / f"state-{shard}.db"
+
+    def set_offset_floor(self, offset: int) -> None:
+        """Raise the floor, durably; a lower one than now changes nothing."""
+        if offset > self._meta.offset_floor:
+            meta = msgspec.structs.replace(self._meta, offset_floor=offset)
+            write_meta(self.path, meta)
+            self._meta = meta
+
+    def close(self) -> None:
+        """Let go of the lock. Twice is fine."""
+        if self._lock_fd >= 0:
+            fd, self._lock_fd = self._lock_fd, -1
+            os.close(fd)
+
+    def __enter__(self) -> "DataDir":
+        return self
+
+    def __exit__(
+        self,
+        kind: "type[BaseException] | None",
+        error: BaseException | None,
+        trace: "TracebackType | None",
+    ) -> None:
+        self.close()

@@ -1,0 +1,363 @@
+"""The event log: one append-only sequence of records over segment files.
+
+Sync code. One thread appends; any thread may read, at the same time. What ``append`` has
+returned for survives a loss of power, and no offset is ever given to two records.
+"""
+
+import errno
+import threading
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import ClassVar
+
+import attrs
+import msgspec
+
+from kissvdb.errors import Damaged, KissError, PayloadTooLarge, PersistenceFailed
+from kissvdb.storage.disk import Disk, DiskFile
+from kissvdb.storage.frames import (
+    FRAME_HEADER_BYTES,
+    PAYLOAD_BYTES_MAX,
+    FrameScan,
+    encode,
+    encoded_bytes,
+)
+from kissvdb.storage.recovery import TornTail, recover
+from kissvdb.storage.segment import (
+    INDEX_STEP_BYTES,
+    REPAIR_HINT,
+    Segment,
+    SegmentHeader,
+    create_segment,
+    remove_segment,
+    write_index,
+)
+
+AHEAD_BYTES = 128 * 1024
+"""Zeros written behind a batch that reaches the end of the file, in the same durable write.
+
+The next writes then change neither the file's size nor its blocks, and fdatasync has no journal
+to commit. Measured on ext4 against fallocate 4 MiB ahead: 0.7x its time at 2-13 KB a write.
+"""
+
+READ_WINDOW_BYTES_MAX = 1024 * 1024
+
+_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+
+
+class LogFailed(KissError):
+    """It is unknown what the disk holds: the process must stop, recovery decides."""
+
+    code: ClassVar[str] = "log_failed"
+
+
+class OffsetTruncated(KissError):
+    """Records asked for are no longer in the log; it begins at ``first_offset``."""
+
+    code: ClassVar[str] = "offset_truncated"
+    status: ClassVar[int] = 410
+
+    def __init__(self, first_offset: int) -> None:
+        super().__init__(f"the log begins at offset {first_offset}; earlier records are gone")
+        self.first_offset = first_offset
+
+
+class LogRecord(msgspec.Struct, frozen=True):
+    """A record as the log holds it: ``ts_ms`` is Unix time in milliseconds."""
+
+    offset: int
+    ts_ms: int
+    payload: bytes
+
+
+@attrs.frozen
+class _View:
+    """What readers look at, replaced as a whole: a look is atomic and needs no lock."""
+
+    segments: tuple[Segment, ...]
+    next_offset: int
+
+
+class EventLog:
+    """The log of one directory. ``append`` and ``close`` belong to one thread.
+
+    ``report`` says what ``open`` cut away, None if nothing.
+    """
+
+    def __init__(
+        self,
+        disk: Disk,
+        segments: tuple[Segment, ...],
+        file: DiskFile,
+        next_offset: int,
+        report: TornTail | None,
+        segment_bytes_max: int,
+    ) -> None:
+        self.report = report
+        self._disk = disk
+        self._file = file
+        self._view = _View(segments, next_offset)
+        self._segment_bytes_max = segment_bytes_max
+        self._failed: str | None = None
+        # Orders the replacements of _view by append and by retain.
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        *,
+        segment_bytes_max: int,
+        offset_floor: int = 0,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> "EventLog":
+        """Recover the log of a directory; an empty one gets its first segment.
+
+        Reads the last segment whole and cuts a torn tail off it; of the others only what shows
+        that they are there and end where the next begins. The next offset is above
+        ``offset_floor``. ``on_progress`` hears (bytes done, bytes in all) while it reads.
+
+        Raises Damaged (names file, byte and offset) and OSError.
+        """
+        recovered = recover(disk, offset_floor=offset_floor, on_progress=on_progress)
+        return cls(
+            disk,
+            recovered.segments,
+            recovered.file,
+            recovered.next_offset,
+            recovered.report,
+            segment_bytes_max,
+        )
+
+    @property
+    def next_offset(self) -> int:
+        """The offset the next record gets."""
+        return self._view.next_offset
+
+    @property
+    def last_offset(self) -> int:
+        """The highest offset that may ever have been given away, 0 if none.
+
+        It is the last durable record's, unless the floor says that later ones were lost.
+        """
+        return self._view.next_offset - 1
+
+    @property
+    def first_offset(self) -> int:
+        """The oldest record's offset; ``next_offset`` when the log holds no record."""
+        view = self._view
+        for segment in view.segments:
+            if not segment.empty:
+                return segment.first_offset
+        return view.next_offset
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """The size of the segment files, zeros written ahead included."""
+        return sum(segment.file_bytes for segment in self._view.segments)
+
+    @property
+    def segments(self) -> list[tuple[int, int, int]]:
+        """(first offset, last offset, bytes of frames) of each segment, oldest first."""
+        return [(s.first_offset, s.last_offset, s.end) for s in self._view.segments]
+
+    def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int:
+        """Write the records with one durable write, all or none; returns the first's offset.
+
+        Raises PersistenceFailed when the disk refused and the log is as before, PayloadTooLarge
+        for a payload over PAYLOAD_BYTES_MAX, LogFailed when it is unknown what is durable.
+        """
+        if self._failed is not None:
+            raise LogFailed(self._failed)
+        if not payloads:
+            raise ValueError("an append needs at least one record")
+        if max(map(len, payloads)) > PAYLOAD_BYTES_MAX:
+            raise PayloadTooLarge(f"a record holds at most {PAYLOAD_BYTES_MAX} bytes")
+        length = encoded_bytes(payloads)
+        segment = self._view.segments[-1]
+        if not segment.empty and segment.end + length > self._segment_bytes_max:
+            segment = self._rotate(segment)
+        first = self._view.next_offset
+        blob = encode(segment.header.marker, first, ts_ms, payloads)
+        self._write(segment, blob)
+        self._publish(segment, first, payloads)
+        return first
+
+    def _publish(self, segment: Segment, first: int, payloads: Sequence[bytes]) -> None:
+        """Show a durable batch to the readers."""
+        at = last_at = segment.end
+        for offset, payload in enumerate(payloads, first):
+            segment.index.add(offset, at)
+            last_at = at
+            at += FRAME_HEADER_BYTES + len(payload)
+        segment.last_at = last_at
+        segment.last_offset = first + len(payloads) - 1
+        # Readers take `end` first: the index must know what lies below it.
+        segment.end = at
+        with self._lock:
+            self._view = attrs.evolve(self._view, next_offset=segment.last_offset + 1)
+
+    def _write(self, segment: Segment, blob: bytes) -> None:
+        """Write a batch at the segment's end, with zeros behind it if the file must grow."""
+        ahead = 0
+        reach = segment.end + len(blob)
+        if reach > segment.file_bytes:
+            ahead = max(0, min(AHEAD_BYTES, self._segment_bytes_max - reach))
+        # A disk that has no room for the zeros may still have room for the records.
+        for zeros in (ahead, 0) if ahead else (0,):
+            try:
+                self._file.write_durable(blob + bytes(zeros), segment.end)
+            except OSError as error:
+                if error.errno not in _REFUSALS:
+                    raise self._fail(f"write to {self._disk.path(segment.name)}", error) from error
+                self._restore(segment, len(blob))
+                refusal = error
+            else:
+                segment.file_bytes = max(segment.file_bytes, reach + zeros)
+                return
+        raise PersistenceFailed(
+            f"the disk refused the write ({refusal.strerror}); nothing was written: "
+            f"make room under {self._disk.directory} and try again"
+        ) from refusal
+
+    def _restore(self, segment: Segment, length: int) -> None:
+        """Take back what a refused write left, so that no later frame can follow a torn one."""
+        try:
+            within = max(0, min(length, segment.file_bytes - segment.end))
+            grown = self._file.size() > segment.file_bytes
+            if not grown and not any(self._file.pread(within, segment.end)):
+                return
+            if grown:
+                self._file.truncate(segment.file_bytes)
+            self._file.write(bytes(within), segment.end)
+            self._file.sync()
+        except OSError as error:
+            raise self._fail("take back a refused write", error) from error
+
+    def _rotate(self, sealed: Segment) -> Segment:
+        """Seal the last segment and begin the next; on a refusal the last stays in use."""
+        header = SegmentHeader.new(self._view.next_offset, sealed.last_offset)
+        segment = Segment.fresh(header)
+        try:
+            write_index(self._disk, sealed)
+            file = create_segment(self._disk, header)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise self._fail(f"create {self._disk.path(segment.name)}", error) from error
+            try:
+                remove_segment(self._disk, header.first_offset)
+            except OSError as second:
+                raise self._fail("take back a new segment", second) from second
+            raise PersistenceFailed(
+                f"the disk refused a new log segment ({error.strerror}); nothing was written: "
+                f"make room under {self._disk.directory} and try again"
+            ) from error
+        self._file.close()
+        self._file = file
+        with self._lock:
+            self._view = attrs.evolve(self._view, segments=(*self._view.segments, segment))
+        return segment
+
+    def _fail(self, action: str, error: OSError) -> LogFailed:
+        """Refuse every later append too: nothing may be written behind an unknown state."""
+        self._failed = f"could not {action}: {error}; the process must stop"
+        return LogFailed(self._failed)
+
+    def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]:
+        """Records with ``after`` < offset <= ``until``, in order, for any thread.
+
+        At most ``bytes_max`` bytes of payload, but at least one record if there is one. Starts
+        at the sparse index, at most INDEX_STEP_BYTES and one frame before the first record. Where
+        offsets were skipped the next record follows.
+
+        Raises OffsetTruncated when ``after + 1`` is before the oldest record, Damaged when what
+        was durable is not readable any more.
+        """
+        view = self._view
+        last = view.next_offset - 1 if until is None else min(until, view.next_offset - 1)
+        first = self.first_offset
+        if after + 1 < first:
+            raise OffsetTruncated(first)
+        records: list[LogRecord] = []
+        room = bytes_max
+        for segment in view.segments[_segment_slot(view.segments, after + 1) :]:
+            if segment.first_offset > last:
+                break
+            if segment.empty or segment.last_offset <= after:
+                continue
+            for record in self._read_segment(segment, after + 1, last, bytes_max):
+                room -= len(record.payload)
+                if room < 0 and records:
+                    return records
+                records.append(record)
+            if room <= 0:
+                break
+        return records
+
+    def _read_segment(
+        self, segment: Segment, first: int, last: int, bytes_max: int
+    ) -> Iterator[LogRecord]:
+        """The records ``first`` .. ``last`` that lie in the segment, read window by window."""
+        end = segment.end
+        offset, at = segment.index.find(first)
+        try:
+            # A handle of its own: retention may remove the file while this one reads on.
+            file = self._disk.open(segment.name, read_only=True)
+        except FileNotFoundError:
+            raise OffsetTruncated(segment.last_offset + 1) from None
+        try:
+            frames = FrameScan(
+                file,
+                segment.header.marker,
+                at=at,
+                end=end,
+                expected=offset,
+                wanted=first,
+                window_bytes=min(bytes_max + INDEX_STEP_BYTES, READ_WINDOW_BYTES_MAX),
+            )
+            for frame in frames:
+                if frame.offset > last:
+                    return
+                yield LogRecord(frame.offset, frame.ts_ms, frame.payload)
+        finally:
+            file.close()
+        if frames.at != end:
+            raise Damaged(
+                f"{self._disk.path(segment.name)}: the record with offset {frames.expected} at "
+                f"byte {frames.at} is damaged: {REPAIR_HINT}"
+            )
+
+    def retain(
+        self, *, applied_offset: int, segments_max: int, hold_offset: int | None = None
+    ) -> list[int]:
+        """Remove the oldest segments while there are more than ``segments_max``.
+
+        Only those whose records are all at or below ``applied_offset`` (durable in every view)
+        and below ``hold_offset`` (promised to a reader); never the one in use. Returns the first
+        offsets of those removed. Raises OSError; what was removed by then stays removed.
+        """
+        removed: list[int] = []
+        while True:
+            segments = self._view.segments
+            oldest = segments[0]
+            if (
+                len(segments) <= max(segments_max, 1)
+                or oldest.last_offset > applied_offset
+                or (hold_offset is not None and oldest.last_offset >= hold_offset)
+            ):
+                return removed
+            # One at a time: after a crash no segment may be gone while an older one is there.
+            remove_segment(self._disk, oldest.first_offset)
+            with self._lock:
+                self._view = attrs.evolve(self._view, segments=self._view.segments[1:])
+            removed.append(oldest.first_offset)
+
+    def close(self) -> None:
+        """Give the files back. Everything appended is durable already."""
+        self._failed = "the log is closed"
+        self._file.close()
+
+
+def _segment_slot(segments: Sequence[Segment], offset: int) -> int:
+    """Where the segment lies that holds ``offset`` or, in a gap, the one before it."""
+    return max(bisect_right(segments, offset, key=lambda s: s.first_offset) - 1, 0)
