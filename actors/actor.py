@@ -1,7 +1,6 @@
 """The base class: one owner of some data, and the only task that touches it."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from .mailbox import Envelope
 
@@ -14,9 +13,9 @@ class Actor(ABC):
     ``envelope.refuse(error)`` instead.
     """
 
-    mailbox_size: ClassVar[int] = 1024
+    mailbox_size: int = 1024
     """Messages that may wait; senders beyond that wait for room."""
-    batch_max: ClassVar[int] = 256
+    batch_max: int = 256
     """Messages that `handle` gets at once, at most."""
 
     _name: str | None = None

@@ -42,6 +42,7 @@ from kissvdb.engine.log_writer import Append, LogWriter
 from kissvdb.engine.recovery import Progress, shard_of
 from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
+from kissvdb.engine.upkeep import Shards
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.metrics import (
     LAST_OFFSET,
@@ -87,7 +88,7 @@ async def open_database(
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
         writer = LogWriter(store.log, thread, (hub,), clock_ms, metrics)
         log = await supervisor.start(writer)
-        shards = []
+        shards: list[tuple[StateShard, Address]] = []
         for number, (table, path) in enumerate(store.tables):
             shard = StateShard(
                 table,
@@ -137,7 +138,7 @@ class Database:
         self._writer: LogWriter | None = None
         self._hub_address: Address
         self._log: Address
-        self._shards: list[tuple[StateShard, Address]] = []
+        self._shards: Shards = ()
         self._holds: list[int] = []
 
     # State
@@ -247,7 +248,9 @@ class Database:
     @property
     def last_offset(self) -> int:
         """The newest durable offset; 0 when there is none."""
-        return self._store.log.last_offset if self._writer is None else self._writer.committed_offset
+        return (
+            self._store.log.last_offset if self._writer is None else self._writer.committed_offset
+        )
 
     async def snapshot(self) -> int:
         """Checkpoint every table now; answers the offset up to which all are durable files."""
@@ -265,7 +268,7 @@ class Database:
 
         Raises NotSupported in memory mode.
         """
-        return backup.stream(self._store, self.workers, lambda: self.last_offset, self._holds)
+        return backup.stream(self._store, self.workers, self._thread, self._holds)
 
     # Wiring
 
@@ -278,7 +281,7 @@ class Database:
         hub: Address,
         writer: LogWriter,
         log: Address,
-        shards: list[tuple[StateShard, Address]],
+        shards: Shards,
     ) -> None:
         self._hub_address = hub
         self._writer = writer
@@ -363,6 +366,8 @@ def _unavailable(error: MailboxFull | MailboxClosed | ActorCrashed) -> KissError
     if isinstance(error, MailboxFull):
         return Overloaded("too many writes are waiting for the disk: retry in a second")
     if isinstance(error, ActorCrashed):
-        return Stopping("the server is stopping after a failure; a write may have happened: "
-                        "read the key after the restart")
+        return Stopping(
+            "the server is stopping after a failure; a write may have happened: "
+            "read the key after the restart"
+        )
     return Stopping("the server is shutting down: retry when it is back")

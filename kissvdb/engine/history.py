@@ -22,9 +22,7 @@ class ReadableLog(Protocol):
     @property
     def first_offset(self) -> int: ...
 
-    def read(
-        self, after: int, *, bytes_max: int, until: int | None = None
-    ) -> list[LogRecord]: ...
+    def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]: ...
 
 
 class History:

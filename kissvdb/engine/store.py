@@ -1,5 +1,6 @@
 """Everything a database has on disk (or in memory), opened and recovered. Sync: for a thread."""
 
+import logging
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from kissvdb.storage.disk import Disk
 from kissvdb.storage.log import EventLog
 from kissvdb.storage.memory_log import MemoryLog
 from kissvdb.storage.state_table import StateTable
+
+logger = logging.getLogger("kissvdb.store")
 
 
 class Store:
@@ -50,9 +53,7 @@ class Store:
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [(StateTable(path), path) for path in paths]
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
-        floor = max(
-            directory.offset_floor, *(table.applied_offset for table, _ in self.tables)
-        )
+        floor = max(directory.offset_floor, *(table.applied_offset for table, _ in self.tables))
         self.log = EventLog.open(
             Disk(directory.log_dir),
             segment_bytes_max=config.log.segment_max_bytes,
@@ -62,6 +63,9 @@ class Store:
         stack.callback(self.log.close)
         if self.log.report is not None:
             logs.event(
-                logger, "warning", "cut a torn tail off the log: a write that was never answered",
-                file=self.log.report.path, bytes=self.log.report.bytes_cut,
+                logger,
+                logging.WARNING,
+                "cut a torn tail off the log: a write that was never answered",
+                file=self.log.report.path,
+                bytes=self.log.report.bytes_cut,
             )

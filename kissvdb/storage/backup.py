@@ -9,7 +9,7 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +41,7 @@ def description(offset: int, database_id: str, created_at_ms: int) -> Entry:
     return Entry.of_bytes(BACKUP_FILE, json.dumps(content, indent=1).encode())
 
 
-def tar_blocks(entries: Sequence[Entry], mtime: int) -> Iterator[bytes]:
+def tar_blocks(entries: Sequence[Entry], mtime: int) -> Generator[bytes, None, None]:
     """The entries as an uncompressed POSIX tar, in blocks of bounded size; closes them."""
     try:
         for entry in entries:

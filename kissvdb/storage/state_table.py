@@ -29,7 +29,7 @@ CREATE TABLE IF NOT EXISTS ops(
     off INT NOT NULL, revision INT NOT NULL, expires_at INT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ops_off ON ops(off);
 CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY NOT NULL, v) WITHOUT ROWID;
-INSERT OR IGNORE INTO meta VALUES ('applied', 0), ('checkpoint', 0);
+INSERT OR IGNORE INTO meta VALUES ('applied', 0), ('checkpoint', 0), ('shards', 1);
 """
 _PRAGMAS = """
 PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;
@@ -97,7 +97,7 @@ class StateTable:
 
     def expired(self, now_ms: int, limit: int) -> list[str]:
         """Keys whose time has come, oldest first."""
-        return [key for (key,) in self._db.execute(_EXPIRED, (now_ms, limit)).fetchall()]
+        return [str(row[0]) for row in self._db.execute(_EXPIRED, (now_ms, limit)).fetchall()]
 
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
@@ -129,13 +129,16 @@ class StateTable:
                 (horizon,),
             )
 
-    def is_durable(self) -> bool:
-        """Whether the table survives power loss by itself (a file, not memory)."""
-        return self._path is not None
+    def claim_shards(self, shards: int) -> int:
+        """Note how many shards the keys are spread over; returns what was noted before.
 
-    def serialize(self) -> bytes:
-        """The table as one SQLite file image (memory mode, tests)."""
-        return bytes(self._db.serialize("main"))
+        An empty table takes the new number; one with keys keeps its own.
+        """
+        noted: int = self._db.execute("SELECT v FROM meta WHERE k='shards'").get
+        if noted != shards and self._db.execute("SELECT 1 FROM kv LIMIT 1").get is None:
+            self._db.execute("UPDATE meta SET v = ? WHERE k='shards'", (shards,))
+            return shards
+        return noted
 
     def close(self) -> None:
         self._db.close()
@@ -145,7 +148,7 @@ class StateTable:
         return apsw.SQLITE_OK
 
 
-def checkpoint(path: Path, *, finish: bool) -> bool:
+def checkpoint(path: Path, *, finish: bool = False) -> bool:
     """Move the WAL of ``path`` into the database file and fsync it; for a thread.
 
     With ``finish`` the owner must be paused (no transaction, no open statement): then the whole

@@ -1,0 +1,198 @@
+"""The daemon: start and stop order of the whole, and the signals that end it.
+
+Start: listen, open and recover the database, serve. Stop: end the streams, finish the requests,
+drain the actors, close the files. What was acknowledged is on disk at every moment, so when the
+stop takes longer than ``server.shutdown_timeout_secs`` the process may simply leave.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+import hypercorn
+import hypercorn.trio
+import trio
+from hypercorn.config import Sockets
+from hypercorn.typing import ASGIFramework
+
+from actors import ActorCrashed
+from kissvdb import logs
+from kissvdb.api.dispatch import Api
+from kissvdb.api.quart_app import create_app
+from kissvdb.config import Config
+from kissvdb.engine.database import Database, open_database
+from kissvdb.errors import KissError
+from kissvdb.metrics import Metrics
+from kissvdb.settings import Loaded
+from kissvdb.version import VERSION
+
+logger = logging.getLogger("kissvdb.daemon")
+
+BACKLOG = 4096
+STALLED_PEER_MS = 10_000
+"""How long a peer may leave sent bytes unacknowledged before the kernel drops it (Linux)."""
+PROGRESS_SECONDS = 1.0
+
+
+@attrs.frozen
+class Server:
+    """A running server: where it listens and the database behind it."""
+
+    url: str
+    port: int
+    database: Database
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Server]:
+    """Serve for the length of the block; on leaving it, stop in order.
+
+    Raises OSError when the address cannot be had, and what `open_database` raises.
+    """
+    metrics = Metrics()
+    sockets = await _listen(config)
+    port: int = sockets[0].getsockname()[1]
+    try:
+        async with open_database(config, metrics=metrics, progress=Progress()) as database:
+            stop = trio.Event()
+            app = create_app(Api(database, config, metrics))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_serve_http, app, config, sockets, stop)
+                try:
+                    yield Server(_url(config.server.bind, port), port, database)
+                finally:
+                    # Streams never end by themselves: they go first, or requests never drain.
+                    database.end_streams()
+                    stop.set()
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def serve(loaded: Loaded) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Logs to standard error."""
+    config = loaded.config
+    logs.configure(config.logs.level, config.logs.format)
+    for notice in loaded.notices:
+        logger.warning(notice)
+    try:
+        trio.run(_serve_until_signalled, config)
+    except BaseExceptionGroup as group:
+        failure = _first_known(group)
+        if failure is None:
+            raise
+        raise failure from group
+    return 0
+
+
+async def _serve_until_signalled(config: Config) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with running(config) as server:
+            where = "memory" if config.storage.memory else config.storage.data_dir
+            logs.event(
+                logger,
+                logging.INFO,
+                f"kissvdb {VERSION} serves on {server.url}",
+                data=where,
+                offset=server.database.last_offset,
+            )
+            if config.server.exposed:
+                logger.warning(
+                    "no API key is set and other machines can reach this address: "
+                    "everybody may read and write"
+                )
+            async for number in signals:
+                logger.info("stopping on %s", signal.Signals(number).name)
+                break
+            _leave_after(config.server.shutdown_timeout_secs)
+    logger.info("stopped")
+
+
+async def _serve_http(
+    app: ASGIFramework, config: Config, sockets: Sequence[socket.socket], stop: trio.Event
+) -> None:
+    settings = _OurSockets(sockets)
+    settings.graceful_timeout = config.server.shutdown_timeout_secs / 2
+    settings.keep_alive_timeout = config.http.idle_timeout_secs
+    settings.h11_max_incomplete_size = config.http.header_bytes_max
+    settings.include_server_header = False
+    settings.accesslog = None
+    settings.errorlog = None
+    await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
+
+
+class _OurSockets(hypercorn.Config):
+    """Hypercorn's settings with sockets that are open already."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        super().__init__()
+        self._ours = sockets
+
+    def create_sockets(self) -> Sockets:
+        return Sockets([], list(self._ours), [])
+
+
+async def _listen(config: Config) -> list[socket.socket]:
+    """Open the listening sockets first: a port in use is found before recovery starts."""
+    listeners = await trio.open_tcp_listeners(
+        config.server.port, host=config.server.bind, backlog=BACKLOG
+    )
+    sockets = []
+    for listener in listeners:
+        ours = socket.socket(fileno=listener.socket.detach())
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # Accepted sockets inherit it. Hypercorn shields its sends from cancellation, so a
+            # reader that stalls would otherwise hold the shutdown for ever.
+            ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_PEER_MS)
+        ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sockets.append(ours)
+    return sockets
+
+
+def _url(bind: str, port: int) -> str:
+    host = f"[{bind}]" if ":" in bind else bind
+    return f"http://{host}:{port}"
+
+
+def _leave_after(seconds: float) -> None:
+    """Leave the process hard when an orderly stop takes too long. Nothing that was acknowledged
+    is lost by it: the log had it on disk before."""
+
+    def leave() -> None:
+        logger.warning("the stop took longer than %g s: leaving now", seconds)
+        os._exit(0)
+
+    timer = threading.Timer(seconds, leave)
+    timer.daemon = True
+    timer.start()
+
+
+def _first_known(group: BaseExceptionGroup[BaseException]) -> BaseException | None:
+    """The one failure that has words for the user, if that is all there is."""
+    known, unknown = group.split((KissError, OSError, ActorCrashed))
+    if unknown is not None or known is None:
+        return None
+    first: BaseException = known
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first
+
+
+class Progress:
+    """Says how far recovery is, once a second, if it takes longer than that."""
+
+    def __init__(self) -> None:
+        self._next_at = time.monotonic() + PROGRESS_SECONDS
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now >= self._next_at:
+            self._next_at = now + PROGRESS_SECONDS
+            percent = 100 * done // total if total else 100
+            logs.event(logger, logging.INFO, what, percent=percent, done=done, total=total)

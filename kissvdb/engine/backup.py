@@ -1,0 +1,82 @@
+"""Online backup: a consistent copy of the running database as a tar stream."""
+
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from actors import Workers, WorkerThread
+from kissvdb.engine.store import Store
+from kissvdb.errors import NotSupported
+from kissvdb.storage import backup, state_table
+from kissvdb.storage.backup import Entry
+from kissvdb.storage.data_dir import META_NAME, DataDir
+from kissvdb.storage.log import EventLog
+from kissvdb.storage.segment import segment_name
+
+
+def stream(
+    store: Store, workers: Workers, log_thread: WorkerThread, holds: list[int]
+) -> AsyncIterator[bytes]:
+    """The blocks of the tar. While it runs, ``holds`` keeps the log's segments from removal.
+
+    Raises NotSupported in memory mode.
+    """
+    if store.directory is None:
+        raise NotSupported("a server in memory has nothing to back up: start it with --data-dir")
+    return _blocks(store, store.directory, workers, log_thread, holds)
+
+
+async def _blocks(
+    store: Store,
+    directory: DataDir,
+    workers: Workers,
+    log_thread: WorkerThread,
+    holds: list[int],
+) -> AsyncIterator[bytes]:
+    holds.append(0)
+    try:
+        # Tables first, the end of the log after them: it then holds all that they lack.
+        tables = await workers.run(_copy_tables, store, directory)
+        try:
+            # In the log's own thread, so that no append moves the end meanwhile.
+            rest = await log_thread.run(_log_entries, store, directory)
+        except BaseException:
+            for table in tables:
+                table.source.close()
+            raise
+        blocks = backup.tar_blocks([*tables, *rest], int(time.time()))
+        try:
+            while block := await workers.run(next, blocks, b""):
+                yield block
+        finally:
+            blocks.close()
+    finally:
+        holds.remove(0)
+
+
+def _copy_tables(store: Store, directory: DataDir) -> list[Entry]:
+    """Consistent copies of the tables, in files that are gone once they are closed."""
+    entries = []
+    with tempfile.TemporaryDirectory(prefix="backup-", dir=directory.path) as scratch:
+        for _, path in store.tables:
+            assert path is not None
+            copy = Path(scratch) / path.name
+            state_table.backup(path, copy)
+            source = copy.open("rb")
+            entries.append(Entry(path.name, copy.stat().st_size, source))
+    return entries
+
+
+def _log_entries(store: Store, directory: DataDir) -> list[Entry]:
+    assert isinstance(store.log, EventLog)
+    entries = [
+        Entry(f"log/{name}", size, (directory.log_dir / name).open("rb"))
+        for name, size in ((segment_name(first), end) for first, _, end in store.log.segments)
+    ]
+    meta = (directory.path / META_NAME).read_bytes()
+    entries.append(Entry.of_bytes(META_NAME, meta))
+    # Last: what lacks it broke off.
+    created_at_ms = time.time_ns() // 1_000_000
+    entries.append(backup.description(store.log.last_offset, directory.database_id, created_at_ms))
+    return entries

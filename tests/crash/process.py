@@ -1,0 +1,74 @@
+"""A real server process that a test may kill, and what it says over HTTP."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import httpx
+
+START_SECONDS_MAX = 30.0
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class ServerProcess:
+    """``kissvdb serve`` on one port and one directory, started and killed at will."""
+
+    def __init__(self, directory, *arguments, port=None):
+        self.directory = directory
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = directory.parent / f"{directory.name}.log"
+        self._arguments = arguments
+        self._process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(self.port)]
+        command += ["--data-dir", str(self.directory), *self._arguments]
+        with self.log_path.open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, self.log_path.read_text()
+            try:
+                if httpx.get(f"{self.url}/v1/ready").status_code == 200:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.02)
+        raise AssertionError(f"not ready in time:\n{self.log_path.read_text()}")
+
+    @property
+    def pid(self):
+        return self._process.pid
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, seconds_max=30.0):
+        """SIGTERM; returns the exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(timeout=seconds_max)
+
+    def resident_bytes(self):
+        with open(f"/proc/{self.pid}/statm") as statm:
+            return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def server_process(directory, *arguments):
+    """A started server; killed when the block ends, if it still runs."""
+    server = ServerProcess(directory, *arguments)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,96 @@
+"""kill -9 under load: what was acknowledged is there, and the stream never lies."""
+
+import subprocess
+import sys
+from functools import partial
+
+import httpx
+import pytest
+import trio
+
+from tests.crash.process import ServerProcess
+from tests.crash.workload import Acknowledged, Reader, Writer, replayed
+
+CATCH_UP_SECONDS_MAX = 60
+LIST_LIMIT = 1000
+
+
+async def kill_under_load(directory, *, rounds, writers, readers, seconds, seed):
+    server = ServerProcess(directory)
+    await trio.to_thread.run_sync(server.start)
+    acknowledged = Acknowledged()
+    watching = [Reader(server.url) for _ in range(readers)]
+    async with trio.open_nursery() as reading:
+        for reader in watching:
+            reading.start_soon(reader.run)
+        stop = trio.Event()
+        async with trio.open_nursery() as writing:
+            for number in range(writers):
+                writing.start_soon(Writer(number, server.url, acknowledged, seed).run, stop)
+            for _ in range(rounds):
+                await trio.sleep(seconds)
+                server.kill()
+                await trio.to_thread.run_sync(server.start)
+            await trio.sleep(seconds)
+            stop.set()
+        # Short TTLs run out, then nothing moves any more.
+        await trio.sleep(1.5)
+        last = httpx.get(f"{server.url}/v1/ready").json()["offset"]
+        with trio.fail_after(CATCH_UP_SECONDS_MAX):
+            while any(reader.last_id < last for reader in watching):
+                await trio.sleep(0.05)
+        reading.cancel_scope.cancel()
+    listed = _list_all(server.url)
+    assert await trio.to_thread.run_sync(partial(server.stop, 30)) == 0
+    return acknowledged, watching, listed, last
+
+
+def _list_all(url):
+    items, cursor = [], ""
+    while True:
+        parameters = {"limit": LIST_LIMIT, **({"cursor": cursor} if cursor else {})}
+        page = httpx.get(f"{url}/v1/state", params=parameters)
+        items += page.json()
+        cursor = page.headers.get("kissvdb-cursor", "")
+        if not cursor:
+            return {item["key"]: (item["value"], item["revision"]) for item in items}
+
+
+def verify(directory, acknowledged, readers, listed, last):
+    assert len(acknowledged.facts) > 50, "the load did nothing"
+    by_offset = {event["offset"]: event for event in readers[0].events}
+    for reader in readers:
+        offsets = [event["offset"] for event in reader.events]
+        assert offsets == list(range(1, last + 1)), "an offset was lost, repeated or reordered"
+    offsets = [offset for offset, _, _ in acknowledged.facts]
+    assert len(set(offsets)) == len(offsets), "two acknowledgements share an offset"
+    for offset, type_, fields in acknowledged.facts:
+        event = by_offset.get(offset)
+        assert event is not None, f"acknowledged and lost: offset {offset}"
+        assert event["type"] == type_
+        assert fields.items() <= event["data"].items()
+    assert replayed(readers[0].events) == listed
+    check = subprocess.run(
+        [sys.executable, "-m", "kissvdb", "check", "--data-dir", str(directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+async def test_nothing_acknowledged_is_lost_when_the_process_is_killed(tmp_path):
+    directory = tmp_path / "data"
+    result = await kill_under_load(
+        directory, rounds=2, writers=10, readers=2, seconds=0.7, seed="short"
+    )
+    verify(directory, *result)
+
+
+@pytest.mark.slow
+async def test_fifty_kills_lose_nothing(tmp_path):
+    directory = tmp_path / "data"
+    result = await kill_under_load(
+        directory, rounds=50, writers=32, readers=4, seconds=0.6, seed="long"
+    )
+    verify(directory, *result)

@@ -1,0 +1,92 @@
+"""The rules of the house: which way imports go, how long a file may be, where things lie."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = {"errors", "records", "config", "metrics", "version", "logs", "settings", "sources"}
+# What each room may import of the house, besides itself and the shared words.
+ARROWS = {
+    "kernels": set(),
+    "core": {"kernels"},
+    "storage": set(),
+    "engine": {"kernels", "core", "storage", "actors"},
+    "api": {"kernels", "core", "engine", "actors", "web"},
+    "lane": {"core", "engine", "api", "actors"},
+    "web": set(),
+    "client": set(),
+}
+TOP = {"actors", "bench", "config", "docs", "kissvdb", "scripts", "tests"}
+LINES_MAX = 400
+
+
+def modules(*roots):
+    return [path for root in roots for path in sorted((ROOT / root).rglob("*.py"))]
+
+
+def imported_names(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def rooms_imported(path):
+    for name in imported_names(path):
+        parts = name.split(".")
+        if parts[0] == "actors":
+            yield "actors"
+        elif parts[0] == "kissvdb" and len(parts) > 1 and (ROOT / "kissvdb" / parts[1]).is_dir():
+            yield parts[1]
+
+
+@pytest.mark.parametrize("room", sorted(ARROWS))
+def test_imports_go_one_way(room):
+    for path in modules(f"kissvdb/{room}"):
+        wrong = set(rooms_imported(path)) - ARROWS[room] - {room}
+        assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
+
+
+def test_every_room_has_its_arrows():
+    rooms = {path.name for path in (ROOT / "kissvdb").iterdir() if (path / "__init__.py").exists()}
+    assert rooms <= set(ARROWS)
+
+
+def test_shared_words_import_no_room():
+    for name in SHARED:
+        path = ROOT / "kissvdb" / f"{name}.py"
+        assert not set(rooms_imported(path)), path
+
+
+def test_actors_know_only_trio_and_attrs():
+    for path in modules("actors"):
+        for name in imported_names(path):
+            top = name.split(".")[0]
+            standard = top in sys.stdlib_module_names
+            assert standard or top in {"actors", "trio", "attrs", "outcome"}, f"{path}: {name}"
+
+
+def test_no_file_is_longer_than_one_subject():
+    for path in modules("actors", "kissvdb", "tests", "bench"):
+        lines = len(path.read_text().splitlines())
+        assert lines <= LINES_MAX, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_everything_has_its_place():
+    files = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\n")
+    if files == [""]:
+        pytest.skip("not a git checkout")
+    for name in filter(None, files):
+        parts = name.split("/")
+        if len(parts) > 1:
+            assert parts[0] in TOP or parts[0].startswith("."), name
+        assert len(parts) <= 4, f"{name} lies more than two folders deep"
