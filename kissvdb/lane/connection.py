@@ -1,0 +1,196 @@
+"""One connection of the lane: requests in, answers out, in order."""
+
+import logging
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from kissvdb.api.http import Request, StreamResponse
+from kissvdb.errors import KissError, Overloaded, Stopping
+from kissvdb.lane.head import Head
+from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.reader import RequestReader
+from kissvdb.lane.response import Clock, encode_response
+from kissvdb.lane.streams import StreamSender, send_stream
+from kissvdb.lane.transport import Phase, Transport
+
+if TYPE_CHECKING:
+    from kissvdb.api.dispatch import Api
+    from kissvdb.api.route import Route
+
+log = logging.getLogger(__name__)
+
+_SAFE_METHODS = ("GET", "HEAD")
+_STOPPING = "the server is shutting down: retry when it is back"
+
+
+class Owner(Protocol):
+    """What a connection needs of its server."""
+
+    api: "Api"
+    limits: LaneLimits
+    clock: Clock
+    stopping: bool
+
+    async def hand_over(self, transport: Transport, received: bytes) -> None:
+        """Serve the rest of the connection through the other door."""
+
+    def sender(
+        self, transport: Transport, response: StreamResponse, *, chunked: bool
+    ) -> StreamSender:
+        """What sends this streamed answer."""
+
+
+class Connection:
+    """The task of one client. It sleeps only in the transport and in the answer's making."""
+
+    def __init__(self, owner: Owner, transport: Transport) -> None:
+        self.transport = transport
+        self.answered = 0
+        self._owner = owner
+        self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
+        self._scope = trio.CancelScope()
+        self._request: Request | None = None
+        self._awaiting_answer = False
+        self._abandoned = False
+        self._sender: StreamSender | None = None
+
+    async def run(self) -> None:
+        """Serve until either side is done. What goes wrong here stays here."""
+        try:
+            with self._scope:
+                try:
+                    await self._serve()
+                except KissError as refusal:
+                    await self._refuse(refusal)
+            if self._scope.cancelled_caught and self._awaiting_answer and not self._abandoned:
+                await self._refuse(self._owner.api.timeout())
+        except (OSError, trio.ClosedResourceError, trio.BrokenResourceError):
+            log.debug("a client left", exc_info=True)
+        except Exception:
+            log.exception("a connection of the lane failed; it was closed")
+        finally:
+            self.transport.close()
+
+    async def turn_away(self, error: Overloaded) -> None:
+        """Answer ``error`` whatever the client wants, and close."""
+        try:
+            await self._refuse(error)
+        except (OSError, trio.ClosedResourceError):
+            log.debug("a client left", exc_info=True)
+        finally:
+            self.transport.close()
+
+    def expire(self) -> None:
+        """The deadline passed. Wakes a reader with an end, breaks a stalled send, cancels an
+        answer that takes too long."""
+        transport = self.transport
+        if transport.stalled:
+            transport.close()
+        elif transport.phase is Phase.ANSWERING:
+            transport.deadline = inf
+            self._scope.cancel()
+        else:
+            transport.close_input()
+
+    @property
+    def reading(self) -> bool:
+        """A read is under way: nothing is lost by abandoning it."""
+        return (
+            self._awaiting_answer
+            and self._request is not None
+            and (self._request.method in _SAFE_METHODS)
+        )
+
+    def abandon(self) -> None:
+        """The client has left: end the read it waited for."""
+        self._abandoned = True
+        self._scope.cancel()
+
+    def stop(self) -> None:
+        """The server shuts down: end now if idle, else after the answer under way."""
+        phase = self.transport.phase
+        if phase in (Phase.IDLE, Phase.READING_HEAD, Phase.LINGERING):
+            self.transport.close_input(Stopping(_STOPPING))
+        elif phase is Phase.STREAMING and self._sender is not None:
+            self._sender.end()
+
+    async def _serve(self) -> None:
+        owner, transport, reader = self._owner, self.transport, self._reader
+        limits, clock = owner.limits, owner.clock
+        turn = 0
+        while True:
+            head = await reader.read_head()
+            if head is None:
+                return
+            route = None if head.foreign else self._hot_route(head)
+            if route is None:
+                transport.enter(Phase.HANDED_OVER)
+                await owner.hand_over(transport, reader.received)
+                return
+            request = Request(head.method, head.path, head.query, head.headers)
+            self._request = request
+            if head.content_length or head.chunked:
+                body = await reader.read_body(head)
+                request = Request(head.method, head.path, head.query, head.headers, body)
+            transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
+            self._awaiting_answer = True
+            response = await owner.api.dispatch(request, timed=False)
+            self._awaiting_answer = False
+            if isinstance(response, StreamResponse):
+                await self._stream(head, response)
+                return
+            close = not head.keep_alive or owner.stopping or transport.closing
+            head_only = head.method == "HEAD"
+            await transport.send(encode_response(response, clock, close=close, head_only=head_only))
+            self._request = None
+            self.answered += 1
+            if close:
+                break
+            if reader.has_more:
+                turn += 1
+                if turn % limits.pipelined_turn_max == 0:
+                    # Other connections must get their turn while this one never has to wait.
+                    await trio.lowlevel.checkpoint()
+        if reader.has_more:
+            await self._linger()
+
+    async def _stream(self, head: Head, response: StreamResponse) -> None:
+        owner = self._owner
+        sender = self._sender = owner.sender(self.transport, response, chunked=head.http11)
+        if owner.stopping:
+            sender.end()
+        head_only = head.method == "HEAD"
+        await send_stream(sender, response, owner.clock, http11=head.http11, head_only=head_only)
+
+    def _hot_route(self, head: Head) -> "Route | None":
+        try:
+            route, _ = self._owner.api.route(head.method, head.path)
+        except KissError:
+            return None
+        return route if route.hot else None
+
+    async def _refuse(self, error: KissError) -> None:
+        answer = self._owner.api.refusal(error, self._request)
+        head_only = self._request is not None and self._request.method == "HEAD"
+        self.transport.enter(Phase.ANSWERING)
+        await self.transport.send(
+            encode_response(answer, self._owner.clock, close=True, head_only=head_only)
+        )
+        await self._linger()
+
+    async def _linger(self) -> None:
+        """Read on for a moment: closing a socket with unread input resets the connection, and
+        the reset can overtake the answer (RFC 9112, section 9.6)."""
+        transport, limits = self.transport, self._owner.limits
+        transport.close_output()
+        if transport.closing:
+            return
+        transport.enter(Phase.LINGERING, limits.linger_secs)
+        dropped = 0
+        while dropped < limits.linger_bytes_max:
+            data = await transport.receive()
+            if not data:
+                return
+            dropped += len(data)

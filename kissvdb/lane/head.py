@@ -1,0 +1,193 @@
+"""The head of a request: request line and headers, read strictly.
+
+Two readers must agree. The request line is matched against RFC 9112's grammar here, because
+llhttp forgives there (two spaces, HTTP/0.9, absolute and authority form, leading empty lines);
+the header lines are read by llhttp (httptools) in its strict mode, which refuses bare CR and LF,
+folded lines, spaces before the colon, control characters, and every contradiction between
+Content-Length and Transfer-Encoding.
+"""
+
+import re
+from typing import Any
+
+import attrs
+import httptools
+
+from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest, RequestLineTooLong
+from kissvdb.lane.limits import LaneLimits
+
+HEAD_END = b"\r\n\r\n"
+
+_TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) (/[!-~]*+|\*) HTTP/1\.([01])\r\n")
+_TLS_HANDSHAKE = b"\x16"
+_HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
+_COMMON_NAMES = (
+    *("Host", "User-Agent", "Accept", "Accept-Encoding", "Accept-Language", "Connection"),
+    *("Content-Type", "Content-Length", "Authorization", "X-Api-Key", "X-Request-Id"),
+    *("If-Match", "If-None-Match", "Last-Event-ID", "Cache-Control", "Origin", "Referer"),
+    *("Transfer-Encoding", "Expect", "Upgrade"),
+)
+_NAMES = {
+    written.encode(): name.lower() for name in _COMMON_NAMES for written in (name, name.lower())
+}
+_ONE_ONLY = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"expect")
+
+
+@attrs.define
+class Head:
+    """One request head. ``path`` and ``query`` are raw; ``headers`` have lower-case names, the
+    last of a repeated name wins. ``content_length`` is 0 without a body and for a chunked one.
+    ``foreign``: right in form, but not for the lane (an upgrade, a method it does not know)."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    http11: bool
+    keep_alive: bool
+    content_length: int = 0
+    chunked: bool = False
+    expects_continue: bool = False
+    foreign: bool = False
+
+    @classmethod
+    def of_another_protocol(cls) -> "Head":
+        """Stands for the first bytes of TLS or HTTP/2."""
+        return cls("", "", "", {}, http11=False, keep_alive=False, foreign=True)
+
+
+class HeadReader:
+    """Reads the heads of one connection, one after the other."""
+
+    def __init__(self, limits: LaneLimits) -> None:
+        self._limits = limits
+        self._headers: dict[str, str] = {}
+        self._parser: Any = httptools.HttpRequestParser(self)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by llhttp for each header line."""
+        known = _NAMES.get(name)
+        self._headers[known or name.decode("ascii").lower()] = value.decode("latin-1")
+
+    def skip_body(self, body: bytes) -> None:
+        """Tell llhttp that the body its last head announced has passed."""
+        self._parser.feed_data(body)
+
+    def forget(self) -> None:
+        """Start afresh after a body llhttp has not seen (a chunked one)."""
+        self._parser = httptools.HttpRequestParser(self)
+
+    def read(self, raw: bytes) -> Head:
+        """The head in ``raw``, which ends with its empty line and holds nothing after it.
+
+        Raises MalformedRequest (400), RequestLineTooLong (414) or HeadersTooLarge (431).
+        """
+        line = _REQUEST_LINE.match(raw)
+        if line is None:
+            if is_foreign_protocol(raw):
+                return Head.of_another_protocol()
+            raise _request_line_error(raw, self._limits)
+        if line.end() > self._limits.request_line_bytes_max:
+            raise _line_too_long(self._limits)
+        header_count = raw.count(b"\r\n") - 2
+        if header_count > self._limits.headers_max:
+            raise HeadersTooLarge(
+                f"the request has {header_count} headers; at most {self._limits.headers_max} are "
+                "allowed"
+            )
+        method, target, minor = line.groups()
+        path, _, query = target.decode("ascii").partition("?")
+        http11 = minor == b"1"
+        headers = self._headers = {}
+        head = Head(method.decode("ascii"), path, query, headers, http11, http11)
+        head.foreign = path == "*"
+        try:
+            self._parser.feed_data(raw)
+        except (httptools.HttpParserUpgrade, httptools.HttpParserInvalidMethodError):
+            head.foreign = True
+            return head
+        except httptools.HttpParserError as error:
+            raise MalformedRequest(f"the request head is malformed: {error}") from None
+        if len(headers) != header_count:
+            _check_repeated(raw, line.end(), headers)
+        _read_framing(head)
+        return head
+
+
+def _read_framing(head: Head) -> None:
+    headers = head.headers
+    if "host" not in headers and head.http11:
+        raise MalformedRequest("an HTTP/1.1 request needs exactly one Host header")
+    length = headers.get("content-length")
+    if length is not None:
+        if not length.isdecimal() or len(length) > 19:
+            raise MalformedRequest("Content-Length must be one decimal number")
+        head.content_length = int(length)
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if coding.lower() != "chunked" or not head.http11:
+            raise MalformedRequest(
+                "Transfer-Encoding must be chunked alone, and needs HTTP/1.1: send the body "
+                "plain with its Content-Length, or chunked"
+            )
+        head.chunked = True
+    if "upgrade" in headers:
+        head.foreign = True
+    if not head.http11:
+        return
+    expect = headers.get("expect")
+    if expect is not None:
+        head.expects_continue = expect.lower() == "100-continue"
+    connection = headers.get("connection")
+    if connection is not None:
+        options = connection.lower().split(",")
+        head.keep_alive = all(option.strip() != "close" for option in options)
+
+
+def _check_repeated(raw: bytes, at: int, headers: dict[str, str]) -> None:
+    """Repeated names are legal, but not where a second one could change the message's frame."""
+    pairs = [line.partition(b":")[::2] for line in raw[at:-4].split(b"\r\n")]
+    names = [name.lower() for name, _ in pairs]
+    for name in _ONE_ONLY:
+        if names.count(name) > 1:
+            raise MalformedRequest(f"the request has more than one {name.decode().title()} header")
+    options = [
+        value for name, (_, value) in zip(names, pairs, strict=True) if name == b"connection"
+    ]
+    if options:
+        headers["connection"] = b",".join(options).decode("latin-1").strip()
+
+
+def is_foreign_protocol(data: bytes) -> bool:
+    """Whether a connection that begins with ``data`` speaks TLS or HTTP/2."""
+    return data.startswith((_TLS_HANDSHAKE, _HTTP2_PREFACE))
+
+
+def check_partial(data: bytes, limits: LaneLimits) -> None:
+    """Refuse at once what no further byte can make right. Raises MalformedRequest, or
+    RequestLineTooLong."""
+    line_end = data.find(b"\n")
+    if line_end < 0:
+        if len(data) > limits.request_line_bytes_max:
+            raise _line_too_long(limits)
+    elif _REQUEST_LINE.match(data) is None and not _HTTP2_PREFACE.startswith(data):
+        raise _request_line_error(data, limits)
+    elif data.count(b"\n") != data.count(b"\r\n"):
+        raise MalformedRequest("lines must end with CR LF")
+
+
+def _line_too_long(limits: LaneLimits) -> RequestLineTooLong:
+    return RequestLineTooLong(
+        f"the request line is over {limits.request_line_bytes_max} bytes; put long values into "
+        "the body"
+    )
+
+
+def _request_line_error(raw: bytes, limits: LaneLimits) -> MalformedRequest | RequestLineTooLong:
+    if raw.find(b"\r\n") > limits.request_line_bytes_max:
+        return _line_too_long(limits)
+    return MalformedRequest(
+        "the request line must be 'METHOD /path HTTP/1.1': one space between the parts, the path "
+        "in origin form, visible ASCII only"
+    )

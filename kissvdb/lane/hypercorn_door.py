@@ -1,0 +1,60 @@
+"""The other door: Hypercorn's connection code, fed with connections the lane does not serve.
+
+Hypercorn documents none of the classes used here; ``tests/lane/test_hypercorn_contract.py``
+holds what is relied upon, and the pin in ``pyproject.toml`` names the versions it holds for.
+"""
+
+import logging
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+
+from kissvdb.config import Config
+from kissvdb.lane.replay import ReplayStream
+
+
+def hypercorn_config(config: Config) -> HypercornConfig:
+    """Hypercorn's settings for connections that the lane hands over."""
+    settings = HypercornConfig()
+    settings.h11_max_incomplete_size = config.http.header_bytes_max
+    settings.keep_alive_timeout = config.http.idle_timeout_secs
+    settings.graceful_timeout = config.server.shutdown_timeout_secs
+    settings.errorlog = logging.getLogger("kissvdb.hypercorn")
+    settings.accesslog = None
+    return settings
+
+
+class HypercornDoor:
+    """Serves one connection after the other to the end, in the task of the caller."""
+
+    def __init__(self, app: ASGIFramework, settings: HypercornConfig) -> None:
+        self._app = ASGIWrapper(app)
+        self._settings = settings
+        self._context = WorkerContext(None)
+        self._state: LifespanState = {}
+        self._lifespan = Lifespan(self._app, settings, self._state)
+
+    async def open(self, nursery: trio.Nursery) -> None:
+        """Start the ASGI application in ``nursery`` (its lifespan) and wait until it is up."""
+        await nursery.start(self._lifespan.handle_lifespan)
+        await self._lifespan.wait_for_startup()
+
+    async def serve(self, stream: ReplayStream) -> None:
+        """Serve the connection until it ends."""
+        tcp_stream: Any = stream
+        state = ConnectionState(self._state.copy())
+        await TCPServer(self._app, self._settings, self._context, state, tcp_stream)
+
+    async def stop(self) -> None:
+        """End idle connections now, and each other one after the answer under way."""
+        await self._context.terminated.set()
+
+    async def close(self) -> None:
+        """Tell the application that it is over."""
+        await self._lifespan.wait_for_shutdown()

@@ -1,0 +1,141 @@
+"""Requests off a transport: heads, then their bodies, each within its limits."""
+
+from collections.abc import Callable
+
+from kissvdb.errors import KissError, PayloadTooLarge, RequestTimeout
+from kissvdb.lane.chunked import ChunkedBody
+from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest
+from kissvdb.lane.head import HEAD_END, Head, HeadReader, check_partial, is_foreign_protocol
+from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.response import CONTINUE
+from kissvdb.lane.transport import Phase, Transport
+
+
+class RequestReader:
+    """Reads one connection's requests, one at a time: what is pipelined waits in the socket."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        limits: LaneLimits,
+        too_large: Callable[[], PayloadTooLarge],
+    ) -> None:
+        self._transport = transport
+        self._limits = limits
+        self._too_large = too_large
+        self._heads = HeadReader(limits)
+        self._buffer = b""
+        self._raw_head = b""
+
+    @property
+    def has_more(self) -> bool:
+        """Bytes of a next request have been read already."""
+        return bool(self._buffer)
+
+    @property
+    def received(self) -> bytes:
+        """All that was read since the current request began, to be put back for another door."""
+        return self._raw_head + self._buffer
+
+    async def read_head(self) -> Head | None:
+        """The next request's head; None when the client ended the connection between requests.
+
+        Raises Refused errors; OSError when the connection broke.
+        """
+        transport, limits = self._transport, self._limits
+        self._raw_head = b""
+        buffer = self._buffer
+        if not buffer:
+            transport.enter(Phase.IDLE, limits.idle_timeout_secs)
+            buffer = await transport.receive()
+            if not buffer:
+                return None
+        end = buffer.find(HEAD_END)
+        if end < 0:
+            self._buffer = buffer
+            if is_foreign_protocol(buffer):
+                return Head.of_another_protocol()
+            buffer, end = await self._read_to_head_end()
+        end += 4
+        if end > limits.header_bytes_max:
+            raise _head_too_large(limits)
+        self._raw_head = raw = buffer[:end]
+        self._buffer = buffer[end:]
+        return self._heads.read(raw)
+
+    async def _read_to_head_end(self) -> tuple[bytes, int]:
+        transport, limits = self._transport, self._limits
+        transport.enter(Phase.READING_HEAD, limits.header_timeout_secs)
+        buffer = self._buffer
+        while True:
+            if len(buffer) > limits.header_bytes_max:
+                raise _head_too_large(limits)
+            check_partial(buffer, limits)
+            data = await transport.receive()
+            if not data:
+                raise self._cut_off("head", limits.header_timeout_secs)
+            searched = max(0, len(buffer) - 3)
+            buffer += data
+            end = buffer.find(HEAD_END, searched)
+            if end >= 0:
+                return buffer, end
+
+    async def read_body(self, head: Head) -> bytes:
+        """The body that ``head`` announced, whole. Answers ``Expect: 100-continue`` first.
+
+        Raises PayloadTooLarge before any of a too large body is read.
+        """
+        limits = self._limits
+        if head.content_length > limits.body_bytes_max:
+            raise self._too_large()
+        if head.chunked:
+            return await self._read_chunked(head)
+        length = head.content_length
+        if len(self._buffer) < length:
+            await self._start_body(head)
+            parts = [self._buffer]
+            missing = length - len(self._buffer)
+            while missing > 0:
+                data = await self._receive_body()
+                parts.append(data)
+                missing -= len(data)
+            self._buffer = b"".join(parts)
+        body = self._buffer[:length]
+        self._buffer = self._buffer[length:]
+        self._heads.skip_body(body)
+        return body
+
+    async def _read_chunked(self, head: Head) -> bytes:
+        chunks = ChunkedBody(self._limits, self._too_large)
+        if not chunks.feed(self._buffer):
+            await self._start_body(head)
+            while not chunks.feed(await self._receive_body()):
+                pass
+        self._buffer = chunks.rest
+        self._heads.forget()
+        return chunks.body
+
+    async def _start_body(self, head: Head) -> None:
+        self._transport.enter(Phase.READING_BODY, self._limits.body_timeout_secs)
+        if head.expects_continue and not self._buffer:
+            await self._transport.send(CONTINUE)
+
+    async def _receive_body(self) -> bytes:
+        data = await self._transport.receive()
+        if not data:
+            raise self._cut_off("body", self._limits.body_timeout_secs)
+        return data
+
+    def _cut_off(self, part: str, timeout_secs: float) -> KissError:
+        if self._transport.verdict is not None:
+            return self._transport.verdict
+        if self._transport.closing:
+            return RequestTimeout(f"the request's {part} did not arrive within {timeout_secs:g} s")
+        return MalformedRequest(f"the connection ended inside the request's {part}")
+
+
+def _head_too_large(limits: LaneLimits) -> HeadersTooLarge:
+    return HeadersTooLarge(
+        f"the request line and headers are over {limits.header_bytes_max} bytes "
+        "(http.header_bytes_max)"
+    )

@@ -1,0 +1,54 @@
+"""A connection as Hypercorn wants it, with the bytes the lane has already read put back."""
+
+import socket
+
+import trio
+
+from kissvdb.lane.transport import Transport
+
+
+class ReplayStream:
+    """The part of ``trio.SocketStream`` that Hypercorn's TCPServer uses.
+
+    Its sends run under the transport's stall deadline: Hypercorn shields them from cancellation,
+    so that only a closed socket ends one whose reader has stopped.
+    """
+
+    def __init__(self, transport: Transport, received: bytes) -> None:
+        self._transport = transport
+        self._received = received
+
+    @property
+    def socket(self) -> socket.socket:
+        """The connected socket: Hypercorn asks it for the addresses."""
+        return self._transport.sock
+
+    async def receive_some(self, bytes_max: int) -> bytes:
+        """What was read before, then what comes; empty at the end."""
+        await trio.lowlevel.checkpoint()
+        if self._received:
+            data = self._received[:bytes_max]
+            self._received = self._received[bytes_max:]
+            return data
+        try:
+            return await self._transport.receive()
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection is broken") from error
+
+    async def send_all(self, data: bytes) -> None:
+        """Send everything."""
+        await trio.lowlevel.checkpoint()
+        try:
+            await self._transport.send(data)
+        except OSError as error:
+            raise trio.BrokenResourceError("the connection is broken") from error
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent."""
+        self._transport.close_output()
+        await trio.lowlevel.checkpoint()
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,75 @@
+"""Answers as bytes: status line, headers and body joined, so that one send carries them."""
+
+from email.utils import formatdate
+from http import HTTPStatus
+
+import trio
+
+from kissvdb.api.http import Headers, Response, StreamResponse
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+_STATUS_LINES = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus
+}
+# RFC 9110, sections 15.3.5 and 15.4.5: these answers never have a body.
+_BODILESS = (204, 304)
+
+
+class Clock:
+    """The time as the last sweep saw it. Deadlines and the Date header need no better."""
+
+    __slots__ = ("date_line", "now")
+
+    def __init__(self) -> None:
+        self.tick()
+
+    def tick(self) -> None:
+        """Look at the clock again: once per sweep, not once per request."""
+        self.now = trio.current_time()
+        self.date_line = f"date: {formatdate(usegmt=True)}\r\n"
+
+
+def encode_response(response: Response, clock: Clock, *, close: bool, head_only: bool) -> bytes:
+    """The whole answer. ``head_only``: the request was HEAD, so the body stays away but its
+    length is told; ``close``: announce that the connection ends here."""
+    status = response.status
+    body = response.body
+    length = "" if status in _BODILESS else f"content-length: {len(body)}\r\n"
+    head = (
+        f"{_status_line(status)}content-type: {response.content_type}\r\n{length}"
+        f"{_header_lines(response.headers)}{clock.date_line}{_CONNECTION_END[close]}"
+    ).encode("latin-1")
+    if head_only or status in _BODILESS:
+        return head
+    return head + body
+
+
+def encode_stream_head(response: StreamResponse, clock: Clock, *, chunked: bool) -> bytes:
+    """The head of a streamed answer: chunked for HTTP/1.1, else its end is the connection's."""
+    coding = "transfer-encoding: chunked\r\n" if chunked else ""
+    return (
+        f"{_status_line(response.status)}content-type: {response.content_type}\r\n{coding}"
+        f"{_header_lines(response.headers)}{clock.date_line}{_CONNECTION_END[True]}"
+    ).encode("latin-1")
+
+
+def encode_chunk(blob: bytes) -> bytes:
+    """``blob`` (not empty: an empty chunk would end the body) as one chunk."""
+    return b"%x\r\n%b\r\n" % (len(blob), blob)
+
+
+_CONNECTION_END = {False: "\r\n", True: "connection: close\r\n\r\n"}
+
+
+def _status_line(status: int) -> str:
+    return _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+
+
+def _header_lines(headers: Headers) -> str:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    # A line break inside a value would be a header, or an answer, of the client's choosing.
+    if lines.count("\n") + lines.count("\r") != 2 * len(headers):
+        raise ValueError(f"a response header holds a line break: {headers!r}")
+    return lines

@@ -1,0 +1,242 @@
+"""The lane's server: accepts, sweeps, and stops."""
+
+import errno
+import logging
+import select
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.typing import ASGIFramework
+
+from kissvdb.api.http import StreamResponse
+from kissvdb.config import Config
+from kissvdb.engine.push import PushStream
+from kissvdb.errors import Overloaded
+from kissvdb.lane.connection import Connection
+from kissvdb.lane.hypercorn_door import HypercornDoor, hypercorn_config
+from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.replay import ReplayStream
+from kissvdb.lane.response import Clock
+from kissvdb.lane.streams import ChunkCache, PushSink, StreamSender
+from kissvdb.lane.transport import Transport
+
+if TYPE_CHECKING:
+    from kissvdb.api.dispatch import Api
+
+log = logging.getLogger(__name__)
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_PEER_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
+
+
+@attrs.frozen
+class LaneStatistics:
+    """Counts since the start, and ``connections``: those open now."""
+
+    connections: int
+    accepted: int
+    turned_away: int
+    handed_over: int
+
+
+class Lane:
+    """All connections of the lane's listeners. See `serve_lane`."""
+
+    def __init__(
+        self, api: "Api", door: HypercornDoor, limits: LaneLimits, nursery: trio.Nursery
+    ) -> None:
+        self.api = api
+        self.limits = limits
+        self.clock = Clock()
+        self.stopping = False
+        self._door = door
+        self._nursery = nursery
+        self._connections: set[Connection] = set()
+        self._refusals = 0
+        self._chunks = ChunkCache()
+        self._empty = trio.Event()
+        self._accepted = self._turned_away = self._handed_over = 0
+
+    def statistics(self) -> LaneStatistics:
+        """What has happened so far."""
+        return LaneStatistics(
+            len(self._connections), self._accepted, self._turned_away, self._handed_over
+        )
+
+    async def accept(self, listener: socket.socket) -> None:
+        """Accept until cancelled. Whatever happens to one connection, the next is accepted."""
+        while True:
+            await trio.lowlevel.wait_readable(listener)
+            for _ in range(self.limits.accept_turn_max):
+                try:
+                    sock, _ = listener.accept()
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno in _OUT_OF_RESOURCES:
+                        log.warning("cannot accept connections for now: %s", error)
+                        await trio.sleep(self.limits.accept_backoff_secs)
+                        break
+                    if listener.fileno() < 0:
+                        raise
+                    # The client of this one has gone again (ECONNABORTED and its like).
+                    log.debug("a connection was gone before it was accepted", exc_info=True)
+                    continue
+                self._start(sock)
+
+    def _start(self, sock: socket.socket) -> None:
+        self._accepted += 1
+        try:
+            _set_options(sock, self.limits)
+        except OSError:
+            # Reset between accept and here: there is nobody to talk to.
+            sock.close()
+            return
+        full = len(self._connections) - self._refusals >= self.limits.connections_max
+        if full:
+            self._turned_away += 1
+            if self._refusals >= self.limits.refusals_max:
+                sock.close()
+                return
+        transport = Transport(sock, self.limits, self.clock)
+        connection = Connection(self, transport)
+        self._connections.add(connection)
+        self._nursery.start_soon(self._run, connection, full)
+
+    async def _run(self, connection: Connection, full: bool) -> None:
+        try:
+            if full:
+                self._refusals += 1
+                try:
+                    await connection.turn_away(_too_many(self.limits))
+                finally:
+                    self._refusals -= 1
+            else:
+                await connection.run()
+        finally:
+            self._connections.discard(connection)
+            if not self._connections:
+                self._empty.set()
+
+    async def sweep(self) -> None:
+        """End what is over its time, once per interval, for all connections in one task."""
+        asked: dict[Connection, int] = {}
+        while True:
+            await trio.sleep(self.limits.sweep_interval_secs)
+            self.clock.tick()
+            now = self.clock.now
+            for connection in self._connections:
+                if connection.transport.deadline <= now:
+                    connection.expire()
+            asked = self._abandon_reads(asked)
+
+    def _abandon_reads(self, asked: dict[Connection, int]) -> dict[Connection, int]:
+        """Cancel reads that last since the sweep before and whose client has left meanwhile."""
+        reading = {
+            connection: connection.answered
+            for connection in self._connections
+            if connection.reading
+        }
+        poll = select.poll()
+        watched = {}
+        for connection, answered in reading.items():
+            if asked.get(connection) == answered:
+                descriptor = connection.transport.sock.fileno()
+                watched[descriptor] = connection
+                poll.register(descriptor, _PEER_CLOSED)
+        if watched:
+            for descriptor, _ in poll.poll(0):
+                watched[descriptor].abandon()
+        return reading
+
+    async def hand_over(self, transport: Transport, received: bytes) -> None:
+        """See `Owner`."""
+        self._handed_over += 1
+        await self._door.serve(ReplayStream(transport, received))
+
+    def sender(
+        self, transport: Transport, response: StreamResponse, *, chunked: bool
+    ) -> StreamSender:
+        """See `Owner`."""
+        if isinstance(response.body, PushStream):
+            return PushSink(
+                transport, response.body, self._nursery, chunked=chunked, cache=self._chunks
+            )
+        return StreamSender(transport, chunked=chunked, cache=self._chunks)
+
+    async def stop(self) -> None:
+        """End idle connections and streams now; return when the rest has finished, or at the
+        deadline, when what is left is closed."""
+        self.stopping = True
+        await self._door.stop()
+        for connection in self._connections:
+            connection.stop()
+        if self._connections:
+            self._empty = trio.Event()
+            with trio.move_on_after(self.limits.shutdown_timeout_secs):
+                await self._empty.wait()
+        if self._connections:
+            log.warning("closing %d connections that did not finish", len(self._connections))
+        # Closed, not only cancelled: Hypercorn shields its sends.
+        for connection in self._connections:
+            connection.transport.close()
+
+
+async def serve_lane(
+    api: "Api",
+    app: ASGIFramework,
+    config: Config,
+    *,
+    listeners: Sequence[socket.socket],
+    shutdown: trio.Event,
+    limits: LaneLimits | None = None,
+    hypercorn: HypercornConfig | None = None,
+    task_status: trio.TaskStatus[Lane] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve HTTP/1.1 on ``listeners`` until ``shutdown`` is set and all has been drained.
+
+    ``listeners`` are bound, listening, non-blocking stream sockets; they are closed at the end.
+    Hot routes are answered from ``api`` here; every other connection goes, with the bytes
+    already read, to ``app`` through Hypercorn. ``app`` is started and stopped (its lifespan).
+    Returns within ``server.shutdown_timeout_secs`` of the shutdown, whatever the clients do.
+    """
+    limits = LaneLimits.of(config) if limits is None else limits
+    door = HypercornDoor(app, hypercorn_config(config) if hypercorn is None else hypercorn)
+    async with trio.open_nursery() as lifespan:
+        await door.open(lifespan)
+        async with trio.open_nursery() as connections:
+            lane = Lane(api, door, limits, connections)
+            async with trio.open_nursery() as accepting:
+                for listener in listeners:
+                    accepting.start_soon(lane.accept, listener)
+                connections.start_soon(lane.sweep)
+                task_status.started(lane)
+                await shutdown.wait()
+                accepting.cancel_scope.cancel()
+            for listener in listeners:
+                listener.close()
+            await lane.stop()
+            connections.cancel_scope.cancel()
+        await door.close()
+        lifespan.cancel_scope.cancel()
+
+
+def _set_options(sock: socket.socket, limits: LaneLimits) -> None:
+    sock.setblocking(False)
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            # A peer that vanished or stopped reading: the kernel gives up on it as well.
+            stall_ms = int(limits.send_stall_secs * 1000)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
+
+
+def _too_many(limits: LaneLimits) -> Overloaded:
+    return Overloaded(
+        f"{limits.connections_max} connections are open already: retry later, or raise "
+        "server.connections_max"
+    )

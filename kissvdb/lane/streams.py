@@ -1,0 +1,172 @@
+"""Streamed answers (SSE above all) on lane connections: pushed by the hub where possible."""
+
+import logging
+from collections.abc import AsyncIterator
+
+import trio
+
+from kissvdb.api.http import StreamResponse
+from kissvdb.engine.push import PushStream
+from kissvdb.lane.response import LAST_CHUNK, Clock, encode_chunk, encode_stream_head
+from kissvdb.lane.transport import Phase, Transport
+
+log = logging.getLogger(__name__)
+
+
+class ChunkCache:
+    """Remembers the last blob's chunk: a push hands one blob to every sink in turn."""
+
+    def __init__(self) -> None:
+        self._blob = b""
+        self._chunk = b""
+
+    def chunk(self, blob: bytes) -> bytes:
+        """``blob`` as one chunk. A blob is the same when it is the same object."""
+        if blob is not self._blob:
+            self._blob, self._chunk = blob, encode_chunk(blob)
+        return self._chunk
+
+
+class StreamSender:
+    """Sends one streamed answer's body over a connection."""
+
+    def __init__(self, transport: Transport, *, chunked: bool, cache: ChunkCache) -> None:
+        self.transport = transport
+        self.scope = trio.CancelScope()
+        self._chunked = chunked
+        self._cache = cache
+        self._whole = True
+
+    def frame(self, blob: bytes) -> bytes:
+        """``blob`` as it goes onto the wire."""
+        return self._cache.chunk(blob) if self._chunked else blob
+
+    async def send(self, blob: bytes) -> None:
+        """Send a blob that is not empty, waiting if need be."""
+        self._whole = False
+        await self.transport.send(self.frame(blob))
+        self._whole = True
+
+    async def run(self, body: AsyncIterator[bytes]) -> None:
+        """Send what ``body`` yields, until it ends, the client leaves, or `end` is called."""
+        async with trio.open_nursery() as nursery:
+            self.scope = nursery.cancel_scope
+            nursery.start_soon(self._watch)
+            await self._send_all(body)
+            nursery.cancel_scope.cancel()
+
+    def end(self) -> None:
+        """End the stream: the server shuts down, or there is no more."""
+        self.scope.cancel()
+
+    def finish(self) -> None:
+        """Say that the body is complete. One that was cut off must look cut off."""
+        if self._chunked and self._whole:
+            self.transport.send_now(LAST_CHUNK)
+
+    async def _send_all(self, body: AsyncIterator[bytes]) -> None:
+        # Errors end here: out of the nursery they would come wrapped in a group.
+        try:
+            async for blob in body:
+                if blob:
+                    await self.send(blob)
+        except (OSError, trio.ClosedResourceError):
+            log.debug("a client left its stream", exc_info=True)
+        except Exception:
+            log.exception("a stream failed; its client sees it cut off")
+            self._whole = False
+
+    async def _watch(self) -> None:
+        """Until the client leaves. What it sends meanwhile is dropped."""
+        try:
+            while await self.transport.receive():
+                pass
+        except (OSError, trio.ClosedResourceError):
+            log.debug("a client left its stream", exc_info=True)
+        self._whole = False
+        self.end()
+
+
+class PushSink(StreamSender):
+    """A lane connection as the hub's sink (`kissvdb.engine.push.Sink`).
+
+    Holds at most the rest of one blob, which it shares with all others: its backlog is its
+    cursor. ``spawn`` is where a slow client's drain task runs.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        stream: PushStream,
+        spawn: trio.Nursery,
+        *,
+        chunked: bool,
+        cache: ChunkCache,
+    ) -> None:
+        super().__init__(transport, chunked=chunked, cache=cache)
+        self._stream = stream
+        self._spawn = spawn
+
+    async def run(self, body: AsyncIterator[bytes]) -> None:
+        """The connection's own task: catch up once, then only watch for the client leaving."""
+        assert body is self._stream
+        with self.scope:
+            if await self._go_live():
+                await self._watch()
+
+    def push(self, blob: bytes) -> bool:
+        """See `Sink`: one bare send."""
+        frame = self.frame(blob)
+        try:
+            sent = self.transport.send_now(frame)
+        except OSError:
+            # Closing wakes the connection's task, which watches, and that ends it.
+            self.transport.close()
+            return False
+        if sent == len(frame):
+            return True
+        self._whole = False
+        self._spawn.start_soon(self._drain, memoryview(frame)[sent:])
+        return False
+
+    def fall_behind(self) -> None:
+        """See `Sink`."""
+        self._spawn.start_soon(self._drain, memoryview(b""))
+
+    async def _go_live(self) -> bool:
+        stream = self._stream
+        if not await stream.catch_up(self.send):
+            return False
+        stream.attach(self)
+        if not stream.hub.pushing:
+            stream.hub.pushing = True
+            self._spawn.start_soon(stream.hub.run_pushes)
+        return True
+
+    async def _drain(self, left: memoryview) -> None:
+        try:
+            await self.transport.send_rest(left)
+            self._whole = True
+            if not await self._go_live():
+                self.end()
+        except (OSError, trio.ClosedResourceError):
+            self.transport.close()
+
+
+async def send_stream(
+    sender: StreamSender, response: StreamResponse, clock: Clock, *, http11: bool, head_only: bool
+) -> None:
+    """Send a whole streamed answer; the connection is of no use afterwards."""
+    transport = sender.transport
+    transport.enter(Phase.STREAMING)
+    try:
+        await transport.send(encode_stream_head(response, clock, chunked=http11))
+        if not head_only:
+            await sender.run(response.body)
+            sender.finish()
+    finally:
+        close = getattr(response.body, "aclose", None)
+        if close is not None:
+            # Also when cancelled: the body holds a place in the table of streams.
+            with trio.CancelScope(shield=True):
+                await close()
