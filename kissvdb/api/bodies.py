@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import attrs
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from kissvdb.core.state import U64_MAX
 
@@ -97,30 +98,22 @@ class DeletedKey:
 
 
 @attrs.frozen
-class PutDone:
-    """An accepted operation of a batch."""
+class PutResult:
+    """One operation of a batch: with ``ok`` what was written, with ``error`` why it was not."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "error"]
     key: str
-    revision: U64
-    expires_at_ms: U64 | None
-    offset: U64
-
-
-@attrs.frozen
-class PutRefused:
-    """A refused operation of a batch."""
-
-    status: Literal["error"]
-    key: str
-    error: ErrorBody
+    revision: U64 | UnsetType = UNSET
+    expires_at_ms: U64 | UnsetType | None = UNSET
+    offset: U64 | UnsetType = UNSET
+    error: ErrorBody | UnsetType = UNSET
 
 
 @attrs.frozen
 class BatchPutResults:
     """One result for each operation, in order."""
 
-    results: list[PutDone | PutRefused]
+    results: list[PutResult]
 
 
 @attrs.frozen

@@ -18,23 +18,38 @@ YAML = "text/yaml; charset=utf-8"
 
 # An allowlist: nothing a client sends is ever used as a path.
 ASSETS = {
+    "index.js": ("index.js", "text/javascript; charset=utf-8"),
     "docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "swagger-ui.css": ("swagger/swagger-ui.css", "text/css; charset=utf-8"),
     "swagger-ui-bundle.js": ("swagger/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
     "favicon-32x32.png": ("swagger/favicon-32x32.png", "image/png"),
     "LICENSE": ("swagger/LICENSE", "text/plain; charset=utf-8"),
+    "swagger-ui-bundle.js.LICENSE.txt": (
+        "swagger/swagger-ui-bundle.js.LICENSE.txt",
+        "text/plain; charset=utf-8",
+    ),
     "NOTICE": ("swagger/NOTICE", "text/plain; charset=utf-8"),
 }
 
-_CACHED = (("cache-control", "public, max-age=3600"),)
+_CACHED = (("cache-control", "public, max-age=3600"), ("x-content-type-options", "nosniff"))
+
+# Nothing from other hosts; Swagger UI sets inline styles and shows images from data: URLs.
+_PAGE = (
+    (
+        "content-security-policy",
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "frame-ancestors 'none'",
+    ),
+    ("x-content-type-options", "nosniff"),
+)
 
 
 async def index(context: Context, request: Request) -> Response:
-    return Response(await _read("index.html"), content_type=HTML)
+    return Response(await _read("index.html"), content_type=HTML, headers=_PAGE)
 
 
 async def docs(context: Context, request: Request) -> Response:
-    return Response(await _read("docs.html"), content_type=HTML)
+    return Response(await _read("docs.html"), content_type=HTML, headers=_PAGE)
 
 
 async def docs_asset(context: Context, request: Request) -> Response:

@@ -1,5 +1,6 @@
 """One route: what to call, and all that the OpenAPI description says of it."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,6 +12,9 @@ from kissvdb.errors import KissError
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
+
+_PARAMETER = re.compile(r"{([^}]+)}")
+_NOT_WORD = re.compile(r"[^A-Za-z0-9]+")
 
 Answer = Response | StreamResponse
 Operation = Callable[[Context, Request], Awaitable[Answer]]
@@ -42,10 +46,11 @@ class Success:
 class Route:
     """A method and a path template (see Router) with the operation behind it.
 
-    ``errors`` are the refusals of its own; those any request can meet are added in the
-    description. ``public`` needs no API key. ``hot`` routes are also served by the fast lane.
-    ``bounded`` is False for answers that may take any time (streams): no request timeout.
-    ``waits`` is False when the operation never leaves the event loop, so needs none.
+    ``also`` are further answers that are not errors. ``errors`` are the refusals of its own;
+    those any request can meet are added in the description. ``public`` needs no API key.
+    ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
+    take any time (streams): no request timeout. ``waits`` is False when the operation never
+    leaves the event loop, so it needs none.
     """
 
     method: str
@@ -57,11 +62,22 @@ class Route:
     body: Any = None
     body_media: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    also: tuple[Success, ...] = ()
     errors: tuple[type[KissError], ...] = ()
     public: bool = False
     hot: bool = False
     bounded: bool = True
     waits: bool = True
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(name.removesuffix("...") for name in _PARAMETER.findall(self.path))
+
+    @property
+    def operation_id(self) -> str:
+        """A name for generated clients, unique in the table: ``get_v1_state_key``."""
+        return _NOT_WORD.sub("_", f"{self.method}{self.path}").strip("_").lower()
 
     @property
     def name(self) -> str:

@@ -75,6 +75,7 @@ STATE = (
         "state",
         Success("The key.", bodies.StateItem, headers={"ETag": "The revision, in quotes."}),
         parameters=(Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),),
+        also=(Success("Not modified: If-None-Match is current.", media=None, status=304),),
         errors=(InvalidArgument, NotFound),
         hot=True,
         waits=False,

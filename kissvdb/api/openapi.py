@@ -1,0 +1,197 @@
+"""The OpenAPI 3.1 description, made from the route table and the types of bodies and answers."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from kissvdb.api import bodies, yaml
+from kissvdb.api.route import JSON, Parameter, Route, Success
+from kissvdb.api.routes import ROUTES
+from kissvdb.errors import (
+    InvalidArgument,
+    KissError,
+    PayloadTooLarge,
+    RequestTimeout,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from kissvdb.version import VERSION
+
+_REF = "#/components/schemas/{name}"
+_REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
+_RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
+
+_PATH_PARAMETERS = {
+    "key": {"type": "string", "minLength": 1, "maxLength": 512},
+    "asset": {"type": "string", "minLength": 1},
+}
+
+_ABOUT = """\
+State, one event log, and live streams of it.
+
+Every write answers when it is durable, with its `offset` in the log. Every error is
+`{"error","message"}`. GET routes answer HEAD too; OPTIONS answers CORS preflights. A key in a
+path is percent-encoded UTF-8; slashes in it may be sent as they are.
+"""
+
+
+def document() -> str:
+    """The description as YAML."""
+    return yaml.dump(description())
+
+
+def description() -> dict[str, Any]:
+    """The description as plain data."""
+    schemas, components = msgspec.json.schema_components(list(_types(ROUTES)), ref_template=_REF)
+    by_type = dict(zip(map(repr, _types(ROUTES)), schemas, strict=True))
+    paths: dict[str, dict[str, Any]] = defaultdict(dict)
+    refusals: dict[str, list[type[KissError]]] = {}
+    for route in ROUTES:
+        path = route.path.replace("...", "")
+        paths[path][route.method.lower()] = _operation(route, by_type, refusals)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "kissvdb",
+            "version": VERSION,
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        # The empty one: without a key configured the server is open.
+        "security": [{}, {"bearer": []}, {"header": []}, {"query": []}],
+        "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in ROUTES)],
+        "paths": dict(paths),
+        "components": {
+            "schemas": components,
+            "responses": {
+                name: _refusal(errors, by_type) for name, errors in sorted(refusals.items())
+            },
+            "headers": {
+                "RequestId": {
+                    "description": "The request's own id, or one made for it.",
+                    "schema": {"type": "string"},
+                },
+                "RetryAfter": {
+                    "description": "Seconds to wait before trying again.",
+                    "schema": {"type": "integer"},
+                },
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "query": {"type": "apiKey", "in": "query", "name": "api_key"},
+            },
+        },
+    }
+
+
+def _types(routes: Iterable[Route]) -> list[Any]:
+    """Every type that needs a schema, each once, in order of appearance."""
+    found: dict[str, Any] = {repr(bodies.ErrorBody): bodies.ErrorBody}
+    for route in routes:
+        for type_ in (route.body, *(answer.type for answer in (route.answer, *route.also))):
+            if type_ is not None:
+                found[repr(type_)] = type_
+    return list(found.values())
+
+
+def _operation(
+    route: Route, schemas: dict[str, Any], refusals: dict[str, list[type[KissError]]]
+) -> dict[str, Any]:
+    """The operation object; the error answers it refers to are added to ``refusals``."""
+    operation: dict[str, Any] = {
+        "summary": route.summary,
+        "operationId": route.operation_id,
+        "tags": [route.tag],
+    }
+    if route.public:
+        operation["security"] = []
+    parameters = [*map(_path_parameter, route.path_parameters), *map(_parameter, route.parameters)]
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body_media:
+        schema = schemas[repr(route.body)]
+        operation["requestBody"] = {
+            "required": True,
+            "content": {media: {"schema": schema} for media in route.body_media},
+        }
+    responses = {
+        str(answer.status): _success(answer, schemas) for answer in (route.answer, *route.also)
+    }
+    by_status: dict[int, list[type[KissError]]] = defaultdict(list)
+    for error in dict.fromkeys((*_common_errors(route), *route.errors)):
+        by_status[error.status].append(error)
+    for status in sorted(by_status):
+        name = _refusal_name(by_status[status])
+        responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
+        refusals[name] = by_status[status]
+    operation["responses"] = responses
+    return operation
+
+
+def _common_errors(route: Route) -> Iterable[type[KissError]]:
+    """What any request may be told, whatever its operation does."""
+    if not route.public:
+        yield InvalidArgument
+        yield Unauthorized
+    if route.bounded and route.waits:
+        yield RequestTimeout
+    if route.body_media:
+        yield PayloadTooLarge
+        yield UnsupportedMediaType
+    yield KissError
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema = _PATH_PARAMETERS[name]
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "schema": parameter.schema,
+    }
+
+
+def _success(answer: Success, schemas: dict[str, Any]) -> dict[str, Any]:
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}}
+        for name, text in answer.headers.items()
+    }
+    described: dict[str, Any] = {
+        "description": answer.description,
+        "headers": {**_REQUEST_ID, **headers},
+    }
+    if answer.media is not None:
+        schema = {"type": "string"} if answer.type is None else schemas[repr(answer.type)]
+        described["content"] = {answer.media: {"schema": schema}}
+    return described
+
+
+def _refusal_name(errors: list[type[KissError]]) -> str:
+    return "-".join([str(errors[0].status), *(error.code for error in errors)])
+
+
+def _refusal(errors: list[type[KissError]], schemas: dict[str, Any]) -> dict[str, Any]:
+    reasons = "; ".join(f"`{error.code}`: {_what(error)}" for error in errors)
+    headers = dict(_REQUEST_ID)
+    if issubclass(errors[0], Unavailable):
+        headers |= _RETRY_AFTER
+    return {
+        "description": reasons,
+        "headers": headers,
+        "content": {JSON: {"schema": schemas[repr(bodies.ErrorBody)]}},
+    }
+
+
+def _what(error: type[KissError]) -> str:
+    if error is KissError:
+        return "a bug in the server"
+    return (error.__doc__ or "").strip().splitlines()[0].rstrip(".")

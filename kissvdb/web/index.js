@@ -1,0 +1,1 @@
+for (const each of document.querySelectorAll(".origin")) each.textContent = location.origin;
