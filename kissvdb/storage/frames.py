@@ -1,20 +1,21 @@
-"""Frames: how a record lies in a segment file.
+"""Frames: how records lie in a segment file. One durable write is one frame.
 
-A frame is a 36-byte little-endian header and the payload::
+A frame is a 36-byte little-endian header, the lengths of its records, and their payloads::
 
-    marker    4 bytes  the segment's own random bytes, the first one never zero
-    crc32     u32      zlib CRC-32 of everything after this field
-    length    u32      payload bytes
-    position  u32      how many frames of the same durable write come before this one
-    count     u32      how many frames that write has
-    offset    u64
-    ts_ms     u64      Unix time in milliseconds
+    marker        4 bytes  the segment's own random bytes, the first one never zero
+    header_crc32  u32      zlib CRC-32 of the rest of the header
+    body_crc32    u32      zlib CRC-32 of the body
+    body_bytes    u32
+    count         u32      records in this write
+    first_offset  u64      theirs go on from here without a gap
+    ts_ms         u64      Unix time in milliseconds
+    body                   count x u32 payload bytes, then the payloads
 
-``position`` tells a torn tail from damage. One durable write ends before the next begins, so a
-frame that belongs to a *later* write proves that everything before that write had been durable.
-``count`` makes a write all or nothing: recovery keeps no half of it. The marker is random so
-that no stored value can pass for a frame, and makes the search for the next frame one
-``bytes.find``.
+One checksum makes a write all or nothing. One write ends before the next begins, so a frame with
+a later offset proves that everything before it had been durable: that tells a torn tail from
+damage. The header's own checksum lets recovery know how many offsets an unreadable body held. The
+marker is random so that no stored value can pass for a frame, and makes the search for the next
+frame one ``bytes.find``.
 """
 
 import struct
@@ -26,76 +27,81 @@ from kissvdb.storage.disk import DiskFile
 
 FRAME_HEADER = struct.Struct("<4sIIIIQQ")
 FRAME_HEADER_BYTES = FRAME_HEADER.size
-PAYLOAD_BYTES_MAX = 64 * 1024 * 1024
-"""A longer length field is not believed, so a damaged one cannot make recovery read for ever."""
-
 MARKER_BYTES = 4
+FRAME_BYTES_MAX = 1024 * 1024 * 1024
+"""A longer frame is neither written nor believed."""
+
 _CRC = struct.Struct("<I")
-_CRC_END = MARKER_BYTES + _CRC.size
-_BODY = struct.Struct("<IIIQQ")
+_CHECKED = struct.Struct("<IIIQQ")
+_CHECKED_AT = MARKER_BYTES + _CRC.size
+_LENGTH_BYTES = 4
 _WINDOW_BYTES = 1024 * 1024
 
 
-class Frame(NamedTuple):
-    """A frame that passed its checksum; ``at`` is its position in the file in bytes."""
+class Head(NamedTuple):
+    """A frame's header; ``at`` is its position in the file, ``end`` that after the frame."""
 
     at: int
-    offset: int
+    end: int
+    body_crc32: int
+    records: int
+    first_offset: int
     ts_ms: int
-    batch_position: int
-    batch_count: int
-    payload: bytes
+
+    @property
+    def last_offset(self) -> int:
+        return self.first_offset + self.records - 1
+
+
+class Frame(NamedTuple):
+    """A frame that passed its checksums."""
+
+    head: Head
+    body: bytes
+
+    def payloads(self) -> list[bytes]:
+        """The records' payloads, in offset order."""
+        count, body = self.head.records, self.body
+        at = _LENGTH_BYTES * count
+        payloads = []
+        for length in struct.unpack_from(f"<{count}I", body):
+            payloads.append(body[at : at + length])
+            at += length
+        return payloads
 
 
 def encoded_bytes(payloads: Sequence[bytes]) -> int:
-    """The size of the batch once encoded."""
-    return FRAME_HEADER_BYTES * len(payloads) + sum(map(len, payloads))
+    """The size of a write's frame."""
+    return FRAME_HEADER_BYTES + _LENGTH_BYTES * len(payloads) + sum(map(len, payloads))
 
 
 def encode(marker: bytes, first_offset: int, ts_ms: int, payloads: Sequence[bytes]) -> bytes:
-    """The frames of one durable write, joined; offsets count up from ``first_offset``."""
-    parts: list[bytes] = []
+    """The frame of one durable write."""
     count = len(payloads)
-    pack_body, pack_crc, crc32 = _BODY.pack, _CRC.pack, zlib.crc32
-    for position, payload in enumerate(payloads):
-        body = pack_body(len(payload), position, count, first_offset + position, ts_ms)
-        parts += (marker, pack_crc(crc32(payload, crc32(body))), body, payload)
-    return b"".join(parts)
+    body = b"".join((struct.pack(f"<{count}I", *map(len, payloads)), *payloads))
+    checked = _CHECKED.pack(zlib.crc32(body), len(body), count, first_offset, ts_ms)
+    return b"".join((marker, _CRC.pack(zlib.crc32(checked)), checked, body))
 
 
-def decode(buffer: bytes, marker: bytes, start: int, base: int) -> Frame | None:
-    """The frame at ``start`` of ``buffer``, or None if there is no whole and valid one.
-
-    ``base`` is the buffer's own position in the file.
-    """
-    payload_at = start + FRAME_HEADER_BYTES
-    if payload_at > len(buffer):
+def decode_head(buffer: bytes, marker: bytes, start: int, base: int) -> Head | None:
+    """The valid header at ``start`` of ``buffer``, which lies at ``base`` of the file."""
+    body_at = start + FRAME_HEADER_BYTES
+    if body_at > len(buffer):
         return None
-    found, crc, length, position, count, offset, ts_ms = FRAME_HEADER.unpack_from(buffer, start)
-    if found != marker or length > PAYLOAD_BYTES_MAX or payload_at + length > len(buffer):
+    found, crc, body_crc, body_bytes, count, first, ts_ms = FRAME_HEADER.unpack_from(buffer, start)
+    if found != marker or zlib.crc32(buffer[start + _CHECKED_AT : body_at]) != crc:
         return None
-    body = buffer[start + _CRC_END : payload_at + length]
-    if zlib.crc32(body) != crc or position >= count:
+    if not 0 < count <= body_bytes // _LENGTH_BYTES or body_bytes > FRAME_BYTES_MAX:
         return None
-    return Frame(base + start, offset, ts_ms, position, count, body[_BODY.size :])
-
-
-def frame_bytes(buffer: bytes, marker: bytes, start: int) -> int | None:
-    """The size the header at ``start`` claims; None if it is no header of this segment."""
-    if start + FRAME_HEADER_BYTES > len(buffer):
-        return None
-    found, _, length, *_ = FRAME_HEADER.unpack_from(buffer, start)
-    if found != marker or length > PAYLOAD_BYTES_MAX:
-        return None
-    return FRAME_HEADER_BYTES + int(length)
+    return Head(base + start, base + body_at + body_bytes, body_crc, count, first, ts_ms)
 
 
 class FrameScan:
     """Read frames one after the other from ``at`` to ``end``, stopping at the first bad one.
 
     When the iteration is over, ``at`` is where it stopped: ``end``, or the first byte of what is
-    not the frame with offset ``expected``. Offsets in a segment have no gaps. Frames before the
-    offset ``wanted`` are stepped over by their headers alone.
+    not the frame with offset ``expected``. Offsets in a segment have no gaps. Frames that end
+    before the offset ``wanted`` are stepped over by their headers alone.
     """
 
     def __init__(
@@ -116,57 +122,56 @@ class FrameScan:
         self._marker = marker
         self._wanted = wanted
         self._window_bytes = max(window_bytes, FRAME_HEADER_BYTES)
+        self._buffer = b""
+        self._base = at
 
     def __iter__(self) -> Iterator[Frame]:
-        marker = self._marker
-        while self.at < self.end:
-            base = self.at
-            buffer = self._window()
-            start = 0 if self.expected >= self._wanted else self._skip(buffer)
-            while (frame := decode(buffer, marker, start, base)) is not None:
-                if frame.offset != self.expected:
-                    return
-                start += FRAME_HEADER_BYTES + len(frame.payload)
-                self.expected += 1
-                self.at = base + start
-                yield frame
-            if start == 0:
+        while (head := self._head()) is not None:
+            if head.first_offset != self.expected or head.end > self.end:
                 return
+            if head.last_offset >= self._wanted:
+                body = self._bytes(head.at + FRAME_HEADER_BYTES, head.end)
+                if zlib.crc32(body) != head.body_crc32:
+                    return
+                self._step(head)
+                yield Frame(head, body)
+            else:
+                self._step(head)
 
-    def _skip(self, buffer: bytes) -> int:
-        """Step over the whole frames before ``wanted``; returns where in the buffer that is."""
-        start = 0
-        while self.expected < self._wanted:
-            length = frame_bytes(buffer, self._marker, start)
-            if length is None or start + length > len(buffer):
-                break
-            start += length
-            self.expected += 1
-        self.at += start
-        return start
+    def _step(self, head: Head) -> None:
+        self.at = head.end
+        self.expected = head.last_offset + 1
 
-    def _window(self) -> bytes:
-        """The next bytes; as many as the first frame in them needs."""
-        buffer = self._file.pread(min(self._window_bytes, self.end - self.at), self.at)
-        needed = frame_bytes(buffer, self._marker, 0)
-        if needed is not None and len(buffer) < needed <= self.end - self.at:
-            buffer += self._file.pread(needed - len(buffer), self.at + len(buffer))
-        return buffer
+    def _head(self) -> Head | None:
+        if self.at + FRAME_HEADER_BYTES > self.end:
+            return None
+        start = self.at - self._base
+        if start + FRAME_HEADER_BYTES > len(self._buffer):
+            self._fill(FRAME_HEADER_BYTES)
+            start = 0
+        return decode_head(self._buffer, self._marker, start, self._base)
+
+    def _bytes(self, start: int, end: int) -> bytes:
+        if end - self._base > len(self._buffer):
+            self._fill(end - self.at)
+        return self._buffer[start - self._base : end - self._base]
+
+    def _fill(self, needed: int) -> None:
+        """Read the next window, at least ``needed`` bytes of it."""
+        length = min(max(self._window_bytes, needed), self.end - self.at)
+        self._base = self.at
+        self._buffer = self._file.pread(length, self.at)
 
 
-def find_frames(file: DiskFile, marker: bytes, at: int, end: int) -> Iterator[Frame]:
-    """Every valid frame whose marker stands anywhere in the bytes from ``at`` to ``end``."""
+def find_heads(file: DiskFile, marker: bytes, at: int, end: int) -> Iterator[Head]:
+    """Every valid header that stands anywhere in the bytes from ``at`` to ``end``."""
     while at < end:
         buffer = file.pread(min(_WINDOW_BYTES, end - at), at)
         start = buffer.find(marker)
         while start >= 0:
-            limit = min(PAYLOAD_BYTES_MAX + FRAME_HEADER_BYTES, end - at - start)
-            header = file.pread(min(FRAME_HEADER_BYTES, limit), at + start)
-            needed = frame_bytes(header, marker, 0)
-            if needed is not None and needed <= limit:
-                frame = decode(file.pread(needed, at + start), marker, 0, at + start)
-                if frame is not None:
-                    yield frame
+            head = decode_head(file.pread(FRAME_HEADER_BYTES, at + start), marker, 0, at + start)
+            if head is not None:
+                yield head
             start = buffer.find(marker, start + 1)
         if at + len(buffer) >= end or not buffer:
             return
@@ -186,3 +191,8 @@ def used_end(file: DiskFile, at: int, end: int) -> int:
             last = at + used
         at += len(buffer)
     return last
+
+
+def records_max(used_bytes: int) -> int:
+    """The most records that ``used_bytes`` of unreadable frames can have held."""
+    return -(-used_bytes // _LENGTH_BYTES)

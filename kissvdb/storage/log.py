@@ -15,13 +15,7 @@ import msgspec
 
 from kissvdb.errors import Damaged, KissError, PayloadTooLarge, PersistenceFailed
 from kissvdb.storage.disk import Disk, DiskFile
-from kissvdb.storage.frames import (
-    FRAME_HEADER_BYTES,
-    PAYLOAD_BYTES_MAX,
-    FrameScan,
-    encode,
-    encoded_bytes,
-)
+from kissvdb.storage.frames import FRAME_BYTES_MAX, FrameScan, encode, encoded_bytes
 from kissvdb.storage.recovery import TornTail, recover
 from kissvdb.storage.segment import (
     INDEX_STEP_BYTES,
@@ -144,12 +138,12 @@ class EventLog:
 
     @property
     def first_offset(self) -> int:
-        """The oldest record's offset; ``next_offset`` when the log holds no record."""
-        view = self._view
-        for segment in view.segments:
-            if not segment.empty:
-                return segment.first_offset
-        return view.next_offset
+        """Every record from this offset on that was ever durable is here: reads may start here.
+
+        The oldest record has it, or a later one where offsets were skipped; ``next_offset`` when
+        there is none.
+        """
+        return self._view.segments[0].header.previous_offset + 1
 
     @property
     def bytes_on_disk(self) -> int:
@@ -165,37 +159,29 @@ class EventLog:
         """Write the records with one durable write, all or none; returns the first's offset.
 
         Raises PersistenceFailed when the disk refused and the log is as before, PayloadTooLarge
-        for a payload over PAYLOAD_BYTES_MAX, LogFailed when it is unknown what is durable.
+        for more than FRAME_BYTES_MAX in all, LogFailed when it is unknown what is durable.
         """
         if self._failed is not None:
             raise LogFailed(self._failed)
         if not payloads:
             raise ValueError("an append needs at least one record")
-        if max(map(len, payloads)) > PAYLOAD_BYTES_MAX:
-            raise PayloadTooLarge(f"a record holds at most {PAYLOAD_BYTES_MAX} bytes")
         length = encoded_bytes(payloads)
+        if length > FRAME_BYTES_MAX:
+            raise PayloadTooLarge(f"one write to the log holds at most {FRAME_BYTES_MAX} bytes")
         segment = self._view.segments[-1]
         if not segment.empty and segment.end + length > self._segment_bytes_max:
             segment = self._rotate(segment)
         first = self._view.next_offset
         blob = encode(segment.header.marker, first, ts_ms, payloads)
         self._write(segment, blob)
-        self._publish(segment, first, payloads)
-        return first
-
-    def _publish(self, segment: Segment, first: int, payloads: Sequence[bytes]) -> None:
-        """Show a durable batch to the readers."""
-        at = last_at = segment.end
-        for offset, payload in enumerate(payloads, first):
-            segment.index.add(offset, at)
-            last_at = at
-            at += FRAME_HEADER_BYTES + len(payload)
-        segment.last_at = last_at
+        segment.index.add(first, segment.end)
+        segment.last_at = segment.end
         segment.last_offset = first + len(payloads) - 1
         # Readers take `end` first: the index must know what lies below it.
-        segment.end = at
+        segment.end += length
         with self._lock:
             self._view = attrs.evolve(self._view, next_offset=segment.last_offset + 1)
+        return first
 
     def _write(self, segment: Segment, blob: bytes) -> None:
         """Write a batch at the segment's end, with zeros behind it if the file must grow."""
@@ -267,10 +253,11 @@ class EventLog:
         """Records with ``after`` < offset <= ``until``, in order, for any thread.
 
         At most ``bytes_max`` bytes of payload, but at least one record if there is one. Starts
-        at the sparse index, at most INDEX_STEP_BYTES and one frame before the first record. Where
-        offsets were skipped the next record follows.
+        at the sparse index, at most INDEX_STEP_BYTES and one write before the first record. Where
+        offsets were skipped the next record follows; at the end the answer may then be empty
+        although ``after`` is below ``last_offset``.
 
-        Raises OffsetTruncated when ``after + 1`` is before the oldest record, Damaged when what
+        Raises OffsetTruncated when ``after + 1`` is below ``first_offset``, Damaged when what
         was durable is not readable any more.
         """
         view = self._view
@@ -283,7 +270,7 @@ class EventLog:
         for segment in view.segments[_segment_slot(view.segments, after + 1) :]:
             if segment.first_offset > last:
                 break
-            if segment.empty or segment.last_offset <= after:
+            if segment.last_offset <= after or segment.empty:
                 continue
             for record in self._read_segment(segment, after + 1, last, bytes_max):
                 room -= len(record.payload)
@@ -316,9 +303,11 @@ class EventLog:
                 window_bytes=min(bytes_max + INDEX_STEP_BYTES, READ_WINDOW_BYTES_MAX),
             )
             for frame in frames:
-                if frame.offset > last:
-                    return
-                yield LogRecord(frame.offset, frame.ts_ms, frame.payload)
+                for offset, payload in enumerate(frame.payloads(), frame.head.first_offset):
+                    if offset > last:
+                        return
+                    if offset >= first:
+                        yield LogRecord(offset, frame.head.ts_ms, payload)
         finally:
             file.close()
         if frames.at != end:

@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Sequence
 
-from kissvdb.errors import PayloadTooLarge
-from kissvdb.storage.frames import PAYLOAD_BYTES_MAX
 from kissvdb.storage.log import LogRecord, OffsetTruncated
 
 RECORDS_MAX = 100_000
@@ -62,11 +60,9 @@ class MemoryLog:
             return [(self._first_offset(), self._next_offset - 1, self._bytes)]
 
     def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int:
-        """Keep the records; returns the first's offset. Raises PayloadTooLarge as EventLog does."""
+        """Keep the records; returns the first's offset."""
         if not payloads:
             raise ValueError("an append needs at least one record")
-        if max(map(len, payloads)) > PAYLOAD_BYTES_MAX:
-            raise PayloadTooLarge(f"a record holds at most {PAYLOAD_BYTES_MAX} bytes")
         with self._lock:
             first = self._next_offset
             self._records += [

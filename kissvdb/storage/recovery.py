@@ -17,10 +17,10 @@ from kissvdb.storage.segment import (
     REPAIR_HINT,
     Segment,
     SegmentHeader,
+    Tail,
     create_segment,
     decode_header,
     first_offset_of,
-    frames_max,
     index_name,
     load_sealed,
     remove_segment,
@@ -70,7 +70,7 @@ def recover(
     remove_orphans(disk)
     headers, torn, floor = _headers(disk, offset_floor)
     if not headers:
-        header = SegmentHeader.new(floor + 1, 0)
+        header = SegmentHeader.new(floor + 1, floor)
         file = create_segment(disk, header)
         return Recovered((Segment.fresh(header),), file, floor + 1, torn)
     progress = _Progress(sum(_size(disk, h) for h in headers), on_progress)
@@ -80,13 +80,13 @@ def recover(
     ]
     file = disk.open(segment_name(headers[-1].first_offset))
     try:
-        last, cut = _recover_last(disk, file, headers[-1], progress)
+        last, tail = _recover_last(disk, file, headers[-1], progress)
         segments.append(last)
-        next_offset = last.first_offset if last.empty else last.last_offset + 1
-        if cut is not None:
-            torn = cut
-            # If damage looked like a torn tail, its offsets were given away.
-            floor = max(floor, next_offset - 1 + frames_max(cut.bytes_cut))
+        next_offset = last.next_offset
+        if tail.used_bytes:
+            torn = TornTail(disk.path(last.name), last.end, tail.used_bytes)
+            # It may be damage that only looks like a torn tail: its offsets were given away.
+            floor = max(floor, tail.issued_offset)
         if floor >= next_offset:
             write_index(disk, last)
             header = SegmentHeader.new(floor + 1, last.last_offset)
@@ -157,25 +157,21 @@ def _sealed(
 
 def _recover_last(
     disk: Disk, file: DiskFile, header: SegmentHeader, progress: Callable[[int], None]
-) -> tuple[Segment, TornTail | None]:
+) -> tuple[Segment, Tail]:
     """Scan the last segment, cut what a crash tore, and make what stays durable."""
     segment, tail = scan(file, header, progress)
-    path = disk.path(segment.name)
     if tail.damaged_at is not None:
-        at, offset = tail.damaged_at
         raise Damaged(
-            f"{path}: the record with offset {offset} at byte {at} is damaged, and later records "
-            f"are not: {REPAIR_HINT}"
+            f"{disk.path(segment.name)}: the record with offset {segment.next_offset} at byte "
+            f"{tail.damaged_at} is damaged, and later records are not: {REPAIR_HINT}"
         )
-    torn = None
     if tail.used_bytes:
         file.truncate(segment.end)
         segment.file_bytes = segment.end
-        torn = TornTail(path, segment.end, tail.used_bytes)
     # The last write may be in the page cache only: a failed fdatasync leaves its pages there and
     # clean, and no later fdatasync would write them. Written again, they reach the disk.
-    at = tail.write_at if not segment.empty else 0
+    at = 0 if segment.empty else segment.last_at
     file.write_durable(file.pread(segment.end - at, at), at)
     file.sync()
     disk.sync_dir()
-    return segment, torn
+    return segment, tail

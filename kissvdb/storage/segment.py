@@ -21,13 +21,16 @@ from kissvdb.storage.frames import (
     FRAME_HEADER_BYTES,
     MARKER_BYTES,
     FrameScan,
-    find_frames,
+    decode_head,
+    find_heads,
+    records_max,
     used_end,
 )
 
 SEGMENT_VERSION = 1
 HEADER_BYTES = 64
 INDEX_STEP_BYTES = 64 * 1024
+PROGRESS_STEP_BYTES = 1024 * 1024
 
 _MAGIC = b"KISSLOG\n"
 _INDEX_MAGIC = b"KISSIDX\n"
@@ -106,7 +109,8 @@ def decode_header(data: bytes, path: str, first_offset: int) -> SegmentHeader | 
 class SparseIndex:
     """Where a frame begins for about every INDEX_STEP_BYTES of a segment, in file order.
 
-    Only ever appended to, so readers in other threads need no lock.
+    Holds the first offsets of frames. Only ever appended to: readers in other threads need no
+    lock.
     """
 
     def __init__(self) -> None:
@@ -130,7 +134,7 @@ class SparseIndex:
 class Segment:
     """One segment as it is known in memory.
 
-    ``end`` is the first byte after the last durable frame, ``last_offset`` that frame's offset
+    ``end`` is the first byte after the last durable frame, ``last_offset`` its last record's
     (``header.previous_offset`` while there is none), ``last_at`` its position. ``file_bytes`` is
     the size of the file, zeros written ahead included. Readers in other threads take ``end``
     first: everything below it stays as it is.
@@ -150,6 +154,11 @@ class Segment:
     @property
     def name(self) -> str:
         return segment_name(self.header.first_offset)
+
+    @property
+    def next_offset(self) -> int:
+        """The offset that the next record in this file has or gets."""
+        return self.first_offset if self.empty else self.last_offset + 1
 
     @property
     def empty(self) -> bool:
@@ -184,22 +193,22 @@ def remove_segment(disk: Disk, first_offset: int) -> None:
 
 @attrs.frozen
 class Tail:
-    """How a segment ends. Its last whole write begins at byte ``write_at``.
+    """What follows a segment's last readable frame: ``used_bytes``, then only zeros.
 
-    ``used_bytes`` follow that write before there are only zeros. They are a torn tail, unless
-    ``damaged_at``, the (byte, offset) of an unreadable frame, is set: then a later write proves
-    that the frame had been durable.
+    They are a torn tail, unless ``damaged_at``, the byte where they begin, is set: then a later
+    frame proves that what is there had been durable. ``issued_offset`` is the highest offset
+    they can have held.
     """
 
-    write_at: int
     used_bytes: int = 0
-    damaged_at: tuple[int, int] | None = None
+    damaged_at: int | None = None
+    issued_offset: int = 0
 
 
 def scan(
     file: DiskFile, header: SegmentHeader, on_bytes: Callable[[int], None] | None = None
 ) -> tuple[Segment, Tail]:
-    """Read every frame of a segment. The segment ends with the last write that is whole.
+    """Read every frame of a segment, up to the first that is not readable.
 
     ``on_bytes`` hears of the progress in bytes; in all, of the file's size.
     """
@@ -207,32 +216,29 @@ def scan(
     segment = Segment.fresh(header)
     segment.file_bytes = size
     frames = FrameScan(file, header.marker, at=HEADER_BYTES, end=size, expected=header.first_offset)
-    # Where the frames begin of a write that is not read to its end yet.
-    batch: list[int] = []
-    write_at = count = reported = 0
+    reported = 0
     for frame in frames:
-        if frame.batch_position != len(batch) or (batch and frame.batch_count != count):
-            # A valid frame that no writer of this log can have put here.
-            break
-        batch.append(frame.at)
-        count = frame.batch_count
-        if on_bytes is not None and frames.at - reported >= INDEX_STEP_BYTES:
-            on_bytes(frames.at - reported)
-            reported = frames.at
-        if len(batch) == count:
-            for offset, at in enumerate(batch, frame.offset - frame.batch_position):
-                segment.index.add(offset, at)
-            segment.last_offset, segment.last_at, segment.end = frame.offset, frame.at, frames.at
-            write_at = batch[0]
-            batch.clear()
+        head = frame.head
+        segment.index.add(head.first_offset, head.at)
+        segment.last_offset, segment.last_at, segment.end = head.last_offset, head.at, head.end
+        if on_bytes is not None and head.end - reported >= PROGRESS_STEP_BYTES:
+            on_bytes(head.end - reported)
+            reported = head.end
     if on_bytes is not None:
         on_bytes(size - reported)
     used = used_end(file, segment.end, size) - segment.end
-    if used:
-        for frame in find_frames(file, header.marker, frames.at, size):
-            if frame.offset - frame.batch_position > frames.expected:
-                return segment, Tail(write_at, used, (frames.at, frames.expected))
-    return segment, Tail(write_at, used)
+    if not used:
+        return segment, Tail()
+    damaged_at = None
+    issued = 0
+    for head in find_heads(file, header.marker, segment.end, size):
+        issued = max(issued, head.last_offset)
+        if head.first_offset > frames.expected:
+            damaged_at = segment.end
+    if damaged_at is not None or not issued:
+        # Without a header that tells, the worst: records of no bytes.
+        issued = max(issued, frames.expected - 1 + records_max(used))
+    return segment, Tail(used, damaged_at, issued)
 
 
 def write_index(disk: Disk, segment: Segment) -> None:
@@ -306,10 +312,10 @@ def load_sealed(
         segment.file_bytes = size
         if segment.empty:
             return segment
-        frames = FrameScan(
-            file, header.marker, at=segment.last_at, end=segment.end, expected=last_offset
+        head = decode_head(
+            file.pread(FRAME_HEADER_BYTES, segment.last_at), header.marker, 0, segment.last_at
         )
-        if [frame.offset for frame in frames] == [last_offset] and frames.at == segment.end:
+        if head is not None and (head.last_offset, head.end) == (last_offset, segment.end):
             if on_bytes is not None:
                 on_bytes(size)
             return segment
@@ -321,15 +327,9 @@ def load_sealed(
             f"segment follows offset {last_offset}: a part of the log is missing; {REPAIR_HINT}"
         )
     if segment.last_offset != last_offset or tail.used_bytes:
-        bad_at, bad_offset = tail.damaged_at or (segment.end, segment.last_offset + 1)
         raise Damaged(
-            f"{path}: the record with offset {bad_offset} at byte {bad_at} is damaged: "
-            f"{REPAIR_HINT}"
+            f"{path}: the record with offset {segment.next_offset} at byte {segment.end} is "
+            f"damaged: {REPAIR_HINT}"
         )
     write_index(disk, segment)
     return segment
-
-
-def frames_max(used_bytes: int) -> int:
-    """The most frames that ``used_bytes`` can have held."""
-    return -(-used_bytes // FRAME_HEADER_BYTES)
