@@ -12,6 +12,7 @@ from hypercorn.typing import HTTPScope
 from quart import Response as QuartResponse
 from quart import request
 from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import RequestTimeout as BodyTimeout
 
@@ -19,6 +20,9 @@ from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request, StreamResponse
 from kissvdb.api.route import Answer
 from kissvdb.errors import InvalidArgument, KissError, NotFound, RequestTimeout
+
+# RFC 9110, sections 15.3.5 and 15.4.5.
+_BODILESS = (204, 304)
 
 _log = logging.getLogger("kissvdb.api")
 
@@ -37,19 +41,20 @@ def create_app(api: Api) -> QuartTrio:
             body = await request.get_data(cache=False, as_text=False, parse_form_data=False)
         except HTTPException as problem:
             received = _request(b"")
-            return _response("", api.refusal(_refusal(api, problem), received))
+            refusal = _refusal(api, problem)
+            return _response(received.method, api.refusal(refusal, received))
         received = _request(body)
         return _response(received.method, await api.dispatch(received))
 
     @app.before_websocket
     async def no_websocket() -> QuartResponse:
         refusal = NotFound("WebSocket is not spoken here: follow GET /v1/stream instead")
-        return _response("", api.refusal(refusal))
+        return _response("GET", api.refusal(refusal))
 
     @app.errorhandler(Exception)
     async def crashed(error: Exception) -> QuartResponse:
         _log.error("the HTTP binding failed", exc_info=error)
-        return _response("", api.refusal(KissError("a bug in the server stopped this request")))
+        return _response("GET", api.refusal(KissError("a bug in the server stopped this request")))
 
     return app
 
@@ -66,20 +71,28 @@ def _request(body: bytes) -> Request:
 
 
 def _response(method: str, answer: Answer) -> QuartResponse:
-    response: QuartResponse
+    headers = Headers(answer.headers)
     if isinstance(answer, StreamResponse):
-        response = QuartResponse(answer.body, answer.status)
+        headers["content-type"] = answer.content_type
+        response = QuartResponse(answer.body, answer.status, headers)
         response.timeout = None
-    else:
-        bodiless = method == "HEAD" or answer.status in (204, 304)
-        response = QuartResponse(b"" if bodiless else answer.body, answer.status)
-        if method == "HEAD" and answer.status == 200:
-            response.headers["content-length"] = str(len(answer.body))
-    del response.headers["content-type"]
-    if answer.status not in (204, 304):
-        response.headers["content-type"] = answer.content_type
-    for name, value in answer.headers:
-        response.headers.add(name, value)
+        return response
+    if answer.status in _BODILESS:
+        return _bare(answer.status, headers)
+    headers["content-type"] = answer.content_type
+    if method == "HEAD":
+        # The length GET would have; a door that cannot know it (a stream's) says nothing.
+        if answer.body:
+            headers["content-length"] = str(len(answer.body))
+        return _bare(answer.status, headers)
+    return QuartResponse(answer.body, answer.status, headers)
+
+
+def _bare(status: int, headers: Headers) -> QuartResponse:
+    """A response without a body: Quart would add a type and a length of its own."""
+    response = QuartResponse(None, status)
+    response.headers.clear()
+    response.headers.extend(headers)
     return response
 
 
