@@ -35,13 +35,14 @@ from kissvdb.core.state import (
     Put,
     Written,
 )
-from kissvdb.engine import backup, recovery, upkeep
+from kissvdb.engine import backup, upkeep
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
 from kissvdb.engine.recovery import Progress, shard_of
 from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
+from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.metrics import (
@@ -235,7 +236,7 @@ class Database:
         record = EventPublished(event.type, event.data, event.key, event.tags)
         return Published(await _answer(_submit(self._log, Append((record,)))))
 
-    def subscribe(self, query: StreamQuery) -> AsyncIterator[bytes]:
+    def subscribe(self, query: StreamQuery) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""
         return self.hub.subscribe(query)
 

@@ -1,4 +1,4 @@
-"""Replay: events from the log, read in threads, shared by the subscribers that catch up together."""
+"""Replay: events from the log, read in threads, shared by those who catch up together."""
 
 from collections import OrderedDict
 from collections.abc import Sequence

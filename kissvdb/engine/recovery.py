@@ -28,10 +28,10 @@ def shard_of_record(record: Record, shards: int) -> int | None:
     return shard_of(record.key, shards)
 
 
-def claim_shards(tables: Sequence[StateTable]) -> None:
+def claim_shards(tables: Sequence[StateTable], last_offset: int) -> None:
     """Refuse to spread keys over another number of shards than they were written with."""
     for table in tables:
-        noted = table.claim_shards(len(tables))
+        noted = table.claim_shards(len(tables), free=last_offset == 0)
         if noted != len(tables):
             raise ConfigError(
                 f"state.shards is {len(tables)}, but the keys in this data directory are spread "

@@ -11,7 +11,6 @@ from typing import NamedTuple
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import Event, Filter
 
-
 # A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
 _EVENTS_PER_TAKE_MAX = 1000
 

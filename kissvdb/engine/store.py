@@ -34,7 +34,7 @@ class Store:
             tables = [table for table, _ in self.tables]
             for table in tables:
                 stack.callback(table.close)
-            recovery.claim_shards(tables)
+            recovery.claim_shards(tables, self.log.last_offset)
             recovery.replay(self.log, self.log.last_offset, tables, progress)
             self._open = stack.pop_all()
 

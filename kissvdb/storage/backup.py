@@ -42,7 +42,7 @@ def description(offset: int, database_id: str, created_at_ms: int) -> Entry:
 
 
 def tar_blocks(entries: Sequence[Entry], mtime: int) -> Generator[bytes, None, None]:
-    """The entries as an uncompressed POSIX tar, in blocks of bounded size; closes them."""
+    """The entries as an uncompressed POSIX tar, in bounded blocks, none empty; closes them."""
     try:
         for entry in entries:
             info = tarfile.TarInfo(entry.name)
@@ -55,8 +55,10 @@ def tar_blocks(entries: Sequence[Entry], mtime: int) -> Generator[bytes, None, N
                     raise Damaged(f"{entry.name} became shorter while it was backed up")
                 left -= len(block)
                 yield block
-            yield b"\0" * (-entry.size % tarfile.BLOCKSIZE)
-        yield b"\0" * (2 * tarfile.BLOCKSIZE)
+            padding = -entry.size % tarfile.BLOCKSIZE
+            if padding:
+                yield bytes(padding)
+        yield bytes(2 * tarfile.BLOCKSIZE)
     finally:
         for entry in entries:
             entry.source.close()

@@ -129,13 +129,13 @@ class StateTable:
                 (horizon,),
             )
 
-    def claim_shards(self, shards: int) -> int:
-        """Note how many shards the keys are spread over; returns what was noted before.
+    def claim_shards(self, shards: int, *, free: bool) -> int:
+        """Note how many shards the keys are spread over; returns the number that holds.
 
-        An empty table takes the new number; one with keys keeps its own.
+        With ``free`` nothing was ever written and the new number holds, else the noted one.
         """
         noted: int = self._db.execute("SELECT v FROM meta WHERE k='shards'").get
-        if noted != shards and self._db.execute("SELECT 1 FROM kv LIMIT 1").get is None:
+        if noted != shards and free:
             self._db.execute("UPDATE meta SET v = ? WHERE k='shards'", (shards,))
             return shards
         return noted
