@@ -8,7 +8,8 @@ from .address import Address
 from .errors import ActorCrashed, ActorError, MailboxClosed, MailboxFull
 from .mailbox import Envelope, MailboxStatistics
 from .reply import Reply
-from .supervisor import Restart, RestartPolicy, Supervisor, open_supervisor
+from .restart import Restart, RestartPolicy
+from .supervisor import Supervisor, open_supervisor
 from .worker import Workers, WorkersStatistics, WorkerStatistics, WorkerThread
 
 __all__ = [  # noqa: RUF022 - grouped by what one needs first

@@ -5,37 +5,18 @@ of Erlang/OTP: https://www.erlang.org/doc/system/sup_princ.html
 """
 
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
 
-import attrs
 import trio
 
 from .actor import Actor
 from .address import Address
 from .errors import ActorCrashed, ActorError, MailboxClosed
 from .mailbox import Mailbox
+from .restart import Restart, RestartBudget, RestartPolicy
 
 logger = logging.getLogger("actors")
-
-
-@attrs.frozen
-class RestartPolicy:
-    """Replace a crashed actor, at most `restarts_max` times in any `within_seconds`."""
-
-    restarts_max: int = attrs.field(default=3, validator=attrs.validators.ge(0))
-    within_seconds: float = attrs.field(default=60.0, validator=attrs.validators.gt(0))
-
-
-class Restart:
-    """The two usual policies."""
-
-    NEVER: Final = RestartPolicy(restarts_max=0)
-    """A crash ends the supervisor's block: for owners of data that must be recovered."""
-    ON_CRASH: Final = RestartPolicy()
-    """A crash is logged and a fresh actor takes over: for what can be derived again."""
 
 
 class Supervisor:
@@ -60,6 +41,7 @@ class Supervisor:
         if isinstance(actor, Actor):
             if restart.restarts_max:
                 raise TypeError(f"to restart {actor.name}, pass a factory: actors are used once")
+            assert not any(member.first is actor for member in self._members), "started twice"
             first, factory = actor, None
         else:
             first, factory = actor(), actor
@@ -158,10 +140,9 @@ class _Member:
         self.mailbox = Mailbox(first.name, first.mailbox_size)
         self.address = Address(self.mailbox)
         self._supervisor = supervisor
-        self._first = first
+        self.first = first
         self._factory = factory
-        self._policy = policy
-        self._restarts: deque[float] = deque()
+        self._budget = RestartBudget(policy)
         self._scope = trio.CancelScope()
         self._drained = trio.Event()
         self._done = trio.Event()
@@ -171,15 +152,15 @@ class _Member:
         try:
             with self._scope:
                 # Not shielded yet: whoever starts an actor may give up on it.
-                await self._first.open()
+                await self.first.open()
                 if self._supervisor.stopping:
-                    await self._close(self._first)
+                    await self._close(self.first)
                     raise MailboxClosed(self.mailbox.name)
                 self.mailbox.owner = trio.lowlevel.current_task()
                 task_status.started(self.address)
                 started = True
                 self._supervisor.add(self)
-                await self._live(self._first)
+                await self._live(self.first)
         except trio.Cancelled:
             raise
         except BaseException as error:
@@ -265,21 +246,16 @@ class _Member:
             return refusal
 
         self.mailbox.crashes += 1
-        restarted = isinstance(error, Exception) and not self.mailbox.closed and self._may_restart()
+        restarted = (
+            isinstance(error, Exception)
+            and not self.mailbox.closed
+            and self._budget.spend(trio.current_time())
+        )
         if not restarted:
             self.mailbox.close(make_error)
         self.mailbox.refuse_all(make_error)
         if not restarted:
             self._supervisor.abort()
-
-    def _may_restart(self) -> bool:
-        now = trio.current_time()
-        while self._restarts and self._restarts[0] <= now - self._policy.within_seconds:
-            self._restarts.popleft()
-        if len(self._restarts) >= self._policy.restarts_max:
-            return False
-        self._restarts.append(now)
-        return True
 
     async def _close(self, actor: Actor, *, crashed: bool = False) -> None:
         limit_seconds = self._supervisor.drain_seconds

@@ -11,7 +11,8 @@ import trio
 from .actor import Actor
 from .address import Address
 from .mailbox import Envelope
-from .supervisor import Restart, RestartPolicy, open_supervisor
+from .restart import Restart, RestartPolicy
+from .supervisor import open_supervisor
 
 
 @asynccontextmanager

@@ -268,11 +268,19 @@ async def test_a_close_that_fails_after_a_crash_is_logged_and_the_crash_wins(
     assert "disk full" in caplog.text
 
 
-async def test_a_crash_during_the_stop_spares_the_mail_of_the_others() -> None:
-    first = ScriptedActor(1, 2, 3)
+async def test_a_crash_during_the_stop_spares_the_mail_of_the_others(
+    autojump_clock: MockClock,
+) -> None:
+    class Slow(ScriptedActor):
+        async def handle(self, batch: list[Envelope]) -> None:
+            await trio.sleep(1)
+            await super().handle(batch)
+
+    first = Slow(1, 2, 3)
     with pytest.RaisesGroup(Boom):
         async with open_supervisor() as supervisor:
-            replies = [(await supervisor.start(first)).submit(n) for n in range(3)]
+            address = await supervisor.start(first)
+            replies = [address.submit(n) for n in range(3)]
             # No checkpoint after this: the block ends before the crash.
             (await supervisor.start(Fragile())).tell_nowait("boom")
     assert [await reply.wait() for reply in replies] == [1, 2, 3]

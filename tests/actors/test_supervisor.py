@@ -251,6 +251,23 @@ async def test_a_close_that_takes_too_long_is_cancelled_too(
     assert "Stuck did not close within 5 s" in caplog.text
 
 
+async def test_askers_of_a_cancelled_actor_do_not_wait_for_its_close(
+    autojump_clock: MockClock,
+) -> None:
+    async def ask() -> None:
+        with pytest.raises(MailboxClosed):
+            await address.ask(1)
+        refused_at.append(trio.current_time() - began)
+
+    refused_at: list[float] = []
+    async with trio.open_nursery() as nursery, running(Stuck(close_seconds=3)) as address:
+        began = trio.current_time()
+        nursery.start_soon(ask)
+        await wait_all_tasks_blocked()
+    assert refused_at == [5]
+    assert trio.current_time() - began == 8
+
+
 async def test_each_actor_has_its_own_time_to_drain(autojump_clock: MockClock) -> None:
     class Slow(ScriptedActor):
         async def handle(self, batch: list[Envelope]) -> None:
@@ -304,6 +321,14 @@ async def test_a_policy_that_restarts_needs_a_factory() -> None:
     async with open_supervisor() as supervisor:
         with pytest.raises(TypeError, match="pass a factory"):
             await supervisor.start(ScriptedActor(), restart=Restart.ON_CRASH)
+
+
+async def test_starting_an_actor_twice_is_a_bug() -> None:
+    actor = ScriptedActor()
+    async with open_supervisor() as supervisor:
+        await supervisor.start(actor)
+        with pytest.raises(AssertionError, match="started twice"):
+            await supervisor.start(actor)
 
 
 async def test_a_mailbox_needs_room_for_one_message() -> None:

@@ -126,14 +126,14 @@ async def test_beyond_jobs_max_runs_wait_in_line_and_are_turned_away_at_the_end(
 
     async with trio.open_nursery() as nursery, WorkerThread("w", jobs_max=2) as worker:
         nursery.start_soon(worker.run, hold.wait)
-        for n in range(3):
+        for n in range(6):
             await wait_all_tasks_blocked()
             nursery.start_soon(run, n)
         await wait_all_tasks_blocked()
         assert worker.statistics().jobs == worker.statistics().jobs_max == 2
         nursery.start_soon(set_when_blocked, hold)
     assert ran == [0]
-    assert sorted(refused) == [1, 2]
+    assert sorted(refused) == [1, 2, 3, 4, 5]
     assert worker.statistics().done == 2
 
 
