@@ -107,6 +107,8 @@ class Contains:
         return type(found) is list and any(element in self.values for element in found)
 
 
+_TEXT = (str,)
+_NUMBERS = (int, float)
 Bound = int | float | str
 
 
@@ -123,15 +125,15 @@ class Range:
     gte: Bound | None = None
     lt: Bound | None = None
     lte: Bound | None = None
+    of_strings: bool = attrs.field(init=False, repr=False, eq=False)
 
-    @property
-    def of_strings(self) -> bool:
+    @of_strings.default
+    def _of_strings(self) -> bool:
         return any(isinstance(bound, str) for bound in (self.gt, self.gte, self.lt, self.lte))
 
     def matches(self, document: Any) -> bool:
         found = lookup(document, self.path)
-        kind = type(found)
-        if (kind is not str) if self.of_strings else (kind is not int and kind is not float):
+        if type(found) not in (_TEXT if self.of_strings else _NUMBERS):
             return False
         return (
             (self.gt is None or found > self.gt)
