@@ -14,7 +14,8 @@ from hypercorn.typing import ASGIFramework
 
 from kissvdb.api.http import StreamResponse
 from kissvdb.config import Config
-from kissvdb.engine.push import PushStream
+from kissvdb.engine.push import Pushers
+from kissvdb.engine.subscription import Subscription
 from kissvdb.errors import Overloaded
 from kissvdb.lane.connection import Connection
 from kissvdb.lane.hypercorn_door import HypercornDoor, hypercorn_config
@@ -58,6 +59,7 @@ class Lane:
         self._connections: set[Connection] = set()
         self._refusals = 0
         self._chunks = ChunkCache()
+        self._pushers = Pushers(nursery)
         self._empty = trio.Event()
         self._accepted = self._turned_away = self._handed_over = 0
 
@@ -162,11 +164,11 @@ class Lane:
         self, transport: Transport, response: StreamResponse, *, chunked: bool
     ) -> StreamSender:
         """See `Owner`."""
-        if isinstance(response.body, PushStream):
-            return PushSink(
-                transport, response.body, self._nursery, chunked=chunked, cache=self._chunks
-            )
-        return StreamSender(transport, chunked=chunked, cache=self._chunks)
+        body = response.body
+        if not isinstance(body, Subscription):
+            return StreamSender(transport, chunked=chunked, cache=self._chunks)
+        pusher = self._pushers.of(body)
+        return PushSink(transport, body, pusher, self._nursery, chunked=chunked, cache=self._chunks)
 
     async def stop(self) -> None:
         """End idle connections and streams now; return when the rest has finished, or at the

@@ -1,4 +1,4 @@
-"""Streamed answers (SSE above all) on lane connections: pushed by the hub where possible."""
+"""Streamed answers (SSE above all) on lane connections: pushed where possible."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 import trio
 
 from kissvdb.api.http import StreamResponse
-from kissvdb.engine.push import PushStream
+from kissvdb.engine.push import Pusher, catch_up
+from kissvdb.engine.subscription import Subscription
 from kissvdb.lane.response import LAST_CHUNK, Clock, encode_chunk, encode_stream_head
 from kissvdb.lane.transport import Phase, Transport
 
@@ -88,31 +89,36 @@ class StreamSender:
 
 
 class PushSink(StreamSender):
-    """A lane connection as the hub's sink (`kissvdb.engine.push.Sink`).
+    """A lane connection as a pusher's sink (`kissvdb.engine.push.Sink`).
 
-    Holds at most the rest of one blob, which it shares with all others: its backlog is its
+    It holds at most the rest of one blob, which it shares with all others: its backlog is its
     cursor. ``spawn`` is where a slow client's drain task runs.
     """
 
     def __init__(
         self,
         transport: Transport,
-        stream: PushStream,
+        subscription: Subscription,
+        pusher: Pusher,
         spawn: trio.Nursery,
         *,
         chunked: bool,
         cache: ChunkCache,
     ) -> None:
         super().__init__(transport, chunked=chunked, cache=cache)
-        self._stream = stream
+        self._subscription = subscription
+        self._pusher = pusher
         self._spawn = spawn
 
     async def run(self, body: AsyncIterator[bytes]) -> None:
         """The connection's own task: catch up once, then only watch for the client leaving."""
-        assert body is self._stream
-        with self.scope:
-            if await self._go_live():
-                await self._watch()
+        assert body is self._subscription
+        try:
+            with self.scope:
+                if await self._go_live():
+                    await self._watch()
+        finally:
+            self._pusher.leave(self._subscription)
 
     def push(self, blob: bytes) -> bool:
         """See `Sink`: one bare send."""
@@ -134,13 +140,9 @@ class PushSink(StreamSender):
         self._spawn.start_soon(self._drain, memoryview(b""))
 
     async def _go_live(self) -> bool:
-        stream = self._stream
-        if not await stream.catch_up(self.send):
+        if not await catch_up(self._subscription, self.send):
             return False
-        stream.attach(self)
-        if not stream.hub.pushing:
-            stream.hub.pushing = True
-            self._spawn.start_soon(stream.hub.run_pushes)
+        self._pusher.join(self._subscription, self)
         return True
 
     async def _drain(self, left: memoryview) -> None:
