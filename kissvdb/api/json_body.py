@@ -76,17 +76,16 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
 
 
 def _too_deep(decoded: Any) -> bool:
-    level = [decoded]
-    for _ in range(DEPTH_MAX + 1):
-        inner: list[Any] = []
-        for each in level:
-            if isinstance(each, dict):
-                inner.extend(each.values())
-            elif isinstance(each, list):
-                inner.extend(each)
-        if not inner:
+    containers = [decoded]
+    for _ in range(DEPTH_MAX):
+        containers = [
+            inner
+            for each in containers
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not containers:
             return False
-        level = inner
     return True
 
 
