@@ -8,7 +8,6 @@
     state-<n>.db
 """
 
-import errno
 import fcntl
 import os
 import uuid
@@ -28,6 +27,10 @@ LOCK_NAME = "LOCK"
 META_NAME = "meta.json"
 
 
+class NewerFormat(Damaged):
+    """A later kissvdb wrote this; nothing is broken, and nothing may be repaired."""
+
+
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     """The content of meta.json. Offsets up to ``offset_floor`` are never given away again."""
 
@@ -36,25 +39,34 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     offset_floor: int = 0
 
 
-def lock(path: Path, *, shared: bool = False) -> int:
+def lock(path: Path, *, shared: bool = False) -> int | None:
     """Lock the directory for this process; returns the descriptor whose closing unlocks it.
 
-    ``shared`` keeps other users out but not other readers. Raises DirectoryInUse.
+    ``shared`` keeps users out but not other readers, and writes nothing: None when there is no
+    lock file, as in a backup. Raises DirectoryInUse, which names the other process.
     """
-    fd = os.open(path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    flags = os.O_RDONLY if shared else os.O_RDWR | os.O_CREAT
+    try:
+        fd = os.open(path / LOCK_NAME, flags | os.O_CLOEXEC, 0o640)
+    except FileNotFoundError:
+        if shared:
+            return None
+        raise
     try:
         fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         if not shared:
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-    except OSError as error:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip() or "unknown"
+    except BlockingIOError as error:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
         os.close(fd)
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise
         raise DirectoryInUse(
-            f"{path} is in use by process {holder}: stop it, or give this one another --data-dir"
+            f"{path} is in use by process {holder or 'unknown'}: stop it, or name another "
+            "directory with --data-dir"
         ) from error
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
 
 
@@ -71,7 +83,7 @@ def read_meta(path: Path) -> Meta | None:
             "`kissvdb check --repair` to write a new one"
         ) from error
     if meta.format_version > FORMAT_VERSION:
-        raise Damaged(
+        raise NewerFormat(
             f"{path} has format version {meta.format_version}, this kissvdb reads "
             f"{FORMAT_VERSION}: start the kissvdb that wrote it, or a later one"
         )
@@ -119,6 +131,7 @@ class DataDir:
         directory = Path(path).absolute()
         directory.mkdir(parents=True, exist_ok=True)
         lock_fd = lock(directory)
+        assert lock_fd is not None
         try:
             meta = read_meta(directory)
             if meta is None:

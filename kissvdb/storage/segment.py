@@ -16,6 +16,7 @@ from collections.abc import Callable
 import attrs
 
 from kissvdb.errors import Damaged
+from kissvdb.storage.data_dir import NewerFormat
 from kissvdb.storage.disk import Disk, DiskFile
 from kissvdb.storage.frames import (
     FRAME_HEADER_BYTES,
@@ -99,7 +100,7 @@ def decode_header(data: bytes, path: str, first_offset: int) -> SegmentHeader | 
     if magic != _MAGIC or crc != zlib.crc32(data[: _HEADER.size]) or first != first_offset:
         return None
     if version > SEGMENT_VERSION:
-        raise Damaged(
+        raise NewerFormat(
             f"{path} has format version {version}, this kissvdb reads {SEGMENT_VERSION}: "
             "start the kissvdb that wrote it"
         )

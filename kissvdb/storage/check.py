@@ -1,0 +1,43 @@
+"""``kissvdb check``: verify a data directory, and repair its log.
+
+``check`` changes nothing; it shares the directory with other checks but not with a server.
+``repair`` wants the directory for itself. Both raise DirectoryInUse when a server runs on it,
+ConfigError when there is no database, and Damaged when a later kissvdb wrote it.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kissvdb.errors import ConfigError
+from kissvdb.storage.data_dir import META_NAME, lock
+from kissvdb.storage.inspection import CheckReport, examine
+from kissvdb.storage.repair import RepairReport, mend
+
+__all__ = ["CheckReport", "RepairReport", "check", "repair"]
+
+
+def check(path: str | os.PathLike[str]) -> CheckReport:
+    """Verify every frame of every segment, their order, the indexes, meta.json, the tables."""
+    with _locked(path, shared=True) as directory:
+        return examine(directory)
+
+
+def repair(path: str | os.PathLike[str]) -> RepairReport:
+    """Cut the log at the first damage, so that the server starts again; keeps what it cuts."""
+    with _locked(path, shared=False) as directory:
+        return mend(directory)
+
+
+@contextmanager
+def _locked(path: str | os.PathLike[str], *, shared: bool) -> Iterator[Path]:
+    directory = Path(path).absolute()
+    if not (directory / "log").is_dir() and not (directory / META_NAME).is_file():
+        raise ConfigError(f"{directory} holds no kissvdb database: name another with --data-dir")
+    fd = lock(directory, shared=shared)
+    try:
+        yield directory
+    finally:
+        if fd is not None:
+            os.close(fd)

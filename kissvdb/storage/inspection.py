@@ -1,0 +1,274 @@
+"""Read a whole data directory and say what is wrong with it. Changes nothing, takes no lock."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import apsw
+import attrs
+
+from kissvdb.errors import Damaged
+from kissvdb.storage.data_dir import META_NAME, NewerFormat, read_meta
+from kissvdb.storage.disk import Disk
+from kissvdb.storage.frames import MARKER_BYTES, FrameScan, records_max, used_end
+from kissvdb.storage.segment import (
+    HEADER_BYTES,
+    Segment,
+    SegmentHeader,
+    Tail,
+    decode_header,
+    first_offset_of,
+    read_index,
+    scan,
+    segment_name,
+)
+
+REPAIR = "run `kissvdb check --repair`"
+
+
+@attrs.frozen
+class View:
+    """A table file and the offset it has applied."""
+
+    name: str
+    applied_offset: int
+
+
+@attrs.frozen
+class CheckReport:
+    """What was found. ``problems`` need somebody, ``notes`` do not."""
+
+    path: Path
+    first_offset: int
+    last_offset: int
+    records: int
+    segments: int
+    log_bytes: int
+    views: tuple[View, ...] = ()
+    notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def lines(self) -> list[str]:
+        """The report as text for people."""
+        lines = [f"{self.path}"]
+        if self.records:
+            lines.append(
+                f"  log: {self.records} records, offsets {self.first_offset} to "
+                f"{self.last_offset}, {self.segments} segments, {self.log_bytes} bytes"
+            )
+        else:
+            lines.append(f"  log: no records, {self.segments} segments")
+        lines += [
+            f"  {view.name}: applied up to offset {view.applied_offset}" for view in self.views
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  PROBLEM: {problem}" for problem in self.problems]
+        lines.append("ok" if self.ok else f"{len(self.problems)} problems")
+        return lines
+
+
+@attrs.frozen
+class SegmentState:
+    """One segment file as it was found; ``segment`` and ``tail`` are None without a header.
+
+    ``header_lost`` says that the header had to be read off the first frame.
+    """
+
+    first_offset: int
+    size: int
+    segment: Segment | None = None
+    tail: Tail | None = None
+    header_lost: bool = False
+
+    @property
+    def issued_offset(self) -> int:
+        """The highest offset that this file may hold or have held."""
+        if self.segment is None or self.tail is None:
+            return self.first_offset - 1 + records_max(self.size)
+        return max(self.segment.next_offset - 1, self.tail.issued_offset)
+
+
+def examine(directory: Path) -> CheckReport:
+    """Verify every frame of every segment, their order, the indexes, meta.json, the tables."""
+    notes: list[str] = []
+    problems: list[str] = []
+    floor = _check_meta(directory, problems)
+    states = read_segments(directory)
+    disk = Disk(directory / "log")
+    for position, state in enumerate(states):
+        last = position == len(states) - 1
+        found = segment_problem(disk, state, last=last)
+        if found is not None:
+            problems.append(f"{found}: {REPAIR}")
+        elif state.tail is not None and state.tail.used_bytes:
+            notes.append(
+                f"{disk.path(segment_name(state.first_offset))}: {state.tail.used_bytes} bytes of "
+                "an unfinished write at its end; the next start cuts them off"
+            )
+        _check_index(disk, state, notes)
+    for before, after in pairwise(states):
+        found = chain_problem(disk, before, after)
+        if found is not None:
+            problems.append(f"{found}: {REPAIR}")
+    segments = [state.segment for state in states if state.segment is not None]
+    filled = [segment for segment in segments if not segment.empty]
+    first = segments[0].header.previous_offset + 1 if segments else floor + 1
+    last_offset = max([floor, *(segment.next_offset - 1 for segment in segments)])
+    views = _check_views(directory, first, last_offset, bool(states), notes, problems)
+    return CheckReport(
+        path=directory,
+        first_offset=filled[0].first_offset if filled else 0,
+        last_offset=filled[-1].last_offset if filled else 0,
+        records=sum(segment.last_offset - segment.first_offset + 1 for segment in filled),
+        segments=len(states),
+        log_bytes=sum(state.size for state in states),
+        views=views,
+        notes=tuple(notes),
+        problems=tuple(problems),
+    )
+
+
+def _check_meta(directory: Path, problems: list[str]) -> int:
+    """The offset floor of meta.json."""
+    try:
+        meta = read_meta(directory)
+    except NewerFormat:
+        raise
+    except Damaged as error:
+        problems.append(error.message)
+        return 0
+    if meta is None:
+        problems.append(f"{directory / META_NAME} is missing: {REPAIR} to write a new one")
+        return 0
+    return meta.offset_floor
+
+
+def read_segments(directory: Path) -> list[SegmentState]:
+    """Every segment file of the directory's log, read to its end, oldest first."""
+    log = directory / "log"
+    if not log.is_dir():
+        return []
+    disk = Disk(log)
+    firsts = [first for name in disk.names() if (first := first_offset_of(name)) is not None]
+    return [_read_segment(disk, first) for first in firsts]
+
+
+def _read_segment(disk: Disk, first: int) -> SegmentState:
+    name = segment_name(first)
+    file = disk.open(name, read_only=True)
+    try:
+        size = file.size()
+        head = file.pread(HEADER_BYTES + MARKER_BYTES, 0)
+        header = decode_header(head[:HEADER_BYTES], disk.path(name), first)
+        lost = header is None
+        if header is None:
+            # The first frame's marker is the segment's; what it lacks is only the link backwards.
+            header = SegmentHeader(first, first - 1, head[HEADER_BYTES:])
+            frames = FrameScan(file, header.marker, at=HEADER_BYTES, end=size, expected=first)
+            if len(header.marker) < MARKER_BYTES or next(iter(frames), None) is None:
+                if used_end(file, HEADER_BYTES, size) <= HEADER_BYTES:
+                    size = 0
+                return SegmentState(first, size)
+        segment, tail = scan(file, header)
+        return SegmentState(first, size, segment, tail, lost)
+    finally:
+        file.close()
+
+
+def segment_problem(disk: Disk, state: SegmentState, *, last: bool) -> str | None:
+    """What is wrong within a segment file; a torn tail is nothing wrong at the log's end."""
+    path = disk.path(segment_name(state.first_offset))
+    if state.segment is None or state.tail is None:
+        # A crash may leave a new segment without a header, and then nothing in it.
+        return None if last and state.size == 0 else f"{path}: the header at byte 0 is damaged"
+    if state.header_lost:
+        return f"{path}: the header at byte 0 is damaged"
+    if state.tail.damaged_at is not None or (state.tail.used_bytes and not last):
+        return (
+            f"{path}: the record with offset {state.segment.next_offset} at byte "
+            f"{state.segment.end} is damaged"
+        )
+    return None
+
+
+def chain_problem(disk: Disk, before: SegmentState, after: SegmentState) -> str | None:
+    """What is wrong between a segment and the next one."""
+    if before.segment is None or after.segment is None or after.header_lost:
+        return None
+    expected = after.segment.header.previous_offset
+    if before.segment.last_offset == expected:
+        return None
+    return (
+        f"{disk.path(segment_name(after.first_offset))} follows offset {expected}, but the segment "
+        f"before it ends with {before.segment.last_offset}: a part of the log is missing"
+    )
+
+
+def _check_index(disk: Disk, state: SegmentState, notes: list[str]) -> None:
+    """A bad index is rebuilt at the next start, so it is no problem."""
+    segment = state.segment
+    if segment is None:
+        return
+    index = read_index(disk, segment.header)
+    if index is None or index.last_offset != segment.last_offset:
+        # The last segment has none, or one from before it was used again.
+        return
+    wrong = index.end != segment.end or index.index.offsets != segment.index.offsets
+    if wrong or index.index.positions != segment.index.positions:
+        notes.append(f"the index of {disk.path(segment.name)} does not match it: remove it")
+
+
+def _check_views(
+    directory: Path,
+    first_offset: int,
+    last_offset: int,
+    has_log: bool,
+    notes: list[str],
+    problems: list[str],
+) -> tuple[View, ...]:
+    views = []
+    for file in sorted(directory.glob("state-*.db")):
+        try:
+            applied = _check_table(file)
+        except (apsw.Error, Damaged) as error:
+            problems.append(
+                f"{file} is damaged ({error}): move it away if the log reaches back to offset 1 "
+                f"(it begins at {first_offset}), else restore a backup"
+            )
+            continue
+        views.append(View(file.name, applied))
+        if applied > last_offset:
+            text = f"{file} has applied offset {applied}, but the log ends at {last_offset}"
+            if has_log:
+                problems.append(f"{text}: the log's end is lost; {REPAIR}")
+            else:
+                notes.append(f"{text}: its files are gone; offsets go on after the table's")
+        elif applied + 1 < first_offset and has_log:
+            problems.append(
+                f"{file} has applied offset {applied}, but the log begins at {first_offset}: "
+                "restore a backup"
+            )
+    return tuple(views)
+
+
+def _check_table(file: Path) -> int:
+    """The applied offset of a table that SQLite finds sound."""
+    wal = file.with_name(file.name + "-wal")
+    # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
+    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
+    connection = apsw.Connection(
+        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+    try:
+        verdicts = [str(row[0]) for row in connection.execute("PRAGMA quick_check(10)")]
+        if verdicts != ["ok"]:
+            raise Damaged("; ".join(verdicts))
+        row = connection.execute("SELECT v FROM meta WHERE k = 'applied'").fetchone()
+    finally:
+        connection.close()
+    if row is None or not isinstance(row[0], int):
+        raise Damaged("it names no applied offset")
+    return row[0]
