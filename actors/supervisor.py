@@ -54,13 +54,13 @@ class Supervisor:
 
         An actor gets no new mail, has ``drain_seconds`` to handle what it has, is cancelled if
         it takes longer, and then has ``drain_seconds`` to close; only then the next is stopped.
-        Not cancelled from outside. What has stopped already is left alone.
+        Not cancelled from outside. What has stopped already is left alone. Not for an actor to
+        stop itself: it would wait for its own end.
         """
         with trio.CancelScope(shield=True):
             if address is not None:
-                for member in self._members:
-                    if member.address is address:
-                        await member.stop()
+                for member in [m for m in self._members if m.address is address]:
+                    await member.stop()
                 return
             self.stopping = True
             while self._members:
@@ -82,7 +82,7 @@ class Supervisor:
             self.stopping = True
             for member in reversed(self._members):
                 member.cancel()
-            self._block.cancel()
+        self._block.cancel()
 
     def crashed(self, error: BaseException) -> None:
         self._crashes.append(error)
@@ -173,6 +173,8 @@ class _Member:
                 self._supervisor.remove(self)
 
     async def stop(self) -> None:
+        itself = self.mailbox.owner is trio.lowlevel.current_task()
+        assert not itself, f"{self.mailbox.name} stops itself: a deadlock"
         self.mailbox.close()
         with trio.move_on_after(self._supervisor.drain_seconds):
             await self._drained.wait()

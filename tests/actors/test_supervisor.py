@@ -340,6 +340,17 @@ async def test_a_mailbox_needs_room_for_one_message() -> None:
             await supervisor.start(Roomless())
 
 
+async def test_an_actor_that_stops_itself_is_caught_instead_of_hanging() -> None:
+    class Restless(Actor):
+        async def handle(self, batch: list[Envelope]) -> None:
+            await supervisor.stop()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(AssertionError, match="stops itself")):
+        async with open_supervisor() as supervisor:
+            (await supervisor.start(Restless())).tell_nowait(1)
+            await trio.sleep_forever()
+
+
 async def test_actors_may_start_actors() -> None:
     async with open_supervisor() as supervisor:
 
