@@ -1,0 +1,110 @@
+"""Distances that rank rows during a search: fast, of float32, and the same code for all row types.
+
+The type of the rows says what they are: float32 vectors, int8 codes, or uint8 pairs of 4-bit codes.
+Whatever the metric, lower is nearer and
+
+    PLAIN      distance = offset + factor * dot(row, query)
+    ADD_AUX    distance = offset + factor * dot(row, query) + weight * aux[row]
+    TIMES_AUX  distance = (offset + factor * dot(row, query)) * aux[row]
+
+where ``dot`` is the product of what is stored, ``factor`` holds the scales, and ``aux`` is one
+float32 for each row. See ``quantize`` for how each metric fills these forms.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+from numpy.typing import NDArray
+
+from . import distance_f32, distance_int4, distance_int8
+from . import vector_ir as vir
+from .jit import helper, intrinsic
+
+Array = NDArray[Any]
+
+PLAIN = 0
+ADD_AUX = 1
+TIMES_AUX = 2
+
+_WRITERS = {
+    types.float32: distance_f32.write_dots,
+    types.int8: distance_int8.write_dots,
+    types.uint8: distance_int4.write_dots,
+}
+
+
+@intrinsic
+def dots(
+    typing: Any, rows: Any, ids: Any, start: Any, queries: Any, query_row: Any, bias: Any, out: Any
+) -> Any:
+    """Store the inner products of four rows with one query.
+
+    ``out[start:start + 4]`` (float32) = ``rows[ids[start:start + 4]]`` times ``queries[query_row]``.
+    rows: [n, width] float32 with width a multiple of 16, int8 with width a multiple of 64, or uint8
+    (packed) likewise. ids: int32. queries: float32 for float32 rows, else int8; 2-D. The bias
+    (int32) is ``BIAS_PER_SUM * sum(query)`` of the code's module. No bounds are checked.
+    """
+    sig = types.void(rows, ids, types.int64, queries, types.int64, types.int32, out)
+    return sig, _WRITERS[rows.dtype]
+
+
+@intrinsic
+def float_key(typing: Any, value: Any) -> Any:
+    """The uint32 that sorts as the float32 does: all bits flipped if negative, else the sign bit."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits = builder.bitcast(args[0], vir.INT32)
+        negative = builder.ashr(bits, vir.INT32(31))
+        return builder.xor(bits, builder.or_(negative, vir.INT32(-(2**31))))
+
+    return types.uint32(types.float32), write
+
+
+@intrinsic
+def key_float(typing: Any, key: Any) -> Any:
+    """The float32 whose ``float_key`` this is."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        positive = builder.ashr(args[0], vir.INT32(31))
+        flip = builder.or_(builder.xor(positive, vir.INT32(-1)), vir.INT32(-(2**31)))
+        return builder.bitcast(builder.xor(args[0], flip), vir.FLOAT32)
+
+    return types.float32(types.uint32), write
+
+
+@helper
+def distance(codes: Any, row: int, terms: Any, dot: float) -> float:
+    """The distance of a row to a query, from their inner product; terms as for ``measure``."""
+    form, factor, offset, weight, _ = terms
+    far = offset + factor * dot
+    if form == ADD_AUX:
+        far += weight * codes.aux[row]
+    elif form == TIMES_AUX:
+        far *= codes.aux[row]
+    return far
+
+
+@helper
+def measure(
+    codes: Any,
+    ids: Array,
+    count: int,
+    queries: Array,
+    query_row: int,
+    terms: Any,
+    work: Any,
+) -> None:
+    """Fill ``work.keys[:count]`` with the distance keys of rows ``ids[:count]`` (count > 0).
+
+    ``terms`` = (form, factor, offset, weight: float32, bias: int32) of the query. ids and work.dots
+    need room for four more, work.keys for sixteen more, which become the greatest key.
+    """
+    for i in range(count, count + 3):
+        ids[i] = ids[count - 1]
+    for start in range(0, count, 4):
+        dots(codes.rows, ids, start, queries, query_row, terms[4], work.dots)
+    for i in range(count):
+        work.keys[i] = float_key(distance(codes, ids[i], terms, work.dots[i]))
+    for i in range(count, count + 16):
+        work.keys[i] = np.uint32(0xFFFFFFFF)

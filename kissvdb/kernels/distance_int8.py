@@ -1,0 +1,74 @@
+"""Inner products of int8 codes with an int8 query.
+
+AVX512-VNNI multiplies unsigned with signed bytes, so each code is read as ``code + 128`` (one xor)
+and ``bias = 128 * sum(query)`` is taken off again. Elsewhere both are widened and the bias is zero.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+
+from . import vector_ir as vir
+from .features import VNNI
+
+LANES = 64
+BYTES = ir.VectorType(vir.INT8, LANES)
+SUMS = ir.VectorType(vir.INT32, 16)
+#: What one unit of the query's sum adds to a dot product as ``write_dots`` computes it.
+BIAS_PER_SUM = 128 if VNNI else 0
+
+
+def dot_unsigned(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
+    """``total`` plus the products of 64 unsigned and 64 signed bytes, four to a lane."""
+    if VNNI:
+        parts = [total, builder.bitcast(unsigned, SUMS), builder.bitcast(signed, SUMS)]
+        return vir.call(builder, "llvm.x86.avx512.vpdpbusd.512", SUMS, parts)
+    wide = ir.VectorType(vir.INT32, LANES)
+    return _add_groups(
+        builder, total, builder.mul(builder.zext(unsigned, wide), builder.sext(signed, wide))
+    )
+
+
+def _dot_signed(builder: Any, total: Any, left: Any, right: Any) -> Any:
+    if VNNI:
+        flip = ir.Constant(BYTES, [vir.INT8(-128)] * LANES)
+        return dot_unsigned(builder, total, builder.xor(left, flip), right)
+    wide = ir.VectorType(vir.INT32, LANES)
+    return _add_groups(
+        builder, total, builder.mul(builder.sext(left, wide), builder.sext(right, wide))
+    )
+
+
+def _add_groups(builder: Any, total: Any, products: Any) -> Any:
+    name = "llvm.vector.partial.reduce.add.v16i32.v64i32"
+    return vir.call(builder, name, SUMS, [total, products])
+
+
+def write_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Write the code of :func:`distance.dots` for rows of int8."""
+    rows, row_bytes = vir.four_rows(context, builder, sig, args)
+    queries = vir.array(context, builder, sig.args[3], args[3])
+    query = vir.address(
+        builder, queries.data, builder.mul(args[4], vir.row_stride(builder, queries))
+    )
+
+    def block(offset: Any, sums: list[Any]) -> list[Any]:
+        part = vir.load(builder, query, offset, BYTES)
+        return [
+            _dot_signed(builder, total, vir.load(builder, row, offset, BYTES), part)
+            for row, total in zip(rows, sums, strict=True)
+        ]
+
+    sums = vir.accumulate(builder, row_bytes, LANES, SUMS, 4, block)
+    total = vir.sum_of_each(builder, sums, builder.add)
+    store_integers(context, builder, sig, args, total)
+    return context.get_dummy_value()
+
+
+def store_integers(context: Any, builder: Any, sig: Any, args: Any, total: Any) -> None:
+    """Take the bias (the last argument but one) off four sums and store them as float32."""
+    bias = ir.Constant(total.type, ir.Undefined)
+    for lane in range(4):
+        bias = builder.insert_element(bias, args[5], vir.INT32(lane))
+    result = builder.sitofp(builder.sub(total, bias), ir.VectorType(vir.FLOAT32, 4))
+    vir.store_four(context, builder, sig, args, result)

@@ -1,0 +1,148 @@
+"""Exact scores: the one definition that every search in this package ends with.
+
+Products and differences of float32 values are taken in float64 and added to sixteen sums in turn,
+element i to sum i % 16; then the upper half of the sums is added to the lower half until one is
+left, which is rounded to float32. The order is fixed, so the score of a row is the same bits
+whatever the processor, the thread or the path that found the row. In numpy, for x and q padded with
+zeros to a multiple of 16:
+
+    sums = np.zeros(16)
+    for part in (x.astype("f8") * q.astype("f8")).reshape(-1, 16):
+        sums += part
+    while sums.size > 1:
+        sums = sums[: sums.size // 2] + sums[sums.size // 2 :]
+    score = np.float32(sums[0])
+
+cosine and dot: the score is this product (cosine: of unit vectors). l2: the terms are squares of
+``x - q`` and the score is minus the sum, so that higher is better everywhere.
+"""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
+
+from . import pool as pools
+from . import vector_ir as vir
+from .arrays import L2
+from .distance import float_key, key_float
+from .jit import helper, intrinsic
+
+Array = NDArray[Any]
+
+LANES = 16
+HALF = ir.VectorType(vir.FLOAT64, LANES // 2)
+HALF_BYTES = 4 * LANES // 2
+SINGLE = ir.VectorType(vir.FLOAT32, LANES // 2)
+
+
+def _terms(squares: bool) -> Any:
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        rows = vir.array(context, builder, sig.args[0], args[0])
+        queries = vir.array(context, builder, sig.args[2], args[2])
+        stride = vir.row_stride(builder, rows)
+        row = vir.address(builder, rows.data, builder.mul(args[1], stride))
+        query = vir.address(
+            builder, queries.data, builder.mul(args[3], vir.row_stride(builder, queries))
+        )
+
+        def half(offset: Any, total: Any) -> Any:
+            left = builder.fpext(vir.load(builder, row, offset, SINGLE), HALF)
+            right = builder.fpext(vir.load(builder, query, offset, SINGLE), HALF)
+            if squares:
+                # No fused multiply-add here: a square is not exact in float64, and a fused one
+                # would round differently from one processor to the next.
+                left = right = builder.fsub(left, right)
+                return builder.fadd(total, builder.fmul(left, right))
+            # A product of two float32 is exact in float64: fused or not gives the same bits.
+            product = builder.fmul(left, right, flags=("contract",))
+            return builder.fadd(total, product, flags=("contract",))
+
+        def block(offset: Any, sums: list[Any]) -> list[Any]:
+            upper = builder.add(offset, vir.INT64(HALF_BYTES))
+            return [half(offset, sums[0]), half(upper, sums[1])]
+
+        sums = vir.accumulate(builder, stride, 2 * HALF_BYTES, HALF, 2, block)
+        total = builder.fadd(*sums)
+        while total.type.count > 2:
+            total = builder.fadd(*vir.halves(builder, total))
+        parts = map(partial(builder.extract_element, total), (vir.INT32(0), vir.INT32(1)))
+        return builder.fadd(*parts)
+
+    return write
+
+
+@intrinsic
+def _sum_of_products(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+    return types.float64(rows, types.int64, queries, types.int64), _terms(squares=False)
+
+
+@intrinsic
+def _sum_of_squares(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+    return types.float64(rows, types.int64, queries, types.int64), _terms(squares=True)
+
+
+@helper
+def farness(rows: Array, row: int, queries: Array, query_row: int, metric: int) -> float:
+    """Minus the exact score, float32: the form that sorts nearest first.
+
+    rows, queries: float32 [n, width], the same width, a multiple of 16.
+    """
+    if metric == L2:
+        return np.float32(_sum_of_squares(rows, row, queries, query_row))
+    # 0 - x and not -x: a zero score must be +0, or it would not tie with the other zero.
+    return np.float32(0.0) - np.float32(_sum_of_products(rows, row, queries, query_row))
+
+
+@helper
+def offer(results: Array, limit: int, far: float, row: int) -> None:
+    """Put a row into a sorted pool of the ``limit`` nearest if it belongs there."""
+    entry = pools.make_entry(float_key(far), row)
+    if entry < results[limit - 1]:
+        pools.insert(results, limit, entry)
+
+
+@helper
+def answer(results: Array, count: int, ids: Array, scores: Array) -> None:
+    """Write the first entries of a pool as ids (int64) and scores (float32), best first.
+
+    Places without a row get id -1 and score -inf.
+    """
+    for i in range(count):
+        entry = results[i]
+        if entry == pools.EMPTY:
+            ids[i] = -1
+            scores[i] = -np.inf
+        else:
+            ids[i] = pools.entry_row(entry)
+            scores[i] = np.float32(0.0) - key_float(pools.entry_key(entry))
+
+
+@helper
+def rerank(
+    rows: Array,
+    metric: int,
+    queries: Array,
+    query_row: int,
+    found: Array,
+    depth: int,
+    results: Array,
+    k: int,
+) -> None:
+    """Fill the pool ``results`` with the k best of ``found[:depth]`` by exact score.
+
+    found: a pool of the same form, by approximate distance. Empty places end it.
+    """
+    pools.clear(results, k)
+    for i in range(min(depth, 4)):
+        pools.prefetch(rows, pools.entry_row(found[i]), 4)
+    for i in range(depth):
+        if found[i] == pools.EMPTY:
+            break
+        if i + 4 < depth and found[i + 4] != pools.EMPTY:
+            pools.prefetch(rows, pools.entry_row(found[i + 4]), 4)
+        row = pools.entry_row(found[i])
+        offer(results, k, farness(rows, row, queries, query_row, metric), row)

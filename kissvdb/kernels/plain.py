@@ -1,0 +1,82 @@
+"""The kernels' definitions in numpy alone: preparing vectors, and exact search without compiling.
+
+``scan`` gives the same ids and the same bits of score as ``scan.scan_rows``; the server answers with
+it while the kernels of a cold cache compile.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import COSINE, L2, aligned_zeros, padded
+
+Array = NDArray[Any]
+
+LANES = 16
+CHUNK_ROWS = 4096
+
+
+def _lane_sums(terms: Array) -> Array:
+    """The sums of float64 [n, multiple of 16] along rows, in the order ``exact`` defines."""
+    sums = np.zeros((terms.shape[0], LANES))
+    for start in range(0, terms.shape[1], LANES):
+        sums += terms[:, start : start + LANES]
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    return sums[:, 0]
+
+
+def prepare(vectors: Array, metric: int) -> Array:
+    """Vectors as rows to store or to search with: float32 [n, dim padded to 16], aligned.
+
+    vectors: [n, dim], finite. For cosine each is divided by its length; a zero vector stays zero,
+    and so scores 0 against everything.
+    """
+    rows = aligned_zeros((vectors.shape[0], padded(vectors.shape[1], LANES)), np.float32)
+    rows[:, : vectors.shape[1]] = vectors
+    if metric == COSINE:
+        for start in range(0, rows.shape[0], CHUNK_ROWS):
+            wide = rows[start : start + CHUNK_ROWS].astype(np.float64)
+            length = np.sqrt(_lane_sums(wide * wide))[:, None]
+            np.divide(wide, length, out=wide, where=length > 0)
+            rows[start : start + CHUNK_ROWS] = wide
+    return rows
+
+
+def scores(rows: Array, query: Array, metric: int) -> Array:
+    """The exact scores, float32 [n], of prepared rows for one prepared query [width]."""
+    out = np.empty(rows.shape[0], dtype=np.float32)
+    wide_query = query.astype(np.float64)
+    for start in range(0, rows.shape[0], CHUNK_ROWS):
+        wide = rows[start : start + CHUNK_ROWS].astype(np.float64)
+        if metric == L2:
+            wide -= wide_query
+            out[start : start + CHUNK_ROWS] = -_lane_sums(wide * wide)
+        else:
+            out[start : start + CHUNK_ROWS] = _lane_sums(wide * wide_query)
+    return out
+
+
+def scan(
+    rows: Array, visible: int, metric: int, queries: Array, k: int, allow: Array | None = None
+) -> tuple[Array, Array]:
+    """Exact search: ids int64 [queries, k] and scores float32, best first, ties by lower id.
+
+    Arguments as in ``scan.scan_rows``. Places without a row hold id -1 and score -inf.
+    """
+    ids = np.full((queries.shape[0], k), -1, dtype=np.int64)
+    found = np.full((queries.shape[0], k), -np.inf, dtype=np.float32)
+    candidates = np.arange(visible)
+    if allow is not None and allow.size > 0:
+        bits = np.unpackbits(allow.view(np.uint8), bitorder="little", count=visible)
+        candidates = np.flatnonzero(bits)
+    chosen = rows[candidates]
+    for j, query in enumerate(queries):
+        score = scores(chosen, query, metric)
+        # A stable sort keeps ids in order among equal scores.
+        best = np.argsort(-score, kind="stable")[:k]
+        ids[j, : best.size] = candidates[best]
+        found[j, : best.size] = score[best]
+    return ids, found

@@ -1,0 +1,172 @@
+"""A sorted pool of the nearest rows, kept in vector registers' stride.
+
+An entry is one uint64: ``distance key << 32 | id << 1 | expanded``. So entries sort by distance, then
+by id, in one comparison, and marking one as expanded does not move it. Empty places hold the
+greatest uint64, which reads as expanded. A pool array is POOL_PADDING longer than its limit.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numpy.typing import NDArray
+
+from . import vector_ir as vir
+from .jit import helper, intrinsic
+
+Array = NDArray[Any]
+
+EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+LANES = 8
+ENTRIES = ir.VectorType(vir.INT64, LANES)
+
+
+def _splat(builder: Any, value: Any, count: int) -> Any:
+    one = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    lane = builder.insert_element(one, value, vir.INT32(0))
+    return builder.shuffle_vector(
+        lane, lane, ir.Constant(ir.VectorType(vir.INT32, count), [vir.INT32(0)] * count)
+    )
+
+
+@intrinsic
+def count_below(typing: Any, pool: Any, entry: Any) -> Any:
+    """How many entries at the front of a sorted pool are below ``entry``.
+
+    Eight at a time, until one is not; some entry must be (an empty place, or the pool's last).
+    """
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = vir.array(context, builder, sig.args[0], args[0]).data
+        wanted = _splat(builder, args[1], LANES)
+        before = builder.block
+        loop = builder.append_basic_block("count.loop")
+        end = builder.append_basic_block("count.end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        index = builder.phi(vir.INT64)
+        index.add_incoming(vir.INT64(0), before)
+        part = vir.load(builder, data, builder.shl(index, vir.INT64(3)), ENTRIES)
+        below = builder.bitcast(builder.icmp_unsigned("<", part, wanted), vir.INT8)
+        index.add_incoming(builder.add(index, vir.INT64(LANES)), loop)
+        builder.cbranch(builder.icmp_unsigned("==", below, vir.INT8(-1)), loop, end)
+        builder.position_at_end(end)
+        ones = vir.call(builder, "llvm.ctpop.i8", vir.INT8, [below])
+        return builder.add(index, builder.zext(ones, vir.INT64))
+
+    return types.int64(pool, types.uint64), write
+
+
+@intrinsic
+def shift_up(typing: Any, pool: Any, start: Any, limit: Any) -> Any:
+    """Move ``pool[start:limit]`` one place up, eight at a time.
+
+    Each step loads the next eight before it stores, since a store overlaps them by one. What is
+    pushed past ``limit`` is not below the last entry, so no masking is needed.
+    """
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = vir.array(context, builder, sig.args[0], args[0]).data
+        first = vir.load(builder, data, builder.shl(args[1], vir.INT64(3)), ENTRIES)
+        before = builder.block
+        loop = builder.append_basic_block("shift.loop")
+        end = builder.append_basic_block("shift.end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        index = builder.phi(vir.INT64)
+        index.add_incoming(args[1], before)
+        carried = builder.phi(ENTRIES)
+        carried.add_incoming(first, before)
+        following = builder.add(index, vir.INT64(LANES))
+        loaded = vir.load(builder, data, builder.shl(following, vir.INT64(3)), ENTRIES)
+        target = builder.gep(data, [builder.add(index, vir.INT64(1))])
+        builder.store(carried, builder.bitcast(target, ENTRIES.as_pointer()), align=8)
+        index.add_incoming(following, loop)
+        carried.add_incoming(loaded, loop)
+        builder.cbranch(builder.icmp_signed("<", following, args[2]), loop, end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(pool, types.int64, types.int64), write
+
+
+@intrinsic
+def keys_at_most(typing: Any, keys: Any, start: Any, most: Any) -> Any:
+    """A mask whose bit i says that ``keys[start + i] <= most``, for sixteen uint32 keys."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = vir.array(context, builder, sig.args[0], args[0]).data
+        vector = ir.VectorType(vir.INT32, 16)
+        part = vir.load(builder, data, builder.shl(args[1], vir.INT64(2)), vector)
+        inside = builder.icmp_unsigned("<=", part, _splat(builder, args[2], 16))
+        return builder.zext(builder.bitcast(inside, ir.IntType(16)), vir.INT64)
+
+    return types.int64(keys, types.int64, types.uint32), write
+
+
+@intrinsic
+def lowest_bit(typing: Any, mask: Any) -> Any:
+    """The index of the lowest one bit of a mask that has one."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return vir.call(builder, "llvm.cttz.i64", vir.INT64, [args[0], ir.IntType(1)(1)])
+
+    return types.int64(types.int64), write
+
+
+@intrinsic
+def prefetch(typing: Any, matrix: Any, row: Any, lines: Any) -> Any:
+    """Ask for the first cache lines of a row of a C-ordered matrix; never faults.
+
+    ``lines`` must be a literal.
+    """
+    if not isinstance(lines, types.IntegerLiteral):
+        return None
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        view = vir.array(context, builder, sig.args[0], args[0])
+        offset = builder.mul(args[1], vir.row_stride(builder, view))
+        kind = ir.FunctionType(
+            ir.VoidType(), [vir.INT8.as_pointer(), vir.INT32, vir.INT32, vir.INT32]
+        )
+        function = vir.declare(builder, kind, "llvm.prefetch.p0")
+        for line in range(lines.literal_value):
+            pointer = vir.address(builder, view.data, builder.add(offset, vir.INT64(64 * line)))
+            builder.call(function, [pointer, vir.INT32(0), vir.INT32(3), vir.INT32(1)])
+        return context.get_dummy_value()
+
+    return types.void(matrix, types.int64, lines), write
+
+
+@helper
+def clear(pool: Array, limit: int) -> None:
+    """Empty the first ``limit`` places and the padding behind them."""
+    pool[: limit + 24] = EMPTY
+
+
+@helper
+def insert(pool: Array, limit: int, entry: int) -> int:
+    """Put an entry that is below ``pool[limit - 1]`` in its place; answer the place."""
+    place = count_below(pool, entry)
+    shift_up(pool, place, limit)
+    pool[place] = entry
+    return place
+
+
+@helper
+def make_entry(key: int, row: int) -> int:
+    """The entry of an unexpanded row."""
+    return np.uint64(key) << np.uint64(32) | np.uint64(row) << np.uint64(1)
+
+
+@helper
+def entry_row(entry: int) -> int:
+    """The row of an entry."""
+    return np.int64((entry & np.uint64(0xFFFFFFFF)) >> np.uint64(1))
+
+
+@helper
+def entry_key(entry: int) -> int:
+    """The distance key of an entry, uint32."""
+    return np.uint32(entry >> np.uint64(32))

@@ -1,0 +1,265 @@
+"""Int8 and 4-bit codes of float32 rows, and queries in the form that meets them.
+
+A ``Codebook`` says what a code stands for: ``mean + scale * c`` in each dimension, with c an int8, or
+u - 7.5 for a 4-bit u. It is trained on a sample and then fixed, since a graph compares codes with
+codes. Int8 has one scale for all dimensions, so that a coded row can itself be a query (graph
+building); 4-bit codes have one for each, folded into the query, and cover 2.6 deviations either
+side of the mean.
+
+How each metric fills the distance form (``distance``):
+
+cosine  -x.q of unit vectors.
+dot     -x.q. Rows differ in length, and 4-bit codes are of their directions with ``aux`` the
+        lengths, as factors. To build a graph, where inner product is no metric, a row gets one more
+        coordinate, ``aux = sqrt(norm_max^2 - |x|^2)``, that gives all rows one length: then the
+        order by inner product is the order by distance (Bachrach et al., RecSys 2014). A query has
+        0 there, so a search does not need it.
+l2      |x|^2 - 2 x.q, both less the mean, with ``aux = |x|^2`` of the decoded row, so that the
+        error of a code matters only as far as the query is from the row.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import COSINE, DOT, L2, Codes, aligned_zeros, padded
+from .distance import ADD_AUX, PLAIN, TIMES_AUX
+from .distance_int4 import BIAS_PER_SUM as BIAS_INT4
+from .distance_int8 import BIAS_PER_SUM as BIAS_INT8
+from .jit import helper, kernel, overload
+
+Array = NDArray[Any]
+
+CLIP_DEVIATIONS = 2.6
+#: A sample this small says nothing of one dimension alone: the spread of all counts as this many.
+PRIOR_ROWS = 32
+
+
+class Codebook(NamedTuple):
+    """What codes stand for. scale, mean: float32 [width]; norm_max: the longest row expected."""
+
+    metric: int
+    scale: Array
+    mean: Array
+    norm_max: float
+
+
+def _sample(rows: Array, dim_padded: int) -> tuple[Array, Array]:
+    wide = np.zeros((rows.shape[0], dim_padded))
+    wide[:, : rows.shape[1]] = rows
+    return wide, np.sqrt(np.einsum("ij,ij->i", wide, wide))
+
+
+def train_int8(rows: Array, metric: int, dim: int) -> Codebook:
+    """A codebook for int8 codes of rows like these: float32 [n, >= dim], n of a few thousand.
+
+    The scale reaches the sample's greatest number, but no further than four times its 99.99%
+    quantile, so that a stray row cannot blunt the codes of all others.
+    """
+    width = padded(dim, 64)
+    wide, norms = _sample(rows, width)
+    mean = np.zeros(width)
+    if metric == L2 and rows.shape[0] > 0:
+        mean = wide.mean(axis=0)
+    sizes = np.abs(wide - mean)[:, :dim]
+    reach = 0.0
+    if sizes.size > 0:
+        reach = float(sizes.max())
+        reach = min(reach, 4.0 * float(np.quantile(sizes, 0.9999))) or reach
+    scale = np.full(width, (reach or 1.0) / 127.0)
+    scale[dim:] = 0.0
+    return Codebook(
+        metric, scale.astype(np.float32), mean.astype(np.float32), float(norms.max(initial=0.0))
+    )
+
+
+def train_int4(rows: Array, metric: int, dim: int) -> Codebook:
+    """A codebook for 4-bit codes of rows like these: float32 [n, >= dim], n of a few thousand."""
+    width = padded(dim, 128)
+    wide, norms = _sample(rows, width)
+    if metric == DOT:
+        wide = np.divide(wide, norms[:, None], out=np.zeros_like(wide), where=norms[:, None] > 0)
+    count = rows.shape[0]
+    mean = wide.sum(axis=0) / max(count, 1)
+    variance = np.square(wide - mean).sum(axis=0) / max(count, 1)
+    overall = float(np.square(wide).sum() / max(count * dim, 1)) or 1.0 / dim
+    if count > 1 and variance[:dim].any():
+        overall = float(variance[:dim].mean())
+    variance = (count * variance + PRIOR_ROWS * overall) / (count + PRIOR_ROWS)
+    scale = 2 * CLIP_DEVIATIONS * np.sqrt(variance) / 15.0
+    scale[dim:] = 0.0
+    return Codebook(
+        metric, scale.astype(np.float32), mean.astype(np.float32), float(norms.max(initial=0.0))
+    )
+
+
+def float32_codes(rows: Array, metric: int) -> Codes:
+    """Float32 rows [n, multiple of 16] themselves, with room for ``aux``: see ``encode_float32``."""
+    nothing = np.zeros(0, dtype=np.float32)
+    return Codes(rows, _new_aux(rows.shape[0], metric), nothing, nothing)
+
+
+def int8_codes(capacity: int, book: Codebook) -> Codes:
+    """Room for the int8 codes of ``capacity`` rows."""
+    rows = aligned_zeros((capacity, book.scale.shape[0]), np.int8)
+    return Codes(rows, _new_aux(capacity, book.metric), book.scale, book.mean)
+
+
+def int4_codes(capacity: int, book: Codebook) -> Codes:
+    """Room for the 4-bit codes of ``capacity`` rows."""
+    rows = aligned_zeros((capacity, book.scale.shape[0] // 2), np.uint8)
+    return Codes(rows, _new_aux(capacity, book.metric), book.scale, book.mean)
+
+
+def _new_aux(capacity: int, metric: int) -> Array:
+    return np.zeros(0 if metric == COSINE else capacity, dtype=np.float32)
+
+
+@helper
+def _aux(metric: int, square: float, norm_max: float) -> float:
+    """What a row adds when it is compared with another row; square: its squared length."""
+    if metric == L2:
+        return np.float32(square)
+    return np.float32(np.sqrt(max(norm_max * norm_max - square, 0.0)))
+
+
+@kernel
+def encode_float32(
+    rows: Array, first: int, last: int, metric: int, norm_max: float, codes: Codes
+) -> None:
+    """Fill ``codes.aux[first:last]`` for float32 rows that are searched as they are."""
+    if metric != COSINE:
+        for i in range(first, last):
+            square = 0.0
+            for j in range(rows.shape[1]):
+                square += np.float64(rows[i, j]) * np.float64(rows[i, j])
+            codes.aux[i] = _aux(metric, square, norm_max)
+
+
+@kernel
+def encode_int8(
+    rows: Array, first: int, last: int, metric: int, norm_max: float, codes: Codes
+) -> None:
+    """Write the int8 codes of float32 ``rows[first:last]`` [n, <= width] into the same rows."""
+    for i in range(first, last):
+        square = 0.0
+        for j in range(rows.shape[1]):
+            step = codes.scale[j]
+            if step > 0.0:
+                code = np.rint((rows[i, j] - codes.mean[j]) / step)
+                code = min(max(code, np.float32(-127.0)), np.float32(127.0))
+                codes.rows[i, j] = np.int8(code)
+                square += np.float64(code * step) ** 2
+        if metric != COSINE:
+            codes.aux[i] = _aux(metric, square, norm_max)
+
+
+@kernel
+def encode_int4(
+    rows: Array, first: int, last: int, metric: int, norm_max: float, codes: Codes
+) -> None:
+    """Write the 4-bit codes of float32 ``rows[first:last]`` [n, <= dimensions] into the same rows.
+
+    Dimension 128 b + j is the low half of byte 64 b + j, dimension 128 b + 64 + j its high half.
+    ``norm_max`` is not used: it is there for one signature with ``encode_int8``.
+    """
+    for i in range(first, last):
+        length = 1.0
+        if metric == DOT:
+            square = 0.0
+            for j in range(rows.shape[1]):
+                square += np.float64(rows[i, j]) * np.float64(rows[i, j])
+            length = np.sqrt(square)
+        codes.rows[i] = 0
+        square = 0.0
+        for j in range(rows.shape[1]):
+            step = codes.scale[j]
+            if step > 0.0 and length > 0.0:
+                part = (rows[i, j] / length - codes.mean[j]) / step
+                code = min(max(np.rint(part + 7.5), 0.0), 15.0)
+                square += ((code - 7.5) * step) ** 2
+                place = j // 128 * 64 + j % 64
+                codes.rows[i, place] |= np.uint8(code) << np.uint8(j % 128 // 64 * 4)
+        if metric == L2:
+            codes.aux[i] = square
+        elif metric == DOT:
+            codes.aux[i] = length
+
+
+@helper
+def _code_query(codes: Codes, metric: int, queries: Array, row: int, out: Array) -> Any:
+    """Fold the scales into a query and round it to int8; answer its step, sum and mean part.
+
+    out: int8 [1, width]. ``query[j] * scale[j]`` is about ``step * out[j]``.
+    """
+    width = codes.scale.shape[0]
+    centred = metric == L2
+    most = np.float32(0.0)
+    across = np.float64(0.0)
+    for j in range(queries.shape[1]):
+        value = queries[row, j]
+        across += np.float64(value) * codes.mean[j]
+        if centred:
+            value -= codes.mean[j]
+        most = max(most, abs(value * codes.scale[j]))
+    step = most / np.float32(127.0)
+    inverse = np.float32(0.0)
+    if step > 0.0:
+        inverse = np.float32(1.0) / step
+    total = 0
+    for j in range(queries.shape[1]):
+        value = queries[row, j]
+        if centred:
+            value -= codes.mean[j]
+        code = np.rint(value * codes.scale[j] * inverse)
+        out[0, j] = np.int8(code)
+        total += np.int32(code)
+    for j in range(queries.shape[1], width):
+        out[0, j] = 0
+    return step, np.int32(total), np.float32(across)
+
+
+def prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+    """Bring a float32 query into the form that meets these codes; for use in kernels.
+
+    queries: float32 [n, multiple of 16]; out: int8 [1, padded], overwritten for int8 and 4-bit
+    codes. Answers (queries, row, terms) for ``distance.measure``.
+    """
+    raise NotImplementedError("called in kernels only: the overload below is its body")
+
+
+@overload(prepare_query)
+def _prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+    kind = str(codes.types[0].dtype)
+
+    def float32(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+        if metric == L2:
+            terms = (ADD_AUX, np.float32(-2.0), np.float32(0.0), np.float32(1.0), np.int32(0))
+        else:
+            terms = (PLAIN, np.float32(-1.0), np.float32(0.0), np.float32(0.0), np.int32(0))
+        return queries, row, terms
+
+    def int8(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+        step, total, _ = _code_query(codes, metric, queries, row, out)
+        bias = np.int32(total * BIAS_INT8)
+        if metric == L2:
+            terms = (ADD_AUX, np.float32(-2.0) * step, np.float32(0.0), np.float32(1.0), bias)
+        else:
+            terms = (PLAIN, -step, np.float32(0.0), np.float32(0.0), bias)
+        return out, 0, terms
+
+    def int4(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+        step, total, across = _code_query(codes, metric, queries, row, out)
+        bias = np.int32(total * BIAS_INT4)
+        # The dot products of 4-bit codes come doubled.
+        if metric == L2:
+            terms = (ADD_AUX, -step, np.float32(0.0), np.float32(1.0), bias)
+        elif metric == DOT:
+            half = np.float32(-0.5) * step
+            terms = (TIMES_AUX, half, -across, np.float32(0.0), bias)
+        else:
+            terms = (PLAIN, np.float32(-0.5) * step, np.float32(0.0), np.float32(0.0), bias)
+        return out, 0, terms
+
+    return {"float32": float32, "int8": int8, "uint8": int4}[kind]

@@ -1,0 +1,161 @@
+"""Search by looking at every row, or at every row of a bitmap.
+
+A bitmap is uint64 [ceil(n / 64)]: row i is bit ``i % 64`` of word ``i // 64``. An empty one, shape
+[0], stands for all rows.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pool as pools
+from .arrays import POOL_PADDING, Codes, Scratch
+from .distance import measure
+from .exact import answer, farness, offer, rerank
+from .jit import helper, kernel
+from .quantize import prepare_query
+
+Array = NDArray[Any]
+
+#: Ids that a scan of codes gathers before it measures them.
+BATCH = 64
+
+
+@helper
+def _word(allow: Array, word: int, visible: int) -> int:
+    """The rows of one bitmap word that are below ``visible``."""
+    bits = np.uint64(0xFFFFFFFFFFFFFFFF)
+    if allow.size > 0:
+        bits = allow[word]
+    beyond = (word + 1) * 64 - visible
+    if beyond > 0:
+        bits &= np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(beyond)
+    return np.int64(bits)
+
+
+@kernel
+def _scan_rows(
+    rows: Array,
+    visible: int,
+    metric: int,
+    queries: Array,
+    k: int,
+    allow: Array,
+    results: Array,
+    ids: Array,
+    scores: Array,
+) -> None:
+    for j in range(queries.shape[0]):
+        pools.clear(results, k)
+        for word in range((visible + 63) // 64):
+            bits = _word(allow, word, visible)
+            while bits != 0:
+                row = word * 64 + pools.lowest_bit(bits)
+                bits &= bits - 1
+                offer(results, k, farness(rows, row, queries, j, metric), row)
+        answer(results, k, ids[j], scores[j])
+
+@kernel
+def _scan_codes(
+    codes: Codes,
+    rows: Array,
+    visible: int,
+    metric: int,
+    queries: Array,
+    k: int,
+    depth: int,
+    allow: Array,
+    scratch: Scratch,
+    ids: Array,
+    scores: Array,
+) -> None:
+    for j in range(queries.shape[0]):
+        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
+        pools.clear(scratch.pool, depth)
+        count = 0
+        for word in range((visible + 63) // 64):
+            bits = _word(allow, word, visible)
+            while bits != 0:
+                scratch.ids[count] = word * 64 + pools.lowest_bit(bits)
+                bits &= bits - 1
+                count += 1
+                if count == BATCH:
+                    _offer_batch(codes, scratch, count, query, query_row, terms, depth)
+                    count = 0
+        if count > 0:
+            _offer_batch(codes, scratch, count, query, query_row, terms, depth)
+        rerank(rows, metric, queries, j, scratch.pool, depth, scratch.results, k)
+        answer(scratch.results, k, ids[j], scores[j])
+
+
+@helper
+def _offer_batch(
+    codes: Codes,
+    scratch: Scratch,
+    count: int,
+    query: Array,
+    query_row: int,
+    terms: Any,
+    depth: int,
+) -> None:
+    pool = scratch.pool
+    measure(codes, scratch.ids, count, query, query_row, terms, scratch)
+    for base in range(0, count, 16):
+        near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[depth - 1]))
+        while near != 0:
+            i = base + pools.lowest_bit(near)
+            near &= near - 1
+            entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
+            if entry < pool[depth - 1]:
+                pools.insert(pool, depth, entry)
+
+
+NO_BITMAP = np.zeros(0, dtype=np.uint64)
+
+
+def scan_rows(
+    rows: Array, visible: int, metric: int, queries: Array, k: int, allow: Array = NO_BITMAP
+) -> tuple[Array, Array]:
+    """Exact search: ids int64 [queries, k] and scores float32, best first, ties by lower id.
+
+    rows: float32 [n, width] as ``plain.prepare`` makes them; only those below ``visible`` and, if
+    ``allow`` is not empty, in that bitmap, are looked at. queries: float32 [queries, width].
+    Places without a row hold id -1 and score -inf. ``exact`` defines the score to the bit.
+    """
+    ids, scores = _new_answer(queries.shape[0], k)
+    results = np.empty(k + POOL_PADDING, dtype=np.uint64)
+    if k > 0:
+        _scan_rows(rows, visible, metric, queries, k, allow, results, ids, scores)
+    return ids, scores
+
+
+def scan_codes(
+    codes: Codes,
+    rows: Array,
+    visible: int,
+    metric: int,
+    queries: Array,
+    k: int,
+    depth: int,
+    scratch: Scratch,
+    allow: Array = NO_BITMAP,
+) -> tuple[Array, Array]:
+    """Search by a scan of codes, then exact scores of the ``depth`` nearest of them.
+
+    As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and k
+    must fit the scratch's pools; a depth below k counts as k.
+    """
+    ids, scores = _new_answer(queries.shape[0], k)
+    depth = max(depth, k)
+    if depth + POOL_PADDING > scratch.pool.shape[0]:
+        raise ValueError(f"depth {depth} needs a scratch with pool_max {depth} at least")
+    if k > 0:
+        _scan_codes(
+            codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores
+        )
+    return ids, scores
+
+
+def _new_answer(count: int, k: int) -> tuple[Array, Array]:
+    return np.empty((count, k), dtype=np.int64), np.empty((count, k), dtype=np.float32)

@@ -1,0 +1,228 @@
+"""Search of a graph: the nearest rows of one layer, and from the entry down to the bottom layer.
+
+The walk is the best-first search of HNSW (arXiv:1603.09320, algorithm 2) over a sorted pool. Rows
+are prefetched as soon as they are known to be new, and a row's links as soon as it enters the pool:
+by the time it is expanded they have come, and waiting for memory is most of a search.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import literally
+from numpy.typing import NDArray
+
+from . import pool as pools
+from .arrays import POOL_PADDING, Codes, Graph, Scratch
+from .distance import measure
+from .exact import answer, rerank
+from .jit import helper, kernel, overload
+from .quantize import prepare_query
+
+Array = NDArray[Any]
+
+#: The bottom layer's row of links is two cache lines for m = 16.
+LINK_LINES = 2
+
+
+def prefetch_row(rows: Array, row: int) -> None:
+    """Ask for the lines of a row that the processor will not fetch ahead by itself."""
+    raise NotImplementedError("called in kernels only: the overload below is its body")
+
+
+@overload(prefetch_row)
+def _prefetch_row(rows: Array, row: int) -> Any:
+    # Two lines of a float32 row start the processor's own streaming of the rest.
+    lines = {"float32": 2, "int8": 4, "uint8": 3}[str(rows.dtype)]
+
+    def body(rows: Array, row: int) -> None:
+        pools.prefetch(rows, row, lines)
+
+    return body
+
+
+@helper
+def next_epoch(scratch: Scratch) -> int:
+    """A mark that no stamp bears yet; rows stamped with it have been visited."""
+    epoch = scratch.epoch[0] + 1
+    if epoch > 255:
+        scratch.stamps[:] = 0
+        epoch = 1
+    scratch.epoch[0] = epoch
+    return np.uint8(epoch)
+
+
+@helper
+def link_row(graph: Graph, node: int, layer: int) -> int:
+    """Where a node's links of an upper layer are in ``graph.upper``."""
+    return graph.upper_first[node] + layer - 1
+
+
+@helper
+def _gather(links: Array, at: int, visible: int, epoch: int, scratch: Scratch, rows: Array) -> int:
+    """Put the unvisited neighbours of one row of links into ``scratch.ids``; answer how many.
+
+    Ids not below ``visible`` are of rows that a writer is linking right now.
+    """
+    count = 0
+    ids = scratch.ids
+    stamps = scratch.stamps
+    for i in range(links.shape[1]):
+        neighbour = links[at, i]
+        if neighbour < 0:
+            break
+        if neighbour < visible:
+            # Stored even if it does not count: no branch to guess.
+            ids[count] = neighbour
+            count += stamps[neighbour] != epoch
+            stamps[neighbour] = epoch
+    for i in range(count):
+        prefetch_row(rows, ids[i])
+    return count
+
+
+@helper
+def walk(
+    codes: Codes,
+    graph: Graph,
+    links: Array,
+    layer: int,
+    visible: int,
+    query: Array,
+    query_row: int,
+    terms: Any,
+    scratch: Scratch,
+    ef: int,
+    start: int,
+    start_key: int,
+) -> None:
+    """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``.
+
+    links: ``graph.links`` for layer 0, else ``graph.upper``.
+    """
+    pool = scratch.pool
+    pools.clear(pool, ef)
+    epoch = next_epoch(scratch)
+    scratch.stamps[start] = epoch
+    pool[0] = pools.make_entry(start_key, start)
+    cursor = 0
+    while cursor < ef:
+        entry = pool[cursor]
+        if entry & np.uint64(1):
+            cursor += 1
+            continue
+        pool[cursor] = entry | np.uint64(1)
+        at = pools.entry_row(entry)
+        if layer > 0:
+            at = link_row(graph, at, layer)
+        count = _gather(links, at, visible, epoch, scratch, codes.rows)
+        cursor += 1
+        if count > 0:
+            measure(codes, scratch.ids, count, query, query_row, terms, scratch)
+            cursor = _accept(graph, scratch, count, ef, cursor)
+
+
+@helper
+def _accept(graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int) -> int:
+    """Put the measured rows that are near enough into the pool.
+
+    Answers where to go on: the lowest place something was put, or the cursor.
+    """
+    pool = scratch.pool
+    for base in range(0, count, 16):
+        near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[ef - 1]))
+        while near != 0:
+            i = base + pools.lowest_bit(near)
+            near &= near - 1
+            entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
+            if entry < pool[ef - 1]:
+                pools.prefetch(graph.links, scratch.ids[i], 2)
+                place = pools.insert(pool, ef, entry)
+                cursor = min(cursor, place)
+    return cursor
+
+
+@helper
+def descend(
+    codes: Codes,
+    graph: Graph,
+    visible: int,
+    query: Array,
+    query_row: int,
+    terms: Any,
+    scratch: Scratch,
+    bottom: int,
+) -> Any:
+    """Go greedily from the entry through the layers above ``bottom``; answer (row, key)."""
+    ids = scratch.ids
+    keys = scratch.keys
+    best = graph.entry
+    ids[0] = best
+    measure(codes, ids, 1, query, query_row, terms, scratch)
+    best_key = keys[0]
+    for layer in range(graph.top, bottom, -1):
+        moved = True
+        while moved:
+            moved = False
+            at = link_row(graph, best, layer)
+            count = 0
+            for i in range(graph.upper.shape[1]):
+                neighbour = graph.upper[at, i]
+                if neighbour >= 0 and neighbour < visible:
+                    ids[count] = neighbour
+                    count += 1
+            for i in range(count):
+                prefetch_row(codes.rows, ids[i])
+            if count > 0:
+                measure(codes, ids, count, query, query_row, terms, scratch)
+            for i in range(count):
+                if keys[i] < best_key:
+                    best_key = keys[i]
+                    best = np.int64(ids[i])
+                    moved = True
+    return best, best_key
+
+
+@kernel
+def _search(
+    graph: Graph,
+    codes: Codes,
+    rows: Array,
+    metric: int,
+    queries: Array,
+    k: int,
+    ef: int,
+    depth: int,
+    scratch: Scratch,
+    ids: Array,
+    scores: Array,
+) -> None:
+    for j in range(queries.shape[0]):
+        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
+        start, key = descend(
+            codes, graph, graph.count, query, query_row, terms, scratch, 0
+        )
+        walk(
+            codes, graph, graph.links, 0, graph.count, query, query_row, terms, scratch, ef,
+            start, key,
+        )
+        rerank(rows, metric, queries, j, scratch.pool, depth, scratch.results, k)
+        answer(scratch.results, k, ids[j], scores[j])
+
+
+def search(
+    graph: Graph,
+    codes: Codes,
+    rows: Array,
+    metric: int,
+    queries: Array,
+    k: int,
+    ef: int,
+    depth: int,
+    scratch: Scratch,
+) -> tuple[Array, Array]:
+    """x"""
+    ids = np.empty((queries.shape[0], k), dtype=np.int64)
+    scores = np.empty((queries.shape[0], k), dtype=np.float32)
+    depth = min(max(depth, k), ef)
+    _search(graph, codes, rows, metric, queries, k, ef, depth, scratch, ids, scores)
+    return ids, scores
