@@ -101,6 +101,7 @@ class Api:
                     request.headers,
                     request.body,
                     params,
+                    request.stream,
                 )
                 self._check_body(bound, request)
                 answer = await self._answer(bound.route, request, timed)

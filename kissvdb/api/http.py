@@ -9,7 +9,8 @@ Headers = tuple[tuple[str, str], ...]
 
 @attrs.frozen
 class Request:
-    """One request, body read whole.
+    """One request. ``body`` is read whole, except on routes that take a ``stream`` of it: then
+    it is empty, unless the door had all of it at hand.
 
     ``path`` is the raw path as it came (percent-encoded, without the query); ``query`` the raw
     query string; ``headers`` has lower-case names, the last of a repeated name wins; ``params``
@@ -22,6 +23,7 @@ class Request:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     body: bytes = b""
     params: Mapping[str, str] = attrs.field(factory=dict)
+    stream: AsyncIterator[bytes] | None = None
 
 
 @attrs.frozen

@@ -46,7 +46,7 @@ class Body(Generic[T]):
         try:
             return self._decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
-            _refuse(problem, body, "body")
+            explain(problem, body, "body")
 
 
 async def off_loop(body: bytes, parse: Callable[..., T], *args: Any) -> T:
@@ -67,7 +67,7 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
     try:
         decoded = _decode_any(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
-        _refuse(problem, text, where)
+        explain(problem, text, where)
     if text.count(b"[") + text.count(b"{") > DEPTH_MAX and _too_deep(decoded):
         raise InvalidArgument(f"{where}: nested deeper than {DEPTH_MAX} levels: flatten it")
     if _WHITESPACE.search(text):
@@ -89,7 +89,7 @@ def _too_deep(decoded: Any) -> bool:
     return True
 
 
-def _refuse(problem: Exception, body: bytes, where: str) -> NoReturn:
+def explain(problem: Exception, body: bytes, where: str) -> NoReturn:
     if not body.strip():
         raise InvalidArgument(f"{where}: empty, send JSON") from None
     if isinstance(problem, RecursionError):

@@ -16,6 +16,7 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import RequestTimeout as BodyTimeout
 
+from kissvdb.api.asgi_stream import StreamedRoutes
 from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request, StreamResponse
 from kissvdb.api.route import Answer
@@ -33,6 +34,8 @@ def create_app(api: Api) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = api.config.limits.body_bytes_max
     app.config["BODY_TIMEOUT"] = api.config.server.request_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = api.config.server.request_timeout_secs
+
+    app.asgi_app = StreamedRoutes(api, app.asgi_app)  # type: ignore[method-assign]
 
     # Before any routing of Quart's, so that it answers every method and every path.
     @app.before_request

@@ -68,6 +68,7 @@ class Route:
     hot: bool = False
     bounded: bool = True
     waits: bool = True
+    streamed: bool = False
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kissvdb.api import bodies, events, operations, pages, state
+from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages, state
 from kissvdb.api.json_body import MistypedField
 from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
 from kissvdb.core.state import U64_MAX
@@ -180,6 +180,30 @@ EVENTS = (
     ),
 )
 
+BULK = (
+    Route(
+        "POST",
+        "/v1/bulk",
+        bulk.bulk,
+        "Do many operations, answered one by one as they are done",
+        "bulk",
+        Success("A line of JSON for each operation, in order.", media=bulk.NDJSON),
+        body=bulk_operations.Line,
+        body_media=(bulk.NDJSON, JSON, bulk.MSGPACK),
+        parameters=(
+            Parameter(
+                "answers",
+                "all (default): a line each; errors: only errors, and a summary at the end.",
+                {"type": "string", "enum": ["all", "errors"]},
+            ),
+        ),
+        errors=(InvalidArgument,),
+        hot=True,
+        bounded=False,
+        streamed=True,
+    ),
+)
+
 OPERATIONS = (
     Route(
         "POST",
@@ -258,4 +282,4 @@ PAGES = (
     ),
 )
 
-ROUTES = (*STATE, *EVENTS, *OPERATIONS, *PAGES)
+ROUTES = (*STATE, *EVENTS, *BULK, *OPERATIONS, *PAGES)

@@ -44,7 +44,7 @@ from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
-from kissvdb.errors import KissError, Overloaded, Stopping
+from kissvdb.errors import KissError, Overloaded, Stopping, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
@@ -157,19 +157,28 @@ class Database:
     async def write_many(self, commands: Sequence[Command]) -> list[Answer | KissError]:
         """Do several writes in order, each for itself: an answer or the refusal for each.
 
-        All that fall to one shard share one append. Raises Overloaded before anything is sent
-        when a shard's mailbox is full.
+        All that fall to one shard share one append. Where a shard cannot take them, its commands
+        are refused (Overloaded, PersistenceFailed, Stopping).
         """
         places: dict[Address, list[int]] = {}
         for place, command in enumerate(commands):
             places.setdefault(self._owner(command), []).append(place)
-        replies = [
-            (mine, _submit(owner, Many(tuple(commands[place] for place in mine))))
-            for owner, mine in places.items()
-        ]
         answers: list[Any] = [None] * len(commands)
+        replies = []
+        for owner, mine in places.items():
+            try:
+                reply = _submit(owner, Many(tuple(commands[place] for place in mine)))
+            except Overloaded as refusal:
+                for place in mine:
+                    answers[place] = refusal
+            else:
+                replies.append((mine, reply))
         for mine, reply in replies:
-            for place, answer in zip(mine, await _answer(reply), strict=True):
+            try:
+                found = await _answer(reply)
+            except Unavailable as refusal:
+                found = [refusal] * len(mine)
+            for place, answer in zip(mine, found, strict=True):
                 answers[place] = answer
         return answers
 

@@ -1,0 +1,241 @@
+"""POST /v1/bulk: operations one after another, answered one by one, in order.
+
+The body is newline-delimited JSON or a sequence of msgpack maps, one operation each. What has
+arrived is done together (one append for all), so a loader gets group commit for free. The
+request may be cut anywhere: what was answered is durable. Send the rest again; an operation
+with an ``op_id`` that was done already is answered again, not applied again.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgpack
+import msgspec
+import trio
+
+from kissvdb.api.bulk_operations import Outcome, read_line, read_map
+from kissvdb.api.context import Context
+from kissvdb.api.http import Request, Response, StreamResponse
+from kissvdb.api.json_body import INLINE_BYTES_MAX
+from kissvdb.api.query import parse_query
+from kissvdb.core.events import Published
+from kissvdb.core.state import Answer, Deleted, Written
+from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge
+
+NDJSON = "application/x-ndjson"
+MSGPACK = "application/msgpack"
+OPERATIONS_PER_WRITE_MAX = 1024
+OVERLOADED_PAUSE_SECONDS = 0.02
+
+_json = msgspec.json.encode
+
+
+async def bulk(context: Context, request: Request) -> Response | StreamResponse:
+    media = request.headers.get("content-type", NDJSON).partition(";")[0].strip().lower()
+    cutter = Maps(context) if media == MSGPACK else Lines(context)
+    answers = Answers(quiet=_is_quiet(request))
+    if request.stream is not None:
+        return StreamResponse(_stream(context, request.stream, cutter, answers), NDJSON)
+    cutter.feed(request.body)
+    blobs = [blob async for blob in _do(context, cutter, answers, ended=True)]
+    return Response(b"".join([*blobs, answers.summary()]), content_type=NDJSON)
+
+
+async def _stream(
+    context: Context, arriving: AsyncIterator[bytes], cutter: "Lines | Maps", answers: "Answers"
+) -> AsyncIterator[bytes]:
+    async for data in arriving:
+        cutter.feed(data)
+        async for blob in _do(context, cutter, answers, ended=False):
+            yield blob
+    async for blob in _do(context, cutter, answers, ended=True):
+        yield blob
+    yield answers.summary()
+
+
+async def _do(
+    context: Context, cutter: "Lines | Maps", answers: "Answers", *, ended: bool
+) -> AsyncIterator[bytes]:
+    """Do the operations that are there whole; yields what there is to say of them."""
+    if ended:
+        cutter.end()
+    while operations := await _take(cutter):
+        blob = answers.of(await _write(context, operations))
+        if blob:
+            yield blob
+
+
+async def _take(cutter: "Lines | Maps") -> list[Outcome]:
+    if cutter.pending_bytes > INLINE_BYTES_MAX:
+        return await trio.to_thread.run_sync(cutter.take)
+    return cutter.take()
+
+
+async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer | KissError]:
+    """Write what is sound; an owner whose mailbox is full is waited for, in order."""
+    answers: list[Any] = list(operations)
+    waiting = [n for n, each in enumerate(operations) if not isinstance(each, KissError)]
+    while waiting:
+        commands: list[Any] = [operations[n] for n in waiting]
+        done = await context.database.write_many(commands)
+        for place, answer in zip(waiting, done, strict=True):
+            answers[place] = answer
+        waiting = [n for n in waiting if isinstance(answers[n], Overloaded)]
+        if waiting:
+            await trio.sleep(OVERLOADED_PAUSE_SECONDS)
+    return answers
+
+
+class Lines:
+    """Cuts newline-delimited JSON into operations. Empty lines are passed over."""
+
+    def __init__(self, context: Context) -> None:
+        self._limits = context.config.limits
+        self._waiting: deque[bytes | KissError] = deque()
+        self._rest = b""
+        self._skipping = False
+        self.pending_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes, cut anywhere."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+            elif line and not line.isspace():
+                self._waiting.append(line)
+                self.pending_bytes += len(line)
+        if len(self._rest) > self._limits.body_bytes_max:
+            # Not kept, however long it gets; the next line is read again.
+            self._rest = b""
+            if not self._skipping:
+                self._waiting.append(_too_long(self._limits.body_bytes_max))
+            self._skipping = True
+
+    def end(self) -> None:
+        """The last byte came: what is left is a line, too."""
+        self.feed(b"\n")
+
+    def take(self) -> list[Outcome]:
+        """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
+        taken: list[Outcome] = []
+        while self._waiting and len(taken) < OPERATIONS_PER_WRITE_MAX:
+            line = self._waiting.popleft()
+            if isinstance(line, KissError):
+                taken.append(line)
+            else:
+                self.pending_bytes -= len(line)
+                taken.append(read_line(line, self._limits))
+        return taken
+
+
+class Maps:
+    """Cuts a sequence of msgpack maps into operations. Behind bytes that are no msgpack, or a map
+    that is too large, the next map cannot be found: that is said once, and the rest is dropped."""
+
+    def __init__(self, context: Context) -> None:
+        self._limits = context.config.limits
+        self._unpacker = msgpack.Unpacker(max_buffer_size=2 * self._limits.body_bytes_max)
+        self._problem: KissError | None = None
+        self._dropping = False
+        self.pending_bytes = 0
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes, cut anywhere."""
+        if self._dropping or self._problem is not None:
+            return
+        self.pending_bytes += len(data)
+        try:
+            self._unpacker.feed(data)
+        except msgpack.BufferFull:
+            self._problem = _too_long(self._limits.body_bytes_max)
+
+    def end(self) -> None:
+        """The last byte came. A map that is not whole was cut off: it is nothing."""
+
+    def take(self) -> list[Outcome]:
+        """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
+        self.pending_bytes = 0
+        taken: list[Outcome] = []
+        while not self._dropping and len(taken) < OPERATIONS_PER_WRITE_MAX:
+            try:
+                operation = self._unpacker.unpack()
+            except msgpack.OutOfData:
+                if self._problem is None:
+                    break
+                taken.append(self._problem)
+                self._dropping = True
+            except (msgpack.UnpackException, ValueError) as problem:
+                taken.append(InvalidArgument(f"operation: not msgpack ({problem})"))
+                self._dropping = True
+            else:
+                taken.append(read_map(operation, self._limits))
+        return taken
+
+
+class Answers:
+    """The lines that answer the operations, counted from 1. ``quiet`` says errors only, and how
+    it all went at the end: for clients that send everything before they read."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._count = 0
+        self._errors = 0
+        self._last_offset: int | None = None
+
+    def of(self, outcomes: Sequence[Answer | KissError]) -> bytes:
+        """The lines for these outcomes."""
+        lines = []
+        for outcome in outcomes:
+            self._count += 1
+            if isinstance(outcome, KissError):
+                self._errors += 1
+                lines.append(_error_line(self._count, outcome))
+                continue
+            if outcome.offset is not None:
+                self._last_offset = outcome.offset
+            if not self._quiet:
+                lines.append(_line(outcome))
+        return b"".join(lines)
+
+    def summary(self) -> bytes:
+        """The last line of a quiet answer."""
+        if not self._quiet:
+            return b""
+        return b'{"status":"done","operations":%d,"errors":%d,"offset":%b}\n' % (
+            self._count,
+            self._errors,
+            _json(self._last_offset),
+        )
+
+
+def _line(answer: Answer) -> bytes:
+    if isinstance(answer, Published):
+        return b'{"status":"ok","offset":%d}\n' % answer.offset
+    if isinstance(answer, Written):
+        return b'{"status":"ok","offset":%d,"revision":%d}\n' % (answer.offset, answer.revision)
+    assert isinstance(answer, Deleted)
+    return b'{"status":"ok","offset":%b,"deleted":%b}\n' % (
+        _json(answer.offset),
+        _json(answer.deleted),
+    )
+
+
+def _error_line(line: int, refusal: KissError) -> bytes:
+    return b'{"status":"error","line":%d,"error":{"error":%b,"message":%b}}\n' % (
+        line,
+        _json(refusal.code),
+        _json(refusal.message),
+    )
+
+
+def _too_long(bytes_max: int) -> PayloadTooLarge:
+    return PayloadTooLarge(f"the operation is over {bytes_max} bytes: split it")
+
+
+def _is_quiet(request: Request) -> bool:
+    wanted = parse_query(request.query).get("answers") or "all"
+    if wanted not in ("all", "errors"):
+        raise InvalidArgument(f"query.answers: must be all or errors, not {wanted!r}")
+    return wanted == "errors"
