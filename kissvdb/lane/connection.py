@@ -51,7 +51,7 @@ class Connection:
         self._owner = owner
         self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
         self._scope = trio.CancelScope()
-        self._request: Request | None = None
+        self._head: Head | None = None
         self._awaiting_answer = False
         self._abandoned = False
         self._sender: StreamSender | None = None
@@ -98,9 +98,7 @@ class Connection:
     def reading(self) -> bool:
         """A read is under way: nothing is lost by abandoning it."""
         return (
-            self._awaiting_answer
-            and self._request is not None
-            and (self._request.method in _SAFE_METHODS)
+            self._awaiting_answer and self._head is not None and self._head.method in _SAFE_METHODS
         )
 
     def abandon(self) -> None:
@@ -129,11 +127,11 @@ class Connection:
                 transport.enter(Phase.HANDED_OVER)
                 await owner.hand_over(transport, reader.received)
                 return
-            request = Request(head.method, head.path, head.query, head.headers)
-            self._request = request
+            self._head = head
+            body = b""
             if head.content_length or head.chunked:
                 body = await reader.read_body(head)
-                request = Request(head.method, head.path, head.query, head.headers, body)
+            request = Request(head.method, head.path, head.query, head.headers, body)
             transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
             self._awaiting_answer = True
             response = await owner.api.dispatch(request, timed=False)
@@ -144,7 +142,7 @@ class Connection:
             close = not head.keep_alive or owner.stopping or transport.closing
             head_only = head.method == "HEAD"
             await transport.send(encode_response(response, clock, close=close, head_only=head_only))
-            self._request = None
+            self._head = None
             self.answered += 1
             if close:
                 break
@@ -172,8 +170,12 @@ class Connection:
         return route if route.hot else None
 
     async def _refuse(self, error: KissError) -> None:
-        answer = self._owner.api.refusal(error, self._request)
-        head_only = self._request is not None and self._request.method == "HEAD"
+        head = self._head
+        request = (
+            None if head is None else Request(head.method, head.path, head.query, head.headers)
+        )
+        answer = self._owner.api.refusal(error, request)
+        head_only = head is not None and head.method == "HEAD"
         self.transport.enter(Phase.ANSWERING)
         await self.transport.send(
             encode_response(answer, self._owner.clock, close=True, head_only=head_only)
