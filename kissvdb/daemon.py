@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import attrs
 import hypercorn
@@ -25,9 +26,12 @@ from actors import ActorCrashed
 from kissvdb import logs
 from kissvdb.api.dispatch import Api
 from kissvdb.api.quart_app import create_app
+from kissvdb.api.starting import Starting
 from kissvdb.config import Config
 from kissvdb.engine.database import Database, open_database
 from kissvdb.errors import KissError
+from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.server import serve_lane
 from kissvdb.metrics import Metrics
 from kissvdb.settings import Loaded
 from kissvdb.version import VERSION
@@ -53,26 +57,29 @@ class Server:
 async def running(config: Config) -> AsyncIterator[Server]:
     """Serve for the length of the block; on leaving it, stop in order.
 
-    Raises OSError when the address cannot be had, and what `open_database` raises.
+    Until recovery is done every request that needs the database is answered 503. Raises OSError
+    when the address cannot be had, and what `open_database` raises.
     """
     metrics = Metrics()
     sockets = await _listen(config)
     port: int = sockets[0].getsockname()[1]
-    try:
-        async with open_database(config, metrics=metrics, progress=Progress()) as database:
-            stop = trio.Event()
-            app = create_app(Api(database, config, metrics))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_serve_http, app, config, sockets, stop)
+    api = Api(Starting(), config, metrics)
+    stop, stopped = trio.Event(), trio.Event()
+    async with trio.open_nursery() as serving:
+        serving.start_soon(_serve_http, api, config, sockets, stop, stopped)
+        try:
+            async with open_database(config, metrics=metrics, progress=Progress()) as database:
+                api.open(database)
                 try:
                     yield Server(_url(config.server.bind, port), port, database)
                 finally:
                     # Streams never end by themselves: they go first, or requests never drain.
                     database.end_streams()
                     stop.set()
-    finally:
-        for each in sockets:
-            each.close()
+                    await stopped.wait()
+        except BaseException:
+            serving.cancel_scope.cancel()
+            raise
 
 
 def serve(loaded: Loaded) -> int:
@@ -115,16 +122,30 @@ async def _serve_until_signalled(config: Config) -> None:
 
 
 async def _serve_http(
-    app: ASGIFramework, config: Config, sockets: Sequence[socket.socket], stop: trio.Event
+    api: Api,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    stop: trio.Event,
+    stopped: trio.Event,
 ) -> None:
-    settings = _OurSockets(sockets)
-    settings.graceful_timeout = config.server.shutdown_timeout_secs / 2
-    settings.keep_alive_timeout = config.http.idle_timeout_secs
-    settings.h11_max_incomplete_size = config.http.header_bytes_max
-    settings.include_server_header = False
-    settings.accesslog = None
-    settings.errorlog = None
-    await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
+    """Serve until ``stop``; drains for half of the time a shutdown may take."""
+    app = cast(ASGIFramework, create_app(api))
+    drain_secs = config.server.shutdown_timeout_secs / 2
+    try:
+        if config.http.lane:
+            limits = attrs.evolve(LaneLimits.of(config), shutdown_timeout_secs=drain_secs)
+            await serve_lane(api, app, config, listeners=sockets, shutdown=stop, limits=limits)
+        else:
+            settings = _OurSockets(sockets)
+            settings.graceful_timeout = drain_secs
+            settings.keep_alive_timeout = config.http.idle_timeout_secs
+            settings.h11_max_incomplete_size = config.http.header_bytes_max
+            settings.include_server_header = False
+            await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
+    finally:
+        for each in sockets:
+            each.close()
+        stopped.set()
 
 
 class _OurSockets(hypercorn.Config):
@@ -151,6 +172,7 @@ async def _listen(config: Config) -> list[socket.socket]:
             # reader that stalls would otherwise hold the shutdown for ever.
             ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, STALLED_PEER_MS)
         ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ours.setblocking(False)
         sockets.append(ours)
     return sockets
 

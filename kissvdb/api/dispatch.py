@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from itertools import count
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import msgspec
@@ -36,6 +36,7 @@ from kissvdb.errors import (
 from kissvdb.metrics import Metrics, RouteMetrics
 
 if TYPE_CHECKING:
+    from kissvdb.api.starting import Starting
     from kissvdb.engine.database import Database
 
 REQUEST_ID_LENGTH_MAX = 128
@@ -60,9 +61,9 @@ class Bound:
 class Api:
     """Every route, bound to one database. Made once per server; holds no request's state."""
 
-    def __init__(self, db: "Database", config: Config, metrics: Metrics) -> None:
+    def __init__(self, db: "Database | Starting", config: Config, metrics: Metrics) -> None:
         self.config = config
-        self._context = Context(db, config, metrics)
+        self._context = Context(cast("Database", db), config, metrics)
         self._router = Router((route.method, route.path, _bind(route, metrics)) for route in ROUTES)
         self._unmatched = metrics.route(_UNMATCHED)
         self._api_key = config.server.api_key.encode()
@@ -70,6 +71,10 @@ class Api:
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
+
+    def open(self, db: "Database") -> None:
+        """From now on answer from ``db``: recovery is done."""
+        self._context = attrs.evolve(self._context, database=db)
 
     def route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of a raw path and its decoded parameters, before any body is read.

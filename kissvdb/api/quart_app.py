@@ -6,12 +6,17 @@ slashes before anybody could see the raw path.
 """
 
 import logging
+from collections.abc import AsyncGenerator
 from typing import cast
 
-from hypercorn.typing import HTTPScope
+import trio
+from hypercorn.typing import ASGISendCallable, ASGISendEvent, HTTPScope
 from quart import Response as QuartResponse
 from quart import request
+from quart.typing import ResponseTypes
+from quart.wrappers.response import IterableBody
 from quart_trio import QuartTrio
+from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from werkzeug.exceptions import RequestTimeout as BodyTimeout
@@ -31,6 +36,7 @@ _log = logging.getLogger("kissvdb.api")
 def create_app(api: Api) -> QuartTrio:
     """An ASGI app of every route. It starts nothing and holds no task: the caller runs it."""
     app = QuartTrio("kissvdb", static_folder=None)
+    app.asgi_http_class = Connection
     app.config["MAX_CONTENT_LENGTH"] = api.config.limits.body_bytes_max
     app.config["BODY_TIMEOUT"] = api.config.server.request_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = api.config.server.request_timeout_secs
@@ -60,6 +66,33 @@ def create_app(api: Api) -> QuartTrio:
         return _response("GET", api.refusal(KissError("a bug in the server stopped this request")))
 
     return app
+
+
+class Connection(TrioASGIHTTPConnection):
+    """Quart-Trio's, with an end: neither a stream nor a connection stays open behind it."""
+
+    async def _send_response(self, send: ASGISendCallable, response: ResponseTypes) -> None:
+        try:
+            await super()._send_response(_with_shielded_end(send), response)
+        finally:
+            # The client may have left before the body was ever iterated.
+            if isinstance(response, QuartResponse) and isinstance(response.response, IterableBody):
+                blobs = cast(AsyncGenerator[bytes, None], response.response.iter)
+                with trio.CancelScope(shield=True):
+                    await blobs.aclose()
+
+
+def _with_shielded_end(send: ASGISendCallable) -> ASGISendCallable:
+    """Hypercorn says http.disconnect while it sends the last message, at which Quart-Trio
+    cancels the very task that is sending it: the connection would not be closed, and a client
+    that waits for the close would wait until the idle timeout."""
+
+    async def send_shielded(message: ASGISendEvent) -> None:
+        ends = message["type"] == "http.response.body" and not message["more_body"]
+        with trio.CancelScope(shield=ends):
+            await send(message)
+
+    return send_shielded
 
 
 def _request(body: bytes) -> Request:
@@ -93,7 +126,7 @@ def _response(method: str, answer: Answer) -> QuartResponse:
 
 def _bare(status: int, headers: Headers) -> QuartResponse:
     """A response without a body: Quart would add a type and a length of its own."""
-    response = QuartResponse(None, status)
+    response = QuartResponse(b"", status)
     response.headers.clear()
     response.headers.extend(headers)
     return response

@@ -95,10 +95,15 @@ class Reader:
     def __init__(self, url):
         self._url = url
         self.events = []
+        self._news = trio.Event()
 
     @property
     def last_id(self):
         return self.events[-1]["offset"] if self.events else 0
+
+    async def wait_for(self, offset):
+        while self.last_id < offset:
+            await self._news.wait()
 
     async def run(self):
         while True:
@@ -124,6 +129,8 @@ class Reader:
             except ValueError:
                 return
             self.events.append(event)
+            self._news.set()
+            self._news = trio.Event()
 
 
 def replayed(events):
