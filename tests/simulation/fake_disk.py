@@ -115,11 +115,11 @@ class FakeDisk(Disk):
         """What a reader sees now."""
         return bytes(self._cached[name].cache)
 
-    def corrupt(self, name: str, at: int, mask: int = 0xFF) -> None:
-        """Flip bits of one byte, behind everybody's back."""
-        inode = self._cached[name]
-        inode.cache[at] ^= mask
-        inode.durable = bytearray(inode.cache)
+    def put(self, name: str, content: bytes) -> None:
+        """Make or replace a file behind everybody's back, durably."""
+        inode = self._durable.get(name) or _Inode()
+        inode.cache, inode.durable = bytearray(content), bytearray(content)
+        self._cached[name] = self._durable[name] = inode
 
     def spend(self, wanted: int) -> int:
         """How many of ``wanted`` bytes happen before the power is cut."""
