@@ -104,6 +104,7 @@ class Lane:
             if self._refusals >= self.limits.refusals_max:
                 sock.close()
                 return
+            self._refusals += 1
         transport = Transport(sock, self.limits, self.clock)
         connection = Connection(self, transport)
         self._connections.add(connection)
@@ -112,14 +113,11 @@ class Lane:
     async def _run(self, connection: Connection, full: bool) -> None:
         try:
             if full:
-                self._refusals += 1
-                try:
-                    await connection.turn_away(_too_many(self.limits))
-                finally:
-                    self._refusals -= 1
+                await connection.turn_away(_too_many(self.limits))
             else:
                 await connection.run()
         finally:
+            self._refusals -= full
             self._connections.discard(connection)
             if not self._connections:
                 self._empty.set()
@@ -208,23 +206,36 @@ async def serve_lane(
     """
     limits = LaneLimits.of(config) if limits is None else limits
     door = HypercornDoor(app, hypercorn_config(config) if hypercorn is None else hypercorn)
-    async with trio.open_nursery() as lifespan:
-        await door.open(lifespan)
-        async with trio.open_nursery() as connections:
-            lane = Lane(api, door, limits, connections)
-            async with trio.open_nursery() as accepting:
-                for listener in listeners:
-                    accepting.start_soon(lane.accept, listener)
+    try:
+        async with trio.open_nursery() as lifespan:
+            await door.open(lifespan)
+            async with trio.open_nursery() as connections:
+                lane = Lane(api, door, limits, connections)
                 connections.start_soon(lane.sweep)
-                task_status.started(lane)
-                await shutdown.wait()
-                accepting.cancel_scope.cancel()
-            for listener in listeners:
-                listener.close()
-            await lane.stop()
-            connections.cancel_scope.cancel()
-        await door.close()
-        lifespan.cancel_scope.cancel()
+                await _accept_until(shutdown, lane, listeners, task_status)
+                for listener in listeners:
+                    listener.close()
+                await lane.stop()
+                connections.cancel_scope.cancel()
+            await door.close()
+            lifespan.cancel_scope.cancel()
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+async def _accept_until(
+    shutdown: trio.Event,
+    lane: Lane,
+    listeners: Sequence[socket.socket],
+    task_status: trio.TaskStatus[Lane],
+) -> None:
+    async with trio.open_nursery() as nursery:
+        for listener in listeners:
+            nursery.start_soon(lane.accept, listener)
+        task_status.started(lane)
+        await shutdown.wait()
+        nursery.cancel_scope.cancel()
 
 
 def _set_options(sock: socket.socket, limits: LaneLimits) -> None:

@@ -26,6 +26,7 @@ class Served:
 
     port: int
     lane: object
+    api: object
     database: object
     limits: LaneLimits
     shutdown: trio.Event
@@ -238,7 +239,7 @@ async def open_lane(config=IN_MEMORY, *, api_class=Api, **changes):
         async with trio.open_nursery() as nursery:
             lane = await nursery.start(_serve_and_tell, serve, finished)
             port = listener.getsockname()[1]
-            yield Served(port, lane, database, limits, shutdown, finished)
+            yield Served(port, lane, api, database, limits, shutdown, finished)
             shutdown.set()
 
 
