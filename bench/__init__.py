@@ -1,0 +1,1 @@
+"""Benches: one file per question. See README.md."""

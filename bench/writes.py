@@ -1,0 +1,130 @@
+"""How many durable writes a second, and how long does one take?
+
+Every write is acknowledged only after it is on disk (fdatasync), in our server and in all peers.
+All servers run at once and are loaded in turn, in interleaved rounds.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+from typing import Any
+
+# Import from the root instead of from here: http.py beside this file is not Python's http.
+sys.path.pop(0)
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import attrs
+
+from bench.load import native, options, plots, report, servers
+from bench.load.loop import measure
+from bench.load.process import NotInstalled, Server
+from bench.load.write_targets import BATCH, VALUE_BYTES, Target, targets
+
+OURS = ("lane PUT", "lane POST", "lane bulk event", "lane bulk put", "lane batch_put")
+GROUPS = ("put", "event", "batch")
+HEADS = {
+    "operations_per_s": "ops/s",
+    "p50_ms": "p50 ms",
+    "p95_ms": "p95 ms",
+    "p99_ms": "p99 ms",
+    "cpu_us": "CPU us/op",
+    "errors": "errors",
+}
+
+
+def main() -> int:
+    command = options.parser(__doc__ or "")
+    command.add_argument("--seconds", type=float, default=0.8, help="of one measurement")
+    command.add_argument("--connections", type=options.numbers, default=[1, 8, 64, 256])
+    command.add_argument(
+        "--batch-connections", type=options.numbers, default=[1, 8], help="of 100-write batches"
+    )
+    command.add_argument("--only", default="", help="servers and ways, by a part of their name")
+    command.add_argument("--groups", default=",".join(GROUPS), help="what to measure")
+    arguments = command.parse_args()
+    with options.scratch(arguments.dir, command) as (directory, file_system), ExitStack() as stack:
+        about = report.machine(directory, file_system)
+        running = start(stack, directory)
+        wanted = [
+            target
+            for target in targets(running)
+            if target.group in arguments.groups.split(",") and _chosen(target, arguments.only)
+        ]
+        cells = run(wanted, arguments, directory)
+        used = {target.server.name: target.server for target in wanted}
+        return finish(cells, arguments, about, list(used.values()))
+
+
+def start(stack: ExitStack, directory: Path) -> dict[str, Server]:
+    """Start our server, once with each door, and the peers that are installed."""
+    starters: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
+        "lane": lambda where: servers.kissvdb(where, name="lane"),
+        "hypercorn": lambda where: servers.kissvdb(where, "http.lane=false", name="hypercorn"),
+        "redis": servers.redis,
+        "etcd": servers.etcd,
+        "nats": servers.nats,
+    }
+    running = {}
+    for name, starter in starters.items():
+        (directory / name).mkdir()
+        try:
+            running[name] = stack.enter_context(starter(directory / name))
+        except NotInstalled as missing:
+            print(f"skipped: {missing}", flush=True)
+    return running
+
+
+def run(
+    wanted: Sequence[Target], arguments: argparse.Namespace, directory: Path
+) -> list[report.Cell]:
+    """Measure every target at every number of connections, in each round."""
+    loader = native.program("closed_loop", directory, python=arguments.python_load)
+    cells = []
+    for number in range(arguments.rounds):
+        print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
+        for group in GROUPS:
+            batch = group == "batch"
+            for connections in arguments.batch_connections if batch else arguments.connections:
+                # Each round starts with another server, so that none is always first.
+                members = [target for target in wanted if target.group == group]
+                turn = number % max(1, len(members))
+                for target in members[turn:] + members[:turn]:
+                    figures = measure(
+                        loader,
+                        target.server,
+                        target.workload,
+                        directory,
+                        connections=connections,
+                        seconds=arguments.seconds,
+                    )
+                    place = report.Place(group, target.name, connections)
+                    cells.append(report.Cell(place, number, attrs.asdict(figures)))
+    return cells
+
+
+def finish(
+    cells: list[report.Cell],
+    arguments: argparse.Namespace,
+    about: Mapping[str, Any],
+    used: Sequence[Server],
+) -> int:
+    """Print, save and plot; the exit code says whether every write was acknowledged."""
+    print(f"batch: {BATCH} writes a request; ops are single writes of {VALUE_BYTES} bytes.")
+    report.print_report(cells, HEADS)
+    found = [each for ours in OURS for each in report.ratios(cells, ours, "operations_per_s")]
+    if found:
+        report.print_ratios(found)
+    name = arguments.name or "writes"
+    path = report.save(name, about=about, servers=used, cells=cells, found=found)
+    print(f"saved {path} and {plots.bars(name, cells, HEADS)}")
+    return int(any(cell.metrics["errors"] for cell in cells))
+
+
+def _chosen(target: Target, only: str) -> bool:
+    return any(part in target.name for part in only.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
