@@ -150,15 +150,15 @@ def _real_place(table: npt.NDArray[np.float64], number: Any, side: _Side) -> int
     try:
         nearest = float(number)
     except OverflowError:
-        nearest = math.copysign(math.inf, number)
+        nearest = math.inf if number > 0 else -math.inf
     if nearest != number:
         side = "left" if nearest > number else "right"
     return int(np.searchsorted(table, nearest, side))
 
 
 def _integer_place(table: npt.NDArray[np.int64], number: Any, side: _Side) -> int:
-    """The same among integers: those > 2.5 are those > 2, those >= 2.5 are those >= 3."""
-    whole = math.ceil(number) if side == "left" else math.floor(number)
+    """The same among integers. Those are beyond 2**53, where a bound has no fraction to lose."""
+    whole = int(number)
     if whole > _I64_MAX:
         return len(table)
     return 0 if whole < _I64_MIN else int(np.searchsorted(table, np.int64(whole), side))

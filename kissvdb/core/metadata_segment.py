@@ -99,7 +99,7 @@ class Segment:
 
     def _narrowed(self, column: Column, leaf: filters.In, outcome: Outcome) -> Outcome:
         """Equality with a whole array leaves all arrays open: ask for its elements as well."""
-        if outcome[0] is outcome[1] or len(leaf.values.values) > 1:
+        if outcome[0] is outcome[1] or len(leaf.values.values) != 1:
             return outcome
         value = leaf.values.values[0]
         if type(value) is not list:
