@@ -63,6 +63,9 @@ class History:
             # Set also on failure: those who wait then try for themselves.
             del self._underway[after]
             done.set()
+        if not chunk:
+            # Nothing yet; kept, it would hide what comes there later.
+            return chunk
         self._chunks[after] = chunk
         if len(self._chunks) > CHUNKS_KEPT:
             self._chunks.popitem(last=False)

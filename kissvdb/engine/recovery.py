@@ -63,7 +63,8 @@ def replay(
             shard = shard_of_record(record, len(tables))
             if shard is not None and each.offset > tables[shard].applied_offset:
                 rows[shard].append((each.offset, record))
-        after = found[-1].offset
+        # Offsets may have been skipped, also at the end: a cut tail's are not used again.
+        after = found[-1].offset if found else last_offset
         count += len(found)
         for table, mine in zip(tables, rows, strict=True):
             for first in range(0, len(mine), ROWS_PER_TRANSACTION):

@@ -104,15 +104,15 @@ class Subscription:
 
     async def _replay(self) -> bytes:
         """The next chunk from the log, or the gap where the log no longer reaches back."""
+        until = self._ring.last_offset
         try:
-            events = await self._history.read(self.offset, until=self._ring.last_offset)
+            events = await self._history.read(self.offset, until=until)
         except OffsetTruncated:
             first_lost = self.offset + 1
             self.offset = self._history.first_offset - 1
             return gap_frame(first_lost, self.offset, "trimmed")
         passes = self._passes
         blob = b"".join(event.frame() for event in events if passes is None or passes(event))
-        last = events[-1].offset
-        assert last is not None
-        self.offset = last
+        # Offsets that were skipped at the end of the log leave nothing to read.
+        self.offset = (events[-1].offset or until) if events else until
         return blob
