@@ -30,6 +30,17 @@ def hypercorn_config(config: Config) -> HypercornConfig:
     return settings
 
 
+class PromptTCPServer(TCPServer):
+    """Ends when the client has left. The original waits for its keep-alive timer even then, and
+    holds the socket all the while."""
+
+    stream: Any
+
+    async def _idle_timeout(self) -> None:
+        if not self.stream.ended:
+            await super()._idle_timeout()
+
+
 class HypercornDoor:
     """Serves one connection after the other to the end, in the task of the caller."""
 
@@ -49,7 +60,9 @@ class HypercornDoor:
         """Serve the connection until it ends."""
         tcp_stream: Any = stream
         state = ConnectionState(self._state.copy())
-        await TCPServer(self._app, self._settings, self._context, state, tcp_stream)
+        server = PromptTCPServer(self._app, self._settings, self._context, state, tcp_stream)
+        stream.on_end = server.idle_task.stop
+        await server
 
     async def stop(self) -> None:
         """End idle connections now, and each other one after the answer under way."""

@@ -1,6 +1,7 @@
 """A connection as Hypercorn wants it, with the bytes the lane has already read put back."""
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -17,6 +18,10 @@ class ReplayStream:
     def __init__(self, transport: Transport, received: bytes) -> None:
         self._transport = transport
         self._received = received
+        self.ended = False
+        """The client has sent its last byte, or left."""
+        self.on_end: Callable[[], Awaitable[None]] | None = None
+        """Called when it has ended, before the reader hears of it."""
 
     @property
     def socket(self) -> socket.socket:
@@ -30,10 +35,17 @@ class ReplayStream:
             data = self._received[:bytes_max]
             self._received = self._received[bytes_max:]
             return data
+        data = b""
         try:
-            return await self._transport.receive()
+            data = await self._transport.receive()
         except OSError as error:
             raise trio.BrokenResourceError("the connection is broken") from error
+        finally:
+            if not data:
+                self.ended = True
+                if self.on_end is not None:
+                    await self.on_end()
+        return data
 
     async def send_all(self, data: bytes) -> None:
         """Send everything."""
