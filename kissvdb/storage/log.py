@@ -69,6 +69,7 @@ class _View:
     """What readers look at, replaced as a whole: a look is atomic and needs no lock."""
 
     segments: tuple[Segment, ...]
+    last_offset: int
     next_offset: int
 
 
@@ -90,7 +91,7 @@ class EventLog:
         self.report = report
         self._disk = disk
         self._file = file
-        self._view = _View(segments, next_offset)
+        self._view = _View(segments, segments[-1].last_offset, next_offset)
         self._segment_bytes_max = segment_bytes_max
         self._failed: str | None = None
         # Orders the replacements of _view by append and by retain.
@@ -130,11 +131,12 @@ class EventLog:
 
     @property
     def last_offset(self) -> int:
-        """The highest offset that may ever have been given away, 0 if none.
+        """The newest durable record's offset; with no record, the one before them all.
 
-        It is the last durable record's, unless the floor says that later ones were lost.
+        ``next_offset`` is higher by more than one where offsets are skipped: they may have
+        belonged to records that are lost.
         """
-        return self._view.next_offset - 1
+        return self._view.last_offset
 
     @property
     def first_offset(self) -> int:
@@ -180,7 +182,7 @@ class EventLog:
         # Readers take `end` first: the index must know what lies below it.
         segment.end += length
         with self._lock:
-            self._view = attrs.evolve(self._view, next_offset=segment.last_offset + 1)
+            self._view = _View(self._view.segments, segment.last_offset, segment.last_offset + 1)
         return first
 
     def _write(self, segment: Segment, blob: bytes) -> None:
@@ -254,14 +256,13 @@ class EventLog:
 
         At most ``bytes_max`` bytes of payload, but at least one record if there is one. Starts
         at the sparse index, at most INDEX_STEP_BYTES and one write before the first record. Where
-        offsets were skipped the next record follows; at the end the answer may then be empty
-        although ``after`` is below ``last_offset``.
+        offsets were skipped the next record follows.
 
         Raises OffsetTruncated when ``after + 1`` is below ``first_offset``, Damaged when what
         was durable is not readable any more.
         """
         view = self._view
-        last = view.next_offset - 1 if until is None else min(until, view.next_offset - 1)
+        last = view.last_offset if until is None else min(until, view.last_offset)
         first = self.first_offset
         if after + 1 < first:
             raise OffsetTruncated(first)
@@ -272,11 +273,16 @@ class EventLog:
                 break
             if segment.last_offset <= after or segment.empty:
                 continue
-            for record in self._read_segment(segment, after + 1, last, bytes_max):
-                room -= len(record.payload)
-                if room < 0 and records:
-                    return records
-                records.append(record)
+            try:
+                for record in self._read_segment(segment, after + 1, last, bytes_max):
+                    room -= len(record.payload)
+                    if room < 0 and records:
+                        return records
+                    records.append(record)
+            except OffsetTruncated:
+                if not records:
+                    raise
+                break
             if room <= 0:
                 break
         return records

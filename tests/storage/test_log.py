@@ -270,6 +270,7 @@ def test_offsets_skipped_by_the_floor_leave_a_gap_that_reads_step_over() -> None
     disk = fake()
     fill(open_log(disk), 3)
     log = open_log(disk, offset_floor=10)
+    assert (log.last_offset, log.next_offset) == (3, 11)
     assert log.read(3, bytes_max=MIB) == []
     fill(log, 2)
     log = open_log(disk, offset_floor=5)
