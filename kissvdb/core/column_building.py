@@ -12,38 +12,38 @@ from kissvdb.core.string_table import StringTable
 
 _I64_MIN, _I64_MAX = -(2**63), 2**63 - 1
 _FLOAT_EXACT_MAX = 2**53
+# Not bool: Python's True is the same key as 1.
+_TOLD = {str, int, float, type(None)}
 
 
 def encode(row_count: int, rows: Sequence[int], found: Sequence[Any]) -> Column:
     """The column in which row rows[i] (ascending) holds the JSON value found[i]."""
-    types = list(map(type, found))
-    kinds = set(types)
-    members: dict[type, list[Any]] = {kind: [] for kind in kinds}
-    if len(kinds) == 1:
-        members[types[0]] = list(found)
+    kinds = set(map(type, found))
+    told: set[Any] = set(found if kinds <= _TOLD else (v for v in found if type(v) in _TOLD))
+    told.discard(None)
+    texts = {value for value in told if type(value) is str} if kinds != {str} else told
+    values, code_of = _dictionary(told - texts, texts)
+    code_of[None] = columns.NULL
+    codes: Iterable[int]
+    if kinds <= _TOLD:
+        codes = map(code_of.__getitem__, found)
     else:
-        for kind, value in zip(types, found, strict=True):
-            members[kind].append(value)
-    values, code_of = _dictionary(
-        {*members.get(int, ()), *members.get(float, ())}, set(members.get(str, ()))
+        codes = (code_of[v] if type(v) in _TOLD else _kind(v) for v in found)
+    return columns.make(
+        row_count,
+        np.fromiter(codes, np.uint32, len(found)),
+        np.array(rows, np.uint32),
+        values,
     )
-    codes = np.empty(len(found), np.uint32)
-    for kind, some in members.items():
-        where = slice(None) if len(kinds) == 1 else [other is kind for other in types]
-        codes[where] = _codes(kind, some, code_of)
-    return columns.make(row_count, codes, np.array(rows, np.uint32), values)
 
 
-def _codes(kind: type, members: list[Any], code_of: dict[Any, int]) -> Any:
-    if kind is str or kind is int or kind is float:
-        return np.fromiter(map(code_of.__getitem__, members), np.uint32, len(members))
-    if kind is bool:
-        return [columns.TRUE if member else columns.FALSE for member in members]
-    if kind is list:
-        return [columns.ARRAY if member else columns.EMPTY_ARRAY for member in members]
-    if kind is type(None):
-        return columns.NULL
-    return columns.OBJECT if kind is dict else columns.OTHER
+def _kind(value: Any) -> int:
+    """The code of a value that has no place in the tables."""
+    if type(value) is bool:
+        return columns.TRUE if value else columns.FALSE
+    if type(value) is list:
+        return columns.ARRAY if value else columns.EMPTY_ARRAY
+    return columns.OBJECT if type(value) is dict else columns.OTHER
 
 
 def _dictionary(numbers: set[Any], texts: set[str]) -> tuple[Values, dict[Any, int]]:
