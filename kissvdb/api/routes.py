@@ -1,5 +1,7 @@
 """The one table of routes: every door serves it, and the description is made from it."""
 
+from typing import Any
+
 import msgspec
 
 from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages, state
@@ -259,9 +261,9 @@ OPERATIONS = (
 
 
 def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
-    return Route(
-        "GET", path, operation, summary, "pages", Success(summary, media=media), public=True
-    )
+    type_ = dict[str, Any] if media == pages.YAML else None
+    answer = Success(summary, type_, media=media)
+    return Route("GET", path, operation, summary, "pages", answer, public=True)
 
 
 PAGES = (

@@ -1,31 +1,28 @@
-"""The description says what the route table does, and the documentation names all of it."""
+"""The description says what the route table does."""
 
-import json
 import re
-from pathlib import Path
 
-import pytest
 import yaml as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb import errors
 from kissvdb.api import yaml
 from kissvdb.api.openapi import description, document
 from kissvdb.api.routes import ROUTES
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-scalars = st.none() | st.booleans() | st.integers() | st.text()
+# What is printable, as YAML wants it, and what JSON escapes.
+texts = st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"]) | st.sampled_from("\n\t"))
+words = st.sampled_from(
+    ["yes", "No", "null", "~", "1", "1.0", "1e3", "0x1", "-", "a: b", "# x", "/"]
+)
+scalars = st.none() | st.booleans() | st.integers() | texts | words
 trees = st.recursive(
-    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=30
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(texts | words, inner), max_leaves=30
 )
 
 
 @given(trees)
 def test_yaml_is_read_back_as_it_was(tree):
-    if any(character in json.dumps(tree, ensure_ascii=False) for character in "\x85\ud800"):
-        return
     assert reference.safe_load(yaml.dump(tree)) == tree
 
 
@@ -73,26 +70,3 @@ def test_path_parameters_are_those_of_the_path():
                 each["name"] for each in operation.get("parameters", ()) if each["in"] == "path"
             ]
             assert named == re.findall(r"{(\w+)}", path)
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
-def test_every_route_is_documented_with_curl(route):
-    text = (DOCS / "api.md").read_text()
-    assert f"`{route.method} {route.path.replace('...', '')}`" in text
-    assert re.search(r"curl .*" + re.escape(route.path.partition("{")[0]), text)
-
-
-def kinds(kind=errors.KissError):
-    yield kind
-    for each in kind.__subclasses__():
-        yield from kinds(each)
-
-
-def test_every_error_code_is_documented_with_its_status():
-    text = (DOCS / "errors.md").read_text()
-    for kind in kinds():
-        if kind.__module__ == "kissvdb.errors":
-            assert (
-                re.search(rf"\| {kind.status} \| `{kind.code}` \|", text) or kind.status == 500
-            ), kind
-            assert f"`{kind.code}`" in text, kind

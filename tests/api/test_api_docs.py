@@ -1,0 +1,63 @@
+"""The commands of the API pages are run as they stand, and the routes and codes are all there."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from kissvdb import errors
+from kissvdb.api.routes import ROUTES
+from kissvdb.config import Config, Server, Storage
+from kissvdb.testing import serve
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+SECONDS_MAX = 30
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_every_route_is_documented_with_curl(route):
+    text = (DOCS / "api.md").read_text()
+    assert f"`{route.name}`" in text
+    assert re.search(r"curl .*" + re.escape(route.path.partition("{")[0]), text)
+
+
+def kinds(kind=errors.KissError):
+    yield kind
+    for each in kind.__subclasses__():
+        yield from kinds(each)
+
+
+def test_every_error_code_is_documented_with_its_status():
+    text = (DOCS / "errors.md").read_text()
+    startup = {errors.Damaged, errors.DirectoryInUse, errors.ConfigError}
+    for kind in kinds():
+        if kind.__module__ == "kissvdb.errors":
+            row = f"| `{kind.code}` |" if kind in startup else f"| {kind.status} | `{kind.code}` |"
+            assert row in text, kind
+
+
+def commands(page):
+    """The shell commands of a page, but the one that serves and those that stream for ever."""
+    for block in re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
+        if not block.startswith(("kissvdb serve", "curl -N")):
+            yield block
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands_of_the_pages_do_what_they_show(tmp_path):
+    storage = Storage(data_dir=str(tmp_path / "data"))
+    script = 'curl() { command curl -sS --fail-with-body --max-time 10 "$@"; }\nset -e\n'
+    with serve(Config(server=Server(port=0), storage=storage)) as server:
+        script += "\n".join(commands("api.md")).replace(
+            "localhost:9917", f"127.0.0.1:{server.port}"
+        )
+        done = subprocess.run(
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=SECONDS_MAX
+        )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr
+    shown = re.findall(r"```json\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
+    output = re.sub(r"\d{13}", "TIME", done.stdout.decode().replace("\r", ""))
+    for answer in shown:
+        assert re.sub(r"\d{13}", "TIME", answer.strip()) in output

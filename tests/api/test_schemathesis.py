@@ -1,0 +1,99 @@
+"""schemathesis reads the served description and attacks a real server with it: every answer
+must be a documented one in its documented shape, and none a 5xx."""
+
+import json
+
+import msgpack
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis import checks
+from schemathesis.specs.openapi import checks as openapi_checks
+
+from kissvdb.api.openapi import description
+from kissvdb.config import Config, Server, Storage
+from kissvdb.testing import serve
+
+CHECKS = (
+    checks.not_a_server_error,
+    openapi_checks.status_code_conformance,
+    openapi_checks.content_type_conformance,
+    openapi_checks.response_headers_conformance,
+    openapi_checks.response_schema_conformance,
+    openapi_checks.unsupported_method,
+    openapi_checks.missing_required_header,
+)
+STREAMS = {"get_v1_stream", "get_v1_events"}
+SECONDS_MAX = 10
+
+described = schemathesis.openapi.from_dict(description())
+finite = described.exclude(operation_id=sorted(STREAMS))
+endless = described.include(operation_id=sorted(STREAMS))
+
+
+def attack(examples):
+    """The seed is fixed so that a failing default run fails again."""
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=examples < 100,
+        database=None,
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+@schemathesis.serializer("application/x-ndjson")
+def as_lines(context, value):
+    return json.dumps(value).encode() + b"\n"
+
+
+@schemathesis.serializer("application/msgpack")
+def as_msgpack(context, value):
+    return msgpack.packb(value)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """On disk: in memory a backup answers 501, which is documented, but a 5xx all the same."""
+    storage = Storage(data_dir=str(tmp_path_factory.mktemp("data")))
+    with serve(Config(server=Server(port=0), storage=storage)) as server:
+        yield server.url
+
+
+def check(case, url):
+    case.call_and_validate(base_url=url, checks=CHECKS, timeout=SECONDS_MAX)
+
+
+def check_head_of_stream(case, url):
+    """A stream that is accepted never ends, so only how it starts is looked at."""
+    operation = description()["paths"][case.operation.path].get(case.method.lower())
+    request = case.as_transport_kwargs(base_url=url)
+    with requests.request(**request, stream=True, timeout=SECONDS_MAX) as answer:
+        if operation is None:
+            assert answer.status_code == (204 if case.method == "OPTIONS" else 405)
+            return
+        assert str(answer.status_code) in operation["responses"]
+        assert answer.status_code < 500
+        media = "text/event-stream" if answer.status_code == 200 else "application/json"
+        assert answer.headers["content-type"] == media
+
+
+@finite.parametrize()
+@attack(20)
+def test_every_answer_is_documented(case, url):
+    check(case, url)
+
+
+@endless.parametrize()
+@attack(20)
+def test_every_stream_starts_as_documented(case, url):
+    check_head_of_stream(case, url)
+
+
+@pytest.mark.slow
+@finite.parametrize()
+@attack(1000)
+def test_every_answer_is_documented_in_a_long_attack(case, url):
+    check(case, url)
