@@ -121,46 +121,37 @@ class FrameScan:
         self._file = file
         self._marker = marker
         self._wanted = wanted
-        self._window_bytes = max(window_bytes, FRAME_HEADER_BYTES)
-        self._buffer = b""
-        self._base = at
+        self._window_bytes = window_bytes
 
     def __iter__(self) -> Iterator[Frame]:
-        while (head := self._head()) is not None:
-            if head.first_offset != self.expected or head.end > self.end:
+        marker, wanted, crc32 = self._marker, self._wanted, zlib.crc32
+        base, buffer = self.at, b""
+        while True:
+            start = self.at - base
+            body_at = start + FRAME_HEADER_BYTES
+            if body_at > len(buffer):
+                base, buffer = self.at, self._read(FRAME_HEADER_BYTES)
+                start, body_at = 0, FRAME_HEADER_BYTES
+            head = decode_head(buffer, marker, start, base)
+            if head is None or head.first_offset != self.expected or head.end > self.end:
                 return
-            if head.last_offset >= self._wanted:
-                body = self._bytes(head.at + FRAME_HEADER_BYTES, head.end)
-                if zlib.crc32(body) != head.body_crc32:
-                    return
-                self._step(head)
-                yield Frame(head, body)
-            else:
-                self._step(head)
+            after = head.first_offset + head.records
+            if after <= wanted:
+                self.at, self.expected = head.end, after
+                continue
+            if head.end - base > len(buffer):
+                base, buffer = self.at, self._read(head.end - head.at)
+                body_at = FRAME_HEADER_BYTES
+            body = buffer[body_at : head.end - base]
+            if crc32(body) != head.body_crc32:
+                return
+            self.at, self.expected = head.end, after
+            yield Frame(head, body)
 
-    def _step(self, head: Head) -> None:
-        self.at = head.end
-        self.expected = head.last_offset + 1
-
-    def _head(self) -> Head | None:
-        if self.at + FRAME_HEADER_BYTES > self.end:
-            return None
-        start = self.at - self._base
-        if start + FRAME_HEADER_BYTES > len(self._buffer):
-            self._fill(FRAME_HEADER_BYTES)
-            start = 0
-        return decode_head(self._buffer, self._marker, start, self._base)
-
-    def _bytes(self, start: int, end: int) -> bytes:
-        if end - self._base > len(self._buffer):
-            self._fill(end - self.at)
-        return self._buffer[start - self._base : end - self._base]
-
-    def _fill(self, needed: int) -> None:
-        """Read the next window, at least ``needed`` bytes of it."""
+    def _read(self, needed: int) -> bytes:
+        """The next window, at least ``needed`` bytes of it if there are as many."""
         length = min(max(self._window_bytes, needed), self.end - self.at)
-        self._base = self.at
-        self._buffer = self._file.pread(length, self.at)
+        return self._file.pread(length, self.at)
 
 
 def find_heads(file: DiskFile, marker: bytes, at: int, end: int) -> Iterator[Head]:
