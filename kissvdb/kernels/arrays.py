@@ -64,8 +64,8 @@ class Scratch(NamedTuple):
     """Working memory of one thread: never shared, reused from call to call.
 
     stamps: uint8 [n], marks visited rows; epoch: int64 [1], the current mark. pool, results:
-    uint64 [entries + POOL_PADDING]. ids: int32; dots: float32; keys: uint32, all
-    [row of links + LIST_PADDING]. chosen: int32 like ids. query: int8 [1, dimensions, padded].
+    uint64 [entries + POOL_PADDING]. ids, chosen: int32; dots: float32; keys: uint32, all as long as
+    three rows of links + LIST_PADDING. query: int8 [1, dimensions, padded].
     """
 
     stamps: Array
@@ -99,8 +99,8 @@ def new_scratch(capacity: int, pool_max: int, links_max: int, dim: int) -> Scrat
     pool_max: the most entries a pool may hold (ef, or the traversal pool of a filtered search).
     links_max: the width of ``Graph.links``. dim: the dimensions of a vector.
     """
-    # A scan fills lists of 64 ids at a time.
-    length = max(links_max, 64) + LIST_PADDING
+    # A search gathers the neighbours of three rows at a time, a scan 64 rows.
+    length = max(3 * links_max, 64) + LIST_PADDING
     return Scratch(
         stamps=np.zeros(max(capacity, 1), dtype=np.uint8),
         epoch=np.zeros(1, dtype=np.int64),

@@ -28,9 +28,9 @@ ADD_AUX = 1
 TIMES_AUX = 2
 
 _WRITERS = {
-    types.float32: distance_f32.write_dots,
-    types.int8: distance_int8.write_dots,
-    types.uint8: distance_int4.write_dots,
+    types.float32: distance_f32.write_sums,
+    types.int8: distance_int8.write_sums,
+    types.uint8: distance_int4.write_sums,
 }
 
 
@@ -45,8 +45,41 @@ def dots(
     (packed) likewise. ids: int32. queries: float32 for float32 rows, else int8; 2-D. The bias
     (int32) is ``BIAS_PER_SUM * sum(query)`` of the code's module. No bounds are checked.
     """
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums = _WRITERS[rows.dtype](context, builder, sig, args)
+        vir.store_four(context, builder, sig, args, sums)
+        return context.get_dummy_value()
+
     sig = types.void(rows, ids, types.int64, queries, types.int64, types.int32, out)
-    return sig, _WRITERS[rows.dtype]
+    return sig, write
+
+
+@intrinsic
+def plain_keys(
+    typing: Any,
+    rows: Any,
+    ids: Any,
+    start: Any,
+    queries: Any,
+    query_row: Any,
+    bias: Any,
+    factor: Any,
+    offset: Any,
+    out: Any,
+) -> Any:
+    """Store the sort keys (uint32) of ``offset + factor * dot``; otherwise as ``dots``."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        sums = _WRITERS[rows.dtype](context, builder, sig, args)
+        scaled = builder.fmul(vir.splat(builder, args[6], 4), sums)
+        far = builder.fadd(scaled, vir.splat(builder, args[7], 4))
+        vir.store_four(context, builder, sig, args, vir.sort_key(builder, far))
+        return context.get_dummy_value()
+
+    one = types.float32
+    sig = types.void(rows, ids, types.int64, queries, types.int64, types.int32, one, one, out)
+    return sig, write
 
 
 @intrinsic
@@ -75,14 +108,17 @@ def key_float(typing: Any, key: Any) -> Any:
 
 @helper
 def distance(codes: Any, row: int, terms: Any, dot: float) -> float:
-    """The distance of a row to a query, from their inner product; terms as for ``measure``."""
+    """The distance of a row to a query, from their inner product; terms as for ``measure``.
+
+    Offset and aux are added to each other first, so that a row's distance to another is the very
+    same number as the other's to it: equal rows must tie.
+    """
     form, factor, offset, weight, _ = terms
-    far = offset + factor * dot
     if form == ADD_AUX:
-        far += weight * codes.aux[row]
-    elif form == TIMES_AUX:
-        far *= codes.aux[row]
-    return far
+        return factor * dot + (offset + weight * codes.aux[row])
+    if form == TIMES_AUX:
+        return (factor * dot + offset) * codes.aux[row]
+    return factor * dot + offset
 
 
 @helper
@@ -97,14 +133,20 @@ def measure(
 ) -> None:
     """Fill ``work.keys[:count]`` with the distance keys of rows ``ids[:count]`` (count > 0).
 
-    ``terms`` = (form, factor, offset, weight: float32, bias: int32) of the query. ids and work.dots
-    need room for four more, work.keys for sixteen more, which become the greatest key.
+    ``terms`` = (form, factor, offset, weight: float32, bias: int32) of the query. ids, work.dots
+    and work.keys need room for three more: rows are taken in fours.
     """
-    for i in range(count, count + 3):
-        ids[i] = ids[count - 1]
-    for start in range(0, count, 4):
-        dots(codes.rows, ids, start, queries, query_row, terms[4], work.dots)
+    form, factor, offset, _, bias = terms
+    last = ids[count - 1]
+    ids[count] = last
+    ids[count + 1] = last
+    ids[count + 2] = last
+    rows = codes.rows
+    if form == PLAIN:
+        for i in range(0, count, 4):
+            plain_keys(rows, ids, i, queries, query_row, bias, factor, offset, work.keys)
+        return
+    for i in range(0, count, 4):
+        dots(rows, ids, i, queries, query_row, bias, work.dots)
     for i in range(count):
         work.keys[i] = float_key(distance(codes, ids[i], terms, work.dots[i]))
-    for i in range(count, count + 16):
-        work.keys[i] = np.uint32(0xFFFFFFFF)

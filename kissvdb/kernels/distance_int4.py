@@ -10,15 +10,15 @@ from typing import Any
 from llvmlite import ir
 
 from . import vector_ir as vir
-from .distance_int8 import BYTES, SUMS, dot_unsigned, store_integers
+from .distance_int8 import BYTES, SUMS, dot_unsigned, without_bias
 
 LANES = 64
 #: What one unit of the query's sum adds to twice the dot product of the raw codes.
 BIAS_PER_SUM = 15
 
 
-def write_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """Write the code of :func:`distance.dots` for rows of packed 4-bit codes."""
+def write_sums(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Write the sums of :func:`distance.dots` for rows of packed 4-bit codes."""
     rows, row_bytes = vir.four_rows(context, builder, sig, args)
     queries = vir.array(context, builder, sig.args[3], args[3])
     query = vir.address(
@@ -46,5 +46,4 @@ def write_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     sums = vir.accumulate(builder, row_bytes, LANES, SUMS, 4, block)
     total = vir.sum_of_each(builder, sums, builder.add)
     one_bit = ir.Constant(total.type, [vir.INT32(1)] * 4)
-    store_integers(context, builder, sig, args, builder.shl(total, one_bit))
-    return context.get_dummy_value()
+    return without_bias(builder, builder.shl(total, one_bit), args[5])

@@ -44,8 +44,8 @@ def _add_groups(builder: Any, total: Any, products: Any) -> Any:
     return vir.call(builder, name, SUMS, [total, products])
 
 
-def write_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    """Write the code of :func:`distance.dots` for rows of int8."""
+def write_sums(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    """Write the sums of :func:`distance.dots` for rows of int8."""
     rows, row_bytes = vir.four_rows(context, builder, sig, args)
     queries = vir.array(context, builder, sig.args[3], args[3])
     query = vir.address(
@@ -60,15 +60,10 @@ def write_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         ]
 
     sums = vir.accumulate(builder, row_bytes, LANES, SUMS, 4, block)
-    total = vir.sum_of_each(builder, sums, builder.add)
-    store_integers(context, builder, sig, args, total)
-    return context.get_dummy_value()
+    return without_bias(builder, vir.sum_of_each(builder, sums, builder.add), args[5])
 
 
-def store_integers(context: Any, builder: Any, sig: Any, args: Any, total: Any) -> None:
-    """Take the bias (the last argument but one) off four sums and store them as float32."""
-    bias = ir.Constant(total.type, ir.Undefined)
-    for lane in range(4):
-        bias = builder.insert_element(bias, args[5], vir.INT32(lane))
-    result = builder.sitofp(builder.sub(total, bias), ir.VectorType(vir.FLOAT32, 4))
-    vir.store_four(context, builder, sig, args, result)
+def without_bias(builder: Any, total: Any, bias: Any) -> Any:
+    """Four int32 sums less the bias, as float32."""
+    difference = builder.sub(total, vir.splat(builder, bias, 4))
+    return builder.sitofp(difference, ir.VectorType(vir.FLOAT32, 4))

@@ -36,6 +36,8 @@ Array = NDArray[Any]
 LANES = 16
 HALF = ir.VectorType(vir.FLOAT64, LANES // 2)
 HALF_BYTES = 4 * LANES // 2
+#: Rows whose lines are asked for before the row in turn is scored.
+AHEAD = 3
 SINGLE = ir.VectorType(vir.FLOAT32, LANES // 2)
 
 
@@ -137,12 +139,10 @@ def rerank(
     found: a pool of the same form, by approximate distance. Empty places end it.
     """
     pools.clear(results, k)
-    for i in range(min(depth, 4)):
-        pools.prefetch(rows, pools.entry_row(found[i]), 4)
-    for i in range(depth):
-        if found[i] == pools.EMPTY:
-            break
-        if i + 4 < depth and found[i + 4] != pools.EMPTY:
-            pools.prefetch(rows, pools.entry_row(found[i + 4]), 4)
-        row = pools.entry_row(found[i])
-        offer(results, k, farness(rows, row, queries, query_row, metric), row)
+    lines = rows.shape[1] // LANES
+    for i in range(depth + AHEAD):
+        if i < depth and found[i] != pools.EMPTY:
+            pools.prefetch(rows, pools.entry_row(found[i]), lines)
+        if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
+            row = pools.entry_row(found[i - AHEAD])
+            offer(results, k, farness(rows, row, queries, query_row, metric), row)

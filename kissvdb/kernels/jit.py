@@ -1,10 +1,15 @@
-"""How kernels are compiled: the three decorators of this package.
+"""How kernels are compiled: the decorators of this package.
 
 No kernel uses numba's ``fastmath``: callees inherit it depending on the order of compilation. Where
-a sum may be regrouped, the vector code says so itself (see ``vector_ir``).
+operations may be fused or regrouped, the vector code says so itself.
+
+Kernels allocate nothing and borrow the arrays they are given, so numba's reference counts are off
+(``_nrt=False``): atomic counting of arrays in inner loops halved the speed of a search.
 """
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
@@ -16,9 +21,28 @@ from . import features as features  # it chooses the target processor: first of 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _package_stamp() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _package_stamp()
+
+
 def kernel(function: F) -> F:
-    """Compile an entry point: no lock held while it runs, kept in numba's disk cache."""
-    return cast(F, njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function))
+    """Compile an entry point: no lock held while it runs, kept in numba's disk cache.
+
+    Numba renews a cached kernel when the file of its own function changed. A kernel holds code of
+    other files too, so here it is renewed when any file of the package changed.
+    """
+    dispatcher = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
+    index = dispatcher._cache._cache_file
+    if not hasattr(index, "_source_stamp"):
+        raise RuntimeError("this version of numba keeps its cache differently; use a pinned one")
+    index._source_stamp = _STAMP
+    return cast(F, dispatcher)
 
 
 def helper(function: F) -> F:

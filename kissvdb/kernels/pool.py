@@ -22,14 +22,6 @@ LANES = 8
 ENTRIES = ir.VectorType(vir.INT64, LANES)
 
 
-def _splat(builder: Any, value: Any, count: int) -> Any:
-    one = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
-    lane = builder.insert_element(one, value, vir.INT32(0))
-    return builder.shuffle_vector(
-        lane, lane, ir.Constant(ir.VectorType(vir.INT32, count), [vir.INT32(0)] * count)
-    )
-
-
 @intrinsic
 def count_below(typing: Any, pool: Any, entry: Any) -> Any:
     """How many entries at the front of a sorted pool are below ``entry``.
@@ -39,7 +31,7 @@ def count_below(typing: Any, pool: Any, entry: Any) -> Any:
 
     def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = vir.array(context, builder, sig.args[0], args[0]).data
-        wanted = _splat(builder, args[1], LANES)
+        wanted = vir.splat(builder, args[1], LANES)
         before = builder.block
         loop = builder.append_basic_block("count.loop")
         end = builder.append_basic_block("count.end")
@@ -99,7 +91,7 @@ def keys_at_most(typing: Any, keys: Any, start: Any, most: Any) -> Any:
         data = vir.array(context, builder, sig.args[0], args[0]).data
         vector = ir.VectorType(vir.INT32, 16)
         part = vir.load(builder, data, builder.shl(args[1], vir.INT64(2)), vector)
-        inside = builder.icmp_unsigned("<=", part, _splat(builder, args[2], 16))
+        inside = builder.icmp_unsigned("<=", part, vir.splat(builder, args[2], 16))
         return builder.zext(builder.bitcast(inside, ir.IntType(16)), vir.INT64)
 
     return types.int64(keys, types.int64, types.uint32), write
@@ -116,27 +108,27 @@ def lowest_bit(typing: Any, mask: Any) -> Any:
 
 
 @intrinsic
-def prefetch(typing: Any, matrix: Any, row: Any, lines: Any) -> Any:
-    """Ask for the first cache lines of a row of a C-ordered matrix; never faults.
-
-    ``lines`` must be a literal.
-    """
-    if not isinstance(lines, types.IntegerLiteral):
-        return None
-
+def _prefetch_line(typing: Any, matrix: Any, row: Any, line: Any) -> Any:
     def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         view = vir.array(context, builder, sig.args[0], args[0])
-        offset = builder.mul(args[1], vir.row_stride(builder, view))
+        start = builder.mul(args[1], vir.row_stride(builder, view))
+        offset = builder.add(start, builder.shl(args[2], vir.INT64(6)))
         kind = ir.FunctionType(
             ir.VoidType(), [vir.INT8.as_pointer(), vir.INT32, vir.INT32, vir.INT32]
         )
-        function = vir.declare(builder, kind, "llvm.prefetch.p0")
-        for line in range(lines.literal_value):
-            pointer = vir.address(builder, view.data, builder.add(offset, vir.INT64(64 * line)))
-            builder.call(function, [pointer, vir.INT32(0), vir.INT32(3), vir.INT32(1)])
+        to_read, near, data = vir.INT32(0), vir.INT32(3), vir.INT32(1)
+        pointer = vir.address(builder, view.data, offset)
+        builder.call(vir.declare(builder, kind, "llvm.prefetch.p0"), [pointer, to_read, near, data])
         return context.get_dummy_value()
 
-    return types.void(matrix, types.int64, lines), write
+    return types.void(matrix, types.int64, types.int64), write
+
+
+@helper
+def prefetch(matrix: Array, row: int, lines: int) -> None:
+    """Ask for the first cache lines of a row of a C-ordered matrix; never faults."""
+    for line in range(lines):
+        _prefetch_line(matrix, row, line)
 
 
 @helper

@@ -103,6 +103,7 @@ def _offer_batch(
     measure(codes, scratch.ids, count, query, query_row, terms, scratch)
     for base in range(0, count, 16):
         near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[depth - 1]))
+        near &= (1 << min(count - base, 16)) - 1
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1

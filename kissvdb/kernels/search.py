@@ -8,36 +8,31 @@ by the time it is expanded they have come, and waiting for memory is most of a s
 from typing import Any
 
 import numpy as np
-from numba import literally
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import POOL_PADDING, Codes, Graph, Scratch
+from .arrays import LINE_BYTES, Codes, Graph, Scratch
 from .distance import measure
 from .exact import answer, rerank
-from .jit import helper, kernel, overload
+from .jit import helper, kernel
 from .quantize import prepare_query
 
 Array = NDArray[Any]
 
+#: Rows expanded at a time. The memory accesses of their neighbours overlap; the few expansions that
+#: one at a time would have been spared cost less.
+BEAM = 3
 #: The bottom layer's row of links is two cache lines for m = 16.
 LINK_LINES = 2
+#: More lines of a row than this the processor fetches ahead by itself.
+PREFETCH_LINES_MAX = 6
 
 
+@helper
 def prefetch_row(rows: Array, row: int) -> None:
-    """Ask for the lines of a row that the processor will not fetch ahead by itself."""
-    raise NotImplementedError("called in kernels only: the overload below is its body")
-
-
-@overload(prefetch_row)
-def _prefetch_row(rows: Array, row: int) -> Any:
-    # Two lines of a float32 row start the processor's own streaming of the rest.
-    lines = {"float32": 2, "int8": 4, "uint8": 3}[str(rows.dtype)]
-
-    def body(rows: Array, row: int) -> None:
-        pools.prefetch(rows, row, lines)
-
-    return body
+    """Ask for a row that will be measured soon."""
+    lines = rows.shape[1] * rows.itemsize // LINE_BYTES
+    pools.prefetch(rows, row, min(lines, PREFETCH_LINES_MAX))
 
 
 @helper
@@ -58,14 +53,16 @@ def link_row(graph: Graph, node: int, layer: int) -> int:
 
 
 @helper
-def _gather(links: Array, at: int, visible: int, epoch: int, scratch: Scratch, rows: Array) -> int:
-    """Put the unvisited neighbours of one row of links into ``scratch.ids``; answer how many.
+def _gather(
+    links: Array, at: int, visible: int, epoch: int, scratch: Scratch, rows: Array, count: int
+) -> int:
+    """Add the unvisited neighbours of one row of links to the ``count`` in ``scratch.ids``.
 
-    Ids not below ``visible`` are of rows that a writer is linking right now.
+    Ids not below ``visible`` are of rows that a writer is linking right now. Answers the new count.
     """
-    count = 0
     ids = scratch.ids
     stamps = scratch.stamps
+    first = count
     for i in range(links.shape[1]):
         neighbour = links[at, i]
         if neighbour < 0:
@@ -75,9 +72,38 @@ def _gather(links: Array, at: int, visible: int, epoch: int, scratch: Scratch, r
             ids[count] = neighbour
             count += stamps[neighbour] != epoch
             stamps[neighbour] = epoch
-    for i in range(count):
+    for i in range(first, count):
         prefetch_row(rows, ids[i])
     return count
+
+
+@helper
+def _expand(
+    codes: Codes,
+    graph: Graph,
+    links: Array,
+    layer: int,
+    visible: int,
+    epoch: int,
+    scratch: Scratch,
+    limit: int,
+    cursor: int,
+) -> Any:
+    """Gather the neighbours of the next rows in the pool; answer their count and where to go on."""
+    pool = scratch.pool
+    count = 0
+    expanded = 0
+    while cursor < limit and expanded < BEAM:
+        entry = pool[cursor]
+        if entry & np.uint64(1) == 0:
+            pool[cursor] = entry | np.uint64(1)
+            at = pools.entry_row(entry)
+            if layer > 0:
+                at = link_row(graph, at, layer)
+            count = _gather(links, at, visible, epoch, scratch, codes.rows, count)
+            expanded += 1
+        cursor += 1
+    return count, cursor
 
 
 @helper
@@ -106,16 +132,9 @@ def walk(
     pool[0] = pools.make_entry(start_key, start)
     cursor = 0
     while cursor < ef:
-        entry = pool[cursor]
-        if entry & np.uint64(1):
-            cursor += 1
-            continue
-        pool[cursor] = entry | np.uint64(1)
-        at = pools.entry_row(entry)
-        if layer > 0:
-            at = link_row(graph, at, layer)
-        count = _gather(links, at, visible, epoch, scratch, codes.rows)
-        cursor += 1
+        count, cursor = _expand(
+            codes, graph, links, layer, visible, epoch, scratch, ef, cursor
+        )
         if count > 0:
             measure(codes, scratch.ids, count, query, query_row, terms, scratch)
             cursor = _accept(graph, scratch, count, ef, cursor)
@@ -130,12 +149,13 @@ def _accept(graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int) ->
     pool = scratch.pool
     for base in range(0, count, 16):
         near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[ef - 1]))
+        near &= (1 << min(count - base, 16)) - 1
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
             entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
             if entry < pool[ef - 1]:
-                pools.prefetch(graph.links, scratch.ids[i], 2)
+                pools.prefetch(graph.links, scratch.ids[i], LINK_LINES)
                 place = pools.insert(pool, ef, entry)
                 cursor = min(cursor, place)
     return cursor

@@ -118,8 +118,23 @@ def sum_of_each(builder: Any, vectors: list[Any], add: Callable[[Any, Any], Any]
     return add(*halves(builder, total))
 
 
+def splat(builder: Any, value: Any, count: int) -> Any:
+    """A vector with one value in every lane."""
+    undefined = ir.Constant(ir.VectorType(value.type, count), ir.Undefined)
+    first = builder.insert_element(undefined, value, INT32(0))
+    return shuffle(builder, first, first, [0] * count)
+
+
+def sort_key(builder: Any, value: Any) -> Any:
+    """The integers that sort as floats do: all bits flipped if negative, else the sign bit."""
+    bits = builder.bitcast(value, ir.VectorType(INT32, value.type.count))
+    sign = ir.Constant(bits.type, [INT32(-(2**31))] * bits.type.count)
+    last = ir.Constant(bits.type, [INT32(31)] * bits.type.count)
+    return builder.xor(bits, builder.or_(builder.ashr(bits, last), sign))
+
+
 def store_four(context: Any, builder: Any, sig: Any, args: Any, vector: Any) -> None:
-    """Store four float32 lanes at ``out[start:start + 4]``, the last argument; start is the third."""
+    """Store four lanes at ``out[start:start + 4]``: out is the last argument, start the third."""
     out = array(context, builder, sig.args[-1], args[-1])
     target = builder.bitcast(builder.gep(out.data, [args[2]]), vector.type.as_pointer())
     builder.store(vector, target, align=4)
