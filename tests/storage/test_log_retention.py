@@ -85,18 +85,3 @@ def test_a_floor_raised_again_and_again_over_an_empty_log_is_no_damage() -> None
     assert log.next_offset == 10
     log.append(0, [b"x"])
     assert offsets(read_all(open_log(disk))) == [10]
-
-
-def test_a_full_disk_at_a_rotation_leaves_the_last_segment_in_use() -> None:
-    disk = fake()
-    log = open_log(disk, segment_bytes_max=1_000)
-    fill(log, 6)
-    names = disk.names()
-    disk.capacity_bytes = sum(len(disk.content(name)) for name in names) + 20
-    with pytest.raises(PersistenceFailed, match="new log segment"):
-        fill(log, 1)
-    assert [name for name in disk.names() if name.endswith(".log")] == names
-    disk.capacity_bytes = None
-    fill(log, 1)
-    disk.crash()
-    assert offsets(read_all(open_log(disk, segment_bytes_max=1_000))) == list(range(1, 8))
