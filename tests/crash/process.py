@@ -30,11 +30,12 @@ class ServerProcess:
         self._arguments = arguments
         self._process = None
 
-    def start(self):
+    def start(self, prepare=None):
+        """``prepare`` runs in the new process before the server does."""
         command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(self.port)]
         command += ["--data-dir", str(self.directory), *self._arguments]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=prepare)
         deadline = time.monotonic() + START_SECONDS_MAX
         while time.monotonic() < deadline:
             assert self._process.poll() is None, self.log_path.read_text()
