@@ -206,7 +206,7 @@ class Limits:
     """What a request may hold. Lengths of text are in bytes of UTF-8."""
 
     body_bytes_max: int = _int(MIB, KIB, GIB)
-    json_bytes_max: int = _int(64 * KIB, 1, GIB)
+    json_bytes_max: int = _int(64 * KIB, 1, 32 * MIB)
     key_bytes_max: int = _int(512, 1, 64 * KIB)
     collection_bytes_max: int = _int(64, 1, 255)
     id_bytes_max: int = _int(128, 1, 64 * KIB)
