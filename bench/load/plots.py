@@ -12,26 +12,27 @@ from matplotlib.axes import Axes
 
 from bench.load.report import RESULTS, Cell, Place, medians
 
-SHOWN = ("operations_per_s", "p99_ms", "cpu_us")
 
-
-def bars(name: str, cells: Sequence[Cell], heads: Mapping[str, str]) -> Path:
+def bars(
+    name: str, cells: Sequence[Cell], heads: Mapping[str, str], clients: str = "connections"
+) -> Path:
     """Bars per group and metric: one bunch per number of clients, one colour per server.
 
-    The scale is logarithmic. Missing values leave a gap.
+    ``heads`` names the metrics and their labels, ``clients`` what the numbers below the bunches
+    are. The scale is logarithmic. Missing values leave a gap.
     """
     found = medians(cells)
     groups = list(dict.fromkeys(place.group for place in found))
     figure, axes = pyplot.subplots(
-        len(SHOWN), len(groups), figsize=(6 * len(groups), 3.2 * len(SHOWN)), squeeze=False
+        len(heads), len(groups), figsize=(6 * len(groups), 3.2 * len(heads)), squeeze=False
     )
     for column, group in enumerate(groups):
         part = {place: metrics for place, metrics in found.items() if place.group == group}
-        for row, metric in enumerate(SHOWN):
+        for row, metric in enumerate(heads):
             values = {place: metrics[metric] for place, metrics in part.items()}
             _bunches(axes[row][column], values, heads[metric])
         axes[0][column].set_title(group)
-        axes[-1][column].set_xlabel("connections")
+        axes[-1][column].set_xlabel(clients)
         axes[0][column].legend(fontsize="x-small")
     figure.tight_layout()
     path = RESULTS / f"{name}.png"

@@ -5,7 +5,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +60,16 @@ class Ratio:
     high: float
 
 
-def ratios(cells: Sequence[Cell], ours: str, metric: str) -> list[Ratio]:
-    """``ours`` against everybody else of the same group and number of clients."""
+def ratios(cells: Sequence[Cell], ours: Collection[str], metric: str) -> list[Ratio]:
+    """Each of ``ours`` against all others of the same group and number of clients."""
     values = {(cell.place, cell.round): cell.metrics[metric] for cell in cells}
     found = []
-    for place in dict.fromkeys(cell.place for cell in cells):
-        if place.target == ours:
+    places = dict.fromkeys(cell.place for cell in cells)
+    for mine, place in (
+        (attrs.evolve(place, target=name), place) for name in ours for place in places
+    ):
+        if place.target in ours:
             continue
-        mine = attrs.evolve(place, target=ours)
         quotients = [
             values[mine, round_] / value
             for (where, round_), value in values.items()
@@ -77,7 +79,9 @@ def ratios(cells: Sequence[Cell], ours: str, metric: str) -> list[Ratio]:
             middle = statistics.median(quotients)
             low, high = min(quotients), max(quotients)
             found.append(
-                Ratio(metric, place.group, place.clients, ours, place.target, middle, low, high)
+                Ratio(
+                    metric, place.group, place.clients, mine.target, place.target, middle, low, high
+                )
             )
     return found
 
@@ -113,12 +117,14 @@ def print_report(cells: Sequence[Cell], heads: Mapping[str, str]) -> None:
 
 
 def print_ratios(found: Sequence[Ratio]) -> None:
-    """Print ratios with their spread over the rounds."""
-    rows = [
-        [f"{each.ours} / {each.peer}", each.group, each.clients, each.median, each.low, each.high]
-        for each in found
-    ]
-    print_table(rows, [f"ratio of {found[0].metric}", "what", "clients", "median", "low", "high"])
+    """Print ratios with their spread over the rounds, a table for each metric."""
+    for metric in dict.fromkeys(each.metric for each in found):
+        rows = [
+            (f"{r.ours} / {r.peer}", r.group, r.clients, r.median, r.low, r.high)
+            for r in found
+            if r.metric == metric
+        ]
+        print_table(rows, [f"ratio of {metric}", "what", "clients", "median", "low", "high"])
 
 
 def machine(directory: Path, file_system: str) -> dict[str, Any]:
@@ -146,7 +152,7 @@ def save(
     servers: Iterable[Server],
     cells: Sequence[Cell],
     found: Sequence[Ratio] = (),
-    **more: Any,
+    more: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write ``bench/results/<name>.json`` and answer its path."""
     RESULTS.mkdir(exist_ok=True)
@@ -161,7 +167,7 @@ def save(
         ],
         "ratios": [attrs.asdict(each) for each in found],
         "rounds": [attrs.asdict(cell) for cell in cells],
-        **more,
+        **(more or {}),
     }
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
