@@ -42,7 +42,7 @@ class Pusher:
 
     @property
     def sink_count(self) -> int:
-        """Subscriptions that are pushed now: live, and no slower than the events."""
+        """How many sinks have joined and not left."""
         return len(self._sinks)
 
     def join(self, subscription: Subscription, sink: Sink) -> None:
@@ -96,6 +96,11 @@ class Pushers:
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
         self._by_pulse: dict[Pulse, Pusher] = {}
+
+    @property
+    def sink_count(self) -> int:
+        """Subscriptions that are pushed now: live, and no slower than the events."""
+        return sum(pusher.sink_count for pusher in self._by_pulse.values())
 
     def of(self, subscription: Subscription) -> Pusher:
         """The one running pusher that serves this subscription's hub."""

@@ -13,13 +13,16 @@ _TRAILER_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t -~\x80-\xff]*+")
 
 
 class ChunkedBody:
-    """Fed with what arrives; gives the joined body and what came after it.
+    """Fed with what arrives; gives the data in it, and what came after the body.
 
-    Framing may cost as much as the data plus ``chunk_overhead_bytes_max``: a flood of one-byte
-    chunks is work without content.
+    ``too_large`` makes the error for more than ``body_bytes_max`` of data; None lets the body be
+    of any size, for a reader that takes it piece by piece. Framing may cost as much as the data
+    plus ``chunk_overhead_bytes_max``: a flood of one-byte chunks is work without content.
     """
 
-    def __init__(self, limits: LaneLimits, too_large: Callable[[], PayloadTooLarge]) -> None:
+    def __init__(
+        self, limits: LaneLimits, too_large: Callable[[], PayloadTooLarge] | None = None
+    ) -> None:
         self._limits = limits
         self._too_large = too_large
         self._waiting = b""
@@ -32,10 +35,11 @@ class ChunkedBody:
         self._step = self._read_size_line
         self._done = False
 
-    @property
-    def body(self) -> bytes:
-        """The data of all chunks so far."""
-        return b"".join(self._parts)
+    def take(self) -> bytes:
+        """The data that came since the last call."""
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
 
     @property
     def rest(self) -> bytes:
@@ -62,8 +66,9 @@ class ChunkedBody:
             raise MalformedRequest("a chunk's size must be 1 to 8 hexadecimal digits")
         self._missing = int(match[1], 16)
         self._size_announced += self._missing
-        if self._size_announced > self._limits.body_bytes_max:
-            raise self._too_large()
+        too_large = self._too_large
+        if too_large is not None and self._size_announced > self._limits.body_bytes_max:
+            raise too_large()
         self._step = self._read_data if self._missing else self._read_trailer
         return True
 

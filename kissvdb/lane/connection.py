@@ -8,6 +8,7 @@ import trio
 
 from kissvdb.api.http import Request, StreamResponse
 from kissvdb.errors import KissError, Overloaded, Stopping
+from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.head import Head
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.reader import RequestReader
@@ -55,6 +56,7 @@ class Connection:
         self._awaiting_answer = False
         self._abandoned = False
         self._sender: StreamSender | None = None
+        self._body: BodyStream | None = None
 
     async def run(self) -> None:
         """Serve until either side is done. What goes wrong here stays here."""
@@ -111,6 +113,9 @@ class Connection:
         phase = self.transport.phase
         if phase in (Phase.IDLE, Phase.READING_HEAD, Phase.LINGERING):
             self.transport.close_input(Stopping(_STOPPING))
+        elif phase is Phase.STREAMING and self._body is not None:
+            # What has arrived of the body is still done and answered.
+            self.transport.close_input()
         elif phase is Phase.STREAMING and self._sender is not None:
             self._sender.end()
 
@@ -128,10 +133,13 @@ class Connection:
                 await owner.hand_over(transport, reader.received)
                 return
             self._head = head
-            body = b""
+            body, stream = b"", None
             if head.content_length or head.chunked:
-                body = await reader.read_body(head)
-            request = Request(head.method, head.path, head.query, head.headers, body)
+                if route.streamed and not reader.has_whole_body(head):
+                    stream = self._body = reader.stream_body(head)
+                else:
+                    body = await reader.read_body(head)
+            request = _request(head, body, stream)
             transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
             self._awaiting_answer = True
             response = await owner.api.dispatch(request, timed=False)
@@ -139,7 +147,8 @@ class Connection:
             if isinstance(response, StreamResponse):
                 await self._stream(head, response)
                 return
-            close = not head.keep_alive or owner.stopping or transport.closing
+            unread = stream is not None and not stream.complete
+            close = not head.keep_alive or owner.stopping or transport.closing or unread
             head_only = head.method == "HEAD"
             await transport.send(encode_response(response, clock, close=close, head_only=head_only))
             self._head = None
@@ -151,7 +160,7 @@ class Connection:
                 if turn % limits.pipelined_turn_max == 0:
                     # Other connections must get their turn while this one never has to wait.
                     await trio.lowlevel.checkpoint()
-        if reader.has_more:
+        if reader.has_more or unread:
             await self._linger()
 
     async def _stream(self, head: Head, response: StreamResponse) -> None:
@@ -159,8 +168,10 @@ class Connection:
         sender = self._sender = owner.sender(self.transport, response, chunked=head.http11)
         if owner.stopping:
             sender.end()
-        head_only = head.method == "HEAD"
-        await send_stream(sender, response, owner.clock, http11=head.http11, head_only=head_only)
+        await self._reader.say_continue()
+        await send_stream(sender, response, owner.clock, head, self._body)
+        if self._body is not None and not self._body.complete:
+            await self._linger()
 
     def _hot_route(self, head: Head) -> "Route | None":
         try:
@@ -196,3 +207,7 @@ class Connection:
             if not data:
                 return
             dropped += len(data)
+
+
+def _request(head: Head, body: bytes = b"", stream: BodyStream | None = None) -> Request:
+    return Request(head.method, head.path, head.query, head.headers, body, {}, stream)

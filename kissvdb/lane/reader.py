@@ -1,8 +1,10 @@
 """Requests off a transport: heads, then their bodies, each within its limits."""
 
 from collections.abc import Callable
+from math import inf
 
 from kissvdb.errors import KissError, PayloadTooLarge, RequestTimeout
+from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.chunked import ChunkedBody
 from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest
 from kissvdb.lane.head import HEAD_END, Head, HeadReader, check_partial, is_foreign_protocol
@@ -26,6 +28,7 @@ class RequestReader:
         self._heads = HeadReader(limits)
         self._buffer = b""
         self._raw_head = b""
+        self._awaits_continue = False
 
     @property
     def has_more(self) -> bool:
@@ -105,6 +108,34 @@ class RequestReader:
         self._heads.skip_body(body)
         return body
 
+    def has_whole_body(self, head: Head) -> bool:
+        """The body is here already, and is not too large to be read whole."""
+        length = head.content_length
+        fits = length <= min(len(self._buffer), self._limits.body_bytes_max)
+        return fits and not head.chunked
+
+    def stream_body(self, head: Head) -> BodyStream:
+        """The body piece by piece; nothing else can be read from this connection afterwards."""
+        begun, self._buffer = self._buffer, b""
+        self._awaits_continue = head.expects_continue and not begun
+        return BodyStream(head, begun, self._receive_piece, self._limits)
+
+    async def say_continue(self) -> None:
+        """Let a client that waits for it send its body: once, and before the answer begins."""
+        if self._awaits_continue:
+            self._awaits_continue = False
+            await self._transport.send(CONTINUE)
+
+    async def _receive_piece(self) -> bytes:
+        await self.say_continue()
+        self._transport.extend(self._limits.idle_timeout_secs)
+        try:
+            return await self._transport.receive()
+        except OSError:
+            return b""
+        finally:
+            self._transport.extend(inf)
+
     async def _read_chunked(self, head: Head) -> bytes:
         chunks = ChunkedBody(self._limits, self._too_large)
         if not chunks.feed(self._buffer):
@@ -113,12 +144,12 @@ class RequestReader:
                 pass
         self._buffer = chunks.rest
         self._heads.forget()
-        return chunks.body
+        return chunks.take()
 
     async def _start_body(self, head: Head) -> None:
         self._transport.enter(Phase.READING_BODY, self._limits.body_timeout_secs)
-        if head.expects_continue and not self._buffer:
-            await self._transport.send(CONTINUE)
+        self._awaits_continue = head.expects_continue and not self._buffer
+        await self.say_continue()
 
     async def _receive_body(self) -> bytes:
         data = await self._transport.receive()

@@ -36,9 +36,11 @@ _PEER_CLOSED = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 @attrs.frozen
 class LaneStatistics:
-    """Counts since the start, and ``connections``: those open now."""
+    """``connections`` open now, streams ``pushed`` now (live and keeping up); the others count
+    since the start."""
 
     connections: int
+    pushed: int
     accepted: int
     turned_away: int
     handed_over: int
@@ -66,7 +68,11 @@ class Lane:
     def statistics(self) -> LaneStatistics:
         """What has happened so far."""
         return LaneStatistics(
-            len(self._connections), self._accepted, self._turned_away, self._handed_over
+            len(self._connections),
+            self._pushers.sink_count,
+            self._accepted,
+            self._turned_away,
+            self._handed_over,
         )
 
     async def accept(self, listener: socket.socket) -> None:

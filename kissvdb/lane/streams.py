@@ -8,6 +8,9 @@ import trio
 from kissvdb.api.http import StreamResponse
 from kissvdb.engine.push import Pusher, catch_up
 from kissvdb.engine.subscription import Subscription
+from kissvdb.errors import KissError
+from kissvdb.lane.body_stream import BodyStream
+from kissvdb.lane.head import Head
 from kissvdb.lane.response import LAST_CHUNK, Clock, encode_chunk, encode_stream_head
 from kissvdb.lane.transport import Phase, Transport
 
@@ -48,6 +51,13 @@ class StreamSender:
         await self.transport.send(self.frame(blob))
         self._whole = True
 
+    async def run_beside(self, request_body: BodyStream, body: AsyncIterator[bytes]) -> None:
+        """Send what ``body`` yields while it reads the request's own body."""
+        with self.scope:
+            await self._send_all(body)
+        if not request_body.complete:
+            self._whole = False
+
     async def run(self, body: AsyncIterator[bytes]) -> None:
         """Send what ``body`` yields, until it ends, the client leaves, or `end` is called."""
         async with trio.open_nursery() as nursery:
@@ -73,6 +83,9 @@ class StreamSender:
                     await self.send(blob)
         except (OSError, trio.ClosedResourceError):
             log.debug("a client left its stream", exc_info=True)
+        except KissError as error:
+            log.debug("a stream was cut off: %s", error)
+            self._whole = False
         except Exception:
             log.exception("a stream failed; its client sees it cut off")
             self._whole = False
@@ -156,16 +169,27 @@ class PushSink(StreamSender):
 
 
 async def send_stream(
-    sender: StreamSender, response: StreamResponse, clock: Clock, *, http11: bool, head_only: bool
+    sender: StreamSender,
+    response: StreamResponse,
+    clock: Clock,
+    head: Head,
+    request_body: BodyStream | None,
 ) -> None:
-    """Send a whole streamed answer; the connection is of no use afterwards."""
+    """Send a whole streamed answer to ``head``; the connection is of no use afterwards.
+
+    ``request_body``: what the answer is made from while it is being sent, if it is.
+    """
     transport = sender.transport
     transport.enter(Phase.STREAMING)
     try:
-        await transport.send(encode_stream_head(response, clock, chunked=http11))
-        if not head_only:
+        await transport.send(encode_stream_head(response, clock, chunked=head.http11))
+        if head.method == "HEAD":
+            return
+        if request_body is None:
             await sender.run(response.body)
-            sender.finish()
+        else:
+            await sender.run_beside(request_body, response.body)
+        sender.finish()
     finally:
         close = getattr(response.body, "aclose", None)
         if close is not None:

@@ -47,6 +47,10 @@ class Transport:
         self.phase = phase
         self.deadline = self._clock.now + timeout_secs
 
+    def extend(self, timeout_secs: float) -> None:
+        """Set the deadline anew, within the phase."""
+        self.deadline = self._clock.now + timeout_secs
+
     async def receive(self) -> bytes:
         """What has come, after waiting for it; empty at the end of input. Raises OSError, or
         ClosedResourceError when this side closed."""
