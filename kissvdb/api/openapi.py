@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from kissvdb.api import bodies, yaml
-from kissvdb.api.route import JSON, Parameter, Route, Success
+from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
 from kissvdb.api.routes import ROUTES
 from kissvdb.errors import (
     InvalidArgument,
@@ -19,6 +19,9 @@ from kissvdb.errors import (
     UnsupportedMediaType,
 )
 from kissvdb.version import VERSION
+
+# Lines of JSON and msgpack have no schema of their own; the route's words say what they hold.
+_BINARY = {"type": "string", "format": "binary"}
 
 _REF = "#/components/schemas/{name}"
 _REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/RequestId"}}
@@ -117,7 +120,10 @@ def _operation(
         schema = schemas[repr(route.body)]
         operation["requestBody"] = {
             "required": True,
-            "content": {media: {"schema": schema} for media in route.body_media},
+            "content": {
+                media: {"schema": schema if media in (JSON, MERGE_PATCH) else _BINARY}
+                for media in route.body_media
+            },
         }
     responses = {
         str(answer.status): _success(answer, schemas) for answer in (route.answer, *route.also)

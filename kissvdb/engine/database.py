@@ -375,9 +375,8 @@ async def _answer(reply: Reply) -> Any:
 def _unavailable(error: MailboxFull | MailboxClosed | ActorCrashed) -> KissError:
     if isinstance(error, MailboxFull):
         return Overloaded("too many writes are waiting for the disk: retry in a second")
-    if isinstance(error, ActorCrashed):
+    if error.delivered:
         return Stopping(
-            "the server is stopping after a failure; a write may have happened: "
-            "read the key after the restart"
+            "the server is stopping; the write may have happened: read the key when it is back"
         )
-    return Stopping("the server is shutting down: retry when it is back")
+    return Stopping("the server is shutting down; nothing was done: retry when it is back")
