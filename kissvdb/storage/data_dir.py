@@ -129,7 +129,9 @@ class DataDir:
         a later format) and OSError.
         """
         directory = Path(path).absolute()
-        directory.mkdir(parents=True, exist_ok=True)
+        if not directory.is_dir():
+            directory.mkdir(parents=True, exist_ok=True)
+            sync_directory(directory.parent)
         lock_fd = lock(directory)
         assert lock_fd is not None
         try:

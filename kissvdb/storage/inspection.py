@@ -54,20 +54,23 @@ class CheckReport:
     def lines(self) -> list[str]:
         """The report as text for people."""
         lines = [f"{self.path}"]
+        size = f"{_count(self.segments, 'segment')}, {_count(self.log_bytes, 'byte')}"
         if self.records:
-            lines.append(
-                f"  log: {self.records} records, offsets {self.first_offset} to "
-                f"{self.last_offset}, {self.segments} segments, {self.log_bytes} bytes"
-            )
+            span = f"offsets {self.first_offset} to {self.last_offset}"
+            lines.append(f"  log: {_count(self.records, 'record')}, {span}, {size}")
         else:
-            lines.append(f"  log: no records, {self.segments} segments")
+            lines.append(f"  log: no records, {size}")
         lines += [
             f"  {view.name}: applied up to offset {view.applied_offset}" for view in self.views
         ]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
-        lines.append("ok" if self.ok else f"{len(self.problems)} problems")
+        lines.append("ok" if self.ok else _count(len(self.problems), "problem"))
         return lines
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 @attrs.frozen
@@ -230,6 +233,7 @@ def _check_views(
     problems: list[str],
 ) -> tuple[View, ...]:
     views = []
+    log_is_whole = not problems
     for file in sorted(directory.glob("state-*.db")):
         try:
             applied = _check_table(file)
@@ -242,9 +246,9 @@ def _check_views(
         views.append(View(file.name, applied))
         if applied > last_offset:
             text = f"{file} has applied offset {applied}, but the log ends at {last_offset}"
-            if has_log:
+            if has_log and log_is_whole:
                 problems.append(f"{text}: the log's end is lost; {REPAIR}")
-            else:
+            elif not has_log:
                 notes.append(f"{text}: its files are gone; offsets go on after the table's")
         elif applied + 1 < first_offset and has_log:
             problems.append(

@@ -157,6 +157,7 @@ def test_a_flipped_byte_anywhere_in_a_sealed_segment_is_found(data: Path, with_i
         assert not report.ok
         assert str(first) in report.problems[0]
         assert "kissvdb check --repair" in report.problems[0]
+        assert all("state-0.db" not in problem for problem in report.problems)
         first.write_bytes(content)
     assert check(data).ok
 
