@@ -1,7 +1,9 @@
 """The commands. Each imports what it needs when it runs, so that ``--help`` stays quick."""
 
 import argparse
+import errno
 import os
+import socket
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from kissvdb.settings import Flag, Loaded, describe, load, nearest
 from kissvdb.version import VERSION
 
 OFFSET_MAX = 2**64 - 1
+_ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
 
 _DESCRIPTION = "A convergent real-time database: state, one event log and live streams."
 _EPILOG = "Without a command: serve. `kissvdb COMMAND --help` shows the flags of a command."
@@ -45,9 +48,17 @@ def _fail(message: str) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     loaded = _load(arguments)
-    from kissvdb import daemon
+    import kissvdb.daemon
 
-    return daemon.serve(loaded)
+    try:
+        return kissvdb.daemon.serve(loaded)
+    except OSError as error:
+        about_file = error.filename is not None
+        if about_file or not (error.errno in _ADDRESS_ERRORS or isinstance(error, socket.gaierror)):
+            raise
+        server = loaded.config.server
+        message = f"cannot listen on {server.bind} port {server.port}: {error.strerror}"
+        return _fail(f"{message}; choose another with --port or --bind")
 
 
 def config(arguments: argparse.Namespace) -> int:
@@ -65,18 +76,18 @@ def check(arguments: argparse.Namespace) -> int:
 
 def log_dump(arguments: argparse.Namespace) -> int:
     directory = _data_dir(arguments)
-    from kissvdb import log_dump
+    import kissvdb.log_dump
 
-    return _print_lines(log_dump.dump(directory, arguments.since))
+    return _print_lines(kissvdb.log_dump.dump(directory, arguments.since))
 
 
 def backup(arguments: argparse.Namespace) -> int:
     server = _load(arguments).config.server
-    from kissvdb import backup_client
+    import kissvdb.backup_client
 
     url = arguments.url or _local_url(server)
     api_key = server.api_key if arguments.api_key is None else arguments.api_key
-    backup_client.fetch(url, api_key, Path(arguments.directory))
+    kissvdb.backup_client.fetch(url, api_key, Path(arguments.directory))
     return _print_lines([f"backup of {url} is in {arguments.directory}"])
 
 
@@ -84,8 +95,8 @@ def restore(arguments: argparse.Namespace) -> int:
     directory = _data_dir(arguments)
     from kissvdb.storage import backup
 
-    backup.restore(Path(arguments.backup), directory)
-    return _print_lines([f"restored {arguments.backup} to {directory}"])
+    offset = backup.restore(Path(arguments.backup), directory)
+    return _print_lines([f"{directory} holds {arguments.backup}, at offset {offset}"])
 
 
 def openapi(arguments: argparse.Namespace) -> int:

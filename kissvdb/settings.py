@@ -21,6 +21,7 @@ from kissvdb.sources import (
     ALIASES,
     FILE_VARIABLE,
     PREFIX,
+    PROCESS_VARIABLES,
     WITHOUT_EFFECT,
     Entry,
     is_foreign,
@@ -137,7 +138,9 @@ def load(
     ``environ`` defaults to the process's; ``.env`` is looked for in ``directory``, by default
     the working directory. Raises ConfigError.
     """
-    environ = os.environ if environ is None else environ
+    environ = dict(os.environ if environ is None else environ)
+    for name in PROCESS_VARIABLES:
+        environ.pop(name, None)
     dotenv = read_dotenv((directory or Path.cwd()) / ".env", _is_ours)
     written = {name: variable.value for name, variable in dotenv.items()}
     config_file = config_file or environ.get(FILE_VARIABLE) or written.get(FILE_VARIABLE)

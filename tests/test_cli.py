@@ -1,17 +1,24 @@
 """The commands as a user meets them: what they print, and how they fail."""
 
+import json
+import logging
 import os
+import re
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from kissvdb.cli import main
-from kissvdb.config import Config
+from kissvdb.config import Config, Server, Storage
 from kissvdb.settings import SETTINGS
 from kissvdb.sources import FILE_VARIABLE
+from kissvdb.testing import serve
 from kissvdb.version import VERSION
 
 COMMANDS = ["serve", "config", "check", "log", "backup", "restore", "openapi"]
@@ -170,3 +177,106 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def call(method: str, url: str, body: object = None) -> bytes:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data, headers, method=method)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        content: bytes = answer.read()
+        return content
+
+
+@pytest.fixture
+def logs_restored():
+    """``serve`` configures the logs of the process it runs in."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def filled(tmp_path):
+    """A data directory that a server wrote three records into and closed."""
+    directory = tmp_path / "filled"
+    config = Config(server=Server(port=0), storage=Storage(data_dir=str(directory)))
+    with serve(config) as server:
+        for number in range(3):
+            call("PUT", f"{server.url}/v1/state/k{number}", {"value": {"n": number}})
+    return directory
+
+
+def test_without_a_command_it_serves_until_it_is_told_to_stop():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "kissvdb", "--port", "0", "--data-dir", "new"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            assert process.stderr is not None
+            url = re.search(r"http://127\.0\.0\.1:\d+", process.stderr.readline())
+            assert url is not None
+            assert call("GET", f"{url[0]}/v1/health") == b"ok"
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=20) == 0
+        finally:
+            process.kill()
+    assert Path("new/log").is_dir()
+
+
+def test_a_port_in_use_is_one_line(run, logs_restored):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, _, err = run("serve", "--memory", "--port", str(port))
+    assert code == 1
+    assert err == (
+        f"kissvdb: cannot listen on 127.0.0.1 port {port}: Address already in use; "
+        "choose another with --port or --bind\n"
+    )
+
+
+def test_a_second_server_on_a_data_directory_is_one_line(run, logs_restored, tmp_path):
+    config = Config(server=Server(port=0), storage=Storage(data_dir=str(tmp_path / "d")))
+    with serve(config):
+        for argv in (["serve", "--port", "0", "--data-dir", "d"], ["check", "d"]):
+            code, out, err = run(*argv)
+            assert (code, out, err.count("\n")) == (1, "", 1)
+            assert f"{tmp_path}/d is in use by process" in err
+
+
+def test_check_reports_a_sound_directory_and_exits_with_0(run, filled):
+    for argv in (["check", str(filled)], ["check", "--data-dir", str(filled)]):
+        code, out, err = run(*argv)
+        assert (code, err) == (0, "")
+        assert out != ""
+
+
+def test_check_finds_damage_and_repair_makes_the_directory_sound(run, filled):
+    segment = max((filled / "log").glob("*.log"))
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"k1")] ^= 1
+    segment.write_bytes(content)
+    code, out, _ = run("check", str(filled))
+    assert code == 1
+    assert f"PROBLEM: {segment}" in out
+    code, out, _ = run("check", "--repair", str(filled))
+    assert code == 0
+    assert f"repaired: cut {segment}" in out
+    assert run("check", str(filled))[0] == 0
+
+
+def test_check_of_a_directory_without_a_database_is_one_line(run, tmp_path):
+    code, out, err = run("check", str(tmp_path))
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "no kissvdb database" in err
+
+
+def test_openapi_prints_the_description_that_the_server_serves(run):
+    code, out, _ = run("openapi")
+    assert code == 0
+    with serve() as server:
+        assert call("GET", f"{server.url}/openapi.yaml").decode() == out

@@ -272,6 +272,12 @@ def test_variables_that_kubernetes_makes_for_a_service_of_our_name_are_left_alon
     assert loaded.config == Config()
 
 
+def test_what_is_read_before_any_setting_counts_in_the_environment_only(read):
+    assert read(KISSVDB_CPU="portable").config == Config()
+    with pytest.raises(ConfigError, match="KISSVDB_CPU is not a setting"):
+        read(dotenv="KISSVDB_CPU=portable\n")
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_an_open_address_without_a_key_is_refused_unless_it_is_called_unsafe(read, bind):
     with pytest.raises(ConfigError, match=r"unsafe-bind.*\(server.bind is from: environment BIND"):
