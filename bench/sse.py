@@ -11,7 +11,6 @@ import argparse
 import json
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -26,7 +25,7 @@ import attrs
 from bench.load import native, options, plots, report, servers, stream
 from bench.load.closed_loop import cpu_seconds
 from bench.load.loop import percentiles_ms
-from bench.load.process import NotInstalled, Server
+from bench.load.process import NotInstalled, Server, call
 
 WARMUP_NS = 300_000_000
 LEAD_NS = 100_000_000
@@ -188,9 +187,8 @@ def settle(server: Server) -> None:
 
 def newest_offset(server: Server) -> int:
     """The offset of our server's last event."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/v1/ready", timeout=10) as answer:
-        offset: int = json.load(answer)["offset"]
-        return offset
+    offset: int = json.loads(call(server.port, "GET", "/v1/ready"))["offset"]
+    return offset
 
 
 def finish(
@@ -241,8 +239,7 @@ def check(
         reading.complete(65)
         if stalled:
             # The log is trimmed when the views are durable; make them so now.
-            url = f"http://127.0.0.1:{server.port}/v1/snapshot"
-            urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30).close()
+            call(server.port, "POST", "/v1/snapshot")
             reading.tell("resume", 60_000)
             reading.complete(65)
         found = reading.result()

@@ -128,6 +128,16 @@ def http_ok(port: int, target: str) -> bool:
         return False
 
 
+def call(port: int, method: str, target: str, body: bytes | None = None) -> bytes:
+    """The body of the answer to one HTTP request. Raises urllib.error.HTTPError unless 2xx."""
+    url = f"http://127.0.0.1:{port}{target}"
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, body, headers, method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        found: bytes = answer.read()
+        return found
+
+
 def answers(port: int, hello: bytes, expected: bytes) -> bool:
     received = b""
     try:
