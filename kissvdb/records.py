@@ -5,12 +5,10 @@ end, with a default, so that an older log stays readable. ``op_id`` is the clien
 key: it is part of the record so that a replay rebuilds the table of answered operations.
 """
 
-import attrs
 import msgspec
 
 
-@attrs.frozen(slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """A state key as it is stored. ``offset`` is that of the record that wrote it."""
 
     key: str
@@ -62,6 +60,15 @@ def encode(record: Record) -> bytes:
 def decode(payload: bytes) -> Record:
     """The record of a log payload. Raises msgspec.DecodeError on anything else."""
     return _decoder.decode(payload)
+
+
+def payload_bytes(record: Record) -> int:
+    """Bytes of the record's value, about what it takes to keep it in memory."""
+    if isinstance(record, KeyWritten):
+        return len(record.value)
+    if isinstance(record, EventPublished):
+        return len(record.data)
+    return 0
 
 
 class Operation(msgspec.Struct, frozen=True):

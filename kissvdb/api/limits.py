@@ -2,6 +2,7 @@
 
 import re
 import time
+from functools import lru_cache
 
 from kissvdb.api.json_body import MistypedField
 from kissvdb.config import Limits
@@ -59,6 +60,8 @@ def check_ttl(ttl_ms: int | None, where: str, kind: type[InvalidArgument] = Mist
         raise kind(f"{where}: ttl_ms lies beyond the end of time; leave it out for no expiry")
 
 
+# Programs have few types and many events.
+@lru_cache(maxsize=1024)
 def check_event_type(type_: str, limits: Limits) -> None:
     """Raises InvalidArgument for a type that is malformed or belongs to the database."""
     if utf8_length(type_) > limits.event_type_bytes_max or not _EVENT_TYPE.fullmatch(type_):

@@ -1,14 +1,14 @@
 """User events: what a client may append, and the types that belong to the database."""
 
 import attrs
+import msgspec
 
 RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
 RESERVED_TYPES = frozenset({"gap", "message", "error", "open"})
 """`message`, `error` and `open` have a meaning of their own in a browser's EventSource."""
 
 
-@attrs.frozen
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Append an event, or with ``transient`` only stream it. ``data`` is compact JSON."""
 
     type: str
@@ -19,8 +19,7 @@ class Publish:
     op_id: str | None = None
 
 
-@attrs.frozen
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """``offset`` is None for a transient event: it is not in the log."""
 
     offset: int | None

@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import attrs
+import msgspec
 
 from kissvdb.core import merge_patch
 from kissvdb.core.events import Publish, Published
@@ -44,8 +45,7 @@ class Precondition:
 ALWAYS = Precondition()
 
 
-@attrs.frozen
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Set a key. ``value`` is compact JSON. Without ``ttl_ms`` a former TTL is cleared."""
 
     key: str
@@ -55,8 +55,7 @@ class Put:
     op_id: str | None = None
 
 
-@attrs.frozen
-class Patch:
+class Patch(msgspec.Struct, frozen=True):
     """RFC 7396 merge patch of a key's value; a missing key is patched from null.
 
     Without ``ttl_ms`` the key keeps the TTL it has: a progress update must not make it eternal.
@@ -69,8 +68,7 @@ class Patch:
     op_id: str | None = None
 
 
-@attrs.frozen
-class Delete:
+class Delete(msgspec.Struct, frozen=True):
     """Remove a key. A missing key is not an error: the answer says ``deleted`` false."""
 
     key: str
@@ -85,8 +83,7 @@ class Expire:
     limit: int = 256
 
 
-@attrs.frozen
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """The answer to Put and Patch."""
 
     key: str
@@ -95,8 +92,7 @@ class Written:
     expires_at_ms: int | None = None
 
 
-@attrs.frozen
-class Deleted:
+class Deleted(msgspec.Struct, frozen=True):
     """The answer to Delete. ``offset`` is None when there was nothing to delete."""
 
     deleted: bool
@@ -116,8 +112,7 @@ class Page:
     cursor: str | None = None
 
 
-@attrs.frozen
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """A command that was accepted, waiting for the offset of its record.
 
     ``position`` is the record's place in the batch; None when nothing is to be logged, and then
@@ -133,7 +128,7 @@ class Decision:
             return self.answer
         offset = first_offset + self.position
         answer = self.answer
-        # Spelled out, because attrs.evolve costs more than the rest of the decision.
+        # Spelled out, because a generic copy costs more than the rest of the decision.
         if isinstance(answer, Written):
             return Written(answer.key, answer.revision, offset, answer.expires_at_ms)
         if isinstance(answer, Deleted):

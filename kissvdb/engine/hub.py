@@ -8,7 +8,7 @@ import attrs
 from actors import Actor, Envelope
 from kissvdb.config import Stream
 from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.core.stream import event_of, transient_event
+from kissvdb.core.stream import transient_event
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.engine.subscription import Pulse, Subscription
@@ -50,7 +50,7 @@ class Hub(Actor):
             message = envelope.message
             if isinstance(message, Announce):
                 for committed in message.committed:
-                    self.ring.append(event_of(committed))
+                    self.ring.append(committed)
             elif isinstance(message, StreamOnly):
                 self.ring.append(transient_event(message.event, message.ts_ms))
         self._pulse.waiting.unpark_all()

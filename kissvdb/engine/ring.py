@@ -9,7 +9,8 @@ one join.
 from typing import NamedTuple
 
 from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import Event, Filter
+from kissvdb.core.stream import Event, Filter, event_of
+from kissvdb.records import Committed, payload_bytes
 
 # A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
 _EVENTS_PER_TAKE_MAX = 1000
@@ -27,8 +28,9 @@ class Ring:
     """A bounded ring of events; the oldest give way. Not thread-safe: lives on the loop."""
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
-        self._events: list[Event | None] = [None] * events_max
-        # Of each slot: the highest offset at or before its event (transients have none).
+        self._events: list[Event | Committed | None] = [None] * events_max
+        # A record becomes an event when the first subscriber comes to it; without subscribers a
+        # write pays for neither. Of each slot: the highest offset at or before its event.
         self._offsets = [0] * events_max
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -43,7 +45,7 @@ class Ring:
         """Payload bytes of the events in the ring."""
         return self._bytes
 
-    def append(self, event: Event) -> None:
+    def append(self, event: Event | Committed) -> None:
         """Add the newest event; drops the oldest when a limit is reached.
 
         An event at or below ``last_offset`` is known already and passed over.
@@ -58,7 +60,7 @@ class Ring:
             self.last_offset = event.offset
         self._events[slot] = event
         self._offsets[slot] = self.last_offset
-        self._bytes += len(event.data)
+        self._bytes += _size(event)
         self.next_place += 1
         while self._bytes > self._bytes_max and self.next_place - self.first_place > 1:
             self._drop_oldest()
@@ -99,8 +101,7 @@ class Ring:
         size = 0
         end = min(self.next_place, place + _EVENTS_PER_TAKE_MAX)
         while place < end and size < bytes_max:
-            event = self._events[place % capacity]
-            assert event is not None
+            event = self._event(place % capacity)
             if passes is None or passes(event):
                 frame = event.frame()
                 frames.append(frame)
@@ -109,11 +110,22 @@ class Ring:
         offset = self._offsets[(place - 1) % capacity] if place else self._floor_offset
         return Slice(b"".join(frames), place, offset)
 
+    def _event(self, slot: int) -> Event:
+        event = self._events[slot]
+        if isinstance(event, Committed):
+            event = self._events[slot] = event_of(event)
+        assert event is not None
+        return event
+
     def _drop_oldest(self) -> None:
         slot = self.first_place % len(self._events)
         event = self._events[slot]
         assert event is not None
-        self._bytes -= len(event.data)
+        self._bytes -= _size(event)
         self._floor_offset = self._offsets[slot]
         self._events[slot] = None
         self.first_place += 1
+
+
+def _size(event: Event | Committed) -> int:
+    return payload_bytes(event.record) if isinstance(event, Committed) else event.payload_bytes

@@ -13,7 +13,7 @@ from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten, Record
 from kissvdb.storage import state_table
-from kissvdb.storage.state_table import ROWS_PER_TRANSACTION, StateTable
+from kissvdb.storage.state_table import ROWS_PER_TRANSACTION, StateTable, changes_table
 
 
 @attrs.frozen
@@ -110,7 +110,7 @@ class StateShard(Actor):
         self._asked_at = self._committed_offset()
         try:
             first: int = await self._log.ask(Append(tuple(records)))
-            numbered = list(enumerate(records, start=first))
+            numbered = [row for row in enumerate(records, start=first) if changes_table(row[1])]
             for start in range(0, len(numbered), ROWS_PER_TRANSACTION):
                 rows = numbered[start : start + ROWS_PER_TRANSACTION]
                 self.table.apply(rows, rows[-1][0])

@@ -148,6 +148,11 @@ class StateTable:
         return apsw.SQLITE_OK
 
 
+def changes_table(record: Record) -> bool:
+    """Whether applying the record does anything: an event leaves only its ``op_id``, if any."""
+    return not isinstance(record, EventPublished) or record.op_id is not None
+
+
 def checkpoint(path: Path, *, finish: bool = False) -> bool:
     """Move the WAL of ``path`` into the database file and fsync it; for a thread.
 

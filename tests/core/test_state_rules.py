@@ -1,5 +1,7 @@
 """The rules of state, decided against a dict."""
 
+import attrs
+import msgspec
 import pytest
 
 from kissvdb.core.events import Publish, Published
@@ -70,10 +72,8 @@ def test_a_refused_command_leaves_no_trace_in_the_batch():
 )
 @pytest.mark.parametrize("command", [Put("a", b"2"), Delete("a"), Patch("a", b"{}")])
 def test_a_precondition_holds_or_refuses(precondition, live, holds, command):
-    import attrs
-
     decided = batch(*([live] if live else []))
-    command = attrs.evolve(command, precondition=precondition)
+    command = msgspec.structs.replace(command, precondition=precondition)
     if holds:
         decided.decide(command)
     else:
@@ -81,7 +81,7 @@ def test_a_precondition_holds_or_refuses(precondition, live, holds, command):
             decided.decide(command)
         header = attrs.evolve(precondition, from_header=True)
         with pytest.raises(PreconditionFailed):
-            decided.decide(attrs.evolve(command, precondition=header))
+            decided.decide(msgspec.structs.replace(command, precondition=header))
 
 
 def test_the_offset_of_a_write_that_is_not_answered_yet_matches_no_precondition():
