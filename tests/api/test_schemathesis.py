@@ -51,7 +51,11 @@ def as_lines(context, value):
 
 @schemathesis.serializer("application/msgpack")
 def as_msgpack(context, value):
-    return msgpack.packb(value)
+    try:
+        return msgpack.packb(value)
+    except (OverflowError, UnicodeEncodeError):
+        # What msgpack has no form for goes as it is: bytes that are no operation.
+        return json.dumps(value).encode()
 
 
 @pytest.fixture(scope="module")
