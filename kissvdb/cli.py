@@ -3,16 +3,17 @@
 import argparse
 import errno
 import os
-import socket
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kissvdb.config import LEVELS, Server
 from kissvdb.errors import ConfigError, KissError
-from kissvdb.settings import Flag, Loaded, describe, load, nearest
 from kissvdb.version import VERSION
+
+if TYPE_CHECKING:
+    from kissvdb.config import Server
+    from kissvdb.settings import Loaded
 
 OFFSET_MAX = 2**64 - 1
 _ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
@@ -48,6 +49,8 @@ def _fail(message: str) -> int:
 
 def serve(arguments: argparse.Namespace) -> int:
     loaded = _load(arguments)
+    import socket
+
     import kissvdb.daemon
 
     try:
@@ -62,6 +65,8 @@ def serve(arguments: argparse.Namespace) -> int:
 
 
 def config(arguments: argparse.Namespace) -> int:
+    from kissvdb.settings import describe
+
     return _print_lines(describe(_load(arguments)))
 
 
@@ -86,9 +91,8 @@ def backup(arguments: argparse.Namespace) -> int:
     import kissvdb.backup_client
 
     url = arguments.url or _local_url(server)
-    api_key = server.api_key if arguments.api_key is None else arguments.api_key
-    kissvdb.backup_client.fetch(url, api_key, Path(arguments.directory))
-    return _print_lines([f"backup of {url} is in {arguments.directory}"])
+    offset = kissvdb.backup_client.fetch(url, server.api_key, Path(arguments.directory))
+    return _print_lines([f"{arguments.directory} holds {url}, at offset {offset}"])
 
 
 def restore(arguments: argparse.Namespace) -> int:
@@ -111,8 +115,10 @@ def _print_lines(lines: Iterable[str]) -> int:
     return 0
 
 
-def _load(arguments: argparse.Namespace) -> Loaded:
-    return load(arguments.flags, config_file=arguments.config)
+def _load(arguments: argparse.Namespace) -> "Loaded":
+    from kissvdb.settings import Flag, load
+
+    return load([Flag(*flag) for flag in arguments.flags], config_file=arguments.config)
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:
@@ -124,14 +130,17 @@ def _data_dir(arguments: argparse.Namespace) -> Path:
     return Path(storage.data_dir)
 
 
-def _local_url(server: Server) -> str:
+def _local_url(server: "Server") -> str:
     """Where a server with this configuration is reached from its own machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(server.bind, server.bind)
     return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
 
 
 class _Set(argparse.Action):
-    """Collect flags that are settings, in their order: ``setting`` None means NAME=VALUE."""
+    """Collect flags that are settings, as the fields of ``settings.Flag``, in their order.
+
+    ``setting`` None means that the value is NAME=VALUE.
+    """
 
     def __init__(self, *args: Any, setting: str | None = None, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -149,16 +158,15 @@ class _Set(argparse.Action):
             name, equals, text = text.partition("=")
             if not equals:
                 parser.error(f"{option_string} wants SECTION.FIELD=VALUE, not {name!r}")
-        flag = Flag(name, text, f"flag {option_string}")
-        namespace.flags = (*namespace.flags, flag)
+        namespace.flags = (*namespace.flags, (name, text, f"flag {option_string}"))
 
 
 def _flags(**options: Any) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(add_help=False, allow_abbrev=False, **options)
 
 
-def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser and its commands by name."""
+def _shared_flags() -> tuple[argparse.ArgumentParser, ...]:
+    """The flags that commands have in common: sources of settings, data directory, serving."""
     sources = _flags()
     sources.add_argument("--config", metavar="FILE", help="TOML file (or KISSVDB_CONFIG)")
     sources.add_argument(
@@ -171,19 +179,17 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     data = _flags()
     _add(data, "storage.data_dir", "--data-dir", "--data", metavar="DIR", help="where data lives")
     serving = _flags(parents=[sources, data])
-    _add(serving, "server.port", "--port", metavar="N", help=f"default {Server().port}")
-    _add(
-        serving,
-        "server.bind",
-        "--bind",
-        "--host",
-        metavar="ADDRESS",
-        help=f"default {Server().bind}",
-    )
+    _add(serving, "server.port", "--port", metavar="N", help="port to listen on")
+    _add(serving, "server.bind", "--bind", "--host", metavar="ADDRESS", help="address to listen on")
     _add(serving, "server.unsafe_bind", "--unsafe-bind", nargs=0, help="no key on any address")
     _add(serving, "storage.memory", "--memory", nargs=0, help="keep nothing on disk")
-    _add(serving, "logs.level", "--logs", metavar="LEVEL", help=", ".join(LEVELS))
+    _add(serving, "logs.level", "--logs", metavar="LEVEL", help="debug to critical")
+    return sources, data, serving
 
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser and its commands by name."""
+    sources, data, serving = _shared_flags()
     parser = argparse.ArgumentParser(
         prog="kissvdb", description=_DESCRIPTION, epilog=_EPILOG, allow_abbrev=False
     )
@@ -209,8 +215,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one.add_argument("--since", type=_offset, default=0, metavar="N", help="after this offset")
     one = command(commands, "backup", backup, "copy a running server at one offset", sources)
     one.add_argument("directory", metavar="DIR", help="a new directory")
-    one.add_argument("--url", help="default: the address in the configuration")
-    one.add_argument("--api-key", help="default: the key in the configuration")
+    one.add_argument("--url", type=_url, help="default: the address in the configuration")
+    _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
     one = command(
         commands, "restore", restore, "fill a data directory from a backup", sources, data
     )
@@ -229,13 +235,26 @@ def _offset(text: str) -> int:
     return int(text)
 
 
+def _url(text: str) -> str:
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(f"an address looks like http://host:9917, not {text!r}")
+    return text
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser, commands = _parser()
     first = argv[0] if argv else ""
     if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
         argv = ["serve", *argv]
     elif not first.startswith("-") and first not in commands:
-        parser.error(f"unknown command {first!r}{nearest(first, commands)}")
+        parser.error(f"unknown command {first!r}{_nearest(first, commands)}")
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         _refuse(arguments.parser, unknown)
@@ -247,7 +266,13 @@ def _refuse(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
     if not flags:
         parser.error(f"unexpected argument {unknown[0]!r}")
     known = [name for action in parser._actions for name in action.option_strings]
-    parser.error(f"unknown flag {flags[0]}{nearest(flags[0], known)}")
+    parser.error(f"unknown flag {flags[0]}{_nearest(flags[0], known)}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    from kissvdb.settings import nearest
+
+    return nearest(name, known)
 
 
 if __name__ == "__main__":

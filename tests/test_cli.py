@@ -49,7 +49,9 @@ def run(capsys):
 
 
 def test_help_and_version_import_nothing_heavy():
-    heavy = "trio numba numpy apsw quart quart_trio hypercorn msgspec prometheus_client cattrs"
+    heavy = (
+        "trio numba numpy apsw quart quart_trio hypercorn msgspec prometheus_client cattrs attrs"
+    )
     script = f"""
 import sys
 from kissvdb.cli import main
@@ -120,6 +122,9 @@ def test_config_prints_every_effective_value_and_where_it_came_from(run, monkeyp
         (["config", "--port"], "expected one argument"),
         (["log", "dump", "--since", "-1"], "an offset is a number from 0 on, not '-1'"),
         (["log", "dump", "--since", str(2**64)], "an offset is a number from 0 on"),
+        (["backup", "b", "--url", "localhost:9917"], "looks like http://host:9917, not 'local"),
+        (["backup", "b", "--url", "http://[::1"], "an address looks like http://host:9917"),
+        (["backup", "b", "--url", "http://h:x"], "an address looks like http://host:9917"),
         (["restore"], "required: BACKUP_DIR"),
     ],
 )
@@ -138,6 +143,7 @@ def test_wrong_usage_is_told_what_was_meant_and_exits_with_2(run, argv, message)
         (["config", "--set", "strem.ring_events=1"], "; did you mean stream.ring_events?"),
         (["config", "--config", "none.toml"], "cannot read none.toml: No such file or directory"),
         (["--bind", "0.0.0.0"], "(server.bind is from: flag --bind)"),
+        (["backup", "b", "--api-key", "a b"], "server.api_key must be at most 256 visible ASCII"),
         (["check", "--set", "storage.memory=true"], "there is no data directory"),
     ],
 )
@@ -280,3 +286,60 @@ def test_openapi_prints_the_description_that_the_server_serves(run):
     assert code == 0
     with serve() as server:
         assert call("GET", f"{server.url}/openapi.yaml").decode() == out
+
+
+def test_log_dump_prints_the_records_after_an_offset(run, filled):
+    code, out, err = run("log", "dump", "--data-dir", str(filled))
+    assert (code, err) == (0, "")
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["offset"] for record in records] == [1, 2, 3]
+    _, out, _ = run("log", "dump", "--since", "2", "--data-dir", str(filled))
+    assert [json.loads(line) for line in out.splitlines()] == records[2:]
+    assert "k2" in out
+    assert run("log", "dump", "--since", "3", "--data-dir", str(filled)) == (0, "", "")
+
+
+def test_a_backup_of_a_running_server_restores_to_a_sound_directory(run, filled, tmp_path):
+    config = Config(server=Server(port=0, api_key="hunter2"), storage=Storage(data_dir=str(filled)))
+    with serve(config) as server:
+        given = ["--url", server.url, "--api-key", "hunter2"]
+        code, out, err = run("backup", "b", *given)
+        assert (code, out, err) == (0, f"b holds {server.url}, at offset 3\n", "")
+        code, _, err = run("backup", "b", *given)
+        assert code == 1
+        assert "b is not empty" in err
+        code, _, err = run("backup", "c", "--url", server.url, "--api-key", "wrong")
+        assert (code, err.count("\n")) == (1, 1)
+        assert f"{server.url} refused: " in err
+    code, out, err = run("restore", "b", "--data-dir", "restored")
+    assert (code, out, err) == (0, "restored holds b, at offset 3\n", "")
+    assert run("check", "restored")[0] == 0
+    dumps = [run("log", "dump", "--data-dir", name) for name in ("restored", str(filled))]
+    assert dumps[0] == dumps[1]
+
+
+def test_a_backup_calls_the_configured_server_with_its_key(run, monkeypatch, filled):
+    config = Config(server=Server(port=0, api_key="hunter2"), storage=Storage(data_dir=str(filled)))
+    with serve(config) as server:
+        monkeypatch.setenv("RUSTKISS_API_KEY", "hunter2")
+        monkeypatch.setenv("PORT_RUST_KISS_VDB", str(server.port))
+        monkeypatch.setenv("BIND_ADDR", "0.0.0.0")
+        code, out, err = run("backup", "b")
+    assert (code, err) == (0, "")
+    assert out == f"b holds http://127.0.0.1:{server.port}, at offset 3\n"
+
+
+def test_a_backup_of_a_server_that_does_not_run_is_one_line(run):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    code, out, err = run("backup", "b", "--url", f"http://127.0.0.1:{port}")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "is the server running?" in err
+
+
+def test_restore_refuses_what_is_no_backup(run, tmp_path):
+    (tmp_path / "b").mkdir()
+    code, out, err = run("restore", "b", "--data-dir", "d")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "b is not a complete kissvdb backup" in err
+    assert not (tmp_path / "d").exists()
