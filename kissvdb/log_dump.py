@@ -47,7 +47,7 @@ def _segment(disk: Disk, first: int, since: int) -> Iterator[str]:
             for offset, payload in enumerate(frame.payloads(), start=frame.head.first_offset):
                 if offset > since:
                     record = records.decode(payload)
-                    event = event_of(Committed(offset, frame.head.ts_ms, record))
+                    event = event_of(Committed(offset, frame.head.ts_ms, record, len(payload)))
                     yield event.envelope().decode()
     finally:
         file.close()

@@ -62,15 +62,6 @@ def decode(payload: bytes) -> Record:
     return _decoder.decode(payload)
 
 
-def payload_bytes(record: Record) -> int:
-    """Bytes of the record's value, about what it takes to keep it in memory."""
-    if isinstance(record, KeyWritten):
-        return len(record.value)
-    if isinstance(record, EventPublished):
-        return len(record.data)
-    return 0
-
-
 class Operation(msgspec.Struct, frozen=True):
     """What is remembered of a write that carried an ``op_id``: enough to answer it again."""
 
@@ -82,8 +73,12 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """A record with its place in the log: global ``offset`` (from 1) and Unix time in ms."""
+    """A record with its place in the log: global ``offset`` (from 1) and Unix time in ms.
+
+    ``payload_bytes`` is its size in the log.
+    """
 
     offset: int
     ts_ms: int
     record: Record
+    payload_bytes: int

@@ -212,6 +212,7 @@ class Answers:
 
 def _line(answer: Answer) -> bytes:
     if isinstance(answer, Published):
+        assert answer.offset is not None
         return b'{"status":"ok","offset":%d}\n' % answer.offset
     if isinstance(answer, Written):
         return b'{"status":"ok","offset":%d,"revision":%d}\n' % (answer.offset, answer.revision)

@@ -104,7 +104,8 @@ def read_line(line: bytes, bounds: Limits) -> Outcome:
     """The command of one line of JSON, or what is wrong with it."""
     try:
         try:
-            return _decode(line).command(bounds)
+            command: Command = _decode(line).command(bounds)
+            return command
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             explain(problem, line, "line")
     except KissError as refusal:

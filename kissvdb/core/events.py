@@ -1,7 +1,12 @@
 """User events: what a client may append, and the types that belong to the database."""
 
+from collections.abc import Sequence
+from typing import cast
+
 import attrs
 import msgspec
+
+from kissvdb.records import EventPublished
 
 RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
 RESERVED_TYPES = frozenset({"gap", "message", "error", "open"})
@@ -23,6 +28,19 @@ class Published(msgspec.Struct, frozen=True):
     """``offset`` is None for a transient event: it is not in the log."""
 
     offset: int | None
+
+
+def record_of(event: Publish) -> EventPublished:
+    """The record that an event is logged as."""
+    return EventPublished(event.type, event.data, event.key, event.tags, event.op_id)
+
+
+def plain_events(commands: Sequence[object]) -> Sequence[Publish] | None:
+    """The commands, if all are events that nobody needs to decide (no ``op_id``); else None."""
+    for command in commands:
+        if type(command) is not Publish or command.op_id is not None:
+            return None
+    return cast(Sequence[Publish], commands)
 
 
 @attrs.frozen

@@ -11,7 +11,7 @@ import attrs
 import msgspec
 
 from kissvdb.core import merge_patch
-from kissvdb.core.events import Publish, Published
+from kissvdb.core.events import Publish, Published, record_of
 from kissvdb.errors import (
     InvalidArgument,
     PayloadTooLarge,
@@ -199,9 +199,7 @@ class Batch:
             return self._delete(command)
         if isinstance(command, Patch):
             return self._patch(command)
-        self.records.append(
-            EventPublished(command.type, command.data, command.key, command.tags, command.op_id)
-        )
+        self.records.append(record_of(command))
         return Decision(Published(None), len(self.records) - 1)
 
     def _put(self, command: Put) -> Decision:

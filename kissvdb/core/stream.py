@@ -11,13 +11,7 @@ from typing import Any
 import msgspec
 
 from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.records import (
-    Committed,
-    EventPublished,
-    KeyDeleted,
-    KeyWritten,
-    payload_bytes,
-)
+from kissvdb.records import Committed, EventPublished, KeyDeleted, KeyWritten
 
 HEARTBEAT = b": keepalive\n\n"
 OPENING = b": ok\n\n"
@@ -40,7 +34,6 @@ class Event:
         "data",
         "key",
         "offset",
-        "payload_bytes",
         "ts_ms",
         "type",
     )
@@ -62,8 +55,6 @@ class Event:
         self.data = data
         self.key = key
         self.collection = collection
-        self.payload_bytes = len(data)
-        """What it counted in the ring when it came; the same when it goes."""
         self._tags = tags
         self._frame: bytes | None = None
         self._payload: Any = msgspec.UNSET
@@ -116,12 +107,6 @@ class Event:
 
 def event_of(committed: Committed) -> Event:
     """The event a record is streamed as."""
-    event = _event_of(committed)
-    event.payload_bytes = payload_bytes(committed.record)
-    return event
-
-
-def _event_of(committed: Committed) -> Event:
     record = committed.record
     if isinstance(record, KeyWritten):
         data = b'{"key":%b,"revision":%d,"value":%b,"expires_at_ms":%b}' % (

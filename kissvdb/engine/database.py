@@ -14,14 +14,13 @@ from actors import (
     Address,
     MailboxClosed,
     MailboxFull,
-    Reply,
     Restart,
     Workers,
     WorkerThread,
     open_supervisor,
 )
 from kissvdb.config import Config
-from kissvdb.core.events import Publish, Published, StreamQuery
+from kissvdb.core.events import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import (
     ALWAYS,
     Answer,
@@ -36,6 +35,7 @@ from kissvdb.core.state import (
     Written,
 )
 from kissvdb.engine import backup, upkeep
+from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
@@ -44,7 +44,7 @@ from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
-from kissvdb.errors import KissError, Overloaded, Stopping, Unavailable
+from kissvdb.errors import KissError, Overloaded, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
@@ -54,7 +54,6 @@ from kissvdb.metrics import (
     VIEW_APPLIED_OFFSET,
     Metrics,
 )
-from kissvdb.records import EventPublished
 
 WORKER_THREADS = 8
 Clock = Callable[[], int]
@@ -151,15 +150,18 @@ class Database:
 
     async def write(self, command: Command) -> Answer:
         """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
-        answer: Answer = await _answer(_submit(self._owner(command), command))
+        answer: Answer = await answered(submit(self._owner(command), command))
         return answer
 
-    async def write_many(self, commands: Sequence[Command]) -> list[Answer | KissError]:
+    async def write_many(self, commands: Sequence[Command]) -> Sequence[Answer | KissError]:
         """Do several writes in order, each for itself: an answer or the refusal for each.
 
         All that fall to one shard share one append. Where a shard cannot take them, its commands
         are refused (Overloaded, PersistenceFailed, Stopping).
         """
+        events = plain_events(commands)
+        if events is not None:
+            return await self._publish_many(events)
         places: dict[Address, list[int]] = {}
         for place, command in enumerate(commands):
             places.setdefault(self._owner(command), []).append(place)
@@ -167,7 +169,7 @@ class Database:
         replies = []
         for owner, mine in places.items():
             try:
-                reply = _submit(owner, Many(tuple(commands[place] for place in mine)))
+                reply = submit(owner, Many(tuple(commands[place] for place in mine)))
             except Overloaded as refusal:
                 for place in mine:
                     answers[place] = refusal
@@ -175,7 +177,7 @@ class Database:
                 replies.append((mine, reply))
         for mine, reply in replies:
             try:
-                found = await _answer(reply)
+                found = await answered(reply)
             except Unavailable as refusal:
                 found = [refusal] * len(mine)
             for place, answer in zip(mine, found, strict=True):
@@ -236,14 +238,21 @@ class Database:
             try:
                 self._hub_address.tell_nowait(StreamOnly(event, self._clock_ms()))
             except (MailboxFull, MailboxClosed, ActorCrashed) as error:
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
             return Published(None)
         if event.op_id is not None:
             answer = await self.write(event)
             assert isinstance(answer, Published)
             return answer
-        record = EventPublished(event.type, event.data, event.key, event.tags)
-        return Published(await _answer(_submit(self._log, Append((record,)))))
+        return Published(await answered(submit(self._log, Append((record_of(event),)))))
+
+    async def _publish_many(self, events: Sequence[Publish]) -> Sequence[Answer | KissError]:
+        """Events without an ``op_id`` have no owner to decide them: straight into the log."""
+        try:
+            first = await answered(submit(self._log, Append(tuple(map(record_of, events)))))
+        except Unavailable as refusal:
+            return [refusal] * len(events)
+        return [Published(first + n) for n in range(len(events))]
 
     def subscribe(self, query: StreamQuery) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""
@@ -269,7 +278,7 @@ class Database:
             try:
                 offsets.append(await upkeep.checkpoint(shard, address, self.workers))
             except (MailboxClosed, ActorCrashed) as error:
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
         await self._retain()
         return min(offsets) if not self.config.storage.memory else self.last_offset
 
@@ -356,27 +365,3 @@ def _precondition(if_revision: int | None, if_offset: int | None) -> Preconditio
     if if_revision is None and if_offset is None:
         return ALWAYS
     return Precondition(revision=if_revision, offset=if_offset)
-
-
-def _submit(owner: Address, message: object) -> Reply:
-    try:
-        return owner.submit(message)
-    except (MailboxFull, MailboxClosed, ActorCrashed) as error:
-        raise _unavailable(error) from error
-
-
-async def _answer(reply: Reply) -> Any:
-    try:
-        return await reply.wait()
-    except (MailboxClosed, ActorCrashed) as error:
-        raise _unavailable(error) from error
-
-
-def _unavailable(error: MailboxFull | MailboxClosed | ActorCrashed) -> KissError:
-    if isinstance(error, MailboxFull):
-        return Overloaded("too many writes are waiting for the disk: retry in a second")
-    if error.delivered:
-        return Stopping(
-            "the server is stopping; the write may have happened: read the key when it is back"
-        )
-    return Stopping("the server is shutting down; nothing was done: retry when it is back")

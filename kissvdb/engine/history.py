@@ -75,7 +75,7 @@ class History:
         events = []
         for found in self._log.read(after, bytes_max=CHUNK_BYTES, until=until):
             record = records.decode(found.payload)
-            event = event_of(Committed(found.offset, found.ts_ms, record))
+            event = event_of(Committed(found.offset, found.ts_ms, record, len(found.payload)))
             event.frame()
             events.append(event)
         return events

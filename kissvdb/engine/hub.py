@@ -49,8 +49,7 @@ class Hub(Actor):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Announce):
-                for committed in message.committed:
-                    self.ring.append(committed)
+                self.ring.extend(message.committed)
             elif isinstance(message, StreamOnly):
                 self.ring.append(transient_event(message.event, message.ts_ms))
         self._pulse.waiting.unpark_all()

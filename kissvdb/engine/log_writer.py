@@ -74,7 +74,10 @@ class LogWriter(Actor):
         self._metrics.log_batch_records.observe(len(merged))
         self._metrics.events_total.inc(len(merged))
         announcement = Announce(
-            tuple(Committed(first + n, ts_ms, record) for n, record in enumerate(merged))
+            tuple(
+                Committed(first + n, ts_ms, record, len(payload))
+                for n, (record, payload) in enumerate(zip(merged, payloads, strict=True))
+            )
         )
         for follower in self._followers:
             await follower.tell(announcement)

@@ -6,11 +6,12 @@ remembers the blobs of the current round, so that a thousand subscribers at the 
 one join.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import Event, Filter, event_of
-from kissvdb.records import Committed, payload_bytes
+from kissvdb.records import Committed
 
 # A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
 _EVENTS_PER_TAKE_MAX = 1000
@@ -32,6 +33,7 @@ class Ring:
         # A record becomes an event when the first subscriber comes to it; without subscribers a
         # write pays for neither. Of each slot: the highest offset at or before its event.
         self._offsets = [0] * events_max
+        self._sizes = [0] * events_max
         self._bytes_max = bytes_max
         self._bytes = 0
         self._rounds: dict[tuple[int, StreamQuery | None], Slice] = {}
@@ -45,26 +47,33 @@ class Ring:
         """Payload bytes of the events in the ring."""
         return self._bytes
 
-    def append(self, event: Event | Committed) -> None:
-        """Add the newest event; drops the oldest when a limit is reached.
+    def extend(self, committed: Sequence[Committed]) -> None:
+        """Add the newest records; the oldest give way when a limit is reached.
 
-        An event at or below ``last_offset`` is known already and passed over.
+        A record at or below ``last_offset`` is known already and passed over.
         """
-        if event.offset is not None and event.offset <= self.last_offset:
-            return
-        capacity = len(self._events)
-        if self.next_place - self.first_place == capacity:
+        for each in committed:
+            if each.offset > self.last_offset:
+                self.last_offset = each.offset
+                self._add(each, each.payload_bytes)
+        self._rounds.clear()
+
+    def append(self, transient: Event) -> None:
+        """Add an event that is not in the log."""
+        self._add(transient, len(transient.data))
+        self._rounds.clear()
+
+    def _add(self, event: Event | Committed, size: int) -> None:
+        slot = self.next_place % len(self._events)
+        if self.next_place - self.first_place == len(self._events):
             self._drop_oldest()
-        slot = self.next_place % capacity
-        if event.offset is not None:
-            self.last_offset = event.offset
         self._events[slot] = event
         self._offsets[slot] = self.last_offset
-        self._bytes += _size(event)
+        self._sizes[slot] = size
+        self._bytes += size
         self.next_place += 1
         while self._bytes > self._bytes_max and self.next_place - self.first_place > 1:
             self._drop_oldest()
-        self._rounds.clear()
 
     def place_after(self, offset: int) -> int | None:
         """The place of the first event with an offset above ``offset``.
@@ -119,13 +128,7 @@ class Ring:
 
     def _drop_oldest(self) -> None:
         slot = self.first_place % len(self._events)
-        event = self._events[slot]
-        assert event is not None
-        self._bytes -= _size(event)
+        self._bytes -= self._sizes[slot]
         self._floor_offset = self._offsets[slot]
         self._events[slot] = None
         self.first_place += 1
-
-
-def _size(event: Event | Committed) -> int:
-    return payload_bytes(event.record) if isinstance(event, Committed) else event.payload_bytes
