@@ -46,7 +46,54 @@ class EventPublished(msgspec.Struct, frozen=True, array_like=True, tag_field="re
     op_id: str | None = None
 
 
-Record = KeyWritten | KeyDeleted | EventPublished
+class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cc"):
+    """A vector collection came to be, empty. ``ttl_ms`` is the default of its vectors."""
+
+    collection: str
+    dim: int
+    metric: str
+    index: str
+    m: int
+    ef_construction: int
+    quantization: str
+    ttl_ms: int | None = None
+    created_at_ms: int = 0
+    op_id: str | None = None
+
+
+class CollectionDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cd"):
+    """A vector collection went away, and its vectors with it."""
+
+    collection: str
+    op_id: str | None = None
+
+
+class VectorWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="vw"):
+    """A vector as it is now, whole; ``kind`` is ``added``, ``upserted`` or ``updated``.
+
+    ``vector`` is little-endian float32 as it was sent, ``meta`` compact JSON text in UTF-8.
+    """
+
+    kind: str
+    collection: str
+    id: str
+    vector: bytes
+    meta: bytes | None = None
+    expires_at_ms: int | None = None
+    op_id: str | None = None
+
+
+class VectorDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="vd"):
+    """A vector went away; ``reason`` is ``explicit`` or ``ttl``."""
+
+    collection: str
+    id: str
+    reason: str
+    op_id: str | None = None
+
+
+VectorRecord = CollectionCreated | CollectionDeleted | VectorWritten | VectorDeleted
+Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

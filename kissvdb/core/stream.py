@@ -11,7 +11,18 @@ from typing import Any
 import msgspec
 
 from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.records import Committed, EventPublished, KeyDeleted, KeyWritten
+from kissvdb.core.row_numbers import json_numbers
+from kissvdb.records import (
+    CollectionCreated,
+    CollectionDeleted,
+    Committed,
+    EventPublished,
+    KeyDeleted,
+    KeyWritten,
+    VectorDeleted,
+    VectorRecord,
+    VectorWritten,
+)
 
 HEARTBEAT = b": keepalive\n\n"
 OPENING = b": ok\n\n"
@@ -101,6 +112,8 @@ class Event:
                 payload = None
             if self.type == "state_updated" and isinstance(payload, dict):
                 payload = payload["value"]
+            elif self.collection is not None and isinstance(payload, dict):
+                payload = payload.get("meta")
             self._payload = payload
         return self._payload
 
@@ -119,7 +132,8 @@ def event_of(committed: Committed) -> Event:
     if isinstance(record, KeyDeleted):
         data = b'{"key":%b,"reason":%b}' % (_json(record.key), _json(record.reason))
         return Event(committed.offset, committed.ts_ms, "state_deleted", data, key=record.key)
-    assert isinstance(record, EventPublished)
+    if not isinstance(record, EventPublished):
+        return _vector_event(committed, record)
     return Event(
         committed.offset,
         committed.ts_ms,
@@ -128,6 +142,37 @@ def event_of(committed: Committed) -> Event:
         key=record.key,
         tags=record.tags,
     )
+
+
+def _vector_event(committed: Committed, record: VectorRecord) -> Event:
+    collection = _json(record.collection)
+    if isinstance(record, VectorWritten):
+        type_ = "vector_" + record.kind
+        data = b'{"collection":%b,"id":%b,"vector":%b,"meta":%b}' % (
+            collection,
+            _json(record.id),
+            json_numbers(record.vector),
+            b"null" if record.meta is None else record.meta,
+        )
+    elif isinstance(record, VectorDeleted):
+        type_ = "vector_deleted"
+        data = b'{"collection":%b,"id":%b,"reason":%b}' % (
+            collection,
+            _json(record.id),
+            _json(record.reason),
+        )
+    elif isinstance(record, CollectionCreated):
+        type_ = "vector_collection_created"
+        data = b'{"collection":%b,"dim":%d,"metric":%b}' % (
+            collection,
+            record.dim,
+            _json(record.metric),
+        )
+    else:
+        assert isinstance(record, CollectionDeleted)
+        type_ = "vector_collection_deleted"
+        data = b'{"collection":%b}' % collection
+    return Event(committed.offset, committed.ts_ms, type_, data, collection=record.collection)
 
 
 def transient_event(event: Publish, ts_ms: int) -> Event:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from kissvdb import records
 from kissvdb.engine.history import ReadableLog
 from kissvdb.errors import ConfigError, Damaged
-from kissvdb.records import EventPublished, Record
+from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
 from kissvdb.storage.log import OffsetTruncated
 from kissvdb.storage.state_table import ROWS_PER_TRANSACTION, StateTable
 
@@ -25,7 +25,9 @@ def shard_of_record(record: Record, shards: int) -> int | None:
     """The shard whose table a record changes; None when it changes none."""
     if isinstance(record, EventPublished):
         return None if record.op_id is None else shard_of(record.op_id, shards)
-    return shard_of(record.key, shards)
+    if isinstance(record, (KeyWritten, KeyDeleted)):
+        return shard_of(record.key, shards)
+    return None
 
 
 def claim_shards(tables: Sequence[StateTable], last_offset: int) -> None:
