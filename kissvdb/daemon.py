@@ -109,11 +109,6 @@ async def _serve_until_signalled(config: Config) -> None:
                 data=where,
                 offset=server.database.last_offset,
             )
-            if config.server.exposed:
-                logger.warning(
-                    "no API key is set and other machines can reach this address: "
-                    "everybody may read and write"
-                )
             async for number in signals:
                 logger.info("stopping on %s", signal.Signals(number).name)
                 break

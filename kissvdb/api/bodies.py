@@ -118,9 +118,11 @@ class BatchPutResults:
 
 @attrs.frozen
 class PublishedEvent:
-    """``offset`` is null for a transient event."""
+    """``offset`` is null for a transient event. The events of an array have consecutive offsets,
+    ``offset`` to ``last_offset``."""
 
     offset: U64 | None
+    last_offset: U64 | UnsetType = UNSET
 
 
 @attrs.frozen

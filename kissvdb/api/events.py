@@ -6,20 +6,34 @@ from kissvdb.api import limits
 from kissvdb.api.bodies import EventBody
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
-from kissvdb.api.json_body import Body, compact, off_loop
+from kissvdb.api.json_body import DEPTH_MAX, Body, compact, is_compact, off_loop
 from kissvdb.api.query import parse_query, parse_u64, u64
+from kissvdb.config import Limits
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.errors import InvalidArgument
 
 EVENT = Body(EventBody)
+EVENTS = Body(list[EventBody])
+EVENTS_PER_BATCH_MAX = 1000
 
 # Proxies must not keep events back, nor answer a stream from a cache.
 STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
 async def publish(context: Context, request: Request) -> Response:
+    if request.body[:1] == b"[":
+        return await _publish_batch(context, request)
     event = await off_loop(request.body, _event, context, request)
     published = await context.database.publish(event)
     return Response(b'{"offset":%b}' % msgspec.json.encode(published.offset))
+
+
+async def _publish_batch(context: Context, request: Request) -> Response:
+    """All or nothing: the events are one append and get consecutive offsets."""
+    events = await off_loop(request.body, _events, context, request.body)
+    first = await context.database.publish_batch(events)
+    last = first + len(events) - 1
+    return Response(b'{"offset":%d,"last_offset":%d}' % (first, last))
 
 
 async def stream(context: Context, request: Request) -> Response | StreamResponse:
@@ -30,13 +44,39 @@ async def stream(context: Context, request: Request) -> Response | StreamRespons
 
 
 def _event(context: Context, request: Request) -> Publish:
+    return _checked(EVENT.read(request.body), context.config.limits, "body")
+
+
+def _events(context: Context, body: bytes) -> list[Publish]:
+    """The events of a batch. Checked in two passes over the whole body, because a pass for each
+    event would cost more than the rest of the request."""
     bounds = context.config.limits
-    body = EVENT.read(request.body)
+    found = EVENTS.read(body)
+    if not 0 < len(found) <= EVENTS_PER_BATCH_MAX:
+        raise InvalidArgument(
+            f"body: 1 to {EVENTS_PER_BATCH_MAX} events, not {len(found)}: send several batches"
+        )
+    sound = is_compact(body)
+    events = []
+    for place, each in enumerate(found):
+        data = bytes(each.data)
+        if not sound or len(data) > 2 * DEPTH_MAX or each.key or each.tags or each.transient:
+            events.append(_checked(each, bounds, f"body[{place}]"))
+        else:
+            limits.check_event_type(each.type, bounds)
+            events.append(Publish(each.type, data))
+    return events
+
+
+def _checked(body: EventBody, bounds: Limits, where: str) -> Publish:
+    """One event, looked at closely."""
     limits.check_event_type(body.type, bounds)
-    data = compact(body.data, "body.data")
-    limits.check_json_size(data, bounds, "body.data")
+    data = compact(body.data, f"{where}.data")
+    limits.check_json_size(data, bounds, f"{where}.data")
     if body.key is not None:
-        limits.check_key(body.key, bounds, "body.key")
+        limits.check_key(body.key, bounds, f"{where}.key")
+    if body.transient and where != "body":
+        raise InvalidArgument(f"{where}.transient: a batch is logged; send transients alone")
     tags = limits.check_tags(body.tags, bounds)
     return Publish(body.type, data, body.key, tags, bool(body.transient))
 

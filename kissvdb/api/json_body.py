@@ -73,6 +73,20 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
     return text
 
 
+def is_compact(body: bytes) -> bool:
+    """Whether every JSON text within ``body`` is sound and has no whitespace between tokens
+    (False also where only a string has a space): what `compact` finds, for all of them at once.
+    What is unsound is not explained here. Depth is not looked at.
+    """
+    if b" " in body or b"\n" in body or b"\t" in body or b"\r" in body:
+        return False
+    try:
+        _decode_any(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return False
+    return True
+
+
 def _too_deep(decoded: Any) -> bool:
     containers = [decoded]
     for _ in range(DEPTH_MAX):

@@ -161,7 +161,12 @@ class Database:
         """
         events = plain_events(commands)
         if events is not None:
-            return await self._publish_many(events)
+            # Nobody has to decide them.
+            try:
+                first = await self.publish_batch(events)
+            except Unavailable as refusal:
+                return [refusal] * len(events)
+            return [Published(first + n) for n in range(len(events))]
         places: dict[Address, list[int]] = {}
         for place, command in enumerate(commands):
             places.setdefault(self._owner(command), []).append(place)
@@ -246,13 +251,11 @@ class Database:
             return answer
         return Published(await answered(submit(self._log, Append((record_of(event),)))))
 
-    async def _publish_many(self, events: Sequence[Publish]) -> Sequence[Answer | KissError]:
-        """Events without an ``op_id`` have no owner to decide them: straight into the log."""
-        try:
-            first = await answered(submit(self._log, Append(tuple(map(record_of, events)))))
-        except Unavailable as refusal:
-            return [refusal] * len(events)
-        return [Published(first + n) for n in range(len(events))]
+    async def publish_batch(self, events: Sequence[Publish]) -> int:
+        """Append several events at once, all or none; answers the first of their offsets, which
+        are consecutive. An ``op_id`` is not looked at."""
+        first: int = await answered(submit(self._log, Append(tuple(map(record_of, events)))))
+        return first
 
     def subscribe(self, query: StreamQuery) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""
