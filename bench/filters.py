@@ -80,12 +80,12 @@ def main() -> int:
 
 
 def filled(documents: Sequence[Any], batch_rows: int) -> tuple[MetadataIndex, float]:
-    """An index of all documents, and how long its slowest batch took, in ms."""
+    """An index of all documents, and the CPU time of its slowest batch, in ms."""
     index, slowest = MetadataIndex(), 0.0
     for first in range(0, len(documents), batch_rows):
-        start = time.perf_counter()
+        start = time.process_time()
         index.extend(first, documents[first : first + batch_rows])
-        slowest = max(slowest, time.perf_counter() - start)
+        slowest = max(slowest, time.process_time() - start)
     return index, slowest * 1e3
 
 
@@ -102,7 +102,7 @@ def built(name: str, documents: Sequence[Any], batch_rows: int) -> dict[str, Any
         "batch rows": min(batch_rows, len(documents)),
         "add us/row": (added - start) * each,
         "merge us/row": (settled - added) * each,
-        "slowest add ms": slowest_ms,
+        "slowest add CPU ms": slowest_ms,
     }
 
 

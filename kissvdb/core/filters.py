@@ -94,7 +94,7 @@ class _Parser:
             self._count(where)
             if key in _COMBINATIONS:
                 parts.append(self._combination(key, value, where, depth))
-            elif key in _NESTED and isinstance(value, (list, dict)):
+            elif key in _NESTED and (isinstance(value, list) or _is_plain(value)):
                 parts.append(self._nested(key, value, where, depth))
             elif key.startswith("$"):
                 raise InvalidArgument(
@@ -163,7 +163,7 @@ class _Parser:
 
     def _field(self, path: str, value: Any, at: str, depth: int) -> Node:
         """``field: value``: an object whose keys begin with ``$`` holds operators."""
-        if not isinstance(value, dict) or not any(key.startswith("$") for key in value):
+        if not isinstance(value, dict) or _is_plain(value):
             return In(path, (_operand(value, at),))
         if depth > DEPTH_MAX:
             raise InvalidArgument(f"{at}: nested deeper than {DEPTH_MAX} levels")
@@ -186,6 +186,11 @@ class _Parser:
         if bounds:
             parts.append(_range(path, bounds))
         return _all_of(parts)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether this is an object without operators."""
+    return isinstance(value, dict) and not any(key.startswith("$") for key in value)
 
 
 def _all_of(parts: list[Node]) -> Node:

@@ -21,7 +21,7 @@ from kissvdb.core.filters import Node
 from kissvdb.core.metadata_segment import FIELDS_MAX, Segment
 
 TAIL_ROWS_MAX = 256
-INLINE_MERGE_ROWS_MAX = 2048
+INLINE_MERGE_ROWS_MAX = 1024
 """``add`` merges young segments to at most this itself; what is larger waits for ``merge_due``."""
 SEGMENT_ROWS_MAX = 2**18
 """Larger ones are not made: a merge stays a second's work, and one more segment costs a filter

@@ -1,6 +1,9 @@
 """What filters mean, document by document, and what a wrong one is told."""
 
+import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 
@@ -166,6 +169,11 @@ def test_a_literal_key_with_a_dot_goes_before_a_path():
     assert passes({"a.c.d": 1}, document)
 
 
+def test_fields_named_like_the_nested_form_are_asked_with_operators():
+    assert passes({"must": {"$eq": ["go"]}, "should": "stay"}, {"must": ["go"], "should": "stay"})
+    assert not passes({"must": {"$eq": ["go"]}}, {"must": ["stay"]})
+
+
 def test_what_is_not_an_object_has_no_fields():
     for document in (None, 7, "text", ["a"]):
         assert not passes({"a": None}, document)
@@ -203,3 +211,15 @@ def test_depth_conditions_and_values_are_limited():
         operand = [operand]
     with pytest.raises(InvalidArgument, match="a value nested deeper than 32 levels"):
         filters.parse({"a": operand})
+
+
+def test_every_filter_in_the_documentation_can_be_parsed():
+    text = Path(__file__).parents[2].joinpath("docs", "filters.md").read_text()
+    blocks = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) >= 3
+    for block in blocks:
+        assert filters.parse(json.loads(block)) is not None
+    inline = re.findall(r"`(\{.+?\})`", text)
+    assert len(inline) >= 15
+    for example in inline:
+        filters.parse(json.loads(example))
