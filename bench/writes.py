@@ -46,18 +46,21 @@ def main() -> int:
     arguments = command.parse_args()
     with options.scratch(arguments.dir, command) as (directory, file_system), ExitStack() as stack:
         about = report.machine(directory, file_system)
-        running = start(stack, directory)
+        loader = native.program("closed_loop", directory, python=arguments.python_load)
+        running = start(stack, directory, arguments.only.split(","))
         wanted = [
             target
             for target in targets(running)
-            if target.group in arguments.groups.split(",") and _chosen(target, arguments.only)
+            if target.group in arguments.groups.split(",")
+            and _any_in(arguments.only.split(","), target.name)
+            and _spoken(loader, target)
         ]
-        cells = run(wanted, arguments, directory)
+        cells = run(wanted, loader, arguments, directory)
         used = {target.server.name: target.server for target in wanted}
         return finish(cells, arguments, about, list(used.values()))
 
 
-def start(stack: ExitStack, directory: Path) -> dict[str, Server]:
+def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> dict[str, Server]:
     """Start our server, once with each door, and the peers that are installed."""
     starters: dict[str, Callable[[Path], AbstractContextManager[Server]]] = {
         "lane": lambda where: servers.kissvdb(where, name="lane"),
@@ -68,6 +71,8 @@ def start(stack: ExitStack, directory: Path) -> dict[str, Server]:
     }
     running = {}
     for name, starter in starters.items():
+        if not any(part in name or name in part for part in only):
+            continue
         (directory / name).mkdir()
         try:
             running[name] = stack.enter_context(starter(directory / name))
@@ -77,10 +82,12 @@ def start(stack: ExitStack, directory: Path) -> dict[str, Server]:
 
 
 def run(
-    wanted: Sequence[Target], arguments: argparse.Namespace, directory: Path
+    wanted: Sequence[Target],
+    loader: Sequence[str],
+    arguments: argparse.Namespace,
+    directory: Path,
 ) -> list[report.Cell]:
     """Measure every target at every number of connections, in each round."""
-    loader = native.program("closed_loop", directory, python=arguments.python_load)
     cells = []
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
@@ -122,8 +129,15 @@ def finish(
     return int(any(cell.metrics["errors"] for cell in cells))
 
 
-def _chosen(target: Target, only: str) -> bool:
-    return any(part in target.name for part in only.split(","))
+def _any_in(parts: Sequence[str], name: str) -> bool:
+    return any(part in name for part in parts)
+
+
+def _spoken(loader: Sequence[str], target: Target) -> bool:
+    spoken = target.workload.framing != "grpc" or not native.is_python(loader)
+    if not spoken:
+        print(f"skipped: {target.name}: the load in Python speaks no gRPC", flush=True)
+    return spoken
 
 
 if __name__ == "__main__":

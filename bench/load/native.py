@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -27,3 +28,8 @@ def program(name: str, directory: Path, *, python: bool = False) -> list[str]:
         source = HERE / f"{name}.c"
         subprocess.run([compiler, "-O2", "-o", str(binary), str(source)], check=True)
     return [str(binary)]
+
+
+def is_python(command: Sequence[str]) -> bool:
+    """Whether `program` chose the Python program."""
+    return command[0] == sys.executable
