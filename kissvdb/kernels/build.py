@@ -28,9 +28,9 @@ MATES = 64
 
 
 @helper
-def _offer(scratch: Scratch, count: int, limit: int) -> None:
+def _offer(scratch: Scratch, count: int, tie: int, limit: int) -> None:
     for i in range(count):
-        entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
+        entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
         if entry < scratch.pool[limit - 1]:
             pools.insert(scratch.pool, limit, entry)
 
@@ -54,11 +54,11 @@ def _offer_mates(
             count += 1
             if count == MATES:
                 measure(codes, scratch.ids, count, codes.rows, node, terms, scratch)
-                _offer(scratch, count, ef)
+                _offer(scratch, count, terms[5], ef)
                 count = 0
     if count > 0:
         measure(codes, scratch.ids, count, codes.rows, node, terms, scratch)
-        _offer(scratch, count, ef)
+        _offer(scratch, count, terms[5], ef)
 
 
 @helper
@@ -103,12 +103,12 @@ def propose(
                     codes, graph, links, layer, linked, codes.rows, node, terms, scratch, ef,
                     start, key,
                 )
-                start = pools.entry_row(scratch.pool[0])
+                start = pools.entry_row(scratch.pool[0]) ^ terms[5]
                 key = pools.entry_key(scratch.pool[0])
             else:
                 pools.clear(scratch.pool, ef)
             _offer_mates(codes, graph, layer, batch_first, node, terms, scratch, ef)
-            count = select(codes, metric, ef, m, scratch)
+            count = select(codes, metric, node, terms, ef, m, scratch)
             at = node if layer == 0 else link_row(graph, node, layer)
             _write_links(links, at, scratch.chosen, count)
 
@@ -150,12 +150,12 @@ def link_back(
         for i in range(count):
             scratch.ids[i] = links[at, i]
         measure(codes, scratch.ids, count, codes.rows, target, terms, scratch)
-        _offer(scratch, count, ef)
+        _offer(scratch, count, terms[5], ef)
         for base in range(begin, end, MATES):
             part = min(MATES, end - base)
             for i in range(part):
                 scratch.ids[i] = sources[base + i]
             measure(codes, scratch.ids, part, codes.rows, target, terms, scratch)
-            _offer(scratch, part, ef)
-        count = select(codes, metric, ef, width, scratch)
+            _offer(scratch, part, terms[5], ef)
+        count = select(codes, metric, target, terms, ef, width, scratch)
         _write_links(links, at, scratch.chosen, count)

@@ -5,7 +5,7 @@ Whatever the metric, lower is nearer and
 
     PLAIN      distance = offset + factor * dot(row, query)
     ADD_AUX    distance = offset + factor * dot(row, query) + weight * aux[row]
-    TIMES_AUX  distance = (offset + factor * dot(row, query)) * aux[row]
+    TIMES_AUX  distance = (offset + factor * dot(row, query)) * weight * aux[row]
 
 where ``dot`` is the product of what is stored, ``factor`` holds the scales, and ``aux`` is one
 float32 for each row. See ``quantize`` for how each metric fills these forms.
@@ -110,14 +110,14 @@ def key_float(typing: Any, key: Any) -> Any:
 def distance(codes: Any, row: int, terms: Any, dot: float) -> float:
     """The distance of a row to a query, from their inner product; terms as for ``measure``.
 
-    Offset and aux are added to each other first, so that a row's distance to another is the very
-    same number as the other's to it: equal rows must tie.
+    What belongs to the query and what to the row meet first, so that a row's distance to another is
+    the very same number as the other's to it: equal rows must tie.
     """
-    form, factor, offset, weight, _ = terms
+    form, factor, offset, weight = terms[:4]
     if form == ADD_AUX:
         return factor * dot + (offset + weight * codes.aux[row])
     if form == TIMES_AUX:
-        return (factor * dot + offset) * codes.aux[row]
+        return (factor * dot + offset) * (weight * codes.aux[row])
     return factor * dot + offset
 
 
@@ -133,10 +133,10 @@ def measure(
 ) -> None:
     """Fill ``work.keys[:count]`` with the distance keys of rows ``ids[:count]`` (count > 0).
 
-    ``terms`` = (form, factor, offset, weight: float32, bias: int32) of the query. ids, work.dots
-    and work.keys need room for three more: rows are taken in fours.
+    ``terms`` = (form, factor, offset, weight: float32, bias: int32, tie: int64) of the query. ids,
+    work.dots and work.keys need room for three more: rows are taken in fours.
     """
-    form, factor, offset, _, bias = terms
+    form, factor, offset, _, bias, _ = terms
     last = ids[count - 1]
     ids[count] = last
     ids[count + 1] = last

@@ -15,6 +15,7 @@ from .distance import measure
 from .exact import answer, farness, offer, rerank
 from .jit import helper, kernel
 from .quantize import prepare_query
+from .search import new_answer
 
 Array = NDArray[Any]
 
@@ -124,9 +125,9 @@ def scan_rows(
     ``allow`` is not empty, in that bitmap, are looked at. queries: float32 [queries, width].
     Places without a row hold id -1 and score -inf. ``exact`` defines the score to the bit.
     """
-    ids, scores = _new_answer(queries.shape[0], k)
+    ids, scores = new_answer(queries.shape[0], k)
     results = np.empty(k + POOL_PADDING, dtype=np.uint64)
-    if k > 0:
+    if k > 0 and visible > 0:
         _scan_rows(rows, visible, metric, queries, k, allow, results, ids, scores)
     return ids, scores
 
@@ -147,16 +148,12 @@ def scan_codes(
     As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and k
     must fit the scratch's pools; a depth below k counts as k.
     """
-    ids, scores = _new_answer(queries.shape[0], k)
+    ids, scores = new_answer(queries.shape[0], k)
     depth = max(depth, k)
     if depth + POOL_PADDING > scratch.pool.shape[0]:
         raise ValueError(f"depth {depth} needs a scratch with pool_max {depth} at least")
-    if k > 0:
+    if k > 0 and visible > 0:
         _scan_codes(
             codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores
         )
     return ids, scores
-
-
-def _new_answer(count: int, k: int) -> tuple[Array, Array]:
-    return np.empty((count, k), dtype=np.int64), np.empty((count, k), dtype=np.float32)

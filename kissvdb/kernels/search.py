@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import LINE_BYTES, Codes, Graph, Scratch
+from .arrays import LINE_BYTES, LIST_PADDING, POOL_PADDING, Codes, Graph, Scratch
 from .distance import measure
 from .exact import answer, rerank
 from .jit import helper, kernel
@@ -78,7 +78,7 @@ def _gather(
 
 
 @helper
-def _expand(
+def expand(
     codes: Codes,
     graph: Graph,
     links: Array,
@@ -88,6 +88,7 @@ def _expand(
     scratch: Scratch,
     limit: int,
     cursor: int,
+    tie: int,
 ) -> Any:
     """Gather the neighbours of the next rows in the pool; answer their count and where to go on."""
     pool = scratch.pool
@@ -97,7 +98,7 @@ def _expand(
         entry = pool[cursor]
         if entry & np.uint64(1) == 0:
             pool[cursor] = entry | np.uint64(1)
-            at = pools.entry_row(entry)
+            at = pools.entry_row(entry) ^ tie
             if layer > 0:
                 at = link_row(graph, at, layer)
             count = _gather(links, at, visible, epoch, scratch, codes.rows, count)
@@ -123,25 +124,28 @@ def walk(
 ) -> None:
     """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``.
 
-    links: ``graph.links`` for layer 0, else ``graph.upper``.
+    links: ``graph.links`` for layer 0, else ``graph.upper``. Ids in the pool are xored with the tie
+    order of the terms, which is 0 for a query from outside.
     """
     pool = scratch.pool
     pools.clear(pool, ef)
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
-    pool[0] = pools.make_entry(start_key, start)
+    pool[0] = pools.make_entry(start_key, start ^ terms[5])
     cursor = 0
     while cursor < ef:
-        count, cursor = _expand(
-            codes, graph, links, layer, visible, epoch, scratch, ef, cursor
+        count, cursor = expand(
+            codes, graph, links, layer, visible, epoch, scratch, ef, cursor, terms[5]
         )
         if count > 0:
             measure(codes, scratch.ids, count, query, query_row, terms, scratch)
-            cursor = _accept(graph, scratch, count, ef, cursor)
+            cursor = _accept(graph, scratch, count, ef, cursor, terms[5])
 
 
 @helper
-def _accept(graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int) -> int:
+def _accept(
+    graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int, tie: int
+) -> int:
     """Put the measured rows that are near enough into the pool.
 
     Answers where to go on: the lowest place something was put, or the cursor.
@@ -153,7 +157,7 @@ def _accept(graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int) ->
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
-            entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
+            entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
             if entry < pool[ef - 1]:
                 pools.prefetch(graph.links, scratch.ids[i], LINK_LINES)
                 place = pools.insert(pool, ef, entry)
@@ -240,9 +244,37 @@ def search(
     depth: int,
     scratch: Scratch,
 ) -> tuple[Array, Array]:
-    """x"""
-    ids = np.empty((queries.shape[0], k), dtype=np.int64)
-    scores = np.empty((queries.shape[0], k), dtype=np.float32)
+    """The k nearest rows of each query: ids int64 [queries, k] and exact scores float32, best first.
+
+    graph: of ``graph.count`` visible rows. codes: of the form to walk by, not necessarily the one
+    the graph was built with. rows: float32 [n, width] as ``plain.prepare`` makes them. queries:
+    float32 [queries, width], prepared alike. ef: the size of the pool, raised to k. depth: how many
+    of it are given exact scores, between k and ef. Places without a row hold id -1, score -inf.
+    Raises ValueError if the scratch is too small for the graph, ef or m.
+    """
+    ids, scores = new_answer(queries.shape[0], k)
+    ef = max(ef, k)
+    check_scratch(graph, scratch, ef)
+    if graph.count == 0 or k == 0:
+        return ids, scores
     depth = min(max(depth, k), ef)
     _search(graph, codes, rows, metric, queries, k, ef, depth, scratch, ids, scores)
     return ids, scores
+
+
+def new_answer(count: int, k: int) -> tuple[Array, Array]:
+    """An answer without rows: ids -1 and scores -inf."""
+    return (
+        np.full((count, k), -1, dtype=np.int64),
+        np.full((count, k), -np.inf, dtype=np.float32),
+    )
+
+
+def check_scratch(graph: Graph, scratch: Scratch, entries: int) -> None:
+    """Raise ValueError unless the scratch has room to search the graph with such a pool."""
+    if scratch.stamps.shape[0] < graph.count:
+        raise ValueError(f"a scratch for {scratch.stamps.shape[0]} rows, not {graph.count}")
+    if scratch.pool.shape[0] < entries + POOL_PADDING:
+        raise ValueError(f"a scratch whose pools have no room for {entries} entries")
+    if scratch.ids.shape[0] < BEAM * graph.links.shape[1] + LIST_PADDING:
+        raise ValueError(f"a scratch whose lists are too short for {graph.links.shape[1]} links")

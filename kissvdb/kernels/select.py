@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 
 from . import pool as pools
 from .arrays import DOT, L2, Codes, Scratch
-from .distance import ADD_AUX, PLAIN, distance, dots, float_key
+from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance, dots, float_key, measure
 from .distance_int8 import BIAS_PER_SUM
 from .jit import helper, overload
 
 Array = NDArray[Any]
+
+
+LEAST = 4
 
 
 def row_terms(codes: Any, metric: int, row: int) -> Any:
@@ -27,27 +30,41 @@ def row_terms(codes: Any, metric: int, row: int) -> Any:
 @overload(row_terms)
 def _row_terms(codes: Any, metric: int, row: int) -> Any:
     def float32(codes: Any, metric: int, row: int) -> Any:
-        return _terms(codes, metric, row, np.float32(1.0), np.int32(0))
+        one = np.float32(1.0)
+        none = np.float32(0.0)
+        tie = _tie_order(row)
+        if metric == L2:
+            return ADD_AUX, np.float32(-2.0), codes.aux[row], one, np.int32(0), tie
+        return PLAIN, -one, none, none, np.int32(0), tie
 
     def int8(codes: Any, metric: int, row: int) -> Any:
         total = np.int32(0)
         if BIAS_PER_SUM != 0:
             for j in range(codes.rows.shape[1]):
                 total = np.int32(total + np.int32(codes.rows[row, j]))
+        bias = np.int32(total * BIAS_PER_SUM)
         unit = codes.scale[0] * codes.scale[0]
-        return _terms(codes, metric, row, unit, np.int32(total * BIAS_PER_SUM))
+        one = np.float32(1.0)
+        none = np.float32(0.0)
+        tie = _tie_order(row)
+        if metric == L2:
+            return ADD_AUX, np.float32(-2.0) * unit, codes.aux[row], one, bias, tie
+        if metric == DOT:
+            return TIMES_AUX, -unit, none, codes.aux[row], bias, tie
+        return PLAIN, -unit, none, none, bias, tie
 
     return {"float32": float32, "int8": int8}[str(codes.types[0].dtype)]
 
 
 @helper
-def _terms(codes: Codes, metric: int, row: int, unit: float, bias: int) -> Any:
-    none = np.float32(0.0)
-    if metric == L2:
-        return ADD_AUX, np.float32(-2.0) * unit, codes.aux[row], np.float32(1.0), bias
-    if metric == DOT:
-        return ADD_AUX, -unit, none, -codes.aux[row], bias
-    return PLAIN, -unit, none, none, bias
+def _tie_order(row: int) -> int:
+    """What ids are xored with, so that each row prefers others among rows equally near to it.
+
+    Were the lowest ids everybody's choice, a thousand equal rows would all link to the same few
+    and most could not be reached.
+    """
+    mixed = np.uint64(row + 1) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed ^ (mixed >> np.uint64(29))) & np.uint64(0x7FFFFFFF))
 
 
 @helper
@@ -68,17 +85,41 @@ def _covered(
 
 
 @helper
-def select(codes: Codes, metric: int, limit: int, most: int, scratch: Scratch) -> int:
-    """Choose up to ``most`` of ``scratch.pool[:limit]`` into ``scratch.chosen``; answer how many."""
+def select(
+    codes: Codes, metric: int, node: int, terms: Any, limit: int, most: int, scratch: Scratch
+) -> int:
+    """Choose up to ``most`` of ``scratch.pool[:limit]`` into ``scratch.chosen``; answer how many.
+
+    The pool holds rows by their distance to ``node``, ids in its tie order. No more than half of
+    the places go to rows that are equal to the node, or a crowd of equal rows would have no way
+    out. If fewer than a quarter of the places are taken in the end, the nearest rows passed over
+    fill them: in a tight cluster few directions are left, and its rows would be hard to find.
+    """
+    scratch.ids[0] = node
+    measure(codes, scratch.ids, 1, codes.rows, node, terms, scratch)
+    equal_key = scratch.keys[0]
+    equal_left = most // 2
+    least = most // LEAST
+    spare = scratch.ids
+    spares = 0
     count = 0
     for i in range(limit):
         entry = scratch.pool[i]
         if entry == pools.EMPTY or count == most:
             break
-        row = pools.entry_row(entry)
-        if count == 0 or not _covered(
-            codes, metric, row, pools.entry_key(entry), count, scratch
-        ):
+        row = pools.entry_row(entry) ^ terms[5]
+        key = pools.entry_key(entry)
+        if key <= equal_key:
+            if equal_left == 0:
+                continue
+            equal_left -= 1
+        if count == 0 or not _covered(codes, metric, row, key, count, scratch):
             scratch.chosen[count] = row
             count += 1
+        elif spares < least:
+            spare[spares] = row
+            spares += 1
+    for i in range(min(spares, least - count)):
+        scratch.chosen[count] = spare[i]
+        count += 1
     return count

@@ -1,0 +1,160 @@
+"""Search of a graph for rows of a bitmap: a filter, or what tombstones have left.
+
+Two pools: one to walk by, that takes every row, and one of the ``ef`` nearest allowed rows. The walk
+ends when nothing unexpanded is nearer than the worst of these. Rows that are not allowed still lead
+on to others, so the graph stays whole however much of it a filter or deletes take away.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pool as pools
+from .arrays import POOL_PADDING, Codes, Graph, Scratch
+from .distance import measure
+from .exact import answer, rerank
+from .jit import helper, kernel
+from .quantize import prepare_query
+from .search import LINK_LINES, check_scratch, descend, expand, new_answer, next_epoch
+
+Array = NDArray[Any]
+
+#: The pool to walk by holds this many times the rows that ef allowed ones are expected among.
+REACH = 3
+
+
+@helper
+def _allowed(allow: Array, row: int) -> bool:
+    word = allow[row >> 6]
+    return (word >> np.uint64(row & 63)) & np.uint64(1) != 0
+
+
+@helper
+def _accept(
+    graph: Graph, scratch: Scratch, allow: Array, count: int, reach: int, ef: int, cursor: int
+) -> int:
+    """Put the measured rows into the pools they are near enough for; answer where to go on."""
+    pool = scratch.pool
+    results = scratch.results
+    for base in range(0, count, 16):
+        worst = min(pool[reach - 1], results[ef - 1])
+        near = pools.keys_at_most(scratch.keys, base, pools.entry_key(worst))
+        near &= (1 << min(count - base, 16)) - 1
+        while near != 0:
+            i = base + pools.lowest_bit(near)
+            near &= near - 1
+            row = scratch.ids[i]
+            entry = pools.make_entry(scratch.keys[i], row)
+            if entry < min(pool[reach - 1], results[ef - 1]):
+                pools.prefetch(graph.links, row, LINK_LINES)
+                cursor = min(cursor, pools.insert(pool, reach, entry))
+                if _allowed(allow, row):
+                    pools.insert(results, ef, entry)
+    return cursor
+
+
+@helper
+def _walk(
+    codes: Codes,
+    graph: Graph,
+    query: Array,
+    query_row: int,
+    terms: Any,
+    scratch: Scratch,
+    allow: Array,
+    reach: int,
+    ef: int,
+    start: int,
+    start_key: int,
+) -> None:
+    """Leave the ``ef`` nearest allowed rows in ``scratch.results``."""
+    pool = scratch.pool
+    results = scratch.results
+    pools.clear(pool, reach)
+    pools.clear(results, ef)
+    epoch = next_epoch(scratch)
+    scratch.stamps[start] = epoch
+    pool[0] = pools.make_entry(start_key, start)
+    if _allowed(allow, start):
+        results[0] = pool[0]
+    cursor = 0
+    while cursor < reach and pool[cursor] <= results[ef - 1]:
+        count, cursor = expand(
+            codes, graph, graph.links, 0, graph.count, epoch, scratch, reach, cursor, 0
+        )
+        if count > 0:
+            measure(codes, scratch.ids, count, query, query_row, terms, scratch)
+            cursor = _accept(graph, scratch, allow, count, reach, ef, cursor)
+
+
+@kernel
+def _search(
+    graph: Graph,
+    codes: Codes,
+    rows: Array,
+    metric: int,
+    queries: Array,
+    k: int,
+    ef: int,
+    depth: int,
+    allow: Array,
+    reach: int,
+    scratch: Scratch,
+    ids: Array,
+    scores: Array,
+) -> None:
+    for j in range(queries.shape[0]):
+        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
+        start, key = descend(codes, graph, graph.count, query, query_row, terms, scratch, 0)
+        _walk(
+            codes, graph, query, query_row, terms, scratch, allow, reach, ef, start, key
+        )
+        rerank(rows, metric, queries, j, scratch.results, depth, scratch.pool, k)
+        answer(scratch.pool, k, ids[j], scores[j])
+
+
+def search_filtered(
+    graph: Graph,
+    codes: Codes,
+    rows: Array,
+    metric: int,
+    queries: Array,
+    k: int,
+    ef: int,
+    depth: int,
+    scratch: Scratch,
+    allow: Array,
+    allowed: int | None = None,
+) -> tuple[Array, Array]:
+    """As ``search.search``, among the rows of a bitmap (uint64 [ceil(n / 64)], see ``scan``).
+
+    allowed: how many rows below ``graph.count`` the bitmap has, counted here if not given. The pool
+    to walk by has ``REACH * ef * graph.count / allowed`` places, as far as the scratch has room: a
+    scratch with too little costs recall at low selectivity, where ``scan`` is the better way anyway.
+    """
+    ids, scores = new_answer(queries.shape[0], k)
+    ef = max(ef, k)
+    check_scratch(graph, scratch, ef)
+    if allow.shape[0] * 64 < graph.count:
+        raise ValueError(f"a bitmap of {allow.shape[0]} words for {graph.count} rows")
+    if allowed is None:
+        allowed = count_allowed(allow, graph.count)
+    if allowed == 0 or k == 0:
+        return ids, scores
+    room = scratch.pool.shape[0] - POOL_PADDING
+    reach = max(ef, min(REACH * ef * graph.count // allowed, room))
+    depth = min(max(depth, k), ef)
+    _search(
+        graph, codes, rows, metric, queries, k, ef, depth, allow, reach, scratch, ids, scores
+    )
+    return ids, scores
+
+
+def count_allowed(allow: Array, visible: int) -> int:
+    """How many rows below ``visible`` a bitmap has."""
+    whole, rest = divmod(visible, 64)
+    count = int(np.bitwise_count(allow[:whole]).sum(dtype=np.int64))
+    if rest:
+        count += (int(allow[whole]) & ((1 << rest) - 1)).bit_count()
+    return count
