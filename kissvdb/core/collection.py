@@ -1,0 +1,281 @@
+"""The rules of vector collections: what a command does to a vector, and what it answers.
+
+Sync and deterministic: the time is an argument, the rows are whatever answers ``stored``. A batch
+is decided against the rows *plus the batch so far*; nothing is applied before it is logged.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_view import StoredRow
+from kissvdb.core.state import EXPIRES_AT_MS_MAX
+from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound, Refused
+from kissvdb.records import Operation, VectorDeleted, VectorWritten
+
+
+class Add(msgspec.Struct, frozen=True):
+    """Write a vector under an id that has none.
+
+    ``vector`` is little-endian float32, finite; ``meta`` compact JSON, None for none. Without
+    ``ttl_ms`` the collection's default holds.
+    """
+
+    id: str
+    vector: bytes
+    meta: bytes | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+
+class Upsert(msgspec.Struct, frozen=True):
+    """Write a vector whether or not its id has one: the whole record is replaced."""
+
+    id: str
+    vector: bytes
+    meta: bytes | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+
+class Update(msgspec.Struct, frozen=True):
+    """Replace the parts that are not None; ``meta`` is replaced whole, not merged.
+
+    Without ``ttl_ms`` the vector keeps the time it has.
+    """
+
+    id: str
+    vector: bytes | None = None
+    meta: bytes | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+
+class Delete(msgspec.Struct, frozen=True):
+    """Remove a vector. A missing id is an error."""
+
+    id: str
+    op_id: str | None = None
+
+
+class Written(msgspec.Struct, frozen=True):
+    """The answer to Add, Upsert and Update."""
+
+    id: str
+    offset: int
+    expires_at_ms: int | None = None
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """The answer to Delete."""
+
+    id: str
+    offset: int
+
+
+Command = Add | Upsert | Update | Delete
+Answer = Written | Deleted
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A command that was accepted, waiting for the offset of its record.
+
+    ``position`` is the record's place in the batch; None for a repeated ``op_id``, and then
+    ``answer`` is complete.
+    """
+
+    answer: Answer
+    position: int | None = None
+
+    def at(self, first_offset: int) -> Answer:
+        """The answer once the batch's first record has got ``first_offset``."""
+        if self.position is None:
+            return self.answer
+        offset = first_offset + self.position
+        if isinstance(self.answer, Written):
+            return Written(self.answer.id, offset, self.answer.expires_at_ms)
+        return Deleted(self.answer.id, offset)
+
+
+class Stored(Protocol):
+    """What decisions look at: ``Rows``."""
+
+    def stored(self, id_: str) -> StoredRow | None: ...
+
+    def operation(self, op_id: str) -> Operation | None: ...
+
+
+_NOT_YET_KNOWN = -1
+
+
+class Batch:
+    """The commands of one batch, decided in order: ``records`` is what is to be logged."""
+
+    def __init__(self, spec: CollectionSpec, rows: Stored, now_ms: int) -> None:
+        self.records: list[VectorWritten | VectorDeleted] = []
+        self._spec = spec
+        self._rows = rows
+        self._now_ms = now_ms
+        self._pending: dict[str, VectorWritten | None] = {}
+        self._pending_operations: dict[str, Decision] = {}
+
+    @property
+    def rows(self) -> int:
+        """How many rows ``records`` appends: what ``Rows.reserve`` is to make room for."""
+        return sum(isinstance(record, VectorWritten) for record in self.records)
+
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes the ids and metadata of these rows have."""
+        return sum(
+            4 * len(record.id) + len(record.meta or b"")
+            for record in self.records
+            if isinstance(record, VectorWritten)
+        )
+
+    def decide(self, command: Command) -> Decision:
+        """Accept the command, or raise Refused and leave the batch as it was."""
+        op_id = command.op_id
+        if op_id is None:
+            return self._decide(command)
+        again = self._pending_operations.get(op_id)
+        if again is None:
+            operation = self._rows.operation(op_id)
+            if operation is not None:
+                return Decision(_answer_again(operation))
+            again = self._decide(command)
+            self._pending_operations[op_id] = again
+        return again
+
+    def decide_each(self, commands: Sequence[Command]) -> list[Decision | Refused]:
+        """Decide several, each for itself."""
+        outcomes: list[Decision | Refused] = []
+        for command in commands:
+            try:
+                outcomes.append(self.decide(command))
+            except Refused as refusal:
+                outcomes.append(refusal)
+        return outcomes
+
+    def expire(self, ids: Sequence[str]) -> None:
+        """Log the end of the vectors that are past their time (those written again are not)."""
+        for id_ in ids:
+            found = self._stored(id_)
+            if found is not None and self._is_expired(found):
+                self._end(id_)
+
+    def delete_all(self, ids: Sequence[str]) -> int:
+        """Delete those of the ids that are there; answers how many (for delete by filter)."""
+        count = 0
+        for id_ in ids:
+            if self._live(id_) is not None:
+                self._delete(Delete(id_))
+                count += 1
+        return count
+
+    def _decide(self, command: Command) -> Decision:
+        if isinstance(command, Delete):
+            return self._delete(command)
+        if isinstance(command, Update):
+            return self._update(command)
+        self._check_dim(command.vector)
+        live = self._live(command.id)
+        if isinstance(command, Add) and live is not None:
+            raise AlreadyExists(
+                f"vector {command.id!r} already exists in {self._spec.name!r}: upsert replaces it, "
+                "update changes it"
+            )
+        return self._write(
+            "added" if isinstance(command, Add) else "upserted",
+            command,
+            command.vector,
+            command.meta,
+            self._expiry(self._spec.ttl_ms if command.ttl_ms is None else command.ttl_ms),
+        )
+
+    def _update(self, command: Update) -> Decision:
+        if command.vector is not None:
+            self._check_dim(command.vector)
+        live = self._live(command.id)
+        if live is None:
+            raise self._not_found(command.id)
+        return self._write(
+            "updated",
+            command,
+            live.vector if command.vector is None else command.vector,
+            live.meta if command.meta is None else command.meta,
+            live.expires_at_ms if command.ttl_ms is None else self._expiry(command.ttl_ms),
+        )
+
+    def _delete(self, command: Delete) -> Decision:
+        if self._live(command.id) is None:
+            raise self._not_found(command.id)
+        self.records.append(VectorDeleted(self._spec.name, command.id, "explicit", command.op_id))
+        self._pending[command.id] = None
+        return Decision(Deleted(command.id, _NOT_YET_KNOWN), len(self.records) - 1)
+
+    def _write(
+        self,
+        kind: str,
+        command: Add | Upsert | Update,
+        vector: bytes,
+        meta: bytes | None,
+        expires_at_ms: int | None,
+    ) -> Decision:
+        found = self._stored(command.id)
+        if found is not None and self._is_expired(found):
+            # The old life ends in the log before the new one starts.
+            self._end(command.id)
+        record = VectorWritten(
+            kind, self._spec.name, command.id, vector, meta, expires_at_ms, command.op_id
+        )
+        self.records.append(record)
+        self._pending[command.id] = record
+        answer = Written(command.id, _NOT_YET_KNOWN, expires_at_ms)
+        return Decision(answer, len(self.records) - 1)
+
+    def _end(self, id_: str) -> None:
+        self.records.append(VectorDeleted(self._spec.name, id_, "ttl"))
+        self._pending[id_] = None
+
+    def _stored(self, id_: str) -> StoredRow | VectorWritten | None:
+        if id_ in self._pending:
+            return self._pending[id_]
+        return self._rows.stored(id_)
+
+    def _live(self, id_: str) -> StoredRow | VectorWritten | None:
+        found = self._stored(id_)
+        return None if found is None or self._is_expired(found) else found
+
+    def _is_expired(self, found: StoredRow | VectorWritten) -> bool:
+        return found.expires_at_ms is not None and found.expires_at_ms <= self._now_ms
+
+    def _expiry(self, ttl_ms: int | None) -> int | None:
+        if ttl_ms is None:
+            return None
+        expires_at_ms = self._now_ms + ttl_ms
+        if expires_at_ms > EXPIRES_AT_MS_MAX:
+            raise InvalidArgument(
+                f"ttl_ms {ttl_ms} lies beyond the end of time: leave it out for no expiry"
+            )
+        return expires_at_ms
+
+    def _check_dim(self, vector: bytes) -> None:
+        if len(vector) != self._spec.vector_bytes:
+            raise DimMismatch(
+                f"vector has {len(vector) / 4:g} numbers, collection {self._spec.name!r} has dim "
+                f"{self._spec.dim}: send {self._spec.dim} numbers"
+            )
+
+    def _not_found(self, id_: str) -> NotFound:
+        return NotFound(
+            f"no vector {id_!r} in collection {self._spec.name!r}: add it or check the id"
+        )
+
+
+def _answer_again(operation: Operation) -> Answer:
+    if operation.kind == "deleted":
+        return Deleted(operation.key, operation.offset)
+    return Written(operation.key, operation.offset, operation.expires_at_ms)

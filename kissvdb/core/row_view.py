@@ -1,0 +1,260 @@
+"""The rows of a collection at one moment: what readers hold."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core import bitmaps, row_search
+from kissvdb.core.bitmaps import Words
+from kissvdb.core.filters import MISSING, And, In, Node
+from kissvdb.core.id_map import IdMap
+from kissvdb.core.metadata import MetadataView
+from kissvdb.core.row_index import Kernels, prepared
+from kissvdb.core.row_search import Explanation, Group, Hits, Source, StepClock
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_store import RowData
+from kissvdb.core.tombstones import TombstoneView
+
+Array = npt.NDArray[Any]
+
+NAMESPACE_FIELD = "_namespace"
+"""The metadata field that says to which namespace a row belongs."""
+
+
+class StoredRow(msgspec.Struct, frozen=True):
+    """A row as it was written. ``vector`` is little-endian float32 as it was sent."""
+
+    row: int
+    id: str
+    vector: bytes
+    meta: bytes | None
+    expires_at_ms: int | None
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """What a search answers: for each query its hits; ``explanation`` if it was asked for."""
+
+    hits: list[Hits]
+    explanation: Explanation | None
+
+
+@attrs.frozen(eq=False)
+class Statistics:
+    """Numbers of a view; bytes are what the arrays' rows take, wherever they lie."""
+
+    live_rows: int
+    deleted_rows: int
+    tail_rows: int
+    row_bytes: int
+    quantization: str
+
+
+@attrs.frozen(eq=False)
+class RowsView:
+    """All rows written up to ``offset``. Immutable, and good for any thread.
+
+    Only ``get``, ``row_of`` and searches by id look at the owner's id map as it is now: on the
+    owner's thread, with its newest view, that is the same moment.
+    """
+
+    spec: CollectionSpec
+    offset: int
+    data: RowData
+    ids: IdMap
+    hidden: TombstoneView
+    metadata: MetadataView
+    kernels: Kernels
+
+    @property
+    def live_count(self) -> int:
+        """How many rows a reader can see."""
+        return self.data.count - self.hidden.count
+
+    def row_of(self, id_: str) -> int | None:
+        """The row of an id; None if there is none, or its time has come."""
+        row = self.ids.get(id_)
+        if row is None or row >= self.data.count or self.hidden.is_dead(row):
+            return None
+        return row
+
+    def get(self, id_: str) -> StoredRow | None:
+        """The row of an id as it was written."""
+        row = self.row_of(id_)
+        return None if row is None else self.stored(row)
+
+    def stored(self, row: int) -> StoredRow:
+        """A row as it was written, by its number."""
+        data = self.data
+        return StoredRow(row, data.id_at(row), data.vector(row), data.meta(row), data.expiry(row))
+
+    def bitmap(self, tree: Node | None, namespace: str | None = None) -> Words | None:
+        """The visible rows that pass, uint64 [ceil(rows / 64)]; None for all rows."""
+        if namespace is not None:
+            inside = In(NAMESPACE_FIELD, (namespace,))
+            tree = inside if tree is None else And((inside, tree))
+        passing = self.metadata.bitmap(tree, self.data.document)
+        return self.hidden.allowed(self.data.count, passing)
+
+    def count(self, tree: Node | None = None, namespace: str | None = None) -> int:
+        """How many visible rows pass."""
+        words = self.bitmap(tree, namespace)
+        return self.data.count if words is None else bitmaps.count(words)
+
+    def search(
+        self,
+        queries: Array,
+        k: int,
+        *,
+        tree: Node | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        offset: int = 0,
+        min_score: float | None = None,
+        namespace: str | None = None,
+        explain: bool = False,
+    ) -> Found:
+        """The ``k`` best visible rows of each query after the ``offset`` best.
+
+        queries: float32 [n, dim], finite. ``ef``: rows a graph search keeps in view; None chooses.
+        """
+        clock = StepClock() if explain else None
+        source = self._source(tree, namespace)
+        filter_us = clock.lap_us() if clock else 0
+        prepared_queries = prepared(queries, self.spec.metric)
+        hits = row_search.exact(source, prepared_queries, offset + k)
+        index_us = clock.lap_us() if clock else 0
+        hits = [each.slice(offset, offset + k) for each in row_search.at_least(hits, min_score)]
+        if clock is None:
+            return Found(hits, None)
+        explanation = Explanation(
+            "exact scan",
+            source.allowed / max(self.data.count, 1),
+            self.data.count,
+            self.data.count,
+            0,
+            filter_us,
+            index_us,
+            0,
+            clock.lap_us(),
+        )
+        return Found(hits, explanation)
+
+    def search_groups(
+        self,
+        query: Array,
+        k: int,
+        path: str,
+        limit: int,
+        *,
+        tree: Node | None = None,
+        ef: int | None = None,
+        exact: bool = False,
+        min_score: float | None = None,
+        namespace: str | None = None,
+    ) -> list[Group]:
+        """The ``k`` best groups of rows with one value at ``path``, each with its ``limit`` best.
+
+        Groups come by their best hit. A row without the field is a group of its own. query:
+        float32 [dim].
+        """
+        want = k * limit
+        visible = self.count(tree, namespace)
+        while True:
+            found = self.search(
+                query[None],
+                min(want, visible),
+                tree=tree,
+                ef=ef,
+                exact=exact,
+                min_score=min_score,
+                namespace=namespace,
+            ).hits[0]
+            groups = self._grouped(found, path)
+            complete = sum(len(places) >= limit for _, places in groups[:k]) == k
+            if complete or len(found) < want or want >= visible:
+                return [Group(value, _taken(found, places[:limit])) for value, places in groups[:k]]
+            want *= 4
+
+    def scroll(
+        self,
+        after_row: int = -1,
+        limit: int = 100,
+        tree: Node | None = None,
+        namespace: str | None = None,
+    ) -> list[StoredRow]:
+        """Visible rows that pass, in the order they were written, behind row ``after_row``."""
+        words = self.bitmap(tree, namespace)
+        if words is None:
+            rows: Any = range(after_row + 1, min(after_row + 1 + limit, self.data.count))
+        else:
+            numbers = bitmaps.row_numbers(words)
+            rows = numbers[np.searchsorted(numbers, after_row + 1) :][:limit].tolist()
+        return [self.stored(row) for row in rows]
+
+    def ids_matching(
+        self, tree: Node | None, *, limit: int | None = None, namespace: str | None = None
+    ) -> list[str]:
+        """The ids of the visible rows that pass, oldest row first."""
+        words = self.bitmap(tree, namespace)
+        rows = np.arange(self.data.count) if words is None else bitmaps.row_numbers(words)
+        return self.ids.ids_at(rows[:limit].tolist())
+
+    def statistics(self) -> Statistics:
+        """Numbers for people."""
+        data = self.data
+        a_row = (
+            data.vectors[:1].nbytes
+            + data.ends[:1].nbytes
+            + data.expires_at_ms[:1].nbytes
+            + (data.sent[:1].nbytes if data.sent is not data.vectors else 0)
+        )
+        texts = int(data.ends[data.count - 1, 1]) if data.count else 0
+        return Statistics(
+            self.live_count,
+            self.hidden.count,
+            data.count,
+            data.count * a_row + texts,
+            self.spec.quantization,
+        )
+
+    def _source(self, tree: Node | None, namespace: str | None) -> Source:
+        allow = self.bitmap(tree, namespace)
+        allowed = self.data.count if allow is None else bitmaps.count(allow)
+        return Source(self.data, self.ids, self.spec.metric, self.kernels, allow, allowed)
+
+    def _grouped(self, found: Hits, path: str) -> list[tuple[Any, list[int]]]:
+        """Values and the places of their hits, by the first of these."""
+        groups: dict[Any, tuple[Any, list[int]]] = {}
+        for place, row in enumerate(found.rows.tolist()):
+            value = self.metadata.value_at(row, path, self.data.document)
+            key = ("row", row) if value is MISSING else _group_key(value)
+            groups.setdefault(key, (value, []))[1].append(place)
+        return list(groups.values())
+
+
+def _group_key(value: Any) -> Any:
+    """A key by which equal values are one group; numbers by value, other types apart."""
+    if isinstance(value, (str, bool)) or value is None:
+        return type(value), value
+    if isinstance(value, (int, float)):
+        return "number", value
+    return "text", msgspec.json.encode(value, order="deterministic")
+
+
+def _taken(found: Hits, places: list[int]) -> Hits:
+    return Hits(
+        tuple(found.ids[place] for place in places), found.scores[places], found.rows[places]
+    )
+
+
+def pages(view: RowsView, tree: Node | None, page_rows: int) -> Iterator[list[StoredRow]]:
+    """All visible rows that pass, page by page."""
+    after = -1
+    while page := view.scroll(after, page_rows, tree):
+        yield page
+        after = page[-1].row

@@ -1,0 +1,184 @@
+"""The rows of one collection: their single owner, and the views it publishes.
+
+One thread owns a ``Rows``: it applies records, which is cheap, and hands out views. A view
+(``RowsView``) is immutable; searches, scrolls and counts run on it in any thread. Rows are numbered
+in the order they are written and never change: what replaces or deletes a row buries it.
+
+    rows = Rows(spec, salt, kernels)
+    rows.apply(offset, record)              after the record is in the log
+    rows.view(now_ms).search(queries, k)    see RowsView
+    rows.expired(now_ms, limit)             ids to delete because their time has come
+
+Upkeep is work that a worker thread does while reads and writes go on, one at a time:
+
+    while (work := rows.work_due()) is not None:       or rows.vacuum()
+        await thread(work.run)
+        rows.install(work)                  on the owner's thread
+"""
+
+from collections.abc import Sequence
+
+from kissvdb.core.id_map import IdMap
+from kissvdb.core.metadata import MetadataIndex
+from kissvdb.core.row_expiry import Expiries
+from kissvdb.core.row_index import Kernels
+from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
+from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
+from kissvdb.core.row_view import RowsView as RowsView
+from kissvdb.core.row_view import StoredRow as StoredRow
+from kissvdb.core.row_work import MetadataMerge, Work
+from kissvdb.core.tombstones import Tombstones
+from kissvdb.errors import Refused
+from kissvdb.records import Operation, VectorDeleted, VectorWritten
+
+Change = VectorWritten | VectorDeleted
+
+OPERATIONS_KEPT = 200_000
+"""Answered operations are remembered for this many offsets."""
+
+
+class Rows:
+    """Everything of one collection but its log. Sync; one thread, except where it says so."""
+
+    def __init__(
+        self, spec: CollectionSpec, salt: bytes, kernels: Kernels, space: Space | None = None
+    ) -> None:
+        """``salt``: ``id_map.SALT_BYTES`` of randomness. ``space``: the heap if None."""
+        self.spec = spec
+        self.applied_offset = 0
+        self._kernels = kernels
+        self._store = RowStore(spec, HeapSpace() if space is None else space)
+        self._ids = IdMap(salt)
+        self._metadata = MetadataIndex()
+        self._dead = Tombstones()
+        # The dead, and those whose time has come but whose end is not in the log yet.
+        self._hidden = Tombstones()
+        self._overdue: dict[int, str] = {}
+        self._expiries = Expiries()
+        self._operations: dict[str, Operation] = {}
+        self._view: RowsView | None = None
+        self._work: Work | None = None
+
+    def reserve(self, rows: int, text_bytes: int) -> None:
+        """Make room for rows whose ids and metadata have so many bytes, before they are logged.
+
+        Raises Refused when the collection is full and OSError when the disk is.
+        """
+        if self._store.count + rows > ROWS_MAX:
+            raise Refused(
+                f"collection {self.spec.name!r} is full at {ROWS_MAX} rows, deleted ones included: "
+                "vacuum it, or spread over several collections"
+            )
+        self._store.reserve(rows, text_bytes)
+
+    def apply(self, offset: int, record: Change) -> None:
+        """Apply one record of the log."""
+        self.apply_all([(offset, record)])
+
+    def apply_all(self, records: Sequence[tuple[int, Change]]) -> None:
+        """Apply records (offset, record) in their order; cheaper than one by one."""
+        written = [record for _, record in records if isinstance(record, VectorWritten)]
+        row = self._store.count
+        if written:
+            self._append(written)
+        for offset, record in records:
+            if isinstance(record, VectorWritten):
+                self._bury(self._ids.put(record.id, row))
+                if record.expires_at_ms is not None:
+                    self._expiries.add(row, record.expires_at_ms)
+                row += 1
+            else:
+                self._bury(self._ids.delete(record.id))
+            if record.op_id is not None:
+                self._remember(record.op_id, offset, record)
+        if records:
+            self.applied_offset = records[-1][0]
+            self._view = None
+
+    def note_offset(self, offset: int) -> None:
+        """Say that up to ``offset`` the log holds no other record of this collection."""
+        if offset > self.applied_offset:
+            self.applied_offset = offset
+            self._view = None
+
+    def view(self, now_ms: int) -> RowsView:
+        """All that is applied, without the rows whose time has come. Costs a few microseconds."""
+        for row in self._expiries.due(now_ms):
+            id_ = self._ids.id_at(row)
+            if self._ids.get(id_) == row:
+                self._overdue[row] = id_
+                self._hidden.bury(row)
+                self._view = None
+        if self._view is None:
+            self._view = RowsView(
+                self.spec,
+                self.applied_offset,
+                self._store.view(),
+                self._ids,
+                self._hidden.view(),
+                self._metadata.view(),
+                self._kernels,
+            )
+        return self._view
+
+    def expired(self, now_ms: int, limit: int) -> list[str]:
+        """Ids whose time has come and whose end is not in the log; at most ``limit``."""
+        self.view(now_ms)
+        ids = self._overdue.values()
+        return [id_ for id_, _ in zip(ids, range(limit), strict=False)]
+
+    def stored(self, id_: str) -> StoredRow | None:
+        """The row of an id whether or not its time has come: what decisions are made on."""
+        row = self._ids.get(id_)
+        if row is None:
+            return None
+        data = self._store.view()
+        return StoredRow(row, id_, data.vector(row), data.meta(row), data.expiry(row))
+
+    def work_due(self) -> Work | None:
+        """The next piece of upkeep; None while there is none, or one is under way."""
+        if self._work is None:
+            due = self._metadata.merge_due()
+            if due is not None:
+                self._work = MetadataMerge(self._metadata, due)
+                return self._work
+        return None
+
+    def install(self, work: Work) -> None:
+        """Take over what a piece of upkeep has made. It has run to its end."""
+        assert work is self._work, "only work that was handed out, once"
+        self._work = None
+        if isinstance(work, MetadataMerge):
+            work.install()
+        self._view = None
+
+    def abandon(self, work: Work) -> None:
+        """Forget a piece of upkeep that did not run to its end; it is due again."""
+        assert work is self._work, "only work that was handed out, once"
+        self._work = None
+
+    def operation(self, op_id: str) -> Operation | None:
+        """What a former write with this ``op_id`` did."""
+        return self._operations.get(op_id)
+
+    def _append(self, written: Sequence[VectorWritten]) -> None:
+        first = self._store.extend(
+            [Row(each.id, each.vector, each.meta, each.expires_at_ms) for each in written]
+        )
+        self._metadata.extend(first, [decoded(each.meta) for each in written])
+
+    def _bury(self, row: int | None) -> None:
+        if row is not None:
+            self._dead.bury(row)
+            self._hidden.bury(row)
+            self._overdue.pop(row, None)
+
+    def _remember(self, op_id: str, offset: int, record: Change) -> None:
+        if isinstance(record, VectorWritten):
+            operation = Operation(record.kind, record.id, offset, 0, record.expires_at_ms)
+        else:
+            operation = Operation("deleted", record.id, offset)
+        self._operations[op_id] = operation
+        # They were noted in the order of offsets, so the oldest is the first.
+        while next(iter(self._operations.values())).offset < offset - OPERATIONS_KEPT:
+            del self._operations[next(iter(self._operations))]
