@@ -1,7 +1,7 @@
 """The arrays that kernels share, as plain named tuples, and how to allocate them.
 
 Numba takes a named tuple of arrays as it is, so these are shapes and dtypes with names, nothing
-more. n is a capacity in rows; how many of them count is said by ``Graph.count`` or by an argument.
+more. n is a capacity in rows; how many of them count is said by ``Graph.size`` or by an argument.
 """
 
 from typing import Any, Final, NamedTuple
@@ -45,7 +45,7 @@ class Graph(NamedTuple):
     links: int32 [n, 2 * m], neighbours in the bottom layer, -1 after the last. levels: uint8 [n],
     the highest layer of each row. upper_first: int64 [n], the row in ``upper`` of a node's layer 1
     (layer l is l - 1 behind it). upper: int32 [rows, m]. entry: the row where searches begin, -1
-    in an empty graph. top: its layer. count: rows linked so far; readers skip ids >= count.
+    in an empty graph. top: its layer. size: rows linked so far; readers skip ids >= size.
 
     A writer changes the arrays in place and publishes a new tuple: a reader that holds an older
     one sees rows of links change under it, never an id out of bounds.
@@ -57,7 +57,7 @@ class Graph(NamedTuple):
     upper: Array
     entry: int
     top: int
-    count: int
+    size: int
 
 
 class Scratch(NamedTuple):
@@ -90,7 +90,8 @@ def aligned_zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     size = count * np.dtype(dtype).itemsize
     raw = np.zeros(size + LINE_BYTES, dtype=np.uint8)
     start = -raw.ctypes.data % LINE_BYTES
-    return raw[start : start + size].view(dtype).reshape(shape)
+    aligned: Array = raw[start : start + size].view(dtype).reshape(shape)
+    return aligned
 
 
 def new_scratch(capacity: int, pool_max: int, links_max: int, dim: int) -> Scratch:

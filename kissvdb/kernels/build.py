@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from . import pool as pools
 from .arrays import Codes, Graph, Scratch
 from .distance import measure
-from .jit import helper, kernel
+from .jit import Number, helper, kernel
 from .search import descend, link_row, walk
 from .select import row_terms, select
 
@@ -28,7 +28,7 @@ MATES = 64
 
 
 @helper
-def _offer(scratch: Scratch, count: int, tie: int, limit: int) -> None:
+def _offer(scratch: Scratch, count: Number, tie: Number, limit: Number) -> None:
     for i in range(count):
         entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
         if entry < scratch.pool[limit - 1]:
@@ -39,12 +39,12 @@ def _offer(scratch: Scratch, count: int, tie: int, limit: int) -> None:
 def _offer_mates(
     codes: Codes,
     graph: Graph,
-    layer: int,
-    first: int,
-    node: int,
+    layer: Number,
+    first: Number,
+    node: Number,
     terms: Any,
     scratch: Scratch,
-    ef: int,
+    ef: Number,
 ) -> None:
     """Put the rows from ``first`` up to ``node`` that reach the layer into the pool."""
     count = 0
@@ -62,7 +62,7 @@ def _offer_mates(
 
 
 @helper
-def _write_links(links: Array, at: int, chosen: Array, count: int) -> None:
+def _write_links(links: Array, at: Number, chosen: Array, count: Number) -> None:
     # Neighbours before the end marks: a reader of the row at this moment sees old or new ids.
     for i in range(count):
         links[at, i] = chosen[i]
@@ -74,34 +74,42 @@ def _write_links(links: Array, at: int, chosen: Array, count: int) -> None:
 def propose(
     graph: Graph,
     codes: Codes,
-    metric: int,
-    batch_first: int,
-    first: int,
-    last: int,
-    ef: int,
+    metric: Number,
+    batch_first: Number,
+    first: Number,
+    last: Number,
+    ef: Number,
     scratch: Scratch,
 ) -> None:
-    """Write the own links of rows ``first`` to ``last`` of the batch that begins at ``batch_first``.
+    """Write the own links of rows ``first`` to ``last`` of the batch from ``batch_first`` on.
 
-    Every row below ``graph.count`` is linked; ``batch_first`` equals it.
+    Every row below ``graph.size`` is linked; ``batch_first`` equals it.
     """
     m = graph.upper.shape[1]
-    linked = graph.count
+    linked = graph.size
     for node in range(first, last):
         terms = row_terms(codes, metric, node)
         level = np.int64(graph.levels[node])
         start = np.int64(-1)
         key = np.uint32(0)
         if linked > 0:
-            start, key = descend(
-                codes, graph, linked, codes.rows, node, terms, scratch, level
-            )
+            start, key = descend(codes, graph, linked, codes.rows, node, terms, scratch, level)
         for layer in range(level, -1, -1):
             links = graph.links if layer == 0 else graph.upper
             if start >= 0 and layer <= graph.top:
                 walk(
-                    codes, graph, links, layer, linked, codes.rows, node, terms, scratch, ef,
-                    start, key,
+                    codes,
+                    graph,
+                    links,
+                    layer,
+                    linked,
+                    codes.rows,
+                    node,
+                    terms,
+                    scratch,
+                    ef,
+                    start,
+                    key,
                 )
                 start = pools.entry_row(scratch.pool[0]) ^ terms[5]
                 key = pools.entry_key(scratch.pool[0])
@@ -117,14 +125,14 @@ def propose(
 def link_back(
     graph: Graph,
     codes: Codes,
-    metric: int,
-    layer: int,
+    metric: Number,
+    layer: Number,
     targets: Array,
     starts: Array,
     sources: Array,
-    first: int,
-    last: int,
-    ef: int,
+    first: Number,
+    last: Number,
+    ef: Number,
     scratch: Scratch,
 ) -> None:
     """Give ``targets[first:last]`` their new neighbours in a layer.

@@ -13,13 +13,12 @@ float32 for each row. See ``quantize`` for how each metric fills these forms.
 
 from typing import Any
 
-import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
 from . import distance_f32, distance_int4, distance_int8
 from . import vector_ir as vir
-from .jit import helper, intrinsic
+from .jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 
@@ -40,7 +39,7 @@ def dots(
 ) -> Any:
     """Store the inner products of four rows with one query.
 
-    ``out[start:start + 4]`` (float32) = ``rows[ids[start:start + 4]]`` times ``queries[query_row]``.
+    ``out[start:start + 4]`` (float32) = ``rows[ids[start:start + 4]] . queries[query_row]``.
     rows: [n, width] float32 with width a multiple of 16, int8 with width a multiple of 64, or uint8
     (packed) likewise. ids: int32. queries: float32 for float32 rows, else int8; 2-D. The bias
     (int32) is ``BIAS_PER_SUM * sum(query)`` of the code's module. No bounds are checked.
@@ -84,7 +83,7 @@ def plain_keys(
 
 @intrinsic
 def float_key(typing: Any, value: Any) -> Any:
-    """The uint32 that sorts as the float32 does: all bits flipped if negative, else the sign bit."""
+    """The uint32 that sorts as the float32: all bits flipped if negative, else the sign bit."""
 
     def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits = builder.bitcast(args[0], vir.INT32)
@@ -107,7 +106,7 @@ def key_float(typing: Any, key: Any) -> Any:
 
 
 @helper
-def distance(codes: Any, row: int, terms: Any, dot: float) -> float:
+def distance(codes: Any, row: Number, terms: Any, dot: Number) -> Number:
     """The distance of a row to a query, from their inner product; terms as for ``measure``.
 
     What belongs to the query and what to the row meet first, so that a row's distance to another is
@@ -125,9 +124,9 @@ def distance(codes: Any, row: int, terms: Any, dot: float) -> float:
 def measure(
     codes: Any,
     ids: Array,
-    count: int,
+    count: Number,
     queries: Array,
-    query_row: int,
+    query_row: Number,
     terms: Any,
     work: Any,
 ) -> None:

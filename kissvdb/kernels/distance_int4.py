@@ -1,8 +1,8 @@
 """Inner products of packed 4-bit codes with an int8 query.
 
-A row is blocks of 64 bytes for 128 dimensions: dimensions 0-63 of the block in the low halves of the
-bytes, 64-127 in the high ones. A code u stands for u - 7.5, so twice the product is a whole number:
-``2 * sum(u * query) - bias`` with ``bias = 15 * sum(query)``.
+A row is blocks of 64 bytes for 128 dimensions: dimensions 0-63 of the block in the low halves of
+the bytes, 64-127 in the high ones. A code u stands for u - 7.5, so twice the product is a whole
+number: ``2 * sum(u * query) - bias`` with ``bias = 15 * sum(query)``.
 """
 
 from typing import Any

@@ -29,7 +29,7 @@ from . import pool as pools
 from . import vector_ir as vir
 from .arrays import L2
 from .distance import float_key, key_float
-from .jit import helper, intrinsic
+from .jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 
@@ -88,7 +88,7 @@ def _sum_of_squares(typing: Any, rows: Any, row: Any, queries: Any, query_row: A
 
 
 @helper
-def farness(rows: Array, row: int, queries: Array, query_row: int, metric: int) -> float:
+def farness(rows: Array, row: Number, queries: Array, query_row: Number, metric: Number) -> Number:
     """Minus the exact score, float32: the form that sorts nearest first.
 
     rows, queries: float32 [n, width], the same width, a multiple of 16.
@@ -100,7 +100,7 @@ def farness(rows: Array, row: int, queries: Array, query_row: int, metric: int) 
 
 
 @helper
-def offer(results: Array, limit: int, far: float, row: int) -> None:
+def offer(results: Array, limit: Number, far: Number, row: Number) -> None:
     """Put a row into a sorted pool of the ``limit`` nearest if it belongs there."""
     entry = pools.make_entry(float_key(far), row)
     if entry < results[limit - 1]:
@@ -108,7 +108,7 @@ def offer(results: Array, limit: int, far: float, row: int) -> None:
 
 
 @helper
-def answer(results: Array, count: int, ids: Array, scores: Array) -> None:
+def answer(results: Array, count: Number, ids: Array, scores: Array) -> None:
     """Write the first entries of a pool as ids (int64) and scores (float32), best first.
 
     Places without a row get id -1 and score -inf.
@@ -126,13 +126,13 @@ def answer(results: Array, count: int, ids: Array, scores: Array) -> None:
 @helper
 def rerank(
     rows: Array,
-    metric: int,
+    metric: Number,
     queries: Array,
-    query_row: int,
+    query_row: Number,
     found: Array,
-    depth: int,
+    depth: Number,
     results: Array,
-    k: int,
+    k: Number,
 ) -> None:
     """Fill the pool ``results`` with the k best of ``found[:depth]`` by exact score.
 

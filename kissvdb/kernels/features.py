@@ -7,17 +7,23 @@ cache by processor name, so the two forms never share compiled code.
 """
 
 import os
-from typing import Final
+from typing import Any, Final
+
+from llvmlite import binding
+from numba.core import config
 
 PORTABLE: Final = os.environ.get("KISSVDB_CPU", "native") == "portable"
-if PORTABLE:
+
+
+def _target_plainest_processor() -> None:
+    # Numba takes the name of its target from the environment only.
     os.environ["NUMBA_CPU_NAME"] = "generic"
+    reload_config: Any = config.reload_config
+    reload_config()
 
-import numba  # noqa: E402  numba reads the name of its target when it is imported
-from llvmlite import binding  # noqa: E402
 
 if PORTABLE:
-    numba.config.reload_config()
+    _target_plainest_processor()
 
 _HOST_FEATURES: Final = {} if PORTABLE else dict(binding.get_host_cpu_features())
 

@@ -1,8 +1,8 @@
 """Search of a graph for rows of a bitmap: a filter, or what tombstones have left.
 
-Two pools: one to walk by, that takes every row, and one of the ``ef`` nearest allowed rows. The walk
-ends when nothing unexpanded is nearer than the worst of these. Rows that are not allowed still lead
-on to others, so the graph stays whole however much of it a filter or deletes take away.
+Two pools: one to walk by, that takes every row, and one of the ``ef`` nearest allowed rows. The
+walk ends when nothing unexpanded is nearer than the worst of these. Rows that are not allowed still
+lead on to others, so the graph stays whole however much of it a filter or deletes take away.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from . import pool as pools
 from .arrays import POOL_PADDING, Codes, Graph, Scratch
 from .distance import measure
 from .exact import answer, rerank
-from .jit import helper, kernel
+from .jit import Number, helper, kernel
 from .quantize import prepare_query
 from .search import LINK_LINES, check_scratch, descend, expand, new_answer, next_epoch
 
@@ -25,15 +25,21 @@ REACH = 3
 
 
 @helper
-def _allowed(allow: Array, row: int) -> bool:
+def _allowed(allow: Array, row: Number) -> Number:
     word = allow[row >> 6]
     return (word >> np.uint64(row & 63)) & np.uint64(1) != 0
 
 
 @helper
 def _accept(
-    graph: Graph, scratch: Scratch, allow: Array, count: int, reach: int, ef: int, cursor: int
-) -> int:
+    graph: Graph,
+    scratch: Scratch,
+    allow: Array,
+    count: Number,
+    reach: Number,
+    ef: Number,
+    cursor: Number,
+) -> Number:
     """Put the measured rows into the pools they are near enough for; answer where to go on."""
     pool = scratch.pool
     results = scratch.results
@@ -59,14 +65,14 @@ def _walk(
     codes: Codes,
     graph: Graph,
     query: Array,
-    query_row: int,
+    query_row: Number,
     terms: Any,
     scratch: Scratch,
     allow: Array,
-    reach: int,
-    ef: int,
-    start: int,
-    start_key: int,
+    reach: Number,
+    ef: Number,
+    start: Number,
+    start_key: Number,
 ) -> None:
     """Leave the ``ef`` nearest allowed rows in ``scratch.results``."""
     pool = scratch.pool
@@ -81,7 +87,7 @@ def _walk(
     cursor = 0
     while cursor < reach and pool[cursor] <= results[ef - 1]:
         count, cursor = expand(
-            codes, graph, graph.links, 0, graph.count, epoch, scratch, reach, cursor, 0
+            codes, graph, graph.links, 0, graph.size, epoch, scratch, reach, cursor, 0
         )
         if count > 0:
             measure(codes, scratch.ids, count, query, query_row, terms, scratch)
@@ -93,23 +99,21 @@ def _search(
     graph: Graph,
     codes: Codes,
     rows: Array,
-    metric: int,
+    metric: Number,
     queries: Array,
-    k: int,
-    ef: int,
-    depth: int,
+    k: Number,
+    ef: Number,
+    depth: Number,
     allow: Array,
-    reach: int,
+    reach: Number,
     scratch: Scratch,
     ids: Array,
     scores: Array,
 ) -> None:
     for j in range(queries.shape[0]):
         query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
-        start, key = descend(codes, graph, graph.count, query, query_row, terms, scratch, 0)
-        _walk(
-            codes, graph, query, query_row, terms, scratch, allow, reach, ef, start, key
-        )
+        start, key = descend(codes, graph, graph.size, query, query_row, terms, scratch, 0)
+        _walk(codes, graph, query, query_row, terms, scratch, allow, reach, ef, start, key)
         rerank(rows, metric, queries, j, scratch.results, depth, scratch.pool, k)
         answer(scratch.pool, k, ids[j], scores[j])
 
@@ -129,25 +133,23 @@ def search_filtered(
 ) -> tuple[Array, Array]:
     """As ``search.search``, among the rows of a bitmap (uint64 [ceil(n / 64)], see ``scan``).
 
-    allowed: how many rows below ``graph.count`` the bitmap has, counted here if not given. The pool
-    to walk by has ``REACH * ef * graph.count / allowed`` places, as far as the scratch has room: a
-    scratch with too little costs recall at low selectivity, where ``scan`` is the better way anyway.
+    allowed: how many rows below ``graph.size`` the bitmap has, counted here if not given. The pool
+    to walk by has ``REACH * ef * graph.size / allowed`` places, as far as the scratch has room: too
+    little costs recall at low selectivity, where ``scan`` is the better way anyway.
     """
     ids, scores = new_answer(queries.shape[0], k)
     ef = max(ef, k)
     check_scratch(graph, scratch, ef)
-    if allow.shape[0] * 64 < graph.count:
-        raise ValueError(f"a bitmap of {allow.shape[0]} words for {graph.count} rows")
+    if allow.shape[0] * 64 < graph.size:
+        raise ValueError(f"a bitmap of {allow.shape[0]} words for {graph.size} rows")
     if allowed is None:
-        allowed = count_allowed(allow, graph.count)
+        allowed = count_allowed(allow, graph.size)
     if allowed == 0 or k == 0:
         return ids, scores
     room = scratch.pool.shape[0] - POOL_PADDING
-    reach = max(ef, min(REACH * ef * graph.count // allowed, room))
+    reach = max(ef, min(REACH * ef * graph.size // allowed, room))
     depth = min(max(depth, k), ef)
-    _search(
-        graph, codes, rows, metric, queries, k, ef, depth, allow, reach, scratch, ids, scores
-    )
+    _search(graph, codes, rows, metric, queries, k, ef, depth, allow, reach, scratch, ids, scores)
     return ids, scores
 
 

@@ -1,12 +1,14 @@
 """Growing a graph by deterministic batches.
 
-The graph depends on the rows, the seed, and how the rows were divided among calls; not on the number
-of threads. Levels are a hash of seed and id (splitmix64), so they do not depend on history at all.
+The graph depends on the rows, the seed, and how the rows were divided among calls; not on the
+number of threads. Levels are a hash of seed and id (splitmix64), so they do not depend on history
+at all.
 """
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -37,7 +39,7 @@ def new_graph(m: int, capacity: int = 0) -> Graph:
         upper=_links(0, m),
         entry=-1,
         top=0,
-        count=0,
+        size=0,
     )
     return _with_capacity(empty, capacity, 0)
 
@@ -49,10 +51,8 @@ def _links(rows: int, width: int) -> Array:
 
 
 def _grown(array: Array, rows: int) -> Array:
-    if array.ndim == 2:
-        larger = _links(rows, array.shape[1])
-    else:
-        larger = np.zeros(rows, dtype=array.dtype)
+    flat = array.ndim == 1
+    larger = np.zeros(rows, dtype=array.dtype) if flat else _links(rows, array.shape[1])
     larger[: array.shape[0]] = array
     return larger
 
@@ -97,14 +97,14 @@ def insert(
     scratches: list[Scratch],
     seed: int = 1,
 ) -> Graph:
-    """Link the rows from ``graph.count`` up to ``last`` and answer the graph that has them.
+    """Link the rows from ``graph.size`` up to ``last`` and answer the graph that has them.
 
     codes: float32 or int8, encoded up to ``last``, the ones the graph was built with. scratches:
     one for each thread to use, each with room for the rows and ``ef_construction``. Arrays are
     changed in place, or replaced if they are too small (to the capacity of the codes): the old
     graph stays valid for readers. Raises ValueError if the arguments do not fit each other.
     """
-    first = graph.count
+    first = graph.size
     _check(codes, last, ef_construction, scratches)
     if last <= first:
         return graph
@@ -118,10 +118,10 @@ def insert(
     graph.levels[first:last] = levels
     graph.upper_first[first:last] = used + np.cumsum(levels, dtype=np.int64) - levels
     with _workers(scratches) as run:
-        while graph.count < last:
-            size = min(max(graph.count // BATCH_SHARE, BATCH_ROWS_MIN), BATCH_ROWS_MAX)
+        while graph.size < last:
+            size = min(max(graph.size // BATCH_SHARE, BATCH_ROWS_MIN), BATCH_ROWS_MAX)
             graph = _insert_batch(
-                graph, codes, metric, min(graph.count + size, last), ef_construction, run
+                graph, codes, metric, min(graph.size + size, last), ef_construction, run
             )
     return graph
 
@@ -168,33 +168,40 @@ def _workers(scratches: list[Scratch]) -> Iterator[Run]:
         yield run
 
 
-def _insert_batch(
-    graph: Graph, codes: Codes, metric: int, last: int, ef: int, run: Run
-) -> Graph:
-    first = graph.count
-    run(
-        lambda start, stop, scratch: propose(
-            graph, codes, metric, first, first + start, first + stop, ef, scratch
-        ),
-        last - first,
-    )
+def _insert_batch(graph: Graph, codes: Codes, metric: int, last: int, ef: int, run: Run) -> Graph:
+    first = graph.size
+
+    def propose_some(start: int, stop: int, scratch: Scratch) -> None:
+        propose(graph, codes, metric, first, first + start, first + stop, ef, scratch)
+
+    run(propose_some, last - first)
     levels = graph.levels[first:last]
-    for layer in range(int(levels.max()) + 1):
-        nodes = first + np.flatnonzero(levels >= layer)
-        links = graph.links[nodes] if layer == 0 else graph.upper[
-            graph.upper_first[nodes] + layer - 1
-        ]
-        targets, starts, sources = _edges(nodes, links)
-        run(
-            lambda start, stop, scratch, layer=layer, edges=(targets, starts, sources): link_back(
-                graph, codes, metric, layer, *edges, start, stop, ef, scratch
-            ),
-            targets.shape[0],
-        )
     top = int(levels.max())
+    for layer in range(top + 1):
+        nodes = first + np.flatnonzero(levels >= layer)
+        if layer == 0:
+            links = graph.links[nodes]
+        else:
+            links = graph.upper[graph.upper_first[nodes] + layer - 1]
+        edges = _edges(nodes, links)
+        run(partial(_link_back_some, graph, codes, metric, layer, edges, ef), edges[0].shape[0])
     if graph.entry < 0 or top > graph.top:
         graph = graph._replace(entry=first + int(levels.argmax()), top=top)
-    return graph._replace(count=last)
+    return graph._replace(size=last)
+
+
+def _link_back_some(
+    graph: Graph,
+    codes: Codes,
+    metric: int,
+    layer: int,
+    edges: tuple[Array, Array, Array],
+    ef: int,
+    start: int,
+    stop: int,
+    scratch: Scratch,
+) -> None:
+    link_back(graph, codes, metric, layer, *edges, start, stop, ef, scratch)
 
 
 def _edges(nodes: Array, links: Array) -> tuple[Array, Array, Array]:

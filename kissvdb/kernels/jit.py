@@ -20,6 +20,12 @@ from . import features as features  # it chooses the target processor: first of 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: A number inside a kernel. What machine type it has, numba infers and the code says with numpy's.
+Number = Any
+
+# Of the options only ``_nrt`` is not in numba's type stubs.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
 
 def _package_stamp() -> str:
     digest = hashlib.sha256()
@@ -37,7 +43,7 @@ def kernel(function: F) -> F:
     Numba renews a cached kernel when the file of its own function changed. A kernel holds code of
     other files too, so here it is renewed when any file of the package changed.
     """
-    dispatcher = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)(function)
+    dispatcher = njit(cache=True, **_OPTIONS)(function)
     index = dispatcher._cache._cache_file
     if not hasattr(index, "_source_stamp"):
         raise RuntimeError("this version of numba keeps its cache differently; use a pinned one")
@@ -47,7 +53,7 @@ def kernel(function: F) -> F:
 
 def helper(function: F) -> F:
     """Compile a part of kernels. Not cached: each kernel's compiled code contains its parts."""
-    return cast(F, njit(nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast(F, njit(**_OPTIONS)(function))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,5 +63,4 @@ def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def overload(stub: Callable[..., Any]) -> Callable[[F], F]:
     """Give a stub one body for each array type, chosen when a kernel is compiled."""
-    decorate = _numba_overload(stub, jit_options={"nogil": True, "error_model": "numpy", "_nrt": False})
-    return cast(Callable[[F], F], decorate)
+    return cast(Callable[[F], F], _numba_overload(stub, jit_options=cast(Any, _OPTIONS)))

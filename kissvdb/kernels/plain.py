@@ -1,7 +1,7 @@
 """The kernels' definitions in numpy alone: preparing vectors, and exact search without compiling.
 
-``scan`` gives the same ids and the same bits of score as ``scan.scan_rows``; the server answers with
-it while the kernels of a cold cache compile.
+``scan`` gives the same ids and the same bits of score as ``scan.scan_rows``; the server answers
+with it while the kernels of a cold cache compile.
 """
 
 from typing import Any

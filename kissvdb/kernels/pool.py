@@ -1,7 +1,7 @@
 """A sorted pool of the nearest rows, kept in vector registers' stride.
 
-An entry is one uint64: ``distance key << 32 | id << 1 | expanded``. So entries sort by distance, then
-by id, in one comparison, and marking one as expanded does not move it. Empty places hold the
+An entry is one uint64: ``distance key << 32 | id << 1 | expanded``. So entries sort by distance,
+then by id, in one comparison, and marking one as expanded does not move it. Empty places hold the
 greatest uint64, which reads as expanded. A pool array is POOL_PADDING longer than its limit.
 """
 
@@ -13,7 +13,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from . import vector_ir as vir
-from .jit import helper, intrinsic
+from .jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 
@@ -125,20 +125,20 @@ def _prefetch_line(typing: Any, matrix: Any, row: Any, line: Any) -> Any:
 
 
 @helper
-def prefetch(matrix: Array, row: int, lines: int) -> None:
+def prefetch(matrix: Array, row: Number, lines: Number) -> None:
     """Ask for the first cache lines of a row of a C-ordered matrix; never faults."""
     for line in range(lines):
         _prefetch_line(matrix, row, line)
 
 
 @helper
-def clear(pool: Array, limit: int) -> None:
+def clear(pool: Array, limit: Number) -> None:
     """Empty the first ``limit`` places and the padding behind them."""
     pool[: limit + 24] = EMPTY
 
 
 @helper
-def insert(pool: Array, limit: int, entry: int) -> int:
+def insert(pool: Array, limit: Number, entry: Number) -> Number:
     """Put an entry that is below ``pool[limit - 1]`` in its place; answer the place."""
     place = count_below(pool, entry)
     shift_up(pool, place, limit)
@@ -147,18 +147,18 @@ def insert(pool: Array, limit: int, entry: int) -> int:
 
 
 @helper
-def make_entry(key: int, row: int) -> int:
+def make_entry(key: Number, row: Number) -> Number:
     """The entry of an unexpanded row."""
     return np.uint64(key) << np.uint64(32) | np.uint64(row) << np.uint64(1)
 
 
 @helper
-def entry_row(entry: int) -> int:
+def entry_row(entry: Number) -> Number:
     """The row of an entry."""
     return np.int64((entry & np.uint64(0xFFFFFFFF)) >> np.uint64(1))
 
 
 @helper
-def entry_key(entry: int) -> int:
+def entry_key(entry: Number) -> Number:
     """The distance key of an entry, uint32."""
     return np.uint32(entry >> np.uint64(32))

@@ -1,7 +1,7 @@
 """Int8 and 4-bit codes of float32 rows, and queries in the form that meets them.
 
-A ``Codebook`` says what a code stands for: ``mean + scale * c`` in each dimension, with c an int8, or
-u - 7.5 for a 4-bit u. It is trained on a sample and then fixed, since a graph compares codes with
+A ``Codebook`` says what a code stands for: ``mean + scale * c`` in each dimension, with c an int8,
+or u - 7.5 for a 4-bit u. It is trained on a sample and then fixed, since a graph compares codes with
 codes. Int8 has one scale for all dimensions, so that a coded row can itself be a query (graph
 building); 4-bit codes have one for each, folded into the query, and cover 2.6 deviations either
 side of the mean.
@@ -26,7 +26,7 @@ from .arrays import COSINE, DOT, L2, Codes, aligned_zeros, padded
 from .distance import ADD_AUX, PLAIN, TIMES_AUX
 from .distance_int4 import BIAS_PER_SUM as BIAS_INT4
 from .distance_int8 import BIAS_PER_SUM as BIAS_INT8
-from .jit import helper, kernel, overload
+from .jit import Number, helper, kernel, overload
 
 Array = NDArray[Any]
 
@@ -113,7 +113,7 @@ def _new_aux(capacity: int, metric: int) -> Array:
 
 
 @helper
-def _length(rows: Array, row: int) -> float:
+def _length(rows: Array, row: Number) -> Number:
     square = 0.0
     for j in range(rows.shape[1]):
         square += np.float64(rows[row, j]) * np.float64(rows[row, j])
@@ -121,7 +121,7 @@ def _length(rows: Array, row: int) -> float:
 
 
 @kernel
-def encode_float32(rows: Array, first: int, last: int, metric: int, codes: Codes) -> None:
+def encode_float32(rows: Array, first: Number, last: Number, metric: Number, codes: Codes) -> None:
     """Fill ``codes.aux[first:last]`` for float32 rows that are searched as they are."""
     if metric == L2:
         for i in range(first, last):
@@ -129,7 +129,7 @@ def encode_float32(rows: Array, first: int, last: int, metric: int, codes: Codes
 
 
 @kernel
-def encode_int8(rows: Array, first: int, last: int, metric: int, codes: Codes) -> None:
+def encode_int8(rows: Array, first: Number, last: Number, metric: Number, codes: Codes) -> None:
     """Write the int8 codes of float32 ``rows[first:last]`` [n, <= width] into the same rows."""
     for i in range(first, last):
         length = 1.0
@@ -150,7 +150,7 @@ def encode_int8(rows: Array, first: int, last: int, metric: int, codes: Codes) -
 
 
 @kernel
-def encode_int4(rows: Array, first: int, last: int, metric: int, codes: Codes) -> None:
+def encode_int4(rows: Array, first: Number, last: Number, metric: Number, codes: Codes) -> None:
     """Write the 4-bit codes of float32 ``rows[first:last]`` [n, <= dimensions] into the same rows.
 
     Dimension 128 b + j is the low half of byte 64 b + j, dimension 128 b + 64 + j its high half.
@@ -176,7 +176,7 @@ def encode_int4(rows: Array, first: int, last: int, metric: int, codes: Codes) -
 
 
 @helper
-def _code_query(codes: Codes, metric: int, queries: Array, row: int, out: Array) -> Any:
+def _code_query(codes: Codes, metric: Number, queries: Array, row: Number, out: Array) -> Any:
     """Fold the scales into a query and round it to int8; answer its step, sum and mean part.
 
     out: int8 [1, width]. ``query[j] * scale[j]`` is about ``step * out[j]``.
@@ -195,7 +195,7 @@ def _code_query(codes: Codes, metric: int, queries: Array, row: int, out: Array)
     inverse = np.float32(0.0)
     if step > 0.0:
         inverse = np.float32(1.0) / step
-    total = 0
+    total: Number = 0
     for j in range(queries.shape[1]):
         value = queries[row, j]
         if centred:

@@ -13,7 +13,7 @@ from . import pool as pools
 from .arrays import POOL_PADDING, Codes, Scratch
 from .distance import measure
 from .exact import answer, farness, offer, rerank
-from .jit import helper, kernel
+from .jit import Number, helper, kernel
 from .quantize import prepare_query
 from .search import new_answer
 
@@ -24,9 +24,9 @@ BATCH = 64
 
 
 @helper
-def _word(allow: Array, word: int, visible: int) -> int:
+def _word(allow: Array, word: Number, visible: Number) -> Number:
     """The rows of one bitmap word that are below ``visible``."""
-    bits = np.uint64(0xFFFFFFFFFFFFFFFF)
+    bits: Number = np.uint64(0xFFFFFFFFFFFFFFFF)
     if allow.size > 0:
         bits = allow[word]
     beyond = (word + 1) * 64 - visible
@@ -38,10 +38,10 @@ def _word(allow: Array, word: int, visible: int) -> int:
 @kernel
 def _scan_rows(
     rows: Array,
-    visible: int,
-    metric: int,
+    visible: Number,
+    metric: Number,
     queries: Array,
-    k: int,
+    k: Number,
     allow: Array,
     results: Array,
     ids: Array,
@@ -57,15 +57,16 @@ def _scan_rows(
                 offer(results, k, farness(rows, row, queries, j, metric), row)
         answer(results, k, ids[j], scores[j])
 
+
 @kernel
 def _scan_codes(
     codes: Codes,
     rows: Array,
-    visible: int,
-    metric: int,
+    visible: Number,
+    metric: Number,
     queries: Array,
-    k: int,
-    depth: int,
+    k: Number,
+    depth: Number,
     allow: Array,
     scratch: Scratch,
     ids: Array,
@@ -94,11 +95,11 @@ def _scan_codes(
 def _offer_batch(
     codes: Codes,
     scratch: Scratch,
-    count: int,
+    count: Number,
     query: Array,
-    query_row: int,
+    query_row: Number,
     terms: Any,
-    depth: int,
+    depth: Number,
 ) -> None:
     pool = scratch.pool
     measure(codes, scratch.ids, count, query, query_row, terms, scratch)
@@ -145,15 +146,13 @@ def scan_codes(
 ) -> tuple[Array, Array]:
     """Search by a scan of codes, then exact scores of the ``depth`` nearest of them.
 
-    As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and k
-    must fit the scratch's pools; a depth below k counts as k.
+    As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and
+    k must fit the scratch's pools; a depth below k counts as k.
     """
     ids, scores = new_answer(queries.shape[0], k)
     depth = max(depth, k)
     if depth + POOL_PADDING > scratch.pool.shape[0]:
         raise ValueError(f"depth {depth} needs a scratch with pool_max {depth} at least")
     if k > 0 and visible > 0:
-        _scan_codes(
-            codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores
-        )
+        _scan_codes(codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores)
     return ids, scores

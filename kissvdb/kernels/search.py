@@ -14,7 +14,7 @@ from . import pool as pools
 from .arrays import LINE_BYTES, LIST_PADDING, POOL_PADDING, Codes, Graph, Scratch
 from .distance import measure
 from .exact import answer, rerank
-from .jit import helper, kernel
+from .jit import Number, helper, kernel
 from .quantize import prepare_query
 
 Array = NDArray[Any]
@@ -29,14 +29,14 @@ PREFETCH_LINES_MAX = 6
 
 
 @helper
-def prefetch_row(rows: Array, row: int) -> None:
+def prefetch_row(rows: Array, row: Number) -> None:
     """Ask for a row that will be measured soon."""
     lines = rows.shape[1] * rows.itemsize // LINE_BYTES
     pools.prefetch(rows, row, min(lines, PREFETCH_LINES_MAX))
 
 
 @helper
-def next_epoch(scratch: Scratch) -> int:
+def next_epoch(scratch: Scratch) -> Number:
     """A mark that no stamp bears yet; rows stamped with it have been visited."""
     epoch = scratch.epoch[0] + 1
     if epoch > 255:
@@ -47,15 +47,21 @@ def next_epoch(scratch: Scratch) -> int:
 
 
 @helper
-def link_row(graph: Graph, node: int, layer: int) -> int:
+def link_row(graph: Graph, node: Number, layer: Number) -> Number:
     """Where a node's links of an upper layer are in ``graph.upper``."""
     return graph.upper_first[node] + layer - 1
 
 
 @helper
 def _gather(
-    links: Array, at: int, visible: int, epoch: int, scratch: Scratch, rows: Array, count: int
-) -> int:
+    links: Array,
+    at: Number,
+    visible: Number,
+    epoch: Number,
+    scratch: Scratch,
+    rows: Array,
+    count: Number,
+) -> Number:
     """Add the unvisited neighbours of one row of links to the ``count`` in ``scratch.ids``.
 
     Ids not below ``visible`` are of rows that a writer is linking right now. Answers the new count.
@@ -82,13 +88,13 @@ def expand(
     codes: Codes,
     graph: Graph,
     links: Array,
-    layer: int,
-    visible: int,
-    epoch: int,
+    layer: Number,
+    visible: Number,
+    epoch: Number,
     scratch: Scratch,
-    limit: int,
-    cursor: int,
-    tie: int,
+    limit: Number,
+    cursor: Number,
+    tie: Number,
 ) -> Any:
     """Gather the neighbours of the next rows in the pool; answer their count and where to go on."""
     pool = scratch.pool
@@ -112,15 +118,15 @@ def walk(
     codes: Codes,
     graph: Graph,
     links: Array,
-    layer: int,
-    visible: int,
+    layer: Number,
+    visible: Number,
     query: Array,
-    query_row: int,
+    query_row: Number,
     terms: Any,
     scratch: Scratch,
-    ef: int,
-    start: int,
-    start_key: int,
+    ef: Number,
+    start: Number,
+    start_key: Number,
 ) -> None:
     """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``.
 
@@ -144,8 +150,8 @@ def walk(
 
 @helper
 def _accept(
-    graph: Graph, scratch: Scratch, count: int, ef: int, cursor: int, tie: int
-) -> int:
+    graph: Graph, scratch: Scratch, count: Number, ef: Number, cursor: Number, tie: Number
+) -> Number:
     """Put the measured rows that are near enough into the pool.
 
     Answers where to go on: the lowest place something was put, or the cursor.
@@ -169,17 +175,17 @@ def _accept(
 def descend(
     codes: Codes,
     graph: Graph,
-    visible: int,
+    visible: Number,
     query: Array,
-    query_row: int,
+    query_row: Number,
     terms: Any,
     scratch: Scratch,
-    bottom: int,
+    bottom: Number,
 ) -> Any:
     """Go greedily from the entry through the layers above ``bottom``; answer (row, key)."""
     ids = scratch.ids
     keys = scratch.keys
-    best = graph.entry
+    best: Number = graph.entry
     ids[0] = best
     measure(codes, ids, 1, query, query_row, terms, scratch)
     best_key = keys[0]
@@ -211,23 +217,31 @@ def _search(
     graph: Graph,
     codes: Codes,
     rows: Array,
-    metric: int,
+    metric: Number,
     queries: Array,
-    k: int,
-    ef: int,
-    depth: int,
+    k: Number,
+    ef: Number,
+    depth: Number,
     scratch: Scratch,
     ids: Array,
     scores: Array,
 ) -> None:
     for j in range(queries.shape[0]):
         query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
-        start, key = descend(
-            codes, graph, graph.count, query, query_row, terms, scratch, 0
-        )
+        start, key = descend(codes, graph, graph.size, query, query_row, terms, scratch, 0)
         walk(
-            codes, graph, graph.links, 0, graph.count, query, query_row, terms, scratch, ef,
-            start, key,
+            codes,
+            graph,
+            graph.links,
+            0,
+            graph.size,
+            query,
+            query_row,
+            terms,
+            scratch,
+            ef,
+            start,
+            key,
         )
         rerank(rows, metric, queries, j, scratch.pool, depth, scratch.results, k)
         answer(scratch.results, k, ids[j], scores[j])
@@ -244,9 +258,9 @@ def search(
     depth: int,
     scratch: Scratch,
 ) -> tuple[Array, Array]:
-    """The k nearest rows of each query: ids int64 [queries, k] and exact scores float32, best first.
+    """The k nearest rows of each query: ids int64 [queries, k] and exact scores float32.
 
-    graph: of ``graph.count`` visible rows. codes: of the form to walk by, not necessarily the one
+    Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk by, not necessarily the one
     the graph was built with. rows: float32 [n, width] as ``plain.prepare`` makes them. queries:
     float32 [queries, width], prepared alike. ef: the size of the pool, raised to k. depth: how many
     of it are given exact scores, between k and ef. Places without a row hold id -1, score -inf.
@@ -255,7 +269,7 @@ def search(
     ids, scores = new_answer(queries.shape[0], k)
     ef = max(ef, k)
     check_scratch(graph, scratch, ef)
-    if graph.count == 0 or k == 0:
+    if graph.size == 0 or k == 0:
         return ids, scores
     depth = min(max(depth, k), ef)
     _search(graph, codes, rows, metric, queries, k, ef, depth, scratch, ids, scores)
@@ -272,8 +286,8 @@ def new_answer(count: int, k: int) -> tuple[Array, Array]:
 
 def check_scratch(graph: Graph, scratch: Scratch, entries: int) -> None:
     """Raise ValueError unless the scratch has room to search the graph with such a pool."""
-    if scratch.stamps.shape[0] < graph.count:
-        raise ValueError(f"a scratch for {scratch.stamps.shape[0]} rows, not {graph.count}")
+    if scratch.stamps.shape[0] < graph.size:
+        raise ValueError(f"a scratch for {scratch.stamps.shape[0]} rows, not {graph.size}")
     if scratch.pool.shape[0] < entries + POOL_PADDING:
         raise ValueError(f"a scratch whose pools have no room for {entries} entries")
     if scratch.ids.shape[0] < BEAM * graph.links.shape[1] + LIST_PADDING:

@@ -1,8 +1,8 @@
 """Choosing the neighbours of a row: near ones, in different directions.
 
-The heuristic of HNSW (arXiv:1603.09320, algorithm 4): candidates are taken nearest first, and one is
-passed over if it is nearer to a row already chosen than to the row itself, since the way to it then
-leads over the chosen one.
+The heuristic of HNSW (arXiv:1603.09320, algorithm 4): candidates are taken nearest first, and one
+is passed over if it is nearer to a row already chosen than to the row itself, since the way to it
+then leads over the chosen one.
 """
 
 from typing import Any
@@ -14,11 +14,12 @@ from . import pool as pools
 from .arrays import DOT, L2, Codes, Scratch
 from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance, dots, float_key, measure
 from .distance_int8 import BIAS_PER_SUM
-from .jit import helper, overload
+from .jit import Number, helper, overload
 
 Array = NDArray[Any]
 
 
+#: A row gets at least this part of its places filled, if there are candidates.
 LEAST = 4
 
 
@@ -57,7 +58,7 @@ def _row_terms(codes: Any, metric: int, row: int) -> Any:
 
 
 @helper
-def _tie_order(row: int) -> int:
+def _tie_order(row: Number) -> Number:
     """What ids are xored with, so that each row prefers others among rows equally near to it.
 
     Were the lowest ids everybody's choice, a thousand equal rows would all link to the same few
@@ -69,8 +70,8 @@ def _tie_order(row: int) -> int:
 
 @helper
 def _covered(
-    codes: Codes, metric: int, candidate: int, key: int, count: int, scratch: Scratch
-) -> bool:
+    codes: Codes, metric: Number, candidate: Number, key: Number, count: Number, scratch: Scratch
+) -> Number:
     """Whether one of the ``count`` chosen rows is nearer to the candidate than ``key`` says."""
     chosen = scratch.chosen
     terms = row_terms(codes, metric, candidate)
@@ -86,8 +87,14 @@ def _covered(
 
 @helper
 def select(
-    codes: Codes, metric: int, node: int, terms: Any, limit: int, most: int, scratch: Scratch
-) -> int:
+    codes: Codes,
+    metric: Number,
+    node: Number,
+    terms: Any,
+    limit: Number,
+    most: Number,
+    scratch: Scratch,
+) -> Number:
     """Choose up to ``most`` of ``scratch.pool[:limit]`` into ``scratch.chosen``; answer how many.
 
     The pool holds rows by their distance to ``node``, ids in its tie order. No more than half of

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils
 
 INT8 = ir.IntType(8)
 INT32 = ir.IntType(32)
@@ -30,7 +29,7 @@ def address(builder: Any, pointer: Any, offset_bytes: Any) -> Any:
 
 def row_stride(builder: Any, matrix: Any) -> Any:
     """The bytes from one row of a C-ordered matrix to the next."""
-    return cgutils.unpack_tuple(builder, matrix.strides)[0]
+    return builder.extract_value(matrix.strides, 0)
 
 
 def load(builder: Any, pointer: Any, offset_bytes: Any, vector: Any) -> Any:
@@ -51,7 +50,9 @@ def four_rows(context: Any, builder: Any, sig: Any, args: Any) -> tuple[list[Any
     for lane in range(4):
         at = builder.add(args[2], INT64(lane))
         row_id = builder.load(builder.gep(ids.data, [at]))
-        pointers.append(address(builder, rows.data, builder.mul(builder.zext(row_id, INT64), stride)))
+        pointers.append(
+            address(builder, rows.data, builder.mul(builder.zext(row_id, INT64), stride))
+        )
     return pointers, stride
 
 
@@ -113,7 +114,10 @@ def sum_of_each(builder: Any, vectors: list[Any], add: Callable[[Any, Any], Any]
         pairs.append(add(low, shuffle(builder, left, right, odd)))
     low_lanes = [lane + part for lane in range(0, 16, 4) for part in (0, 1, 16, 17)]
     high_lanes = [lane + part for lane in range(0, 16, 4) for part in (2, 3, 18, 19)]
-    total = add(shuffle(builder, *pairs, low_lanes), shuffle(builder, *pairs, high_lanes))
+    total = add(
+        shuffle(builder, pairs[0], pairs[1], low_lanes),
+        shuffle(builder, pairs[0], pairs[1], high_lanes),
+    )
     total = add(*halves(builder, total))
     return add(*halves(builder, total))
 
@@ -142,7 +146,9 @@ def store_four(context: Any, builder: Any, sig: Any, args: Any, vector: Any) -> 
 
 def declare(builder: Any, kind: Any, name: str) -> Any:
     """An LLVM intrinsic by its full name."""
-    return cgutils.get_or_insert_function(builder.module, kind, name)
+    if name in builder.module.globals:
+        return builder.module.globals[name]
+    return ir.Function(builder.module, kind, name)
 
 
 def call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
