@@ -222,9 +222,18 @@ class Limits:
 
 @attrs.frozen
 class Search:
-    """``threads`` run vector and text searches; 0 means one a core."""
+    """``threads`` run vector and text searches; 0 means one a core.
+
+    With ``compile`` the kernels are compiled, once for a machine; without it searches stay exact
+    and in numpy. Every ``audit_interval_secs`` (0: never) up to ``audit_queries`` recent searches
+    of a collection are repeated exactly; recall under ``recall_percent_min`` is reported.
+    """
 
     threads: int = _int(0, 0, 1024)
+    compile: bool = _switch(True)
+    audit_interval_secs: int = _int(60, 0, 86_400)
+    audit_queries: int = _int(16, 1, 1024)
+    recall_percent_min: int = _int(95, 1, 100)
 
 
 @attrs.frozen
