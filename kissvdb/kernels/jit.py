@@ -36,6 +36,9 @@ def _package_stamp() -> str:
 
 _STAMP = _package_stamp()
 
+#: Every kernel, as numba's dispatchers; ``warmup`` compiles and then closes them.
+KERNELS: list[Any] = []
+
 
 def kernel(function: F) -> F:
     """Compile an entry point: no lock held while it runs, kept in numba's disk cache.
@@ -48,6 +51,7 @@ def kernel(function: F) -> F:
     if not hasattr(index, "_source_stamp"):
         raise RuntimeError("this version of numba keeps its cache differently; use a pinned one")
     index._source_stamp = _STAMP
+    KERNELS.append(dispatcher)
     return cast(F, dispatcher)
 
 

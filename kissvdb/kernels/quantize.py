@@ -1,8 +1,8 @@
 """Int8 and 4-bit codes of float32 rows, and queries in the form that meets them.
 
 A ``Codebook`` says what a code stands for: ``mean + scale * c`` in each dimension, with c an int8,
-or u - 7.5 for a 4-bit u. It is trained on a sample and then fixed, since a graph compares codes with
-codes. Int8 has one scale for all dimensions, so that a coded row can itself be a query (graph
+or u - 7.5 for a 4-bit u. It is trained on a sample and then fixed, since a graph compares codes
+with codes. Int8 has one scale for all dimensions, so that a coded row can itself be a query (graph
 building); 4-bit codes have one for each, folded into the query, and cover 2.6 deviations either
 side of the mean.
 
@@ -52,6 +52,14 @@ def _sample(rows: Array, metric: int, width: int) -> Array:
     return wide
 
 
+def _without_strays(wide: Array) -> Array:
+    """The sample with the outermost hundredth of each dimension brought in to where it begins."""
+    if wide.shape[0] == 0:
+        return wide
+    low, high = np.quantile(wide, (0.005, 0.995), axis=0)
+    return np.clip(wide, low, high)
+
+
 def train_int8(rows: Array, metric: int, dim: int) -> Codebook:
     """A codebook for int8 codes of rows like these: float32 [n, >= dim], n of a few thousand.
 
@@ -62,7 +70,7 @@ def train_int8(rows: Array, metric: int, dim: int) -> Codebook:
     wide = _sample(rows, metric, width)
     mean = np.zeros(width)
     if metric == L2 and rows.shape[0] > 0:
-        mean = wide.mean(axis=0)
+        mean = _without_strays(wide).mean(axis=0)
     sizes = np.abs(wide - mean)[:, :dim]
     reach = 0.0
     if sizes.size > 0:
@@ -76,7 +84,7 @@ def train_int8(rows: Array, metric: int, dim: int) -> Codebook:
 def train_int4(rows: Array, metric: int, dim: int) -> Codebook:
     """A codebook for 4-bit codes of rows like these: float32 [n, >= dim], n of a few thousand."""
     width = padded(dim, 128)
-    wide = _sample(rows, metric, width)
+    wide = _without_strays(_sample(rows, metric, width))
     count = rows.shape[0]
     mean = wide.sum(axis=0) / max(count, 1)
     variance = np.square(wide - mean).sum(axis=0) / max(count, 1)

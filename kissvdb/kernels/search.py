@@ -260,10 +260,11 @@ def search(
 ) -> tuple[Array, Array]:
     """The k nearest rows of each query: ids int64 [queries, k] and exact scores float32.
 
-    Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk by, not necessarily the one
-    the graph was built with. rows: float32 [n, width] as ``plain.prepare`` makes them. queries:
-    float32 [queries, width], prepared alike. ef: the size of the pool, raised to k. depth: how many
-    of it are given exact scores, between k and ef. Places without a row hold id -1, score -inf.
+    Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk
+    by, not necessarily the one the graph was built with. rows: float32 [n, width] as
+    ``plain.prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: the size of
+    the pool, raised to k. depth: how many of it are given exact scores, between k and ef. Places
+    without a row hold id -1, score -inf.
     Raises ValueError if the scratch is too small for the graph, ef or m.
     """
     ids, scores = new_answer(queries.shape[0], k)

@@ -1,0 +1,78 @@
+"""Compiling every kernel before it is needed, or loading it from numba's cache.
+
+Numba compiles a kernel for the types it is called with, so this calls the public functions on a few
+rows of every type. ``NUMBA_CACHE_DIR``, set before numba is imported, says where compiled code is
+kept. Python -m kissvdb.kernels.warmup does the same from a shell, or in a subprocess.
+"""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+from . import filtered, insert, plain, quantize, scan, search
+from .arrays import COSINE, Codes, new_scratch
+from .jit import KERNELS
+
+ROWS = 40
+DIM = 16
+
+
+class Warmup(NamedTuple):
+    """What a warm-up did: kernels loaded from the cache, kernels compiled, and seconds taken."""
+
+    loaded: int
+    compiled: int
+    seconds: float
+
+
+def compile_all() -> Warmup:
+    """Compile or load all kernels; after it none compiles again in this process.
+
+    A call with other types (a read-only array, float64 vectors, a row-less stride) is then a
+    TypeError instead of seconds of silent compilation. Safe to call twice, from one thread.
+    """
+    began = time.perf_counter()
+    before = _counts()
+    for kernel in KERNELS:
+        kernel.disable_compile(False)
+    rows = plain.prepare(np.random.default_rng(0).standard_normal((ROWS, DIM)), COSINE)
+    for codes in _every_code(rows):
+        _run(codes, rows)
+    for kernel in KERNELS:
+        kernel.disable_compile()
+    loaded, compiled = np.subtract(_counts(), before).tolist()
+    return Warmup(loaded, compiled, time.perf_counter() - began)
+
+
+def _counts() -> tuple[int, int]:
+    hits = sum(sum(kernel.stats.cache_hits.values()) for kernel in KERNELS)
+    return hits, sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
+
+
+def _every_code(rows: plain.Array) -> list[Codes]:
+    floats = quantize.float32_codes(rows, COSINE)
+    quantize.encode_float32(rows, 0, ROWS, COSINE, floats)
+    bytes_ = quantize.int8_codes(ROWS, quantize.train_int8(rows, COSINE, DIM))
+    quantize.encode_int8(rows, 0, ROWS, COSINE, bytes_)
+    nibbles = quantize.int4_codes(ROWS, quantize.train_int4(rows, COSINE, DIM))
+    quantize.encode_int4(rows, 0, ROWS, COSINE, nibbles)
+    return [floats, bytes_, nibbles]
+
+
+def _run(codes: Codes, rows: plain.Array) -> None:
+    allow = np.full((ROWS + 63) // 64, 0x5555555555555555, dtype=np.uint64)
+    scratch = new_scratch(ROWS, 64, 8, DIM)
+    built = codes
+    if codes.rows.dtype == np.uint8:
+        built = quantize.float32_codes(rows, COSINE)
+    graph = insert.insert(insert.new_graph(4), built, COSINE, ROWS, 16, [scratch])
+    queries = rows[:1].copy()
+    search.search(graph, codes, rows, COSINE, queries, 2, 8, 8, scratch)
+    filtered.search_filtered(graph, codes, rows, COSINE, queries, 2, 8, 8, scratch, allow)
+    scan.scan_codes(codes, rows, ROWS, COSINE, queries, 2, 8, scratch)
+    scan.scan_rows(rows, ROWS, COSINE, queries, 2)
+
+
+if __name__ == "__main__":
+    print("loaded {} kernels, compiled {}, in {:.2f} s".format(*compile_all()))
