@@ -36,7 +36,7 @@ HEADS = {
 
 def main() -> int:
     command = options.parser(__doc__ or "")
-    command.add_argument("--seconds", type=float, default=0.8, help="of one measurement")
+    command.add_argument("--seconds", type=float, default=0.7, help="of one measurement")
     command.add_argument("--connections", type=options.numbers, default=[1, 8, 64, 256])
     command.add_argument(
         "--batch-connections", type=options.numbers, default=[1, 8], help="of 100-write batches"

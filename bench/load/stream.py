@@ -16,8 +16,8 @@ from bench.load.process import ROOT, Server
 
 TICK_SECS = 0.002
 READY_SECS_MAX = 60.0
-FINISH_SECS_MAX = 30.0
-SILENCE_SECS = 0.5
+FINISH_SECS_MAX = 5.0
+SILENCE_SECS = 0.2
 
 
 class ReaderFailed(Exception):
@@ -25,7 +25,7 @@ class ReaderFailed(Exception):
 
 
 class PublishFailed(Exception):
-    """The server refused what was published, or did not finish it in time."""
+    """The server refused what was published."""
 
 
 @attrs.frozen
@@ -215,15 +215,14 @@ def _send(connection: socket.socket, content: bytes) -> None:
 
 def _drain(connection: socket.socket, finished: bytes) -> None:
     """Read answers until ``finished`` is among them, or, when that is empty, until none has come
-    for a while: closing earlier would reset the connection, and lose what is under way."""
+    for a while: closing earlier would reset the connection, and lose what is under way. A server
+    that cannot keep up with the rate is not waited for longer: what it did not take is missing."""
     seconds = FINISH_SECS_MAX if finished else SILENCE_SECS
     received = b""
     while select.select([connection], [], [], seconds)[0]:
         received = received[-len(finished) :] + _read_answers(connection)
         if finished and finished in received:
             return
-    if finished:
-        raise PublishFailed("the server did not finish what was published")
 
 
 def _read_answers(connection: socket.socket) -> bytes:

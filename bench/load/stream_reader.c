@@ -10,8 +10,8 @@
    PIDS       processes whose CPU time is measured, separated by commas
 
    A line of a message holds "n":<number> (1, 2, 3, ... in the order of publishing), right after
-   it "t":<nanoseconds of CLOCK_MONOTONIC> (when it was due), and one more field. This is all that is
-   known of a protocol, so that one reader serves SSE, Redis and NATS.
+   it "t":<nanoseconds of CLOCK_MONOTONIC> (when it was due), and one more field. This is all that
+   is known of a protocol, so that one reader serves SSE, Redis and NATS.
 
    Prints "ready". Then reads commands from standard input:
      window T0 T1         deliveries from T0 to T1 (nanoseconds) count for the rate and the CPU
@@ -91,7 +91,7 @@ static void open_client(client *c) {
     if (fcntl(c->fd, F_SETFL, O_NONBLOCK)) die("fcntl");
     c->ready = c->chunked = c->in_gap = false;
     c->chunk_state = CHUNK_SIZE;
-    c->tail_size = 0;
+    c->chunk_left = c->tail_size = 0;
     watch(c);
 }
 
