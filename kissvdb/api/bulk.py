@@ -38,7 +38,10 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     if request.stream is not None:
         return StreamResponse(_stream(context, request.stream, cutter, answers), NDJSON)
     cutter.feed(request.body)
-    blobs = [blob async for blob in _do(context, cutter, answers, ended=True)]
+    cutter.end()
+    blobs = []
+    while (blob := await _do_next(context, cutter, answers)) is not None:
+        blobs.append(blob)
     return Response(b"".join([*blobs, answers.summary()]), content_type=NDJSON)
 
 
@@ -47,23 +50,21 @@ async def _stream(
 ) -> AsyncIterator[bytes]:
     async for data in arriving:
         cutter.feed(data)
-        async for blob in _do(context, cutter, answers, ended=False):
+        while (blob := await _do_next(context, cutter, answers)) is not None:
+            if blob:
+                yield blob
+    cutter.end()
+    while (blob := await _do_next(context, cutter, answers)) is not None:
+        if blob:
             yield blob
-    async for blob in _do(context, cutter, answers, ended=True):
-        yield blob
     yield answers.summary()
 
 
-async def _do(
-    context: Context, cutter: "Lines | Maps", answers: "Answers", *, ended: bool
-) -> AsyncIterator[bytes]:
-    """Do the operations that are there whole; yields what there is to say of them."""
-    if ended:
-        cutter.end()
-    while operations := await _take(cutter):
-        blob = answers.of(await _write(context, operations))
-        if blob:
-            yield blob
+async def _do_next(context: Context, cutter: "Lines | Maps", answers: "Answers") -> bytes | None:
+    """Do the next operations that are there whole; what there is to say of them, None at the end
+    of what has arrived."""
+    operations = await _take(cutter)
+    return answers.of(await _write(context, operations)) if operations else None
 
 
 async def _take(cutter: "Lines | Maps") -> list[Outcome]:
