@@ -63,19 +63,17 @@ def _without_strays(wide: Array) -> Array:
 def train_int8(rows: Array, metric: int, dim: int) -> Codebook:
     """A codebook for int8 codes of rows like these: float32 [n, >= dim], n of a few thousand.
 
-    The scale reaches the sample's greatest number, but no further than four times its 99.99%
-    quantile, so that a stray row cannot blunt the codes of all others.
+    The scale reaches the sample's greatest number, but no further than twice the greatest without
+    strays, so that one long row cannot blunt the codes of all others.
     """
     width = padded(dim, 64)
     wide = _sample(rows, metric, width)
     mean = np.zeros(width)
     if metric == L2 and rows.shape[0] > 0:
         mean = _without_strays(wide).mean(axis=0)
-    sizes = np.abs(wide - mean)[:, :dim]
-    reach = 0.0
-    if sizes.size > 0:
-        reach = float(sizes.max())
-        reach = min(reach, 4.0 * float(np.quantile(sizes, 0.9999))) or reach
+    greatest = float(np.abs(wide - mean).max(initial=0.0))
+    usual = float(np.abs(_without_strays(wide) - mean).max(initial=0.0))
+    reach = min(greatest, 2.0 * usual) or greatest
     scale = np.full(width, (reach or 1.0) / 127.0)
     scale[dim:] = 0.0
     return Codebook(metric, scale.astype(np.float32), mean.astype(np.float32))
