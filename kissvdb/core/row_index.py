@@ -1,39 +1,86 @@
-"""Where rows meet the kernels: scans of rows.
+"""Where rows meet the kernels: scans, the graph of a collection, and its codes.
 
 Nothing else in this package imports compiled kernels. They come from a disk cache; until they are
-loaded, searches are exact and in numpy, and give the same answers.
+loaded, searches are exact and in numpy, and no graph grows.
 """
 
-from typing import Any
+from collections import defaultdict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_store import RowData, Space
 from kissvdb.kernels import plain
-from kissvdb.kernels.arrays import METRICS
+from kissvdb.kernels.arrays import METRICS, POOL_PADDING, Codes, Graph, Scratch, new_scratch
 
 Array = npt.NDArray[Any]
+Answer = tuple[Array, Array]
+"""Row numbers int64 [queries, k] and scores float32 [queries, k], best first; -1, -inf for none."""
 
+PRECISIONS: Final = ("q4", "q8", "none")
+"""What a walk reads, coarse to fine: 4-bit codes, int8 codes, float32 rows."""
+TRAINING_ROWS_MAX = 4096
+RETRAINING_FACTOR = 4
+"""Codebooks are trained anew, and all rows coded anew, when there are so many times more rows: the
+first rows of a collection may be unlike the rest. Coding is a hundredth of the work of linking."""
 _NO_BITMAP = np.zeros(0, np.uint64)
+_POOL_ENTRIES_MIN = 4096
+
+
+@attrs.frozen(eq=False)
+class Body:
+    """The indexed rows: 0 to ``size - 1`` of the collection, linked in one graph.
+
+    ``build`` are the codes the graph is built with, ``walk`` those it is searched with; every
+    answer is scored again with the rows themselves. ``trained_rows``: how many rows the codebooks
+    were trained on a sample of. Growing writes behind ``size``, and into links, which readers
+    follow safely at any moment.
+    """
+
+    graph: Graph
+    build: Codes
+    walk: Codes
+    precision: str
+    trained_rows: int
+
+    @property
+    def size(self) -> int:
+        """How many rows are linked."""
+        return self.graph.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of links and codes, without the room to grow."""
+        codes = {id(each.rows): each.rows for each in (self.build, self.walk)}
+        coded = sum(rows[: self.size].nbytes for rows in codes.values())
+        return int(self.graph.links[: self.size].nbytes + self.graph.upper.nbytes + coded)
 
 
 class Kernels:
-    """The compiled code, shared by all collections of a process; any thread."""
+    """The compiled code, and its working memory; shared by all collections, any thread."""
 
-    def __init__(self) -> None:
-        self._scan: Any = None
+    def __init__(self, build_threads: int = 1) -> None:
+        """``build_threads``: on how many a graph grows. It is the same graph for any number."""
+        self._build_threads = build_threads
+        self._compiled: Any = None
+        self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
 
     @property
     def ready(self) -> bool:
         """Whether compiled code is loaded."""
-        return self._scan is not None
+        return self._compiled is not None
 
     def load(self) -> None:
         """Load the compiled code, or compile it if the cache lacks it; for a thread."""
-        from kissvdb.kernels import scan
+        from kissvdb.kernels import filtered, insert, quantize, scan, search
 
-        self._scan = scan
+        self._compiled = _Compiled(filtered, insert, quantize, scan, search)
 
     def scan_rows(
         self,
@@ -44,10 +91,9 @@ class Kernels:
         first: int,
         stop: int,
         allow: Words | None,
-    ) -> tuple[Array, Array]:
-        """The k best rows of ``first`` to ``stop - 1``, exactly: (rows int64, scores float32).
+    ) -> Answer:
+        """The k best rows of ``first`` to ``stop - 1``, exactly; ties by lower row.
 
-        Both [queries, k], best first, ties by lower row; -1 and -inf where there are no more.
         queries: float32 [n, width], prepared as ``vectors`` are. ``allow``: a bitmap of all rows
         up to ``stop``.
         """
@@ -59,13 +105,190 @@ class Kernels:
             if inside:
                 allow = allow.copy()
                 allow[0] &= ~np.uint64(0) << np.uint64(inside)
-        scan = plain.scan if self._scan is None else self._scan.scan_rows
+        scan = self._compiled.scan.scan_rows if self.ready else plain.scan
         base = word << 6
         chosen = _NO_BITMAP if allow is None else allow
         rows, scores = scan(vectors[base:], stop - base, METRICS[metric], queries, k, chosen)
         if base:
             rows[rows >= 0] += base
         return rows, scores
+
+    def scan_codes(
+        self, body: Body, data: RowData, queries: Array, k: int, depth: int, allow: Words | None
+    ) -> Answer:
+        """The k best of the ``depth`` indexed rows whose codes are nearest."""
+        metric = METRICS[data.metric]
+        chosen = _NO_BITMAP if allow is None else allow
+        with self._scratch(body.graph, data.dim, max(k, depth)) as scratch:
+            answer: Answer = self._compiled.scan.scan_codes(
+                body.walk, data.vectors, body.size, metric, queries, k, depth, scratch, chosen
+            )
+        return answer
+
+    def search_graph(
+        self,
+        body: Body,
+        data: RowData,
+        queries: Array,
+        k: int,
+        ef: int,
+        depth: int,
+        allow: Words | None = None,
+        allowed: int = 0,
+    ) -> Answer:
+        """The k best rows a walk of the graph finds, among those of ``allow`` if it is given.
+
+        ``allowed``: how many indexed rows these are.
+        """
+        metric, graph, compiled = METRICS[data.metric], body.graph, self._compiled
+        ef = max(ef, k)
+        if allow is None:
+            with self._scratch(graph, data.dim, ef) as scratch:
+                answer: Answer = compiled.search.search(
+                    graph, body.walk, data.vectors, metric, queries, k, ef, depth, scratch
+                )
+            return answer
+        reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
+        with self._scratch(graph, data.dim, max(ef, min(reach, graph.size))) as scratch:
+            found: Answer = compiled.filtered.search_filtered(
+                graph,
+                body.walk,
+                data.vectors,
+                metric,
+                queries,
+                k,
+                ef,
+                depth,
+                scratch,
+                allow,
+                allowed,
+            )
+        return found
+
+    def grow(
+        self, body: Body | None, spec: CollectionSpec, data: RowData, last: int, space: Space
+    ) -> Body:
+        """The body with the rows up to ``last``; for one thread at a time.
+
+        Codes lie in ``space``. The first rows a body gets decide what its codes stand for.
+        """
+        if body is None:
+            body = self._trained(spec, data, last, self._compiled.insert.new_graph(spec.m))
+        elif last >= RETRAINING_FACTOR * body.trained_rows and body.precision != "none":
+            body = self._trained(spec, data, last, body.graph, body.precision)
+        build = self._encoded(body.build, body, data, last, space)
+        walk = build
+        if body.walk.rows.dtype != body.build.rows.dtype:
+            walk = self._encoded(body.walk, body, data, last, space)
+        capacity, links_max = build.rows.shape[0], body.graph.links.shape[1]
+        # Building is one thread's business, so these are not kept for searches.
+        scratches = [
+            new_scratch(capacity, spec.ef_construction, links_max, spec.dim)
+            for _ in range(self._build_threads)
+        ]
+        graph = self._compiled.insert.insert(
+            body.graph, build, METRICS[spec.metric], last, spec.ef_construction, scratches
+        )
+        return Body(graph, build, walk, body.precision, body.trained_rows)
+
+    def refined(self, body: Body, data: RowData) -> Body:
+        """The same graph, walked by the next finer form of the rows: int8, then float32."""
+        if body.precision == "q4":
+            return attrs.evolve(body, walk=body.build, precision="q8")
+        none = self._compiled.quantize.float32_codes(data.vectors[:0], METRICS[data.metric])
+        walk = self._float32_codes(none, data, 0, body.size)
+        return attrs.evolve(body, walk=walk, precision="none")
+
+    def _trained(
+        self,
+        spec: CollectionSpec,
+        data: RowData,
+        last: int,
+        graph: Graph,
+        precision: str | None = None,
+    ) -> Body:
+        """A body with a graph and new codebooks, no row encoded."""
+        quantize, metric = self._compiled.quantize, METRICS[spec.metric]
+        if precision is None:
+            precision = "q4" if spec.quantization == "auto" else spec.quantization
+        if precision == "none":
+            codes = quantize.float32_codes(data.vectors[:0], metric)
+            return Body(graph, codes, codes, precision, 0)
+        sample = data.vectors[: last : -(-last // TRAINING_ROWS_MAX)]
+        build = walk = quantize.int8_codes(0, quantize.train_int8(sample, metric, spec.dim))
+        if precision == "q4":
+            walk = quantize.int4_codes(0, quantize.train_int4(sample, metric, spec.dim))
+        return Body(graph, build, walk, precision, last)
+
+    def _encoded(self, codes: Codes, body: Body, data: RowData, last: int, space: Space) -> Codes:
+        """The codes with those of all rows up to ``last``, in larger arrays if need be."""
+        first = min(body.size, codes.rows.shape[0])
+        if codes.rows.dtype == np.float32:
+            return self._float32_codes(codes, data, first, last)
+        quantize, metric = self._compiled.quantize, METRICS[data.metric]
+        kind = str(codes.rows.dtype)
+        codes = opened_codes(
+            space, kind, last, body.trained_rows, codes.scale, codes.mean, data.metric
+        )
+        encode = quantize.encode_int8 if kind == "int8" else quantize.encode_int4
+        encode(data.vectors, first, last, metric, codes)
+        return codes
+
+    def _float32_codes(self, before: Codes, data: RowData, first: int, last: int) -> Codes:
+        quantize, metric = self._compiled.quantize, METRICS[data.metric]
+        codes: Codes = quantize.float32_codes(data.vectors, metric)
+        codes.aux[:first] = before.aux[:first]
+        quantize.encode_float32(data.vectors, first, last, metric, codes)
+        return codes
+
+    @contextmanager
+    def _scratch(self, graph: Graph, dim: int, entries: int) -> Iterator[Scratch]:
+        """Working memory for one search, from those that others gave back."""
+        links_max = graph.links.shape[1]
+        free = self._scratches[links_max, dim]
+        scratch: Scratch | None = None
+        with suppress(IndexError):
+            scratch = free.pop()
+        room = 0 if scratch is None else scratch.pool.shape[0] - POOL_PADDING
+        rows = 0 if scratch is None else scratch.stamps.shape[0]
+        if scratch is None or rows < graph.size or room < entries:
+            entries = max(entries, room, _POOL_ENTRIES_MIN)
+            scratch = new_scratch(max(graph.links.shape[0], rows), entries, links_max, dim)
+        yield scratch
+        # Not given back after an error: what it left in there is not known.
+        free.append(scratch)
+
+
+@attrs.frozen
+class _Compiled:
+    filtered: Any
+    insert: Any
+    quantize: Any
+    scan: Any
+    search: Any
+
+
+def opened_codes(
+    space: Space,
+    kind: str,
+    rows: int,
+    trained_rows: int,
+    scale: Array,
+    mean: Array,
+    metric: str,
+) -> Codes:
+    """Codes of at least ``rows`` rows in a space. ``kind``: ``int8``, or ``uint8`` for 4-bit.
+
+    Those of other codebooks, trained on another number of rows, lie in arrays of their own:
+    readers may be using them.
+    """
+    width = scale.shape[0] if kind == "int8" else scale.shape[0] // 2
+    dtype, bits = ("|i1", 8) if kind == "int8" else ("|u1", 4)
+    coded = space.array(f"codes{bits}-{trained_rows}", dtype, width, rows)
+    aux = np.zeros(0, np.float32)
+    if metric != "cosine":
+        aux = space.array(f"aux{bits}-{trained_rows}", "<f4", 0, rows)
+    return Codes(coded, aux, scale, mean)
 
 
 def prepared(queries: Array, metric: str) -> Array:

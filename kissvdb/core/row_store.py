@@ -77,6 +77,7 @@ class RowData:
 
     count: int
     dim: int
+    metric: str
     vectors: Array
     sent: Array
     ends: Array
@@ -175,6 +176,7 @@ class RowStore:
         return RowData(
             self._count,
             self._spec.dim,
+            self._spec.metric,
             self._vectors,
             self._sent,
             self._ends,

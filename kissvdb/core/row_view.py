@@ -13,8 +13,8 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters import MISSING, And, In, Node
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataView
-from kissvdb.core.row_index import Kernels, prepared
-from kissvdb.core.row_search import Explanation, Group, Hits, Source, StepClock
+from kissvdb.core.row_index import Body, Kernels, prepared
+from kissvdb.core.row_search import Explanation, Group, Hits, Source
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import TombstoneView
@@ -45,13 +45,17 @@ class Found:
 
 @attrs.frozen(eq=False)
 class Statistics:
-    """Numbers of a view; bytes are what the arrays' rows take, wherever they lie."""
+    """Numbers of a view; bytes are what the arrays' rows take, wherever they lie.
+
+    ``precision``: what searches walk by now: q4, q8 or none.
+    """
 
     live_rows: int
     deleted_rows: int
     tail_rows: int
     row_bytes: int
-    quantization: str
+    index_bytes: int
+    precision: str
 
 
 @attrs.frozen(eq=False)
@@ -69,6 +73,12 @@ class RowsView:
     hidden: TombstoneView
     metadata: MetadataView
     kernels: Kernels
+    body: Body | None
+
+    @property
+    def indexed_rows(self) -> int:
+        """How many rows the graph links; the rest is the tail."""
+        return 0 if self.body is None else self.body.size
 
     @property
     def live_count(self) -> int:
@@ -122,25 +132,26 @@ class RowsView:
 
         queries: float32 [n, dim], finite. ``ef``: rows a graph search keeps in view; None chooses.
         """
-        clock = StepClock() if explain else None
+        lap = row_search.lap_clock() if explain else int
         source = self._source(tree, namespace)
-        filter_us = clock.lap_us() if clock else 0
-        prepared_queries = prepared(queries, self.spec.metric)
-        hits = row_search.exact(source, prepared_queries, offset + k)
-        index_us = clock.lap_us() if clock else 0
-        hits = [each.slice(offset, offset + k) for each in row_search.at_least(hits, min_score)]
-        if clock is None:
+        filter_us = lap()
+        want = offset + k
+        plan = row_search.plan(source, want, ef, exact)
+        hits, laps = row_search.search(source, prepared(queries, self.spec.metric), want, plan, lap)
+        hits = [each.slice(offset, want) for each in row_search.at_least(hits, min_score)]
+        if not explain:
             return Found(hits, None)
+        count = self.data.count
         explanation = Explanation(
-            "exact scan",
-            source.allowed / max(self.data.count, 1),
-            self.data.count,
-            self.data.count,
-            0,
-            filter_us,
-            index_us,
-            0,
-            clock.lap_us(),
+            plan=plan.name,
+            selectivity=source.allowed / count if count else 0.0,
+            rows=count,
+            tail_rows=count - self.indexed_rows,
+            ef=plan.ef,
+            filter_us=filter_us,
+            index_us=laps[0],
+            tail_us=laps[1],
+            order_us=laps[2],
         )
         return Found(hits, explanation)
 
@@ -217,15 +228,16 @@ class RowsView:
         return Statistics(
             self.live_count,
             self.hidden.count,
-            data.count,
+            data.count - self.indexed_rows,
             data.count * a_row + texts,
-            self.spec.quantization,
+            0 if self.body is None else self.body.nbytes,
+            "none" if self.body is None else self.body.precision,
         )
 
     def _source(self, tree: Node | None, namespace: str | None) -> Source:
         allow = self.bitmap(tree, namespace)
         allowed = self.data.count if allow is None else bitmaps.count(allow)
-        return Source(self.data, self.ids, self.spec.metric, self.kernels, allow, allowed)
+        return Source(self.data, self.ids, self.kernels, self.body, allow, allowed)
 
     def _grouped(self, found: Hits, path: str) -> list[tuple[Any, list[int]]]:
         """Values and the places of their hits, by the first of these."""

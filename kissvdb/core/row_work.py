@@ -4,6 +4,9 @@ from typing import Protocol
 
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.metadata_segment import Segment
+from kissvdb.core.row_index import Body, Kernels
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_store import RowData, Space
 
 
 class Work(Protocol):
@@ -33,3 +36,31 @@ class MetadataMerge:
         """Put the merged segment in the place of the others; on the owner's thread."""
         assert self._merged is not None
         self._index.install(self._due, self._merged)
+
+
+class Drain:
+    """The oldest rows of the tail go into the graph."""
+
+    kind = "drain"
+
+    def __init__(
+        self,
+        kernels: Kernels,
+        spec: CollectionSpec,
+        body: Body | None,
+        data: RowData,
+        last: int,
+        space: Space,
+    ) -> None:
+        self._kernels = kernels
+        self._spec = spec
+        self._before = body
+        self._data = data
+        self._last = last
+        self._space = space
+        self.body: Body | None = None
+
+    def run(self) -> None:
+        self.body = self._kernels.grow(
+            self._before, self._spec, self._data, self._last, self._space
+        )

@@ -21,18 +21,23 @@ from collections.abc import Sequence
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.row_expiry import Expiries
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.row_index import Body, Kernels
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
 from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
 from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_view import StoredRow as StoredRow
-from kissvdb.core.row_work import MetadataMerge, Work
+from kissvdb.core.row_work import Drain, MetadataMerge, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 Change = VectorWritten | VectorDeleted
 
+BODY_ROWS_MIN = 1024
+"""Fewer rows are scanned: a graph would not be faster by more than some 30 us."""
+DRAIN_ROWS_MIN = 512
+DRAIN_ROWS_MAX = 4096
+"""A drain takes the tail when it has so many rows, and so many of it at once (half a second)."""
 OPERATIONS_KEPT = 200_000
 """Answered operations are remembered for this many offsets."""
 
@@ -47,7 +52,9 @@ class Rows:
         self.spec = spec
         self.applied_offset = 0
         self._kernels = kernels
-        self._store = RowStore(spec, HeapSpace() if space is None else space)
+        self._space: Space = HeapSpace() if space is None else space
+        self._store = RowStore(spec, self._space)
+        self._body: Body | None = None
         self._ids = IdMap(salt)
         self._metadata = MetadataIndex()
         self._dead = Tombstones()
@@ -118,6 +125,7 @@ class Rows:
                 self._hidden.view(),
                 self._metadata.view(),
                 self._kernels,
+                self._body,
             )
         return self._view
 
@@ -137,12 +145,17 @@ class Rows:
 
     def work_due(self) -> Work | None:
         """The next piece of upkeep; None while there is none, or one is under way."""
-        if self._work is None:
-            due = self._metadata.merge_due()
-            if due is not None:
-                self._work = MetadataMerge(self._metadata, due)
-                return self._work
-        return None
+        if self._work is not None:
+            return None
+        due = self._metadata.merge_due()
+        if due is not None:
+            self._work = MetadataMerge(self._metadata, due)
+        elif self._drain_is_due():
+            last = min(self._store.count, self._indexed_rows + DRAIN_ROWS_MAX)
+            self._work = Drain(
+                self._kernels, self.spec, self._body, self._store.view(), last, self._space
+            )
+        return self._work
 
     def install(self, work: Work) -> None:
         """Take over what a piece of upkeep has made. It has run to its end."""
@@ -150,6 +163,9 @@ class Rows:
         self._work = None
         if isinstance(work, MetadataMerge):
             work.install()
+        elif isinstance(work, Drain):
+            assert work.body is not None, "only work that has run"
+            self._body = work.body
         self._view = None
 
     def abandon(self, work: Work) -> None:
@@ -160,6 +176,16 @@ class Rows:
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
         return self._operations.get(op_id)
+
+    @property
+    def _indexed_rows(self) -> int:
+        return 0 if self._body is None else self._body.size
+
+    def _drain_is_due(self) -> bool:
+        if self.spec.index == "flat" or not self._kernels.ready:
+            return False
+        least = BODY_ROWS_MIN if self._body is None else DRAIN_ROWS_MIN
+        return self._store.count - self._indexed_rows >= least
 
     def _append(self, written: Sequence[VectorWritten]) -> None:
         first = self._store.extend(
