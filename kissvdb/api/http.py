@@ -1,14 +1,17 @@
-"""HTTP as the handlers see it: a request, and one of two kinds of answer. No server inside."""
+"""HTTP as the handlers see it: a request, and one of two kinds of answer. No server inside.
+
+Made for every request, so msgspec structs: frozen attrs classes take three times as long.
+"""
 
 from collections.abc import AsyncIterator, Mapping
 
 import attrs
+import msgspec
 
 Headers = tuple[tuple[str, str], ...]
 
 
-@attrs.frozen
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request. ``body`` is read whole, except on routes that take a ``stream`` of it: then
     it is empty, unless the door had all of it at hand.
 
@@ -20,14 +23,13 @@ class Request:
     method: str
     path: str
     query: str = ""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes = b""
-    params: Mapping[str, str] = attrs.field(factory=dict)
+    params: Mapping[str, str] = {}
     stream: AsyncIterator[bytes] | None = None
 
 
-@attrs.frozen
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """A complete answer."""
 
     body: bytes = b""

@@ -11,7 +11,7 @@ from kissvdb.api import limits
 from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
-from kissvdb.api.json_body import Body, compact, off_loop
+from kissvdb.api.json_body import INLINE_BYTES_MAX, Body, compact, off_loop
 from kissvdb.api.preconditions import entity_tag, is_fresh, precondition
 from kissvdb.api.query import parse_query, u64
 from kissvdb.core.state import (
@@ -52,7 +52,10 @@ async def get_item(context: Context, request: Request) -> Response:
 async def put_item(context: Context, request: Request) -> Response:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
-    body, value = await off_loop(request.body, _read_put, context, request.body)
+    if len(request.body) <= INLINE_BYTES_MAX:
+        body, value = _read_put(context, request.body)
+    else:
+        body, value = await off_loop(request.body, _read_put, context, request.body)
     look = partial(context.database.get, key)
     condition = precondition(request.headers, body.if_revision, body.if_offset, look)
     return _written(await context.database.write(Put(key, value, body.ttl_ms, condition)))

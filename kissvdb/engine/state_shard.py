@@ -90,7 +90,10 @@ class StateShard(Actor):
             elif isinstance(message, Many):
                 waiting.append((envelope, decided.decide_each(message.commands)))
             else:
-                waiting.append((envelope, decided.decide_each((message,))[0]))
+                try:
+                    waiting.append((envelope, decided.decide(message)))
+                except Refused as refusal:
+                    waiting.append((envelope, refusal))
         first_offset = 0
         if decided.records:
             try:
