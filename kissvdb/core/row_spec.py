@@ -12,6 +12,8 @@ QUANTIZATIONS: Final = ("auto", "q4", "q8", "none")
 M_MIN: Final = 4
 M_MAX: Final = 64
 EF_CONSTRUCTION_MAX: Final = 2000
+NAMESPACE_FIELD: Final = "_namespace"
+"""The metadata field that says to which namespace a row belongs."""
 
 
 @attrs.frozen

@@ -15,14 +15,11 @@ from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataView
 from kissvdb.core.row_index import Body, Kernels, prepared
 from kissvdb.core.row_search import Explanation, Group, Hits, Source
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
-
-NAMESPACE_FIELD = "_namespace"
-"""The metadata field that says to which namespace a row belongs."""
 
 
 class StoredRow(msgspec.Struct, frozen=True):
