@@ -5,6 +5,8 @@ end, with a default, so that an older log stays readable. ``op_id`` is the clien
 key: it is part of the record so that a replay rebuilds the table of answered operations.
 """
 
+from collections.abc import Iterable
+
 import msgspec
 
 
@@ -102,6 +104,11 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 def encode(record: Record) -> bytes:
     """The log payload of a record."""
     return _encoder.encode(record)
+
+
+def encode_all(records: Iterable[Record]) -> list[bytes]:
+    """The log payloads of several records."""
+    return list(map(_encoder.encode, records))
 
 
 def decode(payload: bytes) -> Record:

@@ -60,18 +60,22 @@ def check_ttl(ttl_ms: int | None, where: str, kind: type[InvalidArgument] = Mist
         raise kind(f"{where}: ttl_ms lies beyond the end of time; leave it out for no expiry")
 
 
-# Programs have few types and many events.
-@lru_cache(maxsize=1024)
 def check_event_type(type_: str, limits: Limits) -> None:
     """Raises InvalidArgument for a type that is malformed or belongs to the database."""
-    if utf8_length(type_) > limits.event_type_bytes_max or not _EVENT_TYPE.fullmatch(type_):
-        raise InvalidArgument(
-            f"body.type: must have 1 to {limits.event_type_bytes_max} of the characters "
-            "A-Z a-z 0-9 . _ : -"
-        )
+    problem = _type_problem(type_, limits.event_type_bytes_max)
+    if problem is not None:
+        raise InvalidArgument(problem)
+
+
+# Programs have few types and many events.
+@lru_cache(maxsize=1024)
+def _type_problem(type_: str, bytes_max: int) -> str | None:
+    if utf8_length(type_) > bytes_max or not _EVENT_TYPE.fullmatch(type_):
+        return f"body.type: must have 1 to {bytes_max} of the characters A-Z a-z 0-9 . _ : -"
     if type_ in RESERVED_TYPES or type_.startswith(RESERVED_PREFIXES):
         reserved = ", ".join([*sorted(RESERVED_TYPES), *(f"{each}*" for each in RESERVED_PREFIXES)])
-        raise InvalidArgument(f"body.type: {type_} belongs to the database (reserved: {reserved})")
+        return f"body.type: {type_} belongs to the database (reserved: {reserved})"
+    return None
 
 
 def check_tags(tags: list[str] | None, limits: Limits) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from itertools import count, repeat
 from typing import Protocol
 
 import attrs
@@ -60,7 +61,7 @@ class LogWriter(Actor):
     async def handle(self, batch: list[Envelope]) -> None:
         appends: list[Append] = [envelope.message for envelope in batch]
         merged = [record for append in appends for record in append.records]
-        payloads = [records.encode(record) for record in merged]
+        payloads = records.encode_all(merged)
         # A clock that was set back must not make time run backwards in the log.
         ts_ms = self._last_ts_ms = max(self._last_ts_ms, self._clock_ms())
         try:
@@ -73,12 +74,9 @@ class LogWriter(Actor):
         self._metrics.log_fsync_seconds.observe(seconds)
         self._metrics.log_batch_records.observe(len(merged))
         self._metrics.events_total.inc(len(merged))
-        announcement = Announce(
-            tuple(
-                Committed(first + n, ts_ms, record, len(payload))
-                for n, (record, payload) in enumerate(zip(merged, payloads, strict=True))
-            )
-        )
+        sizes = map(len, payloads)
+        committed = tuple(map(Committed, count(first), repeat(ts_ms), merged, sizes))
+        announcement = Announce(committed)
         for follower in self._followers:
             await follower.tell(announcement)
         offset = first

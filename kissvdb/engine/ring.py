@@ -52,28 +52,40 @@ class Ring:
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        for each in committed:
-            if each.offset > self.last_offset:
-                self.last_offset = each.offset
-                self._add(each, each.payload_bytes)
+        if committed[0].offset <= self.last_offset:
+            committed = [each for each in committed if each.offset > self.last_offset]
+        capacity = len(self._events)
+        for start in range(0, len(committed), capacity):
+            part = committed[start : start + capacity]
+            self.last_offset = part[-1].offset
+            self._store(part, [each.offset for each in part], [each.payload_bytes for each in part])
         self._rounds.clear()
 
     def append(self, transient: Event) -> None:
         """Add an event that is not in the log."""
-        self._add(transient, len(transient.data))
+        self._store([transient], [self.last_offset], [len(transient.data)])
         self._rounds.clear()
 
-    def _add(self, event: Event | Committed, size: int) -> None:
-        slot = self.next_place % len(self._events)
-        if self.next_place - self.first_place == len(self._events):
-            self._drop_oldest()
-        self._events[slot] = event
-        self._offsets[slot] = self.last_offset
-        self._sizes[slot] = size
-        self._bytes += size
-        self.next_place += 1
+    def _store(
+        self, events: Sequence[Event | Committed], offsets: list[int], sizes: list[int]
+    ) -> None:
+        """Put at most a ring full of events behind the newest: whole slices at a time."""
+        capacity, count = len(self._events), len(events)
+        surplus = self.next_place - self.first_place + count - capacity
+        if surplus > 0:
+            self._drop_oldest(surplus)
+        slot = self.next_place % capacity
+        to_end = min(count, capacity - slot)
+        self._events[slot : slot + to_end] = events[:to_end]
+        self._events[: count - to_end] = events[to_end:]
+        self._offsets[slot : slot + to_end] = offsets[:to_end]
+        self._offsets[: count - to_end] = offsets[to_end:]
+        self._sizes[slot : slot + to_end] = sizes[:to_end]
+        self._sizes[: count - to_end] = sizes[to_end:]
+        self._bytes += sum(sizes)
+        self.next_place += count
         while self._bytes > self._bytes_max and self.next_place - self.first_place > 1:
-            self._drop_oldest()
+            self._drop_oldest(1)
 
     def place_after(self, offset: int) -> int | None:
         """The place of the first event with an offset above ``offset``.
@@ -126,9 +138,12 @@ class Ring:
         assert event is not None
         return event
 
-    def _drop_oldest(self) -> None:
-        slot = self.first_place % len(self._events)
-        self._bytes -= self._sizes[slot]
-        self._floor_offset = self._offsets[slot]
-        self._events[slot] = None
-        self.first_place += 1
+    def _drop_oldest(self, count: int) -> None:
+        capacity = len(self._events)
+        slot = self.first_place % capacity
+        to_end = min(count, capacity - slot)
+        for slots in (slice(slot, slot + to_end), slice(0, count - to_end)):
+            self._bytes -= sum(self._sizes[slots])
+            self._events[slots] = [None] * (slots.stop - slots.start)
+        self.first_place += count
+        self._floor_offset = self._offsets[(self.first_place - 1) % capacity]

@@ -1,0 +1,57 @@
+"""The ring against a plain list, through every wrap."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kissvdb.core.stream import Event
+from kissvdb.engine.ring import Ring
+from kissvdb.records import Committed, EventPublished
+
+CAPACITY = 16
+
+
+def committed(offset, size):
+    return Committed(offset, 0, EventPublished("t", b"1" * size), size)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.lists(st.integers(1, 40), min_size=1, max_size=40),
+            st.just("transient"),
+        ),
+        max_size=30,
+    ),
+    st.integers(0, 5),
+)
+def test_a_ring_holds_the_newest_events_and_knows_their_places(steps, skipped):
+    ring = Ring(events_max=CAPACITY, bytes_max=300, last_offset=10)
+    model = []
+    offset = 10
+    for step in steps:
+        if step == "transient":
+            ring.append(Event(None, 0, "t", b"22"))
+            model.append((offset, 2, None))
+        else:
+            offset += skipped
+            batch = [committed(offset + n + 1, size) for n, size in enumerate(step)]
+            ring.extend(batch)
+            model += [(each.offset, each.payload_bytes, each.offset) for each in batch]
+            offset = batch[-1].offset
+        while len(model) > CAPACITY or (sum(size for _, size, _ in model) > 300 and len(model) > 1):
+            model.pop(0)
+        assert ring.bytes_held == sum(size for _, size, _ in model)
+        assert ring.next_place - ring.first_place == len(model)
+        assert ring.last_offset == offset
+        taken = ring.take(ring.first_place, None, None, 10**9)
+        ids = [int(line[4:]) for line in taken.blob.split(b"\n") if line.startswith(b"id: ")]
+        assert ids == [place for _, _, place in model if place is not None]
+        assert (taken.place, taken.offset) == (ring.next_place, offset)
+        for since in range(8, offset + 2):
+            place = ring.place_after(since)
+            if place is None:
+                assert model[0][0] > since + 1 or model[0][0] > since
+            else:
+                rest = ring.take(place, None, None, 10**9)
+                ids = [int(li[4:]) for li in rest.blob.split(b"\n") if li.startswith(b"id: ")]
+                assert ids == [p for _, _, p in model if p is not None and p > since]
