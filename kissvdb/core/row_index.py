@@ -17,7 +17,16 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, Space
 from kissvdb.kernels import plain
-from kissvdb.kernels.arrays import METRICS, POOL_PADDING, Codes, Graph, Scratch, new_scratch
+from kissvdb.kernels.arrays import (
+    METRICS,
+    POOL_PADDING,
+    Codes,
+    Graph,
+    Scratch,
+    aligned_zeros,
+    new_scratch,
+    padded,
+)
 
 Array = npt.NDArray[Any]
 Answer = tuple[Array, Array]
@@ -31,6 +40,7 @@ RETRAINING_FACTOR = 4
 first rows of a collection may be unlike the rest. Coding is a hundredth of the work of linking."""
 _NO_BITMAP = np.zeros(0, np.uint64)
 _POOL_ENTRIES_MIN = 4096
+FEW_QUERIES = 32
 
 
 @attrs.frozen(eq=False)
@@ -97,17 +107,14 @@ class Kernels:
         queries: float32 [n, width], prepared as ``vectors`` are. ``allow``: a bitmap of all rows
         up to ``stop``.
         """
-        word, inside = first >> 6, first & 63
-        if allow is None and inside:
-            allow = np.full((stop + 63) >> 6, ~np.uint64(0))
-        if allow is not None:
-            allow = allow[word : (stop + 63) >> 6]
-            if inside:
-                allow = allow.copy()
-                allow[0] &= ~np.uint64(0) << np.uint64(inside)
         scan = self._compiled.scan.scan_rows if self.ready else plain.scan
-        base = word << 6
-        chosen = _NO_BITMAP if allow is None else allow
+        base, chosen = first, _NO_BITMAP
+        if allow is not None:
+            # A bitmap can be cut between words only.
+            base, chosen = first & ~63, allow[first >> 6 : (stop + 63) >> 6]
+            if base < first:
+                chosen = chosen.copy()
+                chosen[0] &= ~np.uint64(0) << np.uint64(first - base)
         rows, scores = scan(vectors[base:], stop - base, METRICS[metric], queries, k, chosen)
         if base:
             rows[rows >= 0] += base
@@ -292,8 +299,23 @@ def opened_codes(
 
 
 def prepared(queries: Array, metric: str) -> Array:
-    """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""
-    return plain.prepare(queries, METRICS[metric])
+    """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16].
+
+    The same bits as ``plain.prepare``, which has more rows in mind: three times as fast for one.
+    """
+    if metric != "cosine" or len(queries) > FEW_QUERIES:
+        return plain.prepare(queries, METRICS[metric])
+    width = padded(queries.shape[1], plain.LANES)
+    ready = aligned_zeros((len(queries), width), np.float32)
+    ready[:, : queries.shape[1]] = queries
+    wide = ready.astype(np.float64)
+    sums = (wide * wide).reshape(len(wide), -1, plain.LANES).sum(axis=1)
+    while sums.shape[1] > 1:
+        half = sums.shape[1] // 2
+        sums = sums[:, :half] + sums[:, half:]
+    np.divide(wide, np.sqrt(sums), out=wide, where=sums > 0)
+    ready[:] = wide
+    return ready
 
 
 def exact_scores(vectors: Array, query: Array, metric: str) -> Array:

@@ -177,10 +177,12 @@ def search(
     laps.append(lap())
     if not parts:
         return [NO_HITS] * len(queries), [*laps, lap()]
-    rows = np.concatenate([part[0] for part in parts], axis=1)
-    scores = np.concatenate([part[1] for part in parts], axis=1)
-    hits = [ordered(source.ids, rows[n], scores[n], want) for n in range(len(queries))]
-    return hits, [*laps, lap()]
+    if len(parts) > 1:
+        rows = np.concatenate([part[0] for part in parts], axis=1)
+        scores = np.concatenate([part[1] for part in parts], axis=1)
+    else:
+        rows, scores = parts[0]
+    return ordered(source.ids, rows, scores, want), [*laps, lap()]
 
 
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:
@@ -192,12 +194,10 @@ def exact(source: Source, queries: Array, want: int) -> list[Hits]:
     rows, scores = source.kernels.scan_rows(
         data.vectors, data.metric, queries, count, 0, data.count, source.allow
     )
-    found = []
-    for n, query in enumerate(queries):
-        if count < source.allowed and scores[n, want - 1] == scores[n, -1]:
-            found.append(_with_all_ties(source, query, rows[n], scores[n], want))
-        else:
-            found.append(ordered(source.ids, rows[n], scores[n], want))
+    found = ordered(source.ids, rows, scores, want)
+    if count < source.allowed:
+        for n in np.flatnonzero(scores[:, want - 1] == scores[:, -1]).tolist():
+            found[n] = _with_all_ties(source, queries[n], rows[n], scores[n], want)
     return found
 
 
@@ -216,26 +216,36 @@ def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, wan
     candidates = np.concatenate([rows[better], *tied])
     values = np.full(len(candidates), least)
     values[: int(better.sum())] = scores[better]
-    return ordered(source.ids, candidates, values, want)
+    return _ordered_by_id(source.ids, candidates, values, want)
 
 
-def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> Hits:
-    """The ``want`` best of the rows found, in their order. Row -1 is none."""
-    if (rows < 0).any():
-        rows, scores = rows[rows >= 0], scores[rows >= 0]
-    order = np.argsort(-scores, kind="stable")
-    rows, scores = rows[order], scores[order]
+def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> list[Hits]:
+    """The ``want`` best of the rows found for each query, in their order; [queries, found] both."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    rows = np.take_along_axis(rows, order, axis=1)
+    scores = np.take_along_axis(scores, order, axis=1)
+    tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] >= 0)).any(axis=1).tolist()
+    counts = np.minimum((rows >= 0).sum(axis=1), want).tolist()
+    hits = []
+    for n, count in enumerate(counts):
+        if tied[n]:
+            hits.append(_ordered_by_id(ids, rows[n], scores[n], want))
+        else:
+            best = rows[n, :count]
+            hits.append(Hits(tuple(ids.ids_at(best.tolist())), scores[n, :count], best))
+    return hits
+
+
+def _ordered_by_id(ids: IdMap, rows: Array, scores: Array, want: int) -> Hits:
+    """As ``ordered``, for one query, where ids settle ties. Row -1 is none."""
+    rows, scores = rows[rows >= 0], scores[rows >= 0]
     if len(rows) > want:
         # What ties with the last place stays until ids decide.
         kept = int(np.searchsorted(-scores, -scores[want - 1], side="right"))
         rows, scores = rows[:kept], scores[:kept]
-    names = ids.ids_at(rows.tolist())
-    if (scores[1:] == scores[:-1]).any():
-        values = scores.tolist()
-        places = sorted(range(len(names)), key=lambda place: (-values[place], names[place]))
-        names = [names[place] for place in places]
-        rows, scores = rows[places], scores[places]
-    return Hits(tuple(names[:want]), scores[:want], rows[:want])
+    names, values = ids.ids_at(rows.tolist()), scores.tolist()
+    places = sorted(range(len(names)), key=lambda place: (-values[place], names[place]))[:want]
+    return Hits(tuple(names[place] for place in places), scores[places], rows[places])
 
 
 def at_least(hits: Sequence[Hits], min_score: float | None) -> list[Hits]:
