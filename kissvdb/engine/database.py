@@ -36,6 +36,9 @@ from kissvdb.core.state import (
 )
 from kissvdb.engine import backup, upkeep
 from kissvdb.engine.asking import answered, submit, unavailable
+from kissvdb.engine.collection import VectorCommand, Writes
+from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
+from kissvdb.engine.collections import Collections
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
@@ -44,7 +47,8 @@ from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
-from kissvdb.errors import KissError, Overloaded, Unavailable
+from kissvdb.engine.vectors import VectorAnswer, Vectors
+from kissvdb.errors import KissError, NotFound, Overloaded, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
@@ -86,7 +90,8 @@ async def open_database(
         supervisor = await stack.enter_async_context(open_supervisor())
         database = Database(config, store, thread, metrics, clock_ms)
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        writer = LogWriter(store.log, thread, (hub,), clock_ms, metrics)
+        in_memory = config.storage.memory
+        writer = LogWriter(store.log, None if in_memory else thread, (hub,), clock_ms, metrics)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, (table, path) in enumerate(store.tables):
@@ -104,7 +109,26 @@ async def open_database(
             )
             shards.append((shard, await supervisor.start(shard)))
         database._start(hub, writer, log, shards)
+        upkeeps, started = trio.open_memory_channel[CollectionUpkeep](
+            config.limits.collections_max
+        )
+        registry = Collections(
+            store.collections,
+            supervisor,
+            upkeeps,
+            log,
+            database._ask,
+            lambda: writer.committed_offset,
+            clock_ms,
+            database.workers,
+            metrics,
+            collections_max=config.limits.collections_max,
+        )
+        database.vectors.start(await supervisor.start(registry), registry.opened)
+        database.ready = True
         async with trio.open_nursery() as tasks:
+            tasks.start_soon(look_after_all, started)
+            tasks.start_soon(expire_vectors, registry.running)
             tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
             tasks.start_soon(
                 upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
@@ -129,6 +153,7 @@ class Database:
         self.config = config
         self.metrics = metrics
         self.workers = Workers(WORKER_THREADS)
+        self.vectors = Vectors(config, clock_ms)
         self.ready = False
         self.hub: Hub
         self._store = store
@@ -153,11 +178,13 @@ class Database:
         answer: Answer = await answered(submit(self._owner(command), command))
         return answer
 
-    async def write_many(self, commands: Sequence[Command]) -> Sequence[Answer | KissError]:
+    async def write_many(
+        self, commands: Sequence[Command | VectorCommand]
+    ) -> Sequence[Answer | VectorAnswer | KissError]:
         """Do several writes in order, each for itself: an answer or the refusal for each.
 
-        All that fall to one shard share one append. Where a shard cannot take them, its commands
-        are refused (Overloaded, PersistenceFailed, Stopping).
+        All that fall to one owner share one append. Where an owner cannot take them, its commands
+        are refused (Overloaded, PersistenceFailed, Stopping, NotFound).
         """
         events = plain_events(commands)
         if events is not None:
@@ -168,13 +195,16 @@ class Database:
                 return [refusal] * len(events)
             return [Published(first + n) for n in range(len(events))]
         places: dict[Address, list[int]] = {}
-        for place, command in enumerate(commands):
-            places.setdefault(self._owner(command), []).append(place)
         answers: list[Any] = [None] * len(commands)
+        for place, command in enumerate(commands):
+            try:
+                places.setdefault(self._owner(command), []).append(place)
+            except NotFound as refusal:
+                answers[place] = refusal
         replies = []
         for owner, mine in places.items():
             try:
-                reply = submit(owner, Many(tuple(commands[place] for place in mine)))
+                reply = submit(owner, _together([commands[place] for place in mine]))
             except Overloaded as refusal:
                 for place in mine:
                     answers[place] = refusal
@@ -183,7 +213,7 @@ class Database:
         for mine, reply in replies:
             try:
                 found = await answered(reply)
-            except Unavailable as refusal:
+            except (Unavailable, NotFound) as refusal:
                 found = [refusal] * len(mine)
             for place, answer in zip(mine, found, strict=True):
                 answers[place] = answer
@@ -309,7 +339,6 @@ class Database:
         self._writer = writer
         self._log = log
         self._shards = shards
-        self.ready = True
         watch = self.metrics.watch
         for address in (hub, log, *(address for _, address in shards)):
             watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
@@ -324,7 +353,14 @@ class Database:
         self.ready = False
         self.end_streams()
 
-    def _owner(self, command: Command) -> Address:
+    async def _ask(self, command: Command) -> Answer:
+        """As `write`, for an owner that waits for room in the shard's mailbox."""
+        answer: Answer = await self._owner(command).ask(command)
+        return answer
+
+    def _owner(self, command: Command | VectorCommand) -> Address:
+        if isinstance(command, VectorCommand):
+            return self.vectors.owner(command.collection)
         key = command.key
         if isinstance(command, Publish):
             key = command.op_id or ""
@@ -354,6 +390,12 @@ class Database:
                 hold_offset=min(self._holds, default=None),
             )
         )
+
+
+def _together(commands: Sequence[Any]) -> Many | Writes:
+    """The one message that brings one owner its commands."""
+    vectors = isinstance(commands[0], VectorCommand)
+    return Writes(tuple(commands)) if vectors else Many(tuple(commands))
 
 
 def _depth(address: Address) -> int:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import attrs
 
-from actors import Actor, Address, Envelope, WorkerThread
+from actors import Actor, Address, Envelope, MailboxFull, WorkerThread
 from kissvdb import records
 from kissvdb.engine.hub import Announce
 from kissvdb.errors import PersistenceFailed
@@ -37,6 +37,7 @@ class LogWriter(Actor):
     While one write is in the disk's hands the mailbox fills; all that waited shares the next
     one (group commit). A write that the disk refused cleanly is refused to those who asked; one
     whose outcome is unknown crashes the actor, and with it the process: recovery decides.
+    A log in memory waits for nothing, so it needs no ``thread``.
     """
 
     mailbox_size = 4096
@@ -44,7 +45,7 @@ class LogWriter(Actor):
     def __init__(
         self,
         log: AppendableLog,
-        thread: WorkerThread,
+        thread: WorkerThread | None,
         followers: tuple[Address, ...],
         clock_ms: Callable[[], int],
         metrics: Metrics,
@@ -65,7 +66,10 @@ class LogWriter(Actor):
         # A clock that was set back must not make time run backwards in the log.
         ts_ms = self._last_ts_ms = max(self._last_ts_ms, self._clock_ms())
         try:
-            first, seconds = await self._thread.run(self._append, ts_ms, payloads)
+            if self._thread is None:
+                first, seconds = self._append(ts_ms, payloads)
+            else:
+                first, seconds = await self._thread.run(self._append, ts_ms, payloads)
         except PersistenceFailed as refusal:
             for envelope in batch:
                 envelope.refuse(PersistenceFailed(refusal.message))
@@ -78,7 +82,11 @@ class LogWriter(Actor):
         committed = tuple(map(Committed, count(first), repeat(ts_ms), merged, sizes))
         announcement = Announce(committed)
         for follower in self._followers:
-            await follower.tell(announcement)
+            try:
+                # Without a turn of the scheduler, which every waiting writer would pay for.
+                follower.tell_nowait(announcement)
+            except MailboxFull:
+                await follower.tell(announcement)
         offset = first
         for envelope, append in zip(batch, appends, strict=True):
             envelope.answer(offset)
