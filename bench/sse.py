@@ -197,7 +197,7 @@ def finish(
     about: Mapping[str, Any],
     targets: Sequence[Target],
 ) -> int:
-    """Print, save and plot; the exit code says whether all that arrived was in order."""
+    """Print, save and plot; the exit code says whether all that ours delivered was in order."""
     report.print_report(cells, HEADS)
     best = [cell for cell in cells if cell.place.group == BEST]
     found = report.ratios(best, [OURS], "delivered_per_s")
@@ -208,8 +208,8 @@ def finish(
     path = report.save(name, about=about, servers=used, cells=cells, found=found)
     shown = {metric: HEADS[metric] for metric in ("delivered_per_s", "p99_ms", "cpu_us")}
     plotted = [cell for cell in cells if cell.place.group != BEST]
-    print(f"saved {path} and {plots.bars(name, plotted, shown, 'clients')}")
-    return int(any(cell.metrics["disordered"] for cell in cells))
+    print(f"saved {path} and {plots.curves(name, plotted, shown, 'clients')}")
+    return int(any(cell.metrics["disordered"] for cell in cells if cell.place.target == OURS))
 
 
 def check(

@@ -125,7 +125,7 @@ def finish(
     name = arguments.name or "writes"
     path = report.save(name, about=about, servers=used, cells=cells, found=found)
     shown = {metric: HEADS[metric] for metric in ("operations_per_s", "p99_ms", "cpu_us")}
-    print(f"saved {path} and {plots.bars(name, cells, shown)}")
+    print(f"saved {path} and {plots.curves(name, cells, shown)}")
     return int(any(cell.metrics["errors"] for cell in cells))
 
 
