@@ -130,19 +130,20 @@ def rerank(
     queries: Array,
     query_row: Number,
     found: Array,
+    tie: Number,
     depth: Number,
     results: Array,
     k: Number,
 ) -> None:
     """Fill the pool ``results`` with the k best of ``found[:depth]`` by exact score.
 
-    found: a pool of the same form, by approximate distance. Empty places end it.
+    found: a pool of the same form, by approximate distance, ids xored with ``tie``.
     """
     pools.clear(results, k)
     lines = rows.shape[1] // LANES
     for i in range(depth + AHEAD):
         if i < depth and found[i] != pools.EMPTY:
-            pools.prefetch(rows, pools.entry_row(found[i]), lines)
+            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
         if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
-            row = pools.entry_row(found[i - AHEAD])
+            row = pools.entry_row(found[i - AHEAD]) ^ tie
             offer(results, k, farness(rows, row, queries, query_row, metric), row)

@@ -22,6 +22,9 @@ Array = NDArray[Any]
 
 #: The pool to walk by holds this many times the rows that ef allowed ones are expected among.
 REACH = 3
+#: Ids are xored with this in the pools, so that of equal rows the newest come first: a row that is
+#: updated again and again with the same vector leaves a crowd of equal tombstones behind it.
+NEWEST = 0x7FFFFFFF
 
 
 @helper
@@ -51,7 +54,7 @@ def _accept(
             i = base + pools.lowest_bit(near)
             near &= near - 1
             row = scratch.ids[i]
-            entry = pools.make_entry(scratch.keys[i], row)
+            entry = pools.make_entry(scratch.keys[i], row ^ NEWEST)
             if entry < min(pool[reach - 1], results[ef - 1]):
                 pools.prefetch(graph.links, row, LINK_LINES)
                 cursor = min(cursor, pools.insert(pool, reach, entry))
@@ -81,13 +84,13 @@ def _walk(
     pools.clear(results, ef)
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
-    pool[0] = pools.make_entry(start_key, start)
+    pool[0] = pools.make_entry(start_key, start ^ NEWEST)
     if _allowed(allow, start):
         results[0] = pool[0]
     cursor = 0
     while cursor < reach and pool[cursor] <= results[ef - 1]:
         count, cursor = expand(
-            codes, graph, graph.links, 0, graph.size, epoch, scratch, reach, cursor, 0
+            codes, graph, graph.links, 0, graph.size, epoch, scratch, reach, cursor, NEWEST
         )
         if count > 0:
             measure(codes, scratch.ids, count, query, query_row, terms, scratch)
@@ -114,7 +117,7 @@ def _search(
         query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
         start, key = descend(codes, graph, graph.size, query, query_row, terms, scratch, 0)
         _walk(codes, graph, query, query_row, terms, scratch, allow, reach, ef, start, key)
-        rerank(rows, metric, queries, j, scratch.results, depth, scratch.pool, k)
+        rerank(rows, metric, queries, j, scratch.results, NEWEST, depth, scratch.pool, k)
         answer(scratch.pool, k, ids[j], scores[j])
 
 

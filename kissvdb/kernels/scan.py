@@ -87,7 +87,7 @@ def _scan_codes(
                     count = 0
         if count > 0:
             _offer_batch(codes, scratch, count, query, query_row, terms, depth)
-        rerank(rows, metric, queries, j, scratch.pool, depth, scratch.results, k)
+        rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
         answer(scratch.results, k, ids[j], scores[j])
 
 

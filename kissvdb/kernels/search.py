@@ -243,7 +243,7 @@ def _search(
             start,
             key,
         )
-        rerank(rows, metric, queries, j, scratch.pool, depth, scratch.results, k)
+        rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
         answer(scratch.results, k, ids[j], scores[j])
 
 

@@ -118,9 +118,7 @@ def test_nothing_is_asked_and_nothing_is_answered():
 
 @pytest.mark.parametrize("name", ["float32", "int8", "int4"])
 @pytest.mark.parametrize("metric", METRIC_VALUES)
-def test_a_scan_of_codes_reranked_deep_enough_is_exact(
-    metric, name
-):
+def test_a_scan_of_codes_reranked_deep_enough_is_exact(metric, name):
     index = build(clustered(400, 40), metric)
     queries = index.rows[:5].copy()
     words = bitmap(np.arange(400) % 3 != 0)

@@ -1,0 +1,89 @@
+"""Compiled code: kept on disk, renewed when the package changes, one form for each processor."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kissvdb
+from kissvdb.kernels import features
+from kissvdb.kernels.jit import KERNELS
+
+PACKAGE = Path(kissvdb.__file__).parent
+ONE_SEARCH = """
+import numpy as np
+from kissvdb.kernels import plain, scan
+rows = plain.prepare(np.eye(3, dtype=np.float32), 0)
+assert scan.scan_rows(rows, 3, 0, rows, 2)[0][:, 0].tolist() == [0, 1, 2]
+stats = scan._scan_rows.stats
+print("loaded", sum(stats.cache_hits.values()), "compiled", sum(stats.cache_misses.values()))
+"""
+
+
+def run(arguments, path, cache, **environment):
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        env=os.environ | {"PYTHONPATH": str(path), "NUMBA_CACHE_DIR": str(cache)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_compiled_code_is_loaded_until_any_file_of_the_package_changes(tmp_path):
+    shutil.copytree(PACKAGE / "kernels", tmp_path / "kissvdb" / "kernels")
+    (tmp_path / "kissvdb" / "__init__.py").touch()
+    cache = tmp_path / "cache"
+    arguments = ["-c", ONE_SEARCH]
+    assert run(arguments, tmp_path, cache) == "loaded 0 compiled 1\n"
+    assert run(arguments, tmp_path, cache) == "loaded 1 compiled 0\n"
+    with (tmp_path / "kissvdb" / "kernels" / "pool.py").open("a") as source:
+        source.write("# changed\n")
+    assert run(arguments, tmp_path, cache) == "loaded 0 compiled 1\n"
+
+
+@pytest.mark.slow
+def test_a_warm_start_compiles_nothing(tmp_path):
+    arguments = ["-m", "kissvdb.kernels.warmup"]
+    cold = run(arguments, PACKAGE.parent, tmp_path)
+    warm = run(arguments, PACKAGE.parent, tmp_path)
+    assert re.match(rf"loaded 0 kernels, compiled {len(KERNELS)}\b", cold)
+    assert re.match(rf"loaded {len(KERNELS)} kernels, compiled 0\b", warm)
+
+
+def test_after_the_warm_up_no_kernel_compiles_again():
+    assert not any(kernel._can_compile for kernel in KERNELS)
+
+
+@pytest.mark.skipif(features.PORTABLE, reason="this is the portable run")
+def test_the_portable_form_passes_every_test_of_this_folder():
+    root = PACKAGE.parent
+    arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/kernels"]
+    result = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=root,
+        env=os.environ | {"KISSVDB_CPU": "portable"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=500,
+    )
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_portable_switch_masks_what_the_processor_can_do():
+    code = (
+        "from numba.core.registry import cpu_target\n"
+        "from kissvdb.kernels import features\n"
+        "from kissvdb.kernels.jit import kernel\n"
+        "print(features.VNNI, cpu_target.target_context.codegen().magic_tuple()[1:])"
+    )
+    out = run(["-c", code], PACKAGE.parent, "", KISSVDB_CPU="portable")
+    assert out == "False ('generic', '')\n"
