@@ -27,6 +27,7 @@ print("loaded", sum(stats.cache_hits.values()), "compiled", sum(stats.cache_miss
 def run(arguments, path, cache, **environment):
     result = subprocess.run(
         [sys.executable, *arguments],
+        cwd=path,
         env=os.environ | {"PYTHONPATH": str(path), "NUMBA_CACHE_DIR": str(cache)} | environment,
         capture_output=True,
         text=True,
