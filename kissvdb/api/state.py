@@ -171,7 +171,7 @@ def _written_members(answer: Written) -> bytes:
     )
 
 
-def _result(key: str, outcome: Answer | KissError) -> bytes:
+def _result(key: str, outcome: object) -> bytes:
     if isinstance(outcome, Written):
         return b'{"status":"ok",%b}' % _written_members(outcome)
     assert isinstance(outcome, KissError)

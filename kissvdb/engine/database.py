@@ -20,6 +20,7 @@ from actors import (
     open_supervisor,
 )
 from kissvdb.config import Config
+from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.events import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import (
     ALWAYS,
@@ -36,8 +37,7 @@ from kissvdb.core.state import (
 )
 from kissvdb.engine import backup, upkeep
 from kissvdb.engine.asking import answered, submit, unavailable
-from kissvdb.engine.collection import VectorCommand, Writes
-from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
+from kissvdb.engine.collection import Surroundings, VectorCommand, Writes
 from kissvdb.engine.collections import Collections
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
@@ -47,7 +47,7 @@ from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
-from kissvdb.engine.vectors import VectorAnswer, Vectors
+from kissvdb.engine.vectors import Vectors
 from kissvdb.errors import KissError, NotFound, Overloaded, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
@@ -109,26 +109,17 @@ async def open_database(
             )
             shards.append((shard, await supervisor.start(shard)))
         database._start(hub, writer, log, shards)
-        upkeeps, started = trio.open_memory_channel[CollectionUpkeep](
-            config.limits.collections_max
-        )
         registry = Collections(
             store.collections,
             supervisor,
-            upkeeps,
-            log,
+            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
             database._ask,
-            lambda: writer.committed_offset,
-            clock_ms,
-            database.workers,
-            metrics,
             collections_max=config.limits.collections_max,
         )
         database.vectors.start(await supervisor.start(registry), registry.opened)
         database.ready = True
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(look_after_all, started)
-            tasks.start_soon(expire_vectors, registry.running)
+            tasks.start_soon(registry.look_after)
             tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
             tasks.start_soon(
                 upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs

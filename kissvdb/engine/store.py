@@ -8,6 +8,7 @@ from pathlib import Path
 from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine import recovery
+from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.recovery import Progress
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
@@ -23,6 +24,7 @@ class Store:
 
     log: EventLog | MemoryLog
     tables: list[tuple[StateTable, Path | None]]
+    collections: CollectionStore
 
     def __init__(self, config: Config, progress: Progress) -> None:
         self.directory: DataDir | None = None
@@ -46,12 +48,14 @@ class Store:
             records_max=config.stream.ring_events, bytes_max=config.stream.ring_bytes_max
         )
         self.tables = [(StateTable(None), None) for _ in range(config.state.shards)]
+        self.collections = CollectionStore(None)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
         stack.callback(directory.close)
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [(StateTable(path), path) for path in paths]
+        self.collections = CollectionStore(directory.path / "vectors")
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(directory.offset_floor, *(table.applied_offset for table, _ in self.tables))
         self.log = EventLog.open(

@@ -1,0 +1,182 @@
+"""The registry of vector collections: the actor that creates, opens and deletes them."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import attrs
+import msgspec
+import trio
+
+from actors import Actor, Address, Envelope, Supervisor
+from kissvdb import logs
+from kissvdb.core import state
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
+from kissvdb.engine.collection_store import CollectionStore, StoredCollection
+from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
+from kissvdb.engine.log_writer import Append
+from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
+
+logger = logging.getLogger("kissvdb.collections")
+
+
+@attrs.frozen
+class CreateCollection:
+    """Create a collection. Answers the offset of its beginning."""
+
+    spec: CollectionSpec
+
+
+@attrs.frozen
+class DropCollection:
+    """Delete a collection and everything in it. Answers the offset of its end."""
+
+    name: str
+
+
+@attrs.frozen(eq=False)
+class OpenCollection:
+    """A collection that runs: its owner, where to ask it, and its upkeep."""
+
+    actor: Collection
+    address: Address
+    upkeep: CollectionUpkeep
+    stored: StoredCollection
+
+    @property
+    def name(self) -> str:
+        return self.actor.rows.spec.name
+
+
+class Collections(Actor):
+    """Owns the list of collections. ``opened`` is read by anyone, on the loop."""
+
+    name = "collections"
+
+    def __init__(
+        self,
+        store: CollectionStore,
+        supervisor: Supervisor,
+        around: Surroundings,
+        write_state: Callable[[state.Command], Awaitable[state.Answer]],
+        *,
+        collections_max: int,
+    ) -> None:
+        self.opened: dict[str, OpenCollection] = {}
+        self._store = store
+        self._supervisor = supervisor
+        self._around = around
+        self._write_state = write_state
+        self._collections_max = collections_max
+        self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
+            collections_max
+        )
+
+    async def look_after(self) -> None:
+        """The task that does what collections need done while they are used."""
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(look_after_all, self._upkeeps_to_run)
+            tasks.start_soon(expire_vectors, self.running)
+
+    def running(self) -> list[tuple[Collection, Address]]:
+        """The owners of all collections, and where to ask them."""
+        return [(each.actor, each.address) for each in self.opened.values()]
+
+    async def open(self) -> None:
+        for stored in list(self._store.collections.values()):
+            await self._start(stored)
+
+    async def handle(self, batch: list[Envelope]) -> None:
+        for envelope in batch:
+            message = envelope.message
+            try:
+                if isinstance(message, CreateCollection):
+                    envelope.answer(await self._create(message.spec))
+                else:
+                    assert isinstance(message, DropCollection)
+                    envelope.answer(await self._drop(message.name))
+            except (Refused, Unavailable) as refusal:
+                envelope.refuse(refusal)
+
+    async def _create(self, spec: CollectionSpec) -> int:
+        if spec.name in self.opened:
+            raise AlreadyExists(
+                f"collection {spec.name!r} already exists: use it, choose another name, or delete "
+                "it first"
+            )
+        if len(self.opened) >= self._collections_max:
+            raise Refused(
+                f"there are {len(self.opened)} collections already: delete one, or raise "
+                "limits.collections_max"
+            )
+        try:
+            stored = await self._around.workers.run(self._store.create, spec)
+        except OSError as error:
+            raise PersistenceFailed(f"no room for collection {spec.name!r}: {error}") from error
+        try:
+            offset: int = await self._around.log.ask(Append((spec.record(),)))
+        except PersistenceFailed:
+            await self._remove(spec.name)
+            raise
+        stored.rows.note_offset(offset)
+        await self._start(stored)
+        await self._note_in_state(state.Put(manifest_key(spec.name), _manifest(spec)))
+        return offset
+
+    async def _drop(self, name: str) -> int:
+        found = self.opened.get(name)
+        if found is None:
+            raise no_such_collection(name)
+        offset: int = await found.address.ask(Drop())
+        del self.opened[name]
+        await self._supervisor.stop(found.address)
+        await self._note_in_state(state.Delete(manifest_key(name)))
+        await self._remove(name)
+        return offset
+
+    async def _start(self, stored: StoredCollection) -> None:
+        actor = Collection(stored.rows, self._around)
+        address = await self._supervisor.start(actor)
+        upkeep = CollectionUpkeep(actor, address, self._around.workers)
+        self.opened[stored.rows.spec.name] = OpenCollection(actor, address, upkeep, stored)
+        try:
+            self._upkeeps.send_nowait(upkeep)
+        except trio.BrokenResourceError:
+            # The database stops: nobody looks after anything any more.
+            return
+
+    async def _note_in_state(self, command: state.Put | state.Delete) -> None:
+        """Keep the state entry of a collection as the collection is."""
+        try:
+            await self._write_state(command)
+        except PersistenceFailed as refusal:
+            # The collection is as it was asked to be; the entry is mended at the next start.
+            logs.event(logger, logging.WARNING, refusal.message, key=command.key)
+
+    async def _remove(self, name: str) -> None:
+        try:
+            await self._around.workers.run(self._store.remove, name)
+        except OSError as error:
+            # Its end is in the log, which is kept: the next start removes what is left.
+            message = "files of a deleted collection could not be removed"
+            logs.event(logger, logging.WARNING, message, collection=name, error=str(error))
+
+
+def manifest_key(collection: str) -> str:
+    """The state key that describes a collection."""
+    return f"vector:{collection}:manifest"
+
+
+def manifest(spec: CollectionSpec) -> dict[str, object]:
+    """What the state entry of a collection says."""
+    return {
+        "collection": spec.name,
+        "dim": spec.dim,
+        "metric": spec.metric,
+        "created_at_ms": spec.created_at_ms,
+        "updated_at_ms": spec.created_at_ms,
+    }
+
+
+def _manifest(spec: CollectionSpec) -> bytes:
+    return msgspec.json.encode(manifest(spec))

@@ -1,0 +1,231 @@
+"""Vector collections as handlers and embedders call them."""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
+import msgspec
+
+from actors import Address, Workers
+from kissvdb.config import Config
+from kissvdb.core import filters
+from kissvdb.core.collection import Answer as VectorAnswer
+from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
+from kissvdb.core.filters import Node
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
+from kissvdb.engine.collections import (
+    CreateCollection,
+    DropCollection,
+    OpenCollection,
+)
+from kissvdb.errors import DimMismatch, InvalidArgument
+
+if TYPE_CHECKING:
+    from kissvdb.core.row_view import RowsView, StoredRow
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+DELETED_AT_ONCE_MAX = 4096
+"""A delete by filter does so many at a time, so that other writes come between."""
+
+
+@attrs.frozen
+class Found:
+    """A hit: higher ``score`` is nearer. ``meta`` is decoded JSON."""
+
+    id: str
+    score: float
+    meta: Any
+
+
+class Vectors:
+    """The collections of a database. Made with it; reached as ``database.vectors``.
+
+    Writes answer when they are durable and visible to every later search.
+    """
+
+    def __init__(self, config: Config, clock_ms: Callable[[], int]) -> None:
+        self._searchers = Workers(config.search.threads or os.cpu_count() or 1)
+        self._limits = config.limits
+        self._clock_ms = clock_ms
+        self._opened: dict[str, OpenCollection] = {}
+        self._registry: Address
+
+    def start(self, registry: Address, opened: dict[str, OpenCollection]) -> None:
+        """Work with this registry and its list."""
+        self._registry = registry
+        self._opened = opened
+
+    # Collections
+
+    @property
+    def all(self) -> list[OpenCollection]:
+        """All collections, by name."""
+        return [self._opened[name] for name in sorted(self._opened)]
+
+    def find(self, collection: str) -> OpenCollection:
+        """A collection. Raises NotFound."""
+        found = self._opened.get(collection)
+        if found is None:
+            raise no_such_collection(collection)
+        return found
+
+    async def create(self, collection: str, *, dim: int, metric: str, **options: Any) -> int:
+        """Create a collection; answers the offset. ``options``: see CollectionSpec.
+
+        Raises AlreadyExists, and InvalidArgument for a name or a dim that cannot be.
+        """
+        self._check_new(collection, dim)
+        spec = CollectionSpec(collection, dim, metric, created_at_ms=self._clock_ms(), **options)
+        offset: int = await answered(submit(self._registry, CreateCollection(spec)))
+        return offset
+
+    def _check_new(self, collection: str, dim: int) -> None:
+        # A name is also the name of a directory.
+        if not _NAME.fullmatch(collection) or len(collection) > self._limits.collection_bytes_max:
+            raise InvalidArgument(
+                f"collection: must have 1 to {self._limits.collection_bytes_max} of the characters "
+                "A-Z a-z 0-9 . _ - and not begin with a dot"
+            )
+        if not 1 <= dim <= self._limits.vector_dim_max:
+            raise InvalidArgument(
+                f"dim: must be 1 to {self._limits.vector_dim_max} (MAX_VECTOR_DIM), not {dim}"
+            )
+
+    async def drop(self, collection: str) -> int:
+        """Delete a collection and everything in it; answers the offset. Raises NotFound."""
+        offset: int = await answered(submit(self._registry, DropCollection(collection)))
+        return offset
+
+    async def vacuum(self, collection: str) -> int:
+        """Write the live vectors anew; answers how many dead ones went. Raises NotFound."""
+        found = self.find(collection)
+        before = found.actor.view().data.count
+        await found.upkeep.vacuum()
+        return max(0, before - found.actor.view().data.count)
+
+    # Writes
+
+    def owner(self, collection: str) -> Address:
+        """Who decides about a collection's vectors. Raises NotFound."""
+        return self.find(collection).address
+
+    async def write(self, collection: str, command: Command) -> VectorAnswer:
+        """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
+        message = VectorCommand(collection, command)
+        answer: VectorAnswer = await answered(submit(self.owner(collection), message))
+        return answer
+
+    async def upsert(
+        self,
+        collection: str,
+        id_: str,
+        vector: Sequence[float],
+        meta: Any = None,
+        *,
+        ttl_ms: int | None = None,
+    ) -> Written:
+        """Write a vector whether or not its id has one. ``meta``: what JSON can hold."""
+        text = None if meta is None else msgspec.json.encode(meta)
+        answer = await self.write(collection, Upsert(id_, _packed(vector), text, ttl_ms))
+        assert isinstance(answer, Written)
+        return answer
+
+    async def update(
+        self,
+        collection: str,
+        id_: str,
+        *,
+        vector: Sequence[float] | None = None,
+        meta: Any = None,
+    ) -> Written:
+        """Replace the parts that are given. Raises NotFound."""
+        text = None if meta is None else msgspec.json.encode(meta)
+        numbers = None if vector is None else _packed(vector)
+        answer = await self.write(collection, Update(id_, numbers, text))
+        assert isinstance(answer, Written)
+        return answer
+
+    async def delete(self, collection: str, id_: str) -> Deleted:
+        """Remove a vector. Raises NotFound."""
+        answer = await self.write(collection, Delete(id_))
+        assert isinstance(answer, Deleted)
+        return answer
+
+    async def delete_matching(
+        self, collection: str, tree: Node | None, namespace: str | None = None
+    ) -> tuple[int, int | None]:
+        """Remove the vectors that pass; answers how many, and the offset of the last deletion.
+
+        Not atomic: other writes come between. What passes when it is looked at is deleted.
+        """
+        message = DeleteMatching(tree, namespace, DELETED_AT_ONCE_MAX)
+        total, last = 0, None
+        while True:
+            count, offset = await answered(submit(self.owner(collection), message))
+            total += count
+            last = last if offset is None else offset
+            if count < DELETED_AT_ONCE_MAX:
+                return total, last
+
+    # Reads
+
+    def get(self, collection: str, id_: str) -> "StoredRow | None":
+        """A vector as of the last answered write; None when absent or expired. Never waits."""
+        return self.find(collection).actor.view().get(id_)
+
+    async def look(self, collection: str, job: "Callable[[RowsView], T]") -> T:
+        """``job(view)`` in one of the search threads, with all that was answered until now.
+
+        A caller that is cancelled leaves at once; the thread finishes alone.
+        """
+        view = self.find(collection).actor.view()
+        return await self._searchers.run(job, view, abandon_on_cancel=True)
+
+    async def search(
+        self,
+        collection: str,
+        vector: Sequence[float],
+        k: int = 10,
+        *,
+        filters_: Any = None,
+        namespace: str | None = None,
+        **options: Any,
+    ) -> list[Found]:
+        """The ``k`` nearest vectors that pass. ``options``: see RowsView.search."""
+        tree = filters.parse(filters_)
+        query = _packed(vector)
+        spec = self.find(collection).actor.rows.spec
+        if len(query) != spec.vector_bytes:
+            raise DimMismatch(
+                f"vector has {len(vector)} numbers, {collection!r} has dim {spec.dim}"
+            )
+
+        def job(view: "RowsView") -> list[Found]:
+            import numpy as np
+
+            queries = np.frombuffer(query, "<f4")[None]
+            hits = view.search(queries, k, tree=tree, namespace=namespace, **options).hits[0]
+            metas = map(view.data.document, hits.rows.tolist())
+            return [
+                Found(id_, score, meta)
+                for id_, score, meta in zip(hits.ids, hits.scores.tolist(), metas, strict=True)
+            ]
+
+        return await self.look(collection, job)
+
+
+def _packed(vector: Sequence[float]) -> bytes:
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        numbers = np.asarray(vector, "<f4")
+    if not np.isfinite(numbers).all():
+        raise InvalidArgument("vector: holds a number that is not finite in float32")
+    return numbers.tobytes()
