@@ -37,6 +37,7 @@ from kissvdb.core.state import (
 )
 from kissvdb.engine import backup, upkeep
 from kissvdb.engine.asking import answered, submit, unavailable
+from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.collection import Surroundings, VectorCommand, Writes
 from kissvdb.engine.collections import Collections
 from kissvdb.engine.history import History
@@ -125,7 +126,7 @@ async def open_database(
                 upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
             )
             if not config.storage.memory:
-                tasks.start_soon(database._keep_checkpoints)
+                tasks.start_soon(database._checkpoints.keep)
             yield database
             database._stop()
             tasks.cancel_scope.cancel()
@@ -296,15 +297,9 @@ class Database:
         )
 
     async def snapshot(self) -> int:
-        """Checkpoint every table now; answers the offset up to which all are durable files."""
-        offsets = []
-        for shard, address in self._shards:
-            try:
-                offsets.append(await upkeep.checkpoint(shard, address, self.workers))
-            except (MailboxClosed, ActorCrashed) as error:
-                raise unavailable(error) from error
-        await self._retain()
-        return min(offsets) if not self.config.storage.memory else self.last_offset
+        """Checkpoint everything now; answers the offset up to which all is in durable files."""
+        durable = await self._checkpoints.now()
+        return durable if not self.config.storage.memory else self.last_offset
 
     def backup(self) -> AsyncIterator[bytes]:
         """A tar of the whole database, consistent at one offset, while it goes on.
@@ -330,6 +325,15 @@ class Database:
         self._writer = writer
         self._log = log
         self._shards = shards
+        self._checkpoints = Checkpoints(
+            self.config,
+            self._store,
+            self._thread,
+            self.workers,
+            shards,
+            lambda: self.vectors.all,
+            self._holds,
+        )
         watch = self.metrics.watch
         for address in (hub, log, *(address for _, address in shards)):
             watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
@@ -360,27 +364,6 @@ class Database:
 
     def _true_offset(self) -> int:
         return min(shard.true_offset for shard, _ in self._shards)
-
-    async def _keep_checkpoints(self) -> None:
-        await upkeep.keep_checkpoints(
-            self._shards,
-            self.workers,
-            pages_max=self.config.state.checkpoint_pages,
-            interval_secs=self.config.storage.snapshot_interval_secs,
-            then=self._retain,
-        )
-
-    async def _retain(self) -> None:
-        durable = min(shard.durable_offset for shard, _ in self._shards)
-        # In the writer's thread: the log has one writer, and removing is writing.
-        await self._thread.run(
-            partial(
-                self._store.log.retain,
-                applied_offset=durable,
-                segments_max=self.config.log.retention_segments,
-                hold_offset=min(self._holds, default=None),
-            )
-        )
 
 
 def _together(commands: Sequence[Any]) -> Many | Writes:
