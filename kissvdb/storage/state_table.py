@@ -57,7 +57,8 @@ class StateTable:
         self._path = path
         try:
             self._db = apsw.Connection(":memory:" if path is None else str(path))
-            self._db.execute(_PRAGMAS)
+            # Read to the end: a script stops at the first pragma that answers with a row.
+            self._db.execute(_PRAGMAS).fetchall()
             self._db.execute(_SCHEMA)
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise Damaged(
@@ -119,6 +120,12 @@ class StateTable:
             db.execute("UPDATE meta SET v = ? WHERE k = 'applied'", (applied_offset,))
         self.applied_offset = applied_offset
 
+    def settings(self) -> dict[str, Any]:
+        """The pragmas that decide what a commit costs, as SQLite has them."""
+        names = ("journal_mode", "synchronous", "wal_autocheckpoint")
+        more = ("cache_size", "temp_store", "page_size")
+        return {name: self._db.execute(f"PRAGMA {name}").get for name in (*names, *more)}
+
     def forget_operations(self) -> None:
         """Drop the oldest remembered operations beyond OPERATIONS_KEPT offsets."""
         horizon = self.applied_offset - OPERATIONS_KEPT
@@ -163,7 +170,7 @@ def checkpoint(path: Path, *, finish: bool = False) -> bool:
     db = apsw.Connection(str(path))
     try:
         db.set_busy_timeout(5000)
-        db.execute("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0")
+        db.execute("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0").fetchall()
         frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         complete = bool(frames == moved)
         if finish and complete:
