@@ -141,7 +141,7 @@ def goals(results: Mapping[str, Result]) -> str:
 
     best = [e for e in results["sse"]["medians"] if (e["group"], e["clients"]) == ("best", 1000)]
     delivered = {each["target"]: each["metrics"]["delivered_per_s"] for each in best}
-    put, batch = "lane PUT", ("batch", 8, "lane bulk event")
+    put, batch = "lane PUT", ("batch", 8, "lane events")
     stream = ("best", 1000, "lane", "nginx nchan")
     cpu = ratio("http", "cpu_us", "PUT", 64, "lane", "hypercorn")
     rows = [

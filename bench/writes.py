@@ -22,7 +22,14 @@ from bench.load.loop import measure
 from bench.load.process import NotInstalled, Server
 from bench.load.write_targets import BATCH, VALUE_BYTES, Target, targets
 
-OURS = ("lane PUT", "lane POST", "lane bulk event", "lane bulk put", "lane batch_put")
+OURS = (
+    "lane PUT",
+    "lane POST",
+    "lane events",
+    "lane bulk event",
+    "lane bulk put",
+    "lane batch_put",
+)
 GROUPS = ("put", "event", "batch")
 HEADS = {
     "operations_per_s": "ops/s",

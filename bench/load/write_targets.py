@@ -64,6 +64,8 @@ def _ours(server: Server, keys: Sequence[bytes], value: bytes) -> Iterator[Targe
         workload = Workload("http", requests, operations=BATCH, bad=b'"error"')
         return Target("batch", f"{name} {way}", server, workload)
 
+    array = [b"[" + b",".join([b"{%b}" % event] * BATCH) + b"]"]
+    yield batch("events", "/v1/events", array, protocols.JSON)
     lines = [b'{"op":"event",%b}\n' % event * BATCH]
     yield batch("bulk event", "/v1/bulk", lines, protocols.BULK)
     if name != "lane":
