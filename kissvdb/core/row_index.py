@@ -7,13 +7,14 @@ loaded, searches are exact and in numpy, and no graph grows.
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
+from kissvdb.core.row_body import Body, codes_in
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, Space
 from kissvdb.kernels import plain
@@ -32,8 +33,6 @@ Array = npt.NDArray[Any]
 Answer = tuple[Array, Array]
 """Row numbers int64 [queries, k] and scores float32 [queries, k], best first; -1, -inf for none."""
 
-PRECISIONS: Final = ("q4", "q8", "none")
-"""What a walk reads, coarse to fine: 4-bit codes, int8 codes, float32 rows."""
 TRAINING_ROWS_MAX = 4096
 RETRAINING_FACTOR = 4
 """Codebooks are trained anew, and all rows coded anew, when there are so many times more rows: the
@@ -41,35 +40,6 @@ first rows of a collection may be unlike the rest. Coding is a hundredth of the 
 _NO_BITMAP = np.zeros(0, np.uint64)
 _POOL_ENTRIES_MIN = 4096
 FEW_QUERIES = 32
-
-
-@attrs.frozen(eq=False)
-class Body:
-    """The indexed rows: 0 to ``size - 1`` of the collection, linked in one graph.
-
-    ``build`` are the codes the graph is built with, ``walk`` those it is searched with; every
-    answer is scored again with the rows themselves. ``trained_rows``: how many rows the codebooks
-    were trained on a sample of. Growing writes behind ``size``, and into links, which readers
-    follow safely at any moment.
-    """
-
-    graph: Graph
-    build: Codes
-    walk: Codes
-    precision: str
-    trained_rows: int
-
-    @property
-    def size(self) -> int:
-        """How many rows are linked."""
-        return self.graph.size
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of links and codes, without the room to grow."""
-        codes = {id(each.rows): each.rows for each in (self.build, self.walk)}
-        coded = sum(rows[: self.size].nbytes for rows in codes.values())
-        return int(self.graph.links[: self.size].nbytes + self.graph.upper.nbytes + coded)
 
 
 class Kernels:
@@ -234,9 +204,7 @@ class Kernels:
             return self._float32_codes(codes, data, first, last)
         quantize, metric = self._compiled.quantize, METRICS[data.metric]
         kind = str(codes.rows.dtype)
-        codes = opened_codes(
-            space, kind, last, body.trained_rows, codes.scale, codes.mean, data.metric
-        )
+        codes = codes_in(space, kind, last, body.trained_rows, codes.scale, codes.mean, data.metric)
         encode = quantize.encode_int8 if kind == "int8" else quantize.encode_int4
         encode(data.vectors, first, last, metric, codes)
         return codes
@@ -273,29 +241,6 @@ class _Compiled:
     quantize: Any
     scan: Any
     search: Any
-
-
-def opened_codes(
-    space: Space,
-    kind: str,
-    rows: int,
-    trained_rows: int,
-    scale: Array,
-    mean: Array,
-    metric: str,
-) -> Codes:
-    """Codes of at least ``rows`` rows in a space. ``kind``: ``int8``, or ``uint8`` for 4-bit.
-
-    Those of other codebooks, trained on another number of rows, lie in arrays of their own:
-    readers may be using them.
-    """
-    width = scale.shape[0] if kind == "int8" else scale.shape[0] // 2
-    dtype, bits = ("|i1", 8) if kind == "int8" else ("|u1", 4)
-    coded = space.array(f"codes{bits}-{trained_rows}", dtype, width, rows)
-    aux = np.zeros(0, np.float32)
-    if metric != "cosine":
-        aux = space.array(f"aux{bits}-{trained_rows}", "<f4", 0, rows)
-    return Codes(coded, aux, scale, mean)
 
 
 def prepared(queries: Array, metric: str) -> Array:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.id_map import IdMap
-from kissvdb.core.row_index import Body, Kernels, exact_scores
+from kissvdb.core.row_body import Body
+from kissvdb.core.row_index import Kernels, exact_scores
 from kissvdb.core.row_store import RowData
 
 Array = npt.NDArray[Any]

@@ -4,7 +4,7 @@ A row is written once, behind the rows there are, and never changed: an update i
 reader needs no more than the arrays and a count. A ``Space`` decides what the arrays lie in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -31,9 +31,22 @@ class Space(Protocol):
     def array(self, name: str, dtype: str, width: int, rows: int) -> Array:
         """An array [at least ``rows``, width], or [at least ``rows``] for width 0, C-contiguous.
 
-        It begins with what the array of that name held; what is new is zero. An array handed out
-        before stays as it is, for its readers. Raises OSError when there is no room.
+        It begins with what the array of that name held; what was never written is zero. An array
+        handed out before stays as it is, for its readers. Raises PersistenceFailed when there is
+        no room.
         """
+
+    def forget(self, name: str) -> None:
+        """Let go of an array; its readers keep what they have."""
+
+    def successor(self) -> "Space":
+        """An empty space to write the rows into anew."""
+
+
+class Guard(Protocol):
+    """Knows whether rows that were opened from files are what was written."""
+
+    def check(self, rows: Iterable[int]) -> None: ...
 
 
 class HeapSpace:
@@ -53,6 +66,14 @@ class HeapSpace:
                 larger[: held.shape[0]] = held
             held = self._arrays[name] = larger
         return held
+
+    def forget(self, name: str) -> None:
+        """As ``Space.forget``."""
+        self._arrays.pop(name, None)
+
+    def successor(self) -> "HeapSpace":
+        """As ``Space.successor``."""
+        return HeapSpace()
 
 
 @attrs.frozen(slots=True)
@@ -83,6 +104,12 @@ class RowData:
     ends: Array
     blob: Array
     expires_at_ms: Array
+    guard: "Guard | None" = None
+
+    def check(self, rows: Iterable[int]) -> None:
+        """Make sure that these rows are what was written. Raises Damaged."""
+        if self.guard is not None:
+            self.guard.check(rows)
 
     def vector(self, row: int) -> bytes:
         """The vector as it was sent: ``dim`` float32, little-endian."""
@@ -125,6 +152,7 @@ class RowStore:
         self._space = space
         self._count = count
         self._blob_bytes = 0
+        self._guard: Guard | None = None
         self._grow(count, 0)
         if count:
             self._blob_bytes = int(self._ends[count - 1, 1])
@@ -143,7 +171,7 @@ class RowStore:
     def reserve(self, rows: int, text_bytes: int) -> None:
         """Make sure that so many more rows, with ids and metadata of so many bytes, have room.
 
-        Raises OSError if they have not; then nothing changed.
+        Raises PersistenceFailed if they have not; then nothing changed.
         """
         self._grow(self._count + rows, self._blob_bytes + text_bytes)
 
@@ -182,7 +210,12 @@ class RowStore:
             self._ends,
             self._blob,
             self._expires,
+            self._guard,
         )
+
+    def guarded_by(self, guard: Guard | None) -> None:
+        """Have the rows that were opened checked when they are first served."""
+        self._guard = guard
 
     def _grow(self, rows: int, blob_bytes: int) -> None:
         rows = max(rows, _CAPACITY_ROWS_MIN)

@@ -13,7 +13,8 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters import MISSING, And, In, Node
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataView
-from kissvdb.core.row_index import Body, Kernels, prepared
+from kissvdb.core.row_body import Body
+from kissvdb.core.row_index import Kernels, prepared
 from kissvdb.core.row_search import Explanation, Group, Hits, Source
 from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec
 from kissvdb.core.row_store import RowData
@@ -95,8 +96,9 @@ class RowsView:
         return None if row is None else self.stored(row)
 
     def stored(self, row: int) -> StoredRow:
-        """A row as it was written, by its number."""
+        """A row as it was written, by its number. Raises Damaged if that cannot be known."""
         data = self.data
+        data.check((row,))
         return StoredRow(row, data.id_at(row), data.vector(row), data.meta(row), data.expiry(row))
 
     def bitmap(self, tree: Node | None, namespace: str | None = None) -> Words | None:
@@ -136,6 +138,7 @@ class RowsView:
         plan = row_search.plan(source, want, ef, exact)
         hits, laps = row_search.search(source, prepared(queries, self.spec.metric), want, plan, lap)
         hits = [each.slice(offset, want) for each in row_search.at_least(hits, min_score)]
+        self.data.check(row for each in hits for row in each.rows.tolist())
         if not explain:
             return Found(hits, None)
         count = self.data.count

@@ -4,7 +4,9 @@ from typing import Protocol
 
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.metadata_segment import Segment
-from kissvdb.core.row_index import Body, Kernels
+from kissvdb.core.row_body import Body
+from kissvdb.core.row_guard import RowGuard
+from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, Space
 
@@ -64,3 +66,16 @@ class Drain:
         self.body = self._kernels.grow(
             self._before, self._spec, self._data, self._last, self._space
         )
+
+
+class Verification:
+    """All rows that were opened from files are compared with their checksums."""
+
+    kind = "verification"
+
+    def __init__(self, guard: RowGuard) -> None:
+        self._guard = guard
+
+    def run(self) -> None:
+        """Raises Damaged."""
+        self._guard.check_all()

@@ -14,19 +14,29 @@ Upkeep is work that a worker thread does while reads and writes go on, one at a 
     while (work := rows.work_due()) is not None:       or rows.vacuum()
         await thread(work.run)
         rows.install(work)                  on the owner's thread
+
+A checkpoint is such work too; between ``run`` and ``install`` its ``manifest`` and ``indexes`` are
+stored, and ``Rows.opened`` makes rows of them again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
+
+from kissvdb.core import row_checkpoint
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex
+from kissvdb.core.row_body import Body, CodeSum
+from kissvdb.core.row_checkpoint import Checkpoint, Index, Parts
 from kissvdb.core.row_expiry import Expiries
-from kissvdb.core.row_index import Body, Kernels
+from kissvdb.core.row_guard import RowGuard
+from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
 from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
 from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_view import StoredRow as StoredRow
-from kissvdb.core.row_work import Drain, MetadataMerge, Work
+from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
@@ -63,8 +73,37 @@ class Rows:
         self._overdue: dict[int, str] = {}
         self._expiries = Expiries()
         self._operations: dict[str, Operation] = {}
+        self._unchecked: RowGuard | None = None
+        self._sums = np.zeros(0, np.uint32)
+        self._code_sums: dict[str, CodeSum] = {}
         self._view: RowsView | None = None
         self._work: Work | None = None
+
+    @classmethod
+    def opened(
+        cls,
+        manifest: Mapping[str, Any],
+        indexes: Mapping[str, Index],
+        damaged: Mapping[str, str],
+        space: Space,
+        salt: bytes,
+        kernels: Kernels,
+    ) -> tuple["Rows", list[str]]:
+        """The rows of a checkpoint, and warnings of what had to be made anew from them.
+
+        Arguments but the last as for ``row_checkpoint.opened``. What the log holds after
+        ``applied_offset`` is to be applied. Raises Damaged.
+        """
+        parts = row_checkpoint.opened(manifest, indexes, damaged, space, salt)
+        rows = cls(parts.spec, salt, kernels, space)
+        rows.applied_offset = parts.offset
+        rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
+        rows._dead, rows._expiries, rows._body = parts.dead, parts.expiries, parts.body
+        rows._hidden = Tombstones.from_arrays(parts.dead.view().to_arrays())
+        rows._operations = parts.operations
+        rows._sums, rows._code_sums = parts.sums, parts.code_sums
+        rows._unchecked = parts.guard
+        return rows, parts.warnings
 
     def reserve(self, rows: int, text_bytes: int) -> None:
         """Make room for rows whose ids and metadata have so many bytes, before they are logged.
@@ -141,12 +180,16 @@ class Rows:
         if row is None:
             return None
         data = self._store.view()
+        data.check((row,))
         return StoredRow(row, id_, data.vector(row), data.meta(row), data.expiry(row))
 
     def work_due(self) -> Work | None:
         """The next piece of upkeep; None while there is none, or one is under way."""
         if self._work is not None:
             return None
+        if self._unchecked is not None:
+            self._work = Verification(self._unchecked)
+            return self._work
         due = self._metadata.merge_due()
         if due is not None:
             self._work = MetadataMerge(self._metadata, due)
@@ -157,6 +200,25 @@ class Rows:
             )
         return self._work
 
+    def checkpoint(self) -> Checkpoint:
+        """All that is applied, to be run and stored, and then installed like other upkeep."""
+        assert self._work is None, "one piece of upkeep at a time"
+        self._work = Checkpoint(
+            Parts(
+                self.spec,
+                self.applied_offset,
+                self._store.view(),
+                self._dead.view(),
+                self._ids.to_arrays(),
+                self._metadata.view(),
+                self._body,
+                list(self._operations.items()),
+                self._sums,
+                self._code_sums,
+            )
+        )
+        return self._work
+
     def install(self, work: Work) -> None:
         """Take over what a piece of upkeep has made. It has run to its end."""
         assert work is self._work, "only work that was handed out, once"
@@ -165,7 +227,12 @@ class Rows:
             work.install()
         elif isinstance(work, Drain):
             assert work.body is not None, "only work that has run"
-            self._body = work.body
+            self._install_body(work.body)
+        elif isinstance(work, Verification):
+            self._unchecked = None
+            self._store.guarded_by(None)
+        elif isinstance(work, Checkpoint):
+            self._sums, self._code_sums = work.sums, work.code_sums
         self._view = None
 
     def abandon(self, work: Work) -> None:
@@ -180,6 +247,13 @@ class Rows:
     @property
     def _indexed_rows(self) -> int:
         return 0 if self._body is None else self._body.size
+
+    def _install_body(self, body: Body) -> None:
+        before = set() if self._body is None else {name for name, _ in self._body.coded()}
+        for name in before - {name for name, _ in body.coded()}:
+            self._space.forget(name)
+            self._space.forget(f"{name}-aux")
+        self._body = body
 
     def _drain_is_due(self) -> bool:
         if self.spec.index == "flat" or not self._kernels.ready:

@@ -1,0 +1,245 @@
+"""Rows on disk: what a checkpoint stores, and rows made of it again.
+
+Truth are the row arrays and the index ``rows``: tombstones, checksums, answered operations.
+Everything else is derived, and made anew from the rows if it is damaged.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core import row_body, row_guard
+from kissvdb.core.id_map import IdMap
+from kissvdb.core.metadata import MetadataIndex, MetadataView
+from kissvdb.core.row_body import Body, CodeSum
+from kissvdb.core.row_expiry import Expiries
+from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard, Sums
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_store import RowData, RowStore, Space
+from kissvdb.core.tombstones import Tombstones, TombstoneView
+from kissvdb.errors import Damaged
+from kissvdb.records import Operation
+
+Array = npt.NDArray[Any]
+Index = Mapping[str, Array]
+
+FORMAT: Final = 1
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """What a manifest says of the rows."""
+
+    format: int
+    spec: dict[str, Any]
+    offset: int
+    rows: int
+    body: dict[str, Any] | None
+    code_sums: dict[str, tuple[int, int]]
+
+
+@attrs.frozen(eq=False)
+class Parts:
+    """The parts of rows at one moment, to be stored."""
+
+    spec: CollectionSpec
+    offset: int
+    data: RowData
+    dead: TombstoneView
+    ids: Index
+    metadata: MetadataView
+    body: Body | None
+    operations: list[tuple[str, Operation]]
+    sums: Sums
+    code_sums: Mapping[str, CodeSum]
+
+
+class Checkpoint:
+    """What is to be stored of rows, true at ``offset``. ``run`` it, then store, then install."""
+
+    kind = "checkpoint"
+
+    def __init__(self, parts: Parts) -> None:
+        self.offset = parts.offset
+        self.sums = parts.sums
+        self.code_sums = dict(parts.code_sums)
+        self.manifest: dict[str, Any] = {}
+        self.indexes: dict[str, dict[str, Array]] = {}
+        self._parts = parts
+
+    def run(self) -> None:
+        """Fill ``manifest`` and ``indexes``; in a thread, while no other upkeep is under way."""
+        parts = self._parts
+        whole = len(parts.sums)
+        if whole:
+            # The last block may have grown; it must not be blessed before it was checked.
+            whole -= 1
+            parts.data.check((whole * BLOCK_ROWS,))
+        self.sums = np.concatenate([parts.sums[:whole], row_guard.sums_of(parts.data, whole)])
+        body = parts.body
+        if body is not None:
+            self.code_sums = row_body.code_sums(body, parts.code_sums)
+        fields = Fields(
+            FORMAT,
+            attrs.asdict(parts.spec),
+            parts.offset,
+            parts.data.count,
+            None if body is None else row_body.to_fields(body),
+            {name: (each.rows, each.crc32) for name, each in self.code_sums.items()},
+        )
+        self.manifest = msgspec.to_builtins(fields)
+        operations = msgspec.msgpack.encode(parts.operations)
+        self.indexes = {
+            "rows": {
+                **parts.dead.to_arrays(),
+                "sums": self.sums,
+                "operations": np.frombuffer(operations, np.uint8),
+            },
+            "ids": dict(parts.ids),
+            "metadata": parts.metadata.to_arrays(),
+        }
+        if body is not None:
+            self.indexes["graph"] = row_body.to_arrays(body)
+
+
+@attrs.define(eq=False)
+class Opened:
+    """The parts of rows as they were stored; ``warnings`` say what was made anew."""
+
+    spec: CollectionSpec
+    offset: int
+    store: RowStore
+    guard: RowGuard
+    dead: Tombstones
+    ids: IdMap
+    metadata: MetadataIndex
+    expiries: Expiries
+    body: Body | None
+    operations: dict[str, Operation]
+    sums: Sums
+    code_sums: dict[str, CodeSum]
+    warnings: list[str]
+
+
+def opened(
+    manifest: Mapping[str, Any],
+    indexes: Mapping[str, Index],
+    damaged: Mapping[str, str],
+    space: Space,
+    salt: bytes,
+) -> Opened:
+    """The parts of a checkpoint's ``manifest`` and ``indexes``; nothing is read but these.
+
+    damaged: why an index is not among ``indexes``. salt: for a new id map, if it is needed. Raises
+    Damaged when the truth itself is lost.
+    """
+    try:
+        fields = msgspec.convert(manifest, Fields)
+        spec = CollectionSpec(**fields.spec)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise Damaged(f"the manifest of a collection is of another form: {error}") from error
+    name = f"collection {spec.name!r}"
+    if "rows" not in indexes:
+        raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
+    truth = indexes["rows"]
+    store = RowStore(spec, space, fields.rows)
+    guard = RowGuard(name, store.view(), truth["sums"])
+    store.guarded_by(guard)
+    dead = Tombstones.from_arrays(truth)
+    opener = _Opener(fields, indexes, damaged, store, dead, guard)
+    expires = store.view().expires_at_ms[: fields.rows]
+    coming = np.flatnonzero(expires)
+    operations = msgspec.msgpack.decode(
+        truth["operations"].tobytes(), type=list[tuple[str, Operation]]
+    )
+    sums = {part: CodeSum(*each) for part, each in fields.code_sums.items()}
+    body = opener.body(sums, space)
+    return Opened(
+        spec,
+        fields.offset,
+        store,
+        guard,
+        dead,
+        opener.ids(salt),
+        opener.metadata(),
+        Expiries(coming, expires[coming]),
+        body,
+        dict(operations),
+        truth["sums"],
+        {} if body is None else sums,
+        opener.warnings,
+    )
+
+
+class _Opener:
+    """Opens each derived part, or makes it anew from the rows."""
+
+    def __init__(
+        self,
+        fields: Fields,
+        indexes: Mapping[str, Index],
+        damaged: Mapping[str, str],
+        store: RowStore,
+        dead: Tombstones,
+        guard: RowGuard,
+    ) -> None:
+        self.warnings: list[str] = []
+        self._fields = fields
+        self._indexes = indexes
+        self._damaged = damaged
+        self._data = store.view()
+        self._dead = dead
+        self._guard = guard
+
+    def ids(self, salt: bytes) -> IdMap:
+        try:
+            ids = IdMap.from_arrays(self._index("ids"))
+            self._must_be(ids.row_count, "ids")
+        except Damaged as error:
+            self._warn("ids", error)
+            ids = IdMap(salt)
+            dead = self._dead.view()
+            for row in range(self._data.count):
+                id_ = self._data.id_at(row)
+                ids.put(id_, row)
+                if dead.is_dead(row):
+                    ids.delete(id_)
+        return ids
+
+    def metadata(self) -> MetadataIndex:
+        try:
+            index = MetadataIndex.from_arrays(self._index("metadata"))
+            self._must_be(index.row_count, "metadata")
+        except Damaged as error:
+            self._warn("metadata", error)
+            index = MetadataIndex()
+            index.extend(0, [self._data.document(row) for row in range(self._data.count)])
+        return index
+
+    def body(self, sums: Mapping[str, CodeSum], space: Space) -> Body | None:
+        if self._fields.body is None:
+            return None
+        try:
+            arrays = self._index("graph")
+            return row_body.from_arrays(self._fields.body, arrays, sums, self._data, space)
+        except Damaged as error:
+            # All rows are tail then: scanned, and drained into a new graph.
+            self._warn("graph", error)
+            return None
+
+    def _index(self, name: str) -> Index:
+        if name not in self._indexes:
+            raise Damaged(self._damaged.get(name, f"no index {name!r}"))
+        return self._indexes[name]
+
+    def _must_be(self, rows: int, name: str) -> None:
+        if rows != self._data.count:
+            raise Damaged(f"index {name!r} is of {rows} rows, not {self._data.count}")
+
+    def _warn(self, name: str, error: Damaged) -> None:
+        self.warnings.append(f"the index {name!r} is made anew from the rows: {error.message}")
+        # What is made of the rows must not be made of damaged ones.
+        self._guard.check_all()

@@ -1,0 +1,77 @@
+"""Checksums of stored rows: what is damaged is named, and never served.
+
+A checksum covers BLOCK_ROWS rows: vectors, ids, metadata, expiry times. Opening reads none of
+them. A block is checked when one of its rows is first served; ``check_all`` checks the rest.
+"""
+
+import zlib
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core.row_store import RowData
+from kissvdb.errors import Damaged
+
+BLOCK_ROWS = 16
+
+Sums = npt.NDArray[np.uint32]
+
+
+def sums_of(data: RowData, first_block: int) -> Sums:
+    """The checksums of all blocks from ``first_block``; the last may be of fewer rows."""
+    blocks = range(first_block, -(-data.count // BLOCK_ROWS))
+    return np.fromiter((_sum_of(data, block) for block in blocks), np.uint32, len(blocks))
+
+
+def _sum_of(data: RowData, block: int) -> int:
+    first = block * BLOCK_ROWS
+    last = min(first + BLOCK_ROWS, data.count)
+    ends = data.ends[first:last]
+    start = int(data.ends[first - 1, 1]) if first else 0
+    # Damaged ends could point anywhere: a slice of the blob is empty then, not an error.
+    crc = zlib.crc32(data.blob[start : int(ends[-1, 1])].data, zlib.crc32(ends.data))
+    crc = zlib.crc32(data.vectors[first:last].data, crc)
+    if data.sent is not data.vectors:
+        crc = zlib.crc32(data.sent[first:last].data, crc)
+    return zlib.crc32(data.expires_at_ms[first:last].data, crc)
+
+
+class RowGuard:
+    """The checksums of rows that were opened from files; any thread."""
+
+    def __init__(self, name: str, data: RowData, sums: Sums) -> None:
+        """``name``: what to call the rows in an error. ``data``: the rows that were opened."""
+        self._name = name
+        self._data = data
+        self._sums = sums
+        self._unchecked = np.ones(len(sums), np.bool_)
+        if len(sums) != -(-data.count // BLOCK_ROWS):
+            raise Damaged(f"{name}: {len(sums)} checksums do not fit {data.count} rows")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block has been checked."""
+        return not self._unchecked.any()
+
+    def check(self, rows: Iterable[int]) -> None:
+        """Check the blocks of these rows if they have not been. Raises Damaged."""
+        blocks = {row // BLOCK_ROWS for row in rows}
+        for block in blocks:
+            if block < len(self._sums) and self._unchecked[block]:
+                self._check_block(block)
+
+    def check_all(self) -> None:
+        """Check every block; for a thread."""
+        for block in np.flatnonzero(self._unchecked).tolist():
+            self._check_block(block)
+
+    def _check_block(self, block: int) -> None:
+        if _sum_of(self._data, block) != self._sums[block]:
+            first = block * BLOCK_ROWS
+            last = min(first + BLOCK_ROWS, self._data.count) - 1
+            raise Damaged(
+                f"{self._name}: rows {first} to {last} do not match their checksum; restore a "
+                "backup, or delete the collection and load it again"
+            )
+        self._unchecked[block] = False

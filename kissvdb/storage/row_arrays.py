@@ -1,0 +1,172 @@
+"""Arrays that grow in place in files: the rows of one collection, memory-mapped and shared.
+
+A file is a header of HEADER_BYTES and then the array. Rows are appended through the mapping, and
+``sync`` makes them durable. A larger mapping replaces a smaller one without a copy, and readers
+keep the one they have. Space is allocated before it is mapped, so that a full disk is an error
+here and not a signal at some later store.
+
+Without a directory the files are anonymous memory, of the same form.
+"""
+
+import errno
+import fcntl
+import mmap
+import os
+import platform
+import struct
+import tempfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.errors import Damaged, PersistenceFailed
+
+Array = npt.NDArray[Any]
+
+HEADER_BYTES = 4096
+"""A page, so that rows start on one."""
+FORMAT = 1
+SUFFIX = ".rows"
+
+_MAGIC = b"KISSROWS"
+# Magic, format, width, dtype; then the CRC-32 of these.
+_HEADER = struct.Struct("<8sII8s")
+_CRC = struct.Struct("<I")
+_GROWTH = 1.25
+_F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+_memfd_create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
+# Linux counts what is stored through a mapping as written to the file.
+_FSYNC_SEES_MAPPINGS = platform.system() == "Linux"
+
+
+class RowArrays:
+    """The growing arrays of one generation of a collection. One writer for each array.
+
+    A vacuum writes a new generation beside the old one.
+    """
+
+    def __init__(self, directory: Path | None, generation: int) -> None:
+        self.generation = generation
+        self._directory = directory
+        self._files: dict[str, int] = {}
+        self._mappings: dict[str, mmap.mmap] = {}
+        self._arrays: dict[str, Array] = {}
+
+    def array(self, name: str, dtype: str, width: int, rows: int) -> Array:
+        """An array [at least ``rows``, width], or [at least ``rows``] for width 0, C-contiguous.
+
+        It begins with what the file holds; what was never written is zero. One handed out before
+        stays as it is. Raises PersistenceFailed when there is no room for it, and Damaged when
+        the file is of another form.
+        """
+        held = self._arrays.get(name)
+        if held is None or held.shape[0] < rows:
+            held = self._arrays[name] = self._mapped(name, dtype, width, rows)
+        return held
+
+    def successor(self) -> "RowArrays":
+        """The arrays of the next generation, which begin empty."""
+        return RowArrays(self._directory, self.generation + 1)
+
+    def file_name(self, name: str) -> str:
+        """The name of an array's file in the directory."""
+        return f"{name}.{self.generation}{SUFFIX}"
+
+    def names(self) -> list[str]:
+        """The names of the arrays in use."""
+        return sorted(self._arrays)
+
+    def sync(self) -> None:
+        """Make all rows written so far survive a loss of power; for a thread. Raises OSError."""
+        if self._directory is None:
+            return
+        for name, fd in list(self._files.items()):
+            if _FSYNC_SEES_MAPPINGS:
+                os.fdatasync(fd)
+                continue
+            self._mappings[name].flush()
+            if _F_FULLFSYNC is not None:
+                fcntl.fcntl(fd, _F_FULLFSYNC)
+
+    def forget(self, name: str) -> None:
+        """Let go of an array; its readers keep their mapping. The file stays."""
+        self._arrays.pop(name, None)
+        self._mappings.pop(name, None)
+        fd = self._files.pop(name, None)
+        if fd is not None:
+            os.close(fd)
+
+    def close(self) -> None:
+        """Let go of all arrays."""
+        for name in list(self._files):
+            self.forget(name)
+
+    def _mapped(self, name: str, dtype: str, width: int, rows: int) -> Array:
+        row_bytes = np.dtype(dtype).itemsize * max(width, 1)
+        header = _header(dtype, width)
+        try:
+            fd = self._files.get(name)
+            if fd is None:
+                fd = self._files[name] = self._opened(name, header)
+            size = os.fstat(fd).st_size
+            need = HEADER_BYTES + rows * row_bytes
+            if size < need:
+                size = max(need, int(size * _GROWTH))
+                size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
+                self._allocate(fd, size, need)
+                size = os.fstat(fd).st_size
+        except OSError as error:
+            raise PersistenceFailed(
+                f"no room for rows in {self._path(name)} ({error.strerror}): make room on the disk"
+            ) from error
+        mapping = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        if mapping[: len(header)] != header:
+            raise Damaged(f"{self._path(name)} does not begin as an array of this collection does")
+        self._mappings[name] = mapping
+        count = (size - HEADER_BYTES) // row_bytes
+        flat = np.frombuffer(mapping, dtype, count * max(width, 1), HEADER_BYTES)
+        return flat.reshape(count, width) if width else flat
+
+    def _opened(self, name: str, header: bytes) -> int:
+        if self._directory is None:
+            fd = _anonymous(name)
+        else:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            fd = os.open(self._directory / self.file_name(name), flags, 0o640)
+        if os.fstat(fd).st_size < HEADER_BYTES:
+            os.pwrite(fd, header, 0)
+            os.ftruncate(fd, HEADER_BYTES)
+        return fd
+
+    def _allocate(self, fd: int, size: int, need: int) -> None:
+        if self._directory is None or not hasattr(os, "posix_fallocate"):
+            os.ftruncate(fd, size)
+            return
+        try:
+            os.posix_fallocate(fd, 0, size)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            os.posix_fallocate(fd, 0, need)
+
+    def _path(self, name: str) -> str:
+        if self._directory is None:
+            return f"memory ({name})"
+        return str(self._directory / self.file_name(name))
+
+
+def _header(dtype: str, width: int) -> bytes:
+    head = _HEADER.pack(_MAGIC, FORMAT, width, dtype.encode())
+    return head + _CRC.pack(zlib.crc32(head))
+
+
+def _anonymous(name: str) -> int:
+    if _memfd_create is not None:
+        return int(_memfd_create(f"kissvdb-{name}"))
+    fd, path = tempfile.mkstemp()
+    os.unlink(path)
+    return fd

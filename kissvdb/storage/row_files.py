@@ -1,0 +1,154 @@
+"""The directory of one collection: its row arrays, its index files, and the manifest.
+
+    manifest.json                what belongs together, at which offset of the log; replaced whole
+    <array>.<generation>.rows    rows and codes, appended in place (``row_arrays``)
+    <index>.<number>.arrays      written anew at each checkpoint (``array_file``)
+
+A checkpoint makes the rows durable, then writes new index files, then renames the manifest over
+the old one. Whatever a crash leaves, the manifest names a whole and matching set; what it does
+not name is removed at the next checkpoint.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy.typing as npt
+
+from kissvdb.errors import Damaged, PersistenceFailed
+from kissvdb.storage import array_file
+from kissvdb.storage.disk import Disk
+from kissvdb.storage.row_arrays import RowArrays
+
+Array = npt.NDArray[Any]
+Index = dict[str, Array]
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+_INDEX_SUFFIX = ".arrays"
+
+
+@attrs.frozen(eq=False)
+class Opened:
+    """What a directory holds. An index that is damaged is left out, and said why in ``damaged``."""
+
+    manifest: dict[str, Any]
+    arrays: RowArrays
+    indexes: dict[str, Index]
+    damaged: dict[str, str]
+
+
+def exists(directory: Path) -> bool:
+    """Whether a checkpoint was ever finished here."""
+    return (directory / MANIFEST).exists()
+
+
+def save(
+    directory: Path,
+    arrays: RowArrays,
+    manifest: Mapping[str, Any],
+    indexes: Mapping[str, Mapping[str, Array]],
+) -> None:
+    """Finish a checkpoint: on return it survives a loss of power. For a thread.
+
+    ``manifest`` is any JSON object. Raises PersistenceFailed; then the one before still holds.
+    """
+    disk = Disk(directory)
+    try:
+        arrays.sync()
+        number = 1 + max(map(_number, disk.names()), default=0)
+        files = {name: f"{name}.{number}{_INDEX_SUFFIX}" for name in indexes}
+        for name, index in indexes.items():
+            array_file.write(directory / files[name], index)
+        rows = {name: arrays.file_name(name) for name in arrays.names()}
+        body = {
+            "format": FORMAT,
+            "generation": arrays.generation,
+            "rows": rows,
+            "indexes": files,
+            "content": dict(manifest),
+        }
+        # The names must be durable before the manifest that counts on them.
+        disk.sync_dir()
+        _replace_manifest(disk, body)
+        named = {MANIFEST, *files.values(), *rows.values()}
+        _remove_others(disk, named, arrays.generation)
+    except OSError as error:
+        raise PersistenceFailed(
+            f"{directory} could not be written ({error.strerror}): make room on the disk"
+        ) from error
+
+
+def open_directory(directory: Path) -> Opened:
+    """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong."""
+    body = _read_manifest(directory / MANIFEST)
+    arrays = RowArrays(directory, body["generation"])
+    for name in body["rows"].values():
+        if not (directory / name).exists():
+            raise Damaged(f"{directory / name} is missing: restore a backup")
+    indexes, damaged = {}, {}
+    for name, file in body["indexes"].items():
+        try:
+            indexes[name] = array_file.read(directory / file)
+        except Damaged as error:
+            damaged[name] = error.message
+    return Opened(body["content"], arrays, indexes, damaged)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        envelope = json.loads(path.read_bytes())
+        body: dict[str, Any] = envelope["manifest"]
+        if zlib.crc32(_compact(body)) != envelope["crc32"]:
+            raise Damaged(f"{path} does not match its checksum: restore a backup")
+        if body["format"] != FORMAT:
+            raise Damaged(f"{path} is of format {body['format']}, this program reads {FORMAT}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{path} cannot be read ({error}): restore a backup") from error
+    return body
+
+
+def _replace_manifest(disk: Disk, body: dict[str, Any]) -> None:
+    text = json.dumps({"manifest": body, "crc32": zlib.crc32(_compact(body))}, indent=1)
+    temporary = MANIFEST + ".tmp"
+    if temporary in disk.names():
+        disk.remove(temporary)
+    file = disk.open(temporary, create=True)
+    try:
+        file.write(text.encode(), 0)
+        file.sync()
+    finally:
+        file.close()
+    disk.rename(temporary, MANIFEST)
+    disk.sync_dir()
+
+
+def _remove_others(disk: Disk, named: set[str], generation: int) -> None:
+    for name in disk.names():
+        # A vacuum may be writing a later generation right now.
+        if name not in named and _generation(name) <= generation:
+            disk.remove(name)
+
+
+def _number(name: str) -> int:
+    parts = name.rsplit(".", 2)
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else 0
+
+
+def _generation(name: str) -> int:
+    return _number(name) if name.endswith(".rows") else 0
+
+
+def _compact(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def remove(directory: Path) -> None:
+    """Remove the directory of a collection that was deleted. Raises OSError."""
+    for entry in directory.iterdir():
+        os.unlink(entry)
+    directory.rmdir()
