@@ -19,14 +19,18 @@ from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
 from kissvdb.api.json_body import INLINE_BYTES_MAX
 from kissvdb.api.query import parse_query
+from kissvdb.core import collection
 from kissvdb.core.events import Published
-from kissvdb.core.state import Answer, Deleted, Written
+from kissvdb.core.state import Answer as StateAnswer
+from kissvdb.core.state import Deleted, Written
 from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge
 
 NDJSON = "application/x-ndjson"
 MSGPACK = "application/msgpack"
 OPERATIONS_PER_WRITE_MAX = 1024
 OVERLOADED_PAUSE_SECONDS = 0.02
+
+Answer = StateAnswer | collection.Answer
 
 _json = msgspec.json.encode
 
@@ -217,6 +221,10 @@ def _line(answer: Answer) -> bytes:
         return b'{"status":"ok","offset":%d}\n' % answer.offset
     if isinstance(answer, Written):
         return b'{"status":"ok","offset":%d,"revision":%d}\n' % (answer.offset, answer.revision)
+    if isinstance(answer, collection.Written):
+        return b'{"status":"ok","offset":%d}\n' % answer.offset
+    if isinstance(answer, collection.Deleted):
+        return b'{"status":"ok","offset":%d,"deleted":true}\n' % answer.offset
     assert isinstance(answer, Deleted)
     return b'{"status":"ok","offset":%b,"deleted":%b}\n' % (
         _json(answer.offset),

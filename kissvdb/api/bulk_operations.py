@@ -8,13 +8,17 @@ import msgspec
 from kissvdb.api import limits
 from kissvdb.api.json_body import compact, explain
 from kissvdb.api.preconditions import precondition
+from kissvdb.api.vector_bodies import NO_JSON
+from kissvdb.api.vector_forms import json_metadata, packed, vector_of
 from kissvdb.config import Limits
+from kissvdb.core import collection
 from kissvdb.core.events import Publish
-from kissvdb.core.state import ALWAYS, Command, Delete, Patch, Precondition, Put
+from kissvdb.core.state import ALWAYS, Delete, Patch, Precondition, Put
+from kissvdb.core.state import Command as StateCommand
+from kissvdb.engine.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
-OP_ID_BYTES_MAX = 128
-
+Command = StateCommand | VectorCommand
 Outcome = Command | KissError
 
 
@@ -40,7 +44,7 @@ class PutLine(_Line, tag="put"):
         value = compact(self.value, "value")
         limits.check_json_size(value, bounds, "value")
         condition = _condition(self.if_revision, self.if_offset)
-        return Put(self.key, value, self.ttl_ms, condition, _op_id(self.op_id))
+        return Put(self.key, value, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
 
 
 class PatchLine(_Line, tag="patch"):
@@ -59,7 +63,7 @@ class PatchLine(_Line, tag="patch"):
         patch = compact(self.patch, "patch")
         limits.check_json_size(patch, bounds, "patch")
         condition = _condition(self.if_revision, self.if_offset)
-        return Patch(self.key, patch, self.ttl_ms, condition, _op_id(self.op_id))
+        return Patch(self.key, patch, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
 
 
 class DeleteLine(_Line, tag="delete"):
@@ -73,7 +77,7 @@ class DeleteLine(_Line, tag="delete"):
     def command(self, bounds: Limits) -> Command:
         limits.check_key(self.key, bounds)
         condition = _condition(self.if_revision, self.if_offset)
-        return Delete(self.key, condition, _op_id(self.op_id))
+        return Delete(self.key, condition, limits.checked_op_id(self.op_id))
 
 
 class EventLine(_Line, tag="event"):
@@ -92,19 +96,60 @@ class EventLine(_Line, tag="event"):
         tags = limits.check_tags(self.tags, bounds)
         data = compact(self.data, "data")
         limits.check_json_size(data, bounds, "data")
-        return Publish(self.type, data, self.key, tags, op_id=_op_id(self.op_id))
+        return Publish(self.type, data, self.key, tags, op_id=limits.checked_op_id(self.op_id))
 
 
-Line = PutLine | PatchLine | DeleteLine | EventLine
+class UpsertLine(_Line, tag="upsert"):
+    """Write a vector of a collection, whole. The numbers: an array, or base64 of float32."""
+
+    collection: str
+    id: str
+    vector: list[float] | bytes | None = None
+    vector_b64: bytes | None = None
+    meta: msgspec.Raw = NO_JSON
+    namespace: str | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        limits.check_id(self.id, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        vector = vector_of(self.vector, self.vector_b64, "line")
+        if vector is None:
+            raise InvalidArgument("vector: missing; give vector or vector_b64")
+        meta = json_metadata(self.meta, self.namespace, bounds, "line")
+        op_id = limits.checked_op_id(self.op_id)
+        upsert = collection.Upsert(self.id, vector, meta, self.ttl_ms, op_id)
+        return VectorCommand(self.collection, upsert)
+
+
+class VectorDeleteLine(_Line, tag="vector_delete"):
+    """Remove a vector of a collection."""
+
+    collection: str
+    id: str
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        limits.check_id(self.id, bounds)
+        delete = collection.Delete(self.id, limits.checked_op_id(self.op_id))
+        return VectorCommand(self.collection, delete)
+
+
+Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine
 
 _decode = msgspec.json.Decoder(Line).decode
 
 
-def read_line(line: bytes, bounds: Limits) -> Outcome:
-    """The command of one line of JSON, or what is wrong with it."""
+def read_line(line: bytes, bounds: Limits, numbers: Any = None) -> Outcome:
+    """The command of one line of JSON, or what is wrong with it. ``numbers``: its vector, when it
+    came beside the line."""
     try:
         try:
-            command: Command = _decode(line).command(bounds)
+            operation = _decode(line)
+            if numbers is not None and isinstance(operation, UpsertLine):
+                operation.vector = packed(numbers, "vector")
+            command: Command = operation.command(bounds)
             return command
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             explain(problem, line, "line")
@@ -113,9 +158,10 @@ def read_line(line: bytes, bounds: Limits) -> Outcome:
 
 
 def read_map(operation: Any, bounds: Limits) -> Outcome:
-    """The same for one operation that came as msgpack: its values become JSON."""
+    """The same for one operation that came as msgpack: its values become JSON, but for vectors."""
+    numbers = operation.pop("vector", None) if isinstance(operation, dict) else None
     try:
-        return read_line(json.dumps(operation, allow_nan=False).encode(), bounds)
+        return read_line(json.dumps(operation, allow_nan=False).encode(), bounds, numbers)
     except (TypeError, ValueError, RecursionError) as problem:
         return InvalidArgument(f"operation: has no form in JSON ({problem})")
 
@@ -126,9 +172,3 @@ def _condition(if_revision: int | None, if_offset: int | None) -> Precondition:
     limits.check_u64(if_revision, "if_revision")
     limits.check_u64(if_offset, "if_offset")
     return precondition({}, if_revision, if_offset, lambda: None)
-
-
-def _op_id(op_id: str | None) -> str | None:
-    if op_id is not None and not 0 < limits.utf8_length(op_id) <= OP_ID_BYTES_MAX:
-        raise InvalidArgument(f"op_id: must have 1 to {OP_ID_BYTES_MAX} bytes")
-    return op_id

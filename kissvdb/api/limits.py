@@ -11,6 +11,7 @@ from kissvdb.core.state import EXPIRES_AT_MS_MAX, U64_MAX
 from kissvdb.errors import InvalidArgument, PayloadTooLarge
 
 TAG_BYTES_MAX = 64
+OP_ID_BYTES_MAX = 128
 
 _EVENT_TYPE = re.compile(r"[A-Za-z0-9._:-]+")
 
@@ -27,6 +28,22 @@ def check_key(key: str, limits: Limits, where: str = "key") -> None:
             f"{where}: must have 1 to {limits.key_bytes_max} bytes, not {utf8_length(key)} "
             "(MAX_KEY_LEN)"
         )
+
+
+def check_id(id_: str, limits: Limits, where: str = "id") -> None:
+    """Raises InvalidArgument unless the id has 1 to id_bytes_max bytes."""
+    if not 0 < utf8_length(id_) <= limits.id_bytes_max:
+        raise InvalidArgument(
+            f"{where}: must have 1 to {limits.id_bytes_max} bytes, not {utf8_length(id_)} "
+            "(MAX_ID_LEN)"
+        )
+
+
+def checked_op_id(op_id: str | None, where: str = "op_id") -> str | None:
+    """The ``op_id``. Raises InvalidArgument when it is empty or over OP_ID_BYTES_MAX bytes."""
+    if op_id is not None and not 0 < utf8_length(op_id) <= OP_ID_BYTES_MAX:
+        raise InvalidArgument(f"{where}: must have 1 to {OP_ID_BYTES_MAX} bytes")
+    return op_id
 
 
 def check_prefix(prefix: str, limits: Limits, where: str = "query.prefix") -> None:

@@ -20,22 +20,25 @@ _NONE: Mapping[str, str] = {}
 
 @attrs.frozen
 class Template:
-    """A path with parameters. ``prefix`` is what comes before the first one."""
+    """A path with parameters. ``prefix`` comes before the first one, ``suffix`` after the last."""
 
     prefix: str
     segments: tuple[str, ...]
+    suffix: str
 
     @classmethod
     def parse(cls, path: str) -> "Template":
         prefix, _, rest = path.partition("{")
-        return cls(prefix, tuple(("{" + rest).split("/")))
+        return cls(prefix, tuple(("{" + rest).split("/")), rest.rpartition("}")[2])
 
     @property
     def literals(self) -> int:
         return sum(not segment.startswith("{") for segment in self.segments)
 
     def match(self, path: str) -> Mapping[str, str] | None:
-        """The decoded parameters of a path that starts with the prefix, or None."""
+        """The decoded parameters of a path, or None when it is not one of these."""
+        if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
+            return None
         rest = path[len(self.prefix) :]
         last = self.segments[-1]
         if len(self.segments) == 1 and last.endswith("...}"):
@@ -84,7 +87,7 @@ class Router(Generic[T]):
         if methods is not None and method in methods:
             return methods[method], _NONE
         for template, methods in self._templates:
-            if method in methods and path.startswith(template.prefix):
+            if method in methods:
                 params = template.match(path)
                 if params is not None:
                     return methods[method], params
@@ -99,6 +102,6 @@ class Router(Generic[T]):
         """The methods of a path, sorted, with OPTIONS; empty when there is no such path."""
         found = set(self._exact.get(path, ()))
         for template, methods in self._templates:
-            if path.startswith(template.prefix) and template.match(path) is not None:
+            if template.match(path) is not None:
                 found.update(methods)
         return (*sorted(found), "OPTIONS") if found else ()

@@ -1,0 +1,229 @@
+"""The JSON of vector collections that goes in and out, as types. See `bodies`.
+
+A vector is an array of numbers, or a string: base64 of its numbers as little-endian float32. In
+msgpack it may also be those bytes as they are.
+"""
+
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from kissvdb.api.bodies import U64, ErrorBody, TtlMs
+
+NO_JSON: Any = None
+"""The default of a field that keeps the client's own JSON."""
+
+Numbers = Annotated[
+    list[float] | bytes,
+    msgspec.Meta(description="The numbers, or base64 of them as little-endian float32."),
+]
+Metric = Literal["cosine", "dot", "l2"]
+Filters = Annotated[Any, msgspec.Meta(description="An object; see the page on filters.")]
+
+
+@attrs.frozen
+class IndexBody:
+    """``flat`` looks at every vector, ``hnsw`` walks a graph. ``m``: links of a vector;
+    ``ef_construction``: candidates that its neighbours are chosen from."""
+
+    kind: Literal["hnsw", "flat"] = "hnsw"
+    m: Annotated[int, msgspec.Meta(ge=4, le=64)] = 16
+    ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200
+
+
+@attrs.frozen
+class CreateBody:
+    """A new collection. ``ttl_ms`` is the default of its vectors."""
+
+    dim: int
+    metric: Metric
+    index: IndexBody | None = None
+    quantization: Literal["auto", "q4", "q8", "none"] | None = None
+    ttl_ms: TtlMs | None = None
+
+
+@attrs.frozen
+class CollectionCreated:
+    """What was created."""
+
+    collection: str
+    dim: int
+    metric: Metric
+    offset: U64
+
+
+@attrs.frozen
+class CollectionDropped:
+    """The collection and all its vectors are gone."""
+
+    deleted: bool
+    offset: U64
+
+
+@attrs.frozen
+class CollectionInfo:
+    """One collection in the list of all. ``name`` is ``collection`` again."""
+
+    collection: str
+    name: str
+    dim: int
+    metric: Metric
+    live_count: U64
+    total_records: U64
+    upsert_count: U64
+    deleted_count: U64
+    file_len: U64
+    applied_offset: U64
+    created_at_ms: U64
+    updated_at_ms: U64
+    segments: U64
+
+
+@attrs.frozen
+class Collections:
+    """All collections, by name."""
+
+    collections: list[CollectionInfo]
+
+
+@attrs.frozen
+class UpkeepInfo:
+    """What the background does: the piece of work it is at, and how many it has done."""
+
+    working: str | None
+    done: U64
+
+
+@attrs.frozen
+class CollectionDetail:
+    """One collection, closely. ``tail`` vectors are not in the graph yet and are scanned;
+    ``precision`` is what the graph is searched with; ``recall`` what the last audit found."""
+
+    collection: str
+    dim: int
+    metric: Metric
+    count: U64
+    created_at_ms: U64
+    updated_at_ms: U64
+    manifest: dict[str, Any]
+    notes: list[str]
+    segments: U64
+    deleted: U64
+    index: IndexBody
+    quantization: str
+    precision: str
+    ttl_ms: U64 | None
+    tail: U64
+    bytes: U64
+    applied_offset: U64
+    upkeep: UpkeepInfo
+    recall: float | None
+
+
+@attrs.frozen
+class WriteBody:
+    """A vector to add or upsert. ``vector_b64`` is another name for ``vector`` as base64."""
+
+    id: str
+    vector: Numbers | None = None
+    vector_b64: bytes | None = None
+    meta: msgspec.Raw = attrs.field(default=NO_JSON)
+    namespace: str | None = None
+    ttl_ms: TtlMs | None = None
+    op_id: str | None = None
+
+
+@attrs.frozen
+class UpdateBody:
+    """What of a vector to change: what is absent or null stays. ``meta`` is replaced whole."""
+
+    id: str
+    vector: Numbers | None = None
+    vector_b64: bytes | None = None
+    meta: msgspec.Raw = attrs.field(default=NO_JSON)
+    namespace: str | None = None
+    ttl_ms: TtlMs | None = None
+    op_id: str | None = None
+
+
+@attrs.frozen
+class VectorWritten:
+    """Written, durably, and visible to searches."""
+
+    ok: bool
+    offset: U64
+
+
+@attrs.frozen
+class DeleteBody:
+    """The vector to delete."""
+
+    id: str
+    op_id: str | None = None
+
+
+@attrs.frozen
+class VectorDeleted:
+    """Deleted, durably."""
+
+    deleted: bool
+    offset: U64
+
+
+@attrs.frozen
+class UpsertBatchBody:
+    """Done in order, each for itself: one that is refused does not stop the others."""
+
+    items: list[WriteBody]
+
+
+@attrs.frozen
+class DeleteBatchBody:
+    """The vectors to delete, each for itself."""
+
+    ids: list[str]
+
+
+@attrs.frozen
+class BatchResult:
+    """One item of a batch: what became of it, with ``error`` why it was refused."""
+
+    status: Literal["upserted", "deleted", "error"]
+    id: str
+    offset: U64 | UnsetType = UNSET
+    error: ErrorBody | UnsetType = UNSET
+
+
+@attrs.frozen
+class BatchResults:
+    """One result for each item, in order."""
+
+    results: list[BatchResult]
+
+
+@attrs.frozen
+class DeleteByFilterBody:
+    """Which vectors to delete. Everything only with ``all`` true, so that a forgotten filter
+    deletes nothing."""
+
+    filters: Filters = None
+    namespace: str | None = None
+    all: bool | None = None
+
+
+@attrs.frozen
+class DeletedCount:
+    """How many were deleted; ``offset`` of the last deletion, null without any."""
+
+    deleted: U64
+    offset: U64 | None
+
+
+@attrs.frozen
+class Vacuumed:
+    """The live vectors lie together again; ``removed`` dead ones are gone."""
+
+    ok: bool
+    removed: U64
