@@ -78,12 +78,14 @@ def _terms(squares: bool) -> Any:
 
 
 @intrinsic
-def _sum_of_products(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+def sum_of_products(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+    """The inner product of two rows of float32 matrices, summed as defined above; float64."""
     return types.float64(rows, types.int64, queries, types.int64), _terms(squares=False)
 
 
 @intrinsic
-def _sum_of_squares(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+def sum_of_squares(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+    """The squared distance of two rows likewise."""
     return types.float64(rows, types.int64, queries, types.int64), _terms(squares=True)
 
 
@@ -94,9 +96,9 @@ def farness(rows: Array, row: Number, queries: Array, query_row: Number, metric:
     rows, queries: float32 [n, width], the same width, a multiple of 16.
     """
     if metric == L2:
-        return np.float32(_sum_of_squares(rows, row, queries, query_row))
+        return np.float32(sum_of_squares(rows, row, queries, query_row))
     # 0 - x and not -x: a zero score must be +0, or it would not tie with the other zero.
-    return np.float32(0.0) - np.float32(_sum_of_products(rows, row, queries, query_row))
+    return np.float32(0.0) - np.float32(sum_of_products(rows, row, queries, query_row))
 
 
 @helper

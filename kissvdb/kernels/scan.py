@@ -15,7 +15,7 @@ from .distance import measure
 from .exact import answer, farness, offer, rerank
 from .jit import Number, helper, kernel
 from .quantize import prepare_query
-from .search import new_answer
+from .search import new_answer, no_answer
 
 Array = NDArray[Any]
 
@@ -122,14 +122,15 @@ def scan_rows(
 ) -> tuple[Array, Array]:
     """Exact search: ids int64 [queries, k] and scores float32, best first, ties by lower id.
 
-    rows: float32 [n, width] as ``plain.prepare`` makes them; only those below ``visible`` and, if
+    rows: float32 [n, width] as ``prepare`` makes them; only those below ``visible`` and, if
     ``allow`` is not empty, in that bitmap, are looked at. queries: float32 [queries, width].
     Places without a row hold id -1 and score -inf. ``exact`` defines the score to the bit.
     """
+    if k == 0 or visible == 0:
+        return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
     results = np.empty(k + POOL_PADDING, dtype=np.uint64)
-    if k > 0 and visible > 0:
-        _scan_rows(rows, visible, metric, queries, k, allow, results, ids, scores)
+    _scan_rows(rows, visible, metric, queries, k, allow, results, ids, scores)
     return ids, scores
 
 
@@ -149,10 +150,11 @@ def scan_codes(
     As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and
     k must fit the scratch's pools; a depth below k counts as k.
     """
-    ids, scores = new_answer(queries.shape[0], k)
     depth = max(depth, k)
     if depth + POOL_PADDING > scratch.pool.shape[0]:
         raise ValueError(f"depth {depth} needs a scratch with pool_max {depth} at least")
-    if k > 0 and visible > 0:
-        _scan_codes(codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores)
+    if k == 0 or visible == 0:
+        return no_answer(queries.shape[0], k)
+    ids, scores = new_answer(queries.shape[0], k)
+    _scan_codes(codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores)
     return ids, scores

@@ -262,27 +262,32 @@ def search(
 
     Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk
     by, not necessarily the one the graph was built with. rows: float32 [n, width] as
-    ``plain.prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: the size of
+    ``prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: the size of
     the pool, raised to k. depth: how many of it are given exact scores, between k and ef. Places
     without a row hold id -1, score -inf.
     Raises ValueError if the scratch is too small for the graph, ef or m.
     """
-    ids, scores = new_answer(queries.shape[0], k)
     ef = max(ef, k)
     check_scratch(graph, scratch, ef)
     if graph.size == 0 or k == 0:
-        return ids, scores
+        return no_answer(queries.shape[0], k)
+    ids, scores = new_answer(queries.shape[0], k)
     depth = min(max(depth, k), ef)
     _search(graph, codes, rows, metric, queries, k, ef, depth, scratch, ids, scores)
     return ids, scores
 
 
-def new_answer(count: int, k: int) -> tuple[Array, Array]:
+def no_answer(count: int, k: int) -> tuple[Array, Array]:
     """An answer without rows: ids -1 and scores -inf."""
-    return (
-        np.full((count, k), -1, dtype=np.int64),
-        np.full((count, k), -np.inf, dtype=np.float32),
-    )
+    ids, scores = new_answer(count, k)
+    ids.fill(-1)
+    scores.fill(-np.inf)
+    return ids, scores
+
+
+def new_answer(count: int, k: int) -> tuple[Array, Array]:
+    """Room for an answer: ids int64 and scores float32, both [count, k]."""
+    return np.empty((count, k), dtype=np.int64), np.empty((count, k), dtype=np.float32)
 
 
 def check_scratch(graph: Graph, scratch: Scratch, entries: int) -> None:

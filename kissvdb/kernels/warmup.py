@@ -6,13 +6,17 @@ kept. Python -m kissvdb.kernels.warmup does the same from a shell, or in a subpr
 """
 
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import filtered, insert, plain, quantize, scan, search
+from . import filtered, insert, quantize, scan, search
 from .arrays import COSINE, Codes, new_scratch
 from .jit import KERNELS
+from .prepare import prepare
+
+Array = NDArray[Any]
 
 ROWS = 40
 DIM = 16
@@ -36,7 +40,7 @@ def compile_all() -> Warmup:
     before = _counts()
     for kernel in KERNELS:
         kernel.disable_compile(False)
-    rows = plain.prepare(np.random.default_rng(0).standard_normal((ROWS, DIM)), COSINE)
+    rows = prepare(np.random.default_rng(0).standard_normal((ROWS, DIM)), COSINE)
     for codes in _every_code(rows):
         _run(codes, rows)
     for kernel in KERNELS:
@@ -50,7 +54,7 @@ def _counts() -> tuple[int, int]:
     return hits, sum(sum(kernel.stats.cache_misses.values()) for kernel in KERNELS)
 
 
-def _every_code(rows: plain.Array) -> list[Codes]:
+def _every_code(rows: Array) -> list[Codes]:
     floats = quantize.float32_codes(rows, COSINE)
     quantize.encode_float32(rows, 0, ROWS, COSINE, floats)
     bytes_ = quantize.int8_codes(ROWS, quantize.train_int8(rows, COSINE, DIM))
@@ -60,7 +64,7 @@ def _every_code(rows: plain.Array) -> list[Codes]:
     return [floats, bytes_, nibbles]
 
 
-def _run(codes: Codes, rows: plain.Array) -> None:
+def _run(codes: Codes, rows: Array) -> None:
     allow = np.full((ROWS + 63) // 64, 0x5555555555555555, dtype=np.uint64)
     scratch = new_scratch(ROWS, 64, 8, DIM)
     built = codes

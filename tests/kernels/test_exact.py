@@ -5,6 +5,7 @@ import pytest
 
 from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, DOT, L2, METRICS, new_scratch
+from kissvdb.kernels.prepare import prepare
 from tests.kernels.indexes import bitmap, build, clustered
 
 DIMS = (1, 3, 63, 64, 65, 128, 384, 768)
@@ -70,6 +71,19 @@ def test_a_bitmap_admits_its_rows_only(share):
     plain_ids, plain_scores = plain.scan(rows, 300, COSINE, rows[:3].copy(), 400, words)
     assert plain_ids.tolist() == ids.tolist()
     assert plain_scores.tobytes() == scores.tobytes()
+
+
+@pytest.mark.parametrize("metric", METRIC_VALUES)
+@pytest.mark.parametrize("dim", DIMS)
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_vectors_are_prepared_to_the_same_bits_with_and_without_kernels(dtype, dim, metric):
+    vectors = (1000 * clustered(70, dim)).astype(dtype)
+    vectors[3] = 0
+    for part in (vectors, vectors[:5], vectors[:0], vectors[::2, ::-1]):
+        rows = prepare(part, metric)
+        assert rows.tobytes() == plain.prepare(part, metric).tobytes()
+        assert rows.shape[1] % 16 == 0
+        assert not rows[:, dim:].any()
 
 
 def test_equal_rows_come_in_order_of_id():

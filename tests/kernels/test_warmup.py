@@ -55,8 +55,10 @@ def test_a_warm_start_compiles_nothing(tmp_path):
     arguments = ["-m", "kissvdb.kernels.warmup"]
     cold = run(arguments, PACKAGE.parent, tmp_path)
     warm = run(arguments, PACKAGE.parent, tmp_path)
-    assert re.match(rf"loaded 0 kernels, compiled {len(KERNELS)}\b", cold)
-    assert re.match(rf"loaded {len(KERNELS)} kernels, compiled 0\b", warm)
+    loaded, compiled = map(int, re.match(r"loaded (\d+) kernels, compiled (\d+),", cold).groups())
+    assert loaded == 0
+    assert compiled >= len(KERNELS)
+    assert warm.startswith(f"loaded {compiled} kernels, compiled 0,")
 
 
 def test_after_the_warm_up_no_kernel_compiles_again():
