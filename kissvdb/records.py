@@ -1,7 +1,8 @@
 """Records: the facts the log holds. Everything else in the database is a view of these.
 
 A record's payload is one msgpack array ``[tag, field, ...]``. Fields are only ever added at the
-end, with a default, so that an older log stays readable. ``op_id`` is the client's idempotency
+end, with a default, so that an older log stays readable. ``gc=False``: they hold no cycles, and the
+collector need not walk the thousands that are in memory. ``op_id`` is the client's idempotency
 key: it is part of the record so that a replay rebuilds the table of answered operations.
 """
 
@@ -10,7 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 
-class Item(msgspec.Struct, frozen=True):
+class Item(msgspec.Struct, frozen=True, gc=False):
     """A state key as it is stored. ``offset`` is that of the record that wrote it."""
 
     key: str
@@ -20,7 +21,9 @@ class Item(msgspec.Struct, frozen=True):
     expires_at_ms: int | None = None
 
 
-class KeyWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kw"):
+class KeyWritten(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="record", tag="kw"
+):
     """A state key got a new value. ``value`` is compact JSON text in UTF-8."""
 
     key: str
@@ -30,7 +33,9 @@ class KeyWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="record
     op_id: str | None = None
 
 
-class KeyDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kd"):
+class KeyDeleted(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="record", tag="kd"
+):
     """A state key went away; ``reason`` is ``explicit`` or ``ttl``."""
 
     key: str
@@ -38,7 +43,9 @@ class KeyDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record
     op_id: str | None = None
 
 
-class EventPublished(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="ev"):
+class EventPublished(
+    msgspec.Struct, frozen=True, gc=False, array_like=True, tag_field="record", tag="ev"
+):
     """A user event. ``data`` is compact JSON text in UTF-8."""
 
     type: str
@@ -126,7 +133,7 @@ class Operation(msgspec.Struct, frozen=True):
     expires_at_ms: int | None = None
 
 
-class Committed(msgspec.Struct, frozen=True):
+class Committed(msgspec.Struct, frozen=True, gc=False):
     """A record with its place in the log: global ``offset`` (from 1) and Unix time in ms.
 
     ``payload_bytes`` is its size in the log.
