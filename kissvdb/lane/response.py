@@ -36,14 +36,16 @@ def encode_response(response: Response, clock: Clock, *, close: bool, head_only:
     length is told; ``close``: announce that the connection ends here."""
     status = response.status
     body = response.body
-    length = "" if status in _BODILESS else f"content-length: {len(body)}\r\n"
+    bodiless = status in _BODILESS
+    about_body = "" if bodiless else f"content-type: {response.content_type}\r\n"
+    # To HEAD, the length that GET would tell; of a stream it is not known.
+    if not bodiless and (body or not head_only):
+        about_body += f"content-length: {len(body)}\r\n"
     head = (
-        f"{_status_line(status)}content-type: {response.content_type}\r\n{length}"
-        f"{_header_lines(response.headers)}{clock.date_line}{_CONNECTION_END[close]}"
+        f"{_status_line(status)}{about_body}{_header_lines(response.headers)}{clock.date_line}"
+        f"{_CONNECTION_END[close]}"
     ).encode("latin-1")
-    if head_only or status in _BODILESS:
-        return head
-    return head + body
+    return head if head_only or bodiless else head + body
 
 
 def encode_stream_head(response: StreamResponse, clock: Clock, *, chunked: bool) -> bytes:

@@ -150,7 +150,7 @@ class Lane:
         poll = select.poll()
         watched = {}
         for connection, answered in reading.items():
-            if asked.get(connection) == answered:
+            if asked.get(connection) == answered and not connection.transport.closed:
                 descriptor = connection.transport.sock.fileno()
                 watched[descriptor] = connection
                 poll.register(descriptor, _PEER_CLOSED)

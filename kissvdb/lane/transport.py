@@ -41,6 +41,7 @@ class Transport:
         self._receive_bytes_max = limits.receive_bytes_max
         self._send_stall_secs = limits.send_stall_secs
         self._stalled = False
+        self._closed = False
 
     def enter(self, phase: Phase, timeout_secs: float = inf) -> None:
         """Begin ``phase``; the sweeper ends it after ``timeout_secs`` (to within a sweep)."""
@@ -55,6 +56,7 @@ class Transport:
         """What has come, after waiting for it; empty at the end of input. Raises OSError, or
         ClosedResourceError when this side closed."""
         while True:
+            self._check_open()
             await trio.lowlevel.wait_readable(self.sock)
             try:
                 return self.sock.recv(self._receive_bytes_max)
@@ -68,7 +70,8 @@ class Transport:
             await self.send_rest(memoryview(data)[sent:])
 
     def send_now(self, data: bytes | memoryview) -> int:
-        """Send what the socket takes at once; the number of bytes it took. Raises OSError."""
+        """Send what the socket takes at once; the number of bytes it took. Raises OSError (also
+        when this side closed: a closed socket has no number)."""
         try:
             return self.sock.send(data)
         except BlockingIOError:
@@ -81,11 +84,17 @@ class Transport:
         try:
             while left:
                 self.deadline = self._clock.now + self._send_stall_secs
+                self._check_open()
                 await trio.lowlevel.wait_writable(self.sock)
                 left = left[self.send_now(left) :]
         finally:
             self._stalled = False
             self.deadline = before
+
+    @property
+    def closed(self) -> bool:
+        """This side has closed the socket."""
+        return self._closed
 
     @property
     def stalled(self) -> bool:
@@ -106,9 +115,15 @@ class Transport:
     def close(self) -> None:
         """Close; tasks waiting for the socket get ClosedResourceError. Closing twice is fine."""
         self.deadline = inf
-        if self.sock.fileno() >= 0:
+        if not self._closed:
+            self._closed = True
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
+
+    def _check_open(self) -> None:
+        # Trio must never be asked to wait for a closed socket: its number may be another's.
+        if self._closed:
+            raise trio.ClosedResourceError("the connection was closed on this side")
 
     def _shutdown(self, how: int) -> None:
         try:

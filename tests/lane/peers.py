@@ -31,19 +31,21 @@ class Served:
     limits: LaneLimits
     shutdown: trio.Event
     finished: trio.Event
+    scope: trio.CancelScope
+
+    def cancel(self):
+        """End the server the hard way."""
+        self.scope.cancel()
 
     @asynccontextmanager
     async def connect(self, *, receive_buffer_bytes=None):
         """A client; a small receive buffer makes one that is full soon."""
-        sock = trio.socket.socket()
-        if receive_buffer_bytes is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
-        await sock.connect(("127.0.0.1", self.port))
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        try:
+        with trio.socket.socket() as sock:
+            if receive_buffer_bytes is not None:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+            await sock.connect(("127.0.0.1", self.port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             yield Peer(sock)
-        finally:
-            sock.close()
 
     async def say(self, raw, *, head_only=False):
         """Send ``raw`` on a connection of its own; the first answer, and whether the server
@@ -236,16 +238,18 @@ async def open_lane(config=IN_MEMORY, *, api_class=Api, **changes):
             shutdown=shutdown,
             limits=limits,
         )
+        scope = trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            lane = await nursery.start(_serve_and_tell, serve, finished)
+            lane = await nursery.start(_serve_and_tell, serve, finished, scope)
             port = listener.getsockname()[1]
-            yield Served(port, lane, api, database, limits, shutdown, finished)
+            yield Served(port, lane, api, database, limits, shutdown, finished, scope)
             shutdown.set()
 
 
-async def _serve_and_tell(serve, finished, task_status):
+async def _serve_and_tell(serve, finished, scope, task_status):
     try:
-        await serve(task_status=task_status)
+        with scope:
+            await serve(task_status=task_status)
     finally:
         finished.set()
 
