@@ -5,18 +5,14 @@ is decided against the rows *plus the batch so far*; nothing is applied before i
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_spec import CollectionSpec, StoredRow
 from kissvdb.core.state import EXPIRES_AT_MS_MAX
 from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
-
-if TYPE_CHECKING:
-    # Not at run time: numpy comes with it, and a server without vectors starts faster without.
-    from kissvdb.core.row_view import StoredRow
 
 
 class Add(msgspec.Struct, frozen=True):
@@ -105,7 +101,7 @@ class Decision(msgspec.Struct, frozen=True):
 class Stored(Protocol):
     """What decisions look at: ``Rows``."""
 
-    def stored(self, id_: str) -> "StoredRow | None": ...
+    def stored(self, id_: str) -> StoredRow | None: ...
 
     def operation(self, op_id: str) -> Operation | None: ...
 
@@ -243,16 +239,16 @@ class Batch:
         self.records.append(VectorDeleted(self._spec.name, id_, "ttl"))
         self._pending[id_] = None
 
-    def _stored(self, id_: str) -> "StoredRow | VectorWritten | None":
+    def _stored(self, id_: str) -> StoredRow | VectorWritten | None:
         if id_ in self._pending:
             return self._pending[id_]
         return self._rows.stored(id_)
 
-    def _live(self, id_: str) -> "StoredRow | VectorWritten | None":
+    def _live(self, id_: str) -> StoredRow | VectorWritten | None:
         found = self._stored(id_)
         return None if found is None or self._is_expired(found) else found
 
-    def _is_expired(self, found: "StoredRow | VectorWritten") -> bool:
+    def _is_expired(self, found: StoredRow | VectorWritten) -> bool:
         return found.expires_at_ms is not None and found.expires_at_ms <= self._now_ms
 
     def _expiry(self, ttl_ms: int | None) -> int | None:

@@ -143,14 +143,26 @@ class Kernels:
         return found
 
     def grow(
-        self, body: Body | None, spec: CollectionSpec, data: RowData, last: int, space: Space
+        self,
+        body: Body | None,
+        spec: CollectionSpec,
+        data: RowData,
+        last: int,
+        space: Space,
+        *,
+        training_rows: int | None = None,
+        precision: str | None = None,
     ) -> Body:
         """The body with the rows up to ``last``; for one thread at a time.
 
-        Codes lie in ``space``. The first rows a body gets decide what its codes stand for.
+        Codes lie in ``space``. ``training_rows``: how many rows a new body's codebooks are to be
+        trained on a sample of, ``last`` if None. ``precision``: a new body's, if not the spec's.
         """
         if body is None:
-            body = self._trained(spec, data, last, self._compiled.insert.new_graph(spec.m))
+            graph = self._compiled.insert.new_graph(spec.m)
+            if precision is None:
+                precision = "q4" if spec.quantization == "auto" else spec.quantization
+            body = self._trained(spec, data, training_rows or last, graph, precision)
         elif last >= RETRAINING_FACTOR * body.trained_rows and body.precision != "none":
             body = self._trained(spec, data, last, body.graph, body.precision)
         build = self._encoded(body.build, body, data, last, space)
@@ -182,12 +194,10 @@ class Kernels:
         data: RowData,
         last: int,
         graph: Graph,
-        precision: str | None = None,
+        precision: str,
     ) -> Body:
         """A body with a graph and new codebooks, no row encoded."""
         quantize, metric = self._compiled.quantize, METRICS[spec.metric]
-        if precision is None:
-            precision = "q4" if spec.quantization == "auto" else spec.quantization
         if precision == "none":
             codes = quantize.float32_codes(data.vectors[:0], metric)
             return Body(graph, codes, codes, precision, 0)

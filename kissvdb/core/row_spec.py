@@ -3,6 +3,7 @@
 from typing import Final
 
 import attrs
+import msgspec
 
 from kissvdb.records import CollectionCreated
 
@@ -77,3 +78,13 @@ class CollectionSpec:
             record.ttl_ms,
             record.created_at_ms,
         )
+
+
+class StoredRow(msgspec.Struct, frozen=True):
+    """A row as it was written. ``vector`` is little-endian float32 as it was sent."""
+
+    row: int
+    id: str
+    vector: bytes
+    meta: bytes | None
+    expires_at_ms: int | None

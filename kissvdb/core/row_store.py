@@ -23,6 +23,7 @@ ROWS_MAX = 2**31 - 2
 _CAPACITY_ROWS_MIN = 64
 _BLOB_BYTES_A_ROW = 64
 _NEVER = 0
+_ADOPTED_ROWS = 1024
 
 
 class Space(Protocol):
@@ -41,6 +42,9 @@ class Space(Protocol):
 
     def successor(self) -> "Space":
         """An empty space to write the rows into anew."""
+
+    def close(self) -> None:
+        """Let go of all arrays; readers keep what they have."""
 
 
 class Guard(Protocol):
@@ -74,6 +78,10 @@ class HeapSpace:
     def successor(self) -> "HeapSpace":
         """As ``Space.successor``."""
         return HeapSpace()
+
+    def close(self) -> None:
+        """As ``Space.close``."""
+        self._arrays.clear()
 
 
 @attrs.frozen(slots=True)
@@ -198,6 +206,35 @@ class RowStore:
         self._blob_bytes += len(blob)
         self._count += count
         return first
+
+    def adopt(self, data: RowData, rows: npt.NDArray[np.int64]) -> int:
+        """Append rows of another store as they are; answers the number of the first.
+
+        Raises Damaged if one of them is not what was written.
+        """
+        first = self._count
+        for start in range(0, len(rows), _ADOPTED_ROWS):
+            self._adopt(data, rows[start : start + _ADOPTED_ROWS])
+        return first
+
+    def _adopt(self, data: RowData, rows: npt.NDArray[np.int64]) -> None:
+        data.check(rows.tolist())
+        first, count = self._count, len(rows)
+        starts = np.where(rows > 0, data.ends[rows - 1, 1], 0)
+        ends = data.ends[rows]
+        whole = zip(starts.tolist(), ends[:, 1].tolist(), strict=True)
+        blob = b"".join([data.blob[start:end].data for start, end in whole])
+        self.reserve(count, len(blob))
+        here = slice(first, first + count)
+        self._vectors[here] = data.vectors[rows]
+        if self._sent is not self._vectors:
+            self._sent[here] = data.sent[rows]
+        self._expires[here] = data.expires_at_ms[rows]
+        moved = self._blob_bytes + np.cumsum(ends[:, 1] - starts) - ends[:, 1]
+        self._ends[here] = ends + moved[:, None]
+        self._blob[self._blob_bytes : self._blob_bytes + len(blob)] = np.frombuffer(blob, np.uint8)
+        self._blob_bytes += len(blob)
+        self._count += count
 
     def view(self) -> RowData:
         """The rows there are now."""

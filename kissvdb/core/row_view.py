@@ -16,21 +16,11 @@ from kissvdb.core.metadata import MetadataView
 from kissvdb.core.row_body import Body
 from kissvdb.core.row_index import Kernels, prepared
 from kissvdb.core.row_search import Explanation, Group, Hits, Source
-from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec
+from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
-
-
-class StoredRow(msgspec.Struct, frozen=True):
-    """A row as it was written. ``vector`` is little-endian float32 as it was sent."""
-
-    row: int
-    id: str
-    vector: bytes
-    meta: bytes | None
-    expires_at_ms: int | None
 
 
 @attrs.frozen(eq=False)
@@ -190,6 +180,24 @@ class RowsView:
             if complete or len(found) < want or want >= visible:
                 return [Group(value, _taken(found, places[:limit])) for value, places in groups[:k]]
             want *= 4
+
+    def audit(
+        self, queries: Array, k: int, *, tree: Node | None = None, namespace: str | None = None
+    ) -> float:
+        """Recall@k: the part of the exact answers that searches as they are find, 0 to 1.
+
+        A row that scores as well as the last of the exact ones counts: which of them is found
+        makes no difference. queries: float32 [n, dim].
+        """
+        found = self.search(queries, k, tree=tree, namespace=namespace).hits
+        exact = self.search(queries, k, tree=tree, namespace=namespace, exact=True).hits
+        wanted = sum(len(each) for each in exact)
+        good = sum(
+            int((mine.scores >= best.scores[-1]).sum())
+            for mine, best in zip(found, exact, strict=True)
+            if len(best)
+        )
+        return good / wanted if wanted else 1.0
 
     def scroll(
         self,

@@ -27,15 +27,16 @@ import numpy as np
 from kissvdb.core import row_checkpoint
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex
-from kissvdb.core.row_body import Body, CodeSum
+from kissvdb.core.row_body import PRECISIONS, Body, CodeSum
 from kissvdb.core.row_checkpoint import Checkpoint, Index, Parts
 from kissvdb.core.row_expiry import Expiries
 from kissvdb.core.row_guard import RowGuard
 from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
+from kissvdb.core.row_spec import StoredRow as StoredRow
 from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
+from kissvdb.core.row_vacuum import Shown, Vacuum
 from kissvdb.core.row_view import RowsView as RowsView
-from kissvdb.core.row_view import StoredRow as StoredRow
 from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Refused
@@ -48,6 +49,9 @@ BODY_ROWS_MIN = 1024
 DRAIN_ROWS_MIN = 512
 DRAIN_ROWS_MAX = 4096
 """A drain takes the tail when it has so many rows, and so many of it at once (half a second)."""
+VACUUM_ROWS_MIN = 1024
+VACUUM_SHARE = 0.25
+"""A vacuum is due when so many rows are dead, and this part of all."""
 OPERATIONS_KEPT = 200_000
 """Answered operations are remembered for this many offsets."""
 
@@ -65,6 +69,8 @@ class Rows:
         self._space: Space = HeapSpace() if space is None else space
         self._store = RowStore(spec, self._space)
         self._body: Body | None = None
+        # The least that searches walk by; an audit may have raised it.
+        self._precision = PRECISIONS[0]
         self._ids = IdMap(salt)
         self._metadata = MetadataIndex()
         self._dead = Tombstones()
@@ -78,6 +84,8 @@ class Rows:
         self._code_sums: dict[str, CodeSum] = {}
         self._view: RowsView | None = None
         self._work: Work | None = None
+        self._vacuum: Vacuum | None = None
+        self._vacuum_is_next = True
 
     @classmethod
     def opened(
@@ -100,6 +108,8 @@ class Rows:
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
         rows._dead, rows._expiries, rows._body = parts.dead, parts.expiries, parts.body
         rows._hidden = Tombstones.from_arrays(parts.dead.view().to_arrays())
+        if parts.body is not None:
+            rows._precision = parts.body.precision
         rows._operations = parts.operations
         rows._sums, rows._code_sums = parts.sums, parts.code_sums
         rows._unchecked = parts.guard
@@ -187,18 +197,43 @@ class Rows:
         """The next piece of upkeep; None while there is none, or one is under way."""
         if self._work is not None:
             return None
-        if self._unchecked is not None:
-            self._work = Verification(self._unchecked)
-            return self._work
-        due = self._metadata.merge_due()
-        if due is not None:
-            self._work = MetadataMerge(self._metadata, due)
-        elif self._drain_is_due():
-            last = min(self._store.count, self._indexed_rows + DRAIN_ROWS_MAX)
-            self._work = Drain(
-                self._kernels, self.spec, self._body, self._store.view(), last, self._space
-            )
+        self._work = self._next_work()
         return self._work
+
+    def vacuum(self) -> Work | None:
+        """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
+
+        The rest comes with ``work_due``, until ``vacuum_progress`` is None.
+        """
+        if self._work is None and (self._vacuum is not None or len(self._dead)):
+            self._work = self._vacuum = self._vacuum or self._new_vacuum()
+            return self._work
+        return None
+
+    def refine(self) -> str | None:
+        """Have searches walk by a finer form of the rows from now on; answers which.
+
+        None when the collection's quantization is not ``auto``, or nothing is finer.
+        """
+        if self.spec.quantization != "auto" or self._body is None or not self._kernels.ready:
+            return None
+        place = PRECISIONS.index(self._body.precision) + 1
+        if place == len(PRECISIONS):
+            return None
+        self._precision = PRECISIONS[place]
+        self._install_body(self._body)
+        self._view = None
+        return self._precision
+
+    @property
+    def vacuum_progress(self) -> tuple[int, int] | None:
+        """How many rows a vacuum has done, of how many; None when none is under way."""
+        return None if self._vacuum is None else self._vacuum.progress
+
+    @property
+    def space(self) -> Space:
+        """Where the rows lie now; a vacuum changes it."""
+        return self._space
 
     def checkpoint(self) -> Checkpoint:
         """All that is applied, to be run and stored, and then installed like other upkeep."""
@@ -231,6 +266,9 @@ class Rows:
         elif isinstance(work, Verification):
             self._unchecked = None
             self._store.guarded_by(None)
+        elif isinstance(work, Vacuum):
+            if work.show(Shown(self._store.view(), self._dead.view())):
+                self._take(work)
         elif isinstance(work, Checkpoint):
             self._sums, self._code_sums = work.sums, work.code_sums
         self._view = None
@@ -239,6 +277,9 @@ class Rows:
         """Forget a piece of upkeep that did not run to its end; it is due again."""
         assert work is self._work, "only work that was handed out, once"
         self._work = None
+        if isinstance(work, Vacuum):
+            work.space.close()
+            self._vacuum = None
 
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
@@ -248,18 +289,79 @@ class Rows:
     def _indexed_rows(self) -> int:
         return 0 if self._body is None else self._body.size
 
-    def _install_body(self, body: Body) -> None:
-        before = set() if self._body is None else {name for name, _ in self._body.coded()}
+    def _install_body(self, made: Body) -> None:
+        """Go on with a body that may be coarser than searches should be by now."""
+        body = made
+        while PRECISIONS.index(body.precision) < PRECISIONS.index(self._precision):
+            body = self._kernels.refined(body, self._store.view())
+        bodies = [made] if self._body is None else [made, self._body]
+        before = {name for each in bodies for name, _ in each.coded()}
         for name in before - {name for name, _ in body.coded()}:
             self._space.forget(name)
             self._space.forget(f"{name}-aux")
         self._body = body
+
+    def _next_work(self) -> Work | None:
+        if self._unchecked is not None:
+            return Verification(self._unchecked)
+        merge = self._metadata.merge_due()
+        if merge is not None:
+            return MetadataMerge(self._metadata, merge)
+        if self._vacuum is None and self._vacuum_is_due():
+            self._vacuum = self._new_vacuum()
+        drain = self._drain_is_due()
+        # A vacuum takes long: it and drains take turns, so that the tail stays short.
+        self._vacuum_is_next = self._vacuum is not None and (self._vacuum_is_next or not drain)
+        if self._vacuum is not None and self._vacuum_is_next:
+            self._vacuum_is_next = False
+            return self._vacuum
+        self._vacuum_is_next = True
+        if not drain:
+            return None
+        last = min(self._store.count, self._indexed_rows + DRAIN_ROWS_MAX)
+        return Drain(self._kernels, self.spec, self._body, self._store.view(), last, self._space)
 
     def _drain_is_due(self) -> bool:
         if self.spec.index == "flat" or not self._kernels.ready:
             return False
         least = BODY_ROWS_MIN if self._body is None else DRAIN_ROWS_MIN
         return self._store.count - self._indexed_rows >= least
+
+    def _vacuum_is_due(self) -> bool:
+        dead = len(self._dead)
+        return dead >= VACUUM_ROWS_MIN and dead >= VACUUM_SHARE * self._store.count
+
+    def _new_vacuum(self) -> Vacuum:
+        # Without kernels the graph is not made again here: the rows are tail, and drained later.
+        precision = None
+        if self._body is not None and self._kernels.ready:
+            precision = self._body.precision
+        return Vacuum(
+            self.spec,
+            self._kernels,
+            Shown(self._store.view(), self._dead.view()),
+            self._ids.to_arrays(),
+            self._metadata.view(),
+            precision,
+            self._space.successor(),
+        )
+
+    def _take(self, vacuum: Vacuum) -> None:
+        """Go on with what a vacuum has made."""
+        vacuum.take_rest()
+        assert vacuum.ids is not None
+        self._vacuum = None
+        before, self._space = self._space, vacuum.space
+        before.close()
+        self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
+        self._dead, self._body = vacuum.dead, None
+        self._hidden = Tombstones.from_arrays(self._dead.view().to_arrays())
+        expires = self._store.view().expires_at_ms[: self._store.count]
+        coming = np.flatnonzero(expires)
+        self._expiries, self._overdue = Expiries(coming, expires[coming]), {}
+        if vacuum.body is not None:
+            self._install_body(vacuum.body)
+        self._unchecked, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
 
     def _append(self, written: Sequence[VectorWritten]) -> None:
         first = self._store.extend(
