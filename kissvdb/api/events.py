@@ -7,7 +7,7 @@ from kissvdb.api.bodies import EventBody
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
 from kissvdb.api.json_body import DEPTH_MAX, Body, compact, is_compact, off_loop
-from kissvdb.api.query import parse_query, parse_u64, u64
+from kissvdb.api.query import parse_query, parse_u64, switch, u64
 from kissvdb.config import Limits
 from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.errors import InvalidArgument
@@ -99,4 +99,5 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
         collection=query.get("collection") or None,
         job_id=query.get("job_id") or None,
         tag=query.get("tag") or None,
+        vectors=switch(query, "vectors", default=True),
     )

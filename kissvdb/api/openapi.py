@@ -30,6 +30,12 @@ _RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 _PATH_PARAMETERS = {
     "key": {"type": "string", "minLength": 1, "maxLength": 512},
     "asset": {"type": "string", "minLength": 1},
+    "collection": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "pattern": "^[A-Za-z0-9_-][A-Za-z0-9._-]*$",
+    },
 }
 
 _ABOUT = """\

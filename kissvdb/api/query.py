@@ -15,6 +15,7 @@ _HEX = {
 }
 
 _EMPTY: Mapping[str, str] = {}
+_SWITCHES = {"true": True, "1": True, "false": False, "0": False}
 
 
 def percent_decode(text: str, where: str) -> str:
@@ -58,6 +59,16 @@ def u64(parameters: Mapping[str, str], name: str) -> int | None:
     if number is None:
         raise InvalidArgument(f"query.{name}: must be an integer from 0 to {U64_MAX}")
     return number
+
+
+def switch(parameters: Mapping[str, str], name: str, *, default: bool) -> bool:
+    """A parameter that is true or false; ``default`` without one. Raises InvalidArgument."""
+    text = parameters.get(name)
+    if not text:
+        return default
+    if text not in _SWITCHES:
+        raise InvalidArgument(f"query.{name}: must be true or false, not {text[:100]!r}")
+    return _SWITCHES[text]
 
 
 def parse_u64(text: str) -> int | None:

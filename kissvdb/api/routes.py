@@ -7,6 +7,7 @@ import msgspec
 from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages, state
 from kissvdb.api.json_body import MistypedField
 from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
+from kissvdb.api.vector_routes import VECTORS
 from kissvdb.core.state import U64_MAX
 from kissvdb.errors import (
     InvalidArgument,
@@ -23,6 +24,7 @@ from kissvdb.metrics import CONTENT_TYPE as METRICS
 _U64 = {"type": "integer", "format": "uint64", "minimum": 0, "maximum": U64_MAX}
 _TTL = {"type": "integer", "format": "uint64", "minimum": 1}
 _TEXT = {"type": "string"}
+_SWITCH = {"type": "boolean"}
 
 _WRITE_ERRORS = (Overloaded, Stopping, PersistenceFailed)
 _CONDITION_ERRORS = (RevisionMismatch, PreconditionFailed)
@@ -137,6 +139,7 @@ _STREAM_PARAMETERS = (
     Parameter("collection", "Only events of this collection.", _TEXT),
     Parameter("job_id", "Only events whose value or data has this job_id.", _TEXT),
     Parameter("tag", "Only events with this tag.", _TEXT),
+    Parameter("vectors", "false: events of vectors come without their numbers.", _SWITCH),
     Parameter("Last-Event-ID", "Wins over since when it is an offset.", _TEXT, "header"),
 )
 
@@ -287,4 +290,4 @@ PAGES = (
     ),
 )
 
-ROUTES = (*STATE, *EVENTS, *BULK, *OPERATIONS, *PAGES)
+ROUTES = (*STATE, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)

@@ -34,6 +34,15 @@ class IndexBody:
 
 
 @attrs.frozen
+class IndexInfo:
+    """The index a collection was created with. See IndexBody."""
+
+    kind: str
+    m: int
+    ef_construction: int
+
+
+@attrs.frozen
 class CreateBody:
     """A new collection. ``ttl_ms`` is the default of its vectors."""
 
@@ -50,7 +59,7 @@ class CollectionCreated:
 
     collection: str
     dim: int
-    metric: Metric
+    metric: str
     offset: U64
 
 
@@ -69,7 +78,7 @@ class CollectionInfo:
     collection: str
     name: str
     dim: int
-    metric: Metric
+    metric: str
     live_count: U64
     total_records: U64
     upsert_count: U64
@@ -103,7 +112,7 @@ class CollectionDetail:
 
     collection: str
     dim: int
-    metric: Metric
+    metric: str
     count: U64
     created_at_ms: U64
     updated_at_ms: U64
@@ -111,7 +120,7 @@ class CollectionDetail:
     notes: list[str]
     segments: U64
     deleted: U64
-    index: IndexBody
+    index: IndexInfo
     quantization: str
     precision: str
     ttl_ms: U64 | None

@@ -22,6 +22,8 @@ class Publish(msgspec.Struct, frozen=True):
     tags: tuple[str, ...] = ()
     transient: bool = False
     op_id: str | None = None
+    collection: str | None = None
+    """Of the database's own transient events."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -48,7 +50,8 @@ class StreamQuery:
     """What a subscriber wants: events with offset > ``since`` that pass every given filter.
 
     ``types`` empty means all. ``key`` and ``key_prefix`` look at the event's key, ``collection``
-    at its collection, ``job_id`` at ``job_id`` in the value or data, ``tag`` at its tags.
+    at its collection, ``job_id`` at ``job_id`` in the value or data, ``tag`` at its tags. Without
+    ``vectors`` the events of vectors come without their numbers.
     """
 
     since: int = 0
@@ -58,3 +61,4 @@ class StreamQuery:
     collection: str | None = None
     job_id: str | None = None
     tag: str | None = None
+    vectors: bool = True

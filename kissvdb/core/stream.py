@@ -33,13 +33,16 @@ _json = msgspec.json.encode
 class Event:
     """One event of the stream. ``offset`` None means transient: streamed, not in the log.
 
-    The frame and the decoded payload are made when first asked for and then shared by all
-    subscribers; an event nobody listens to costs neither.
+    The frames and the decoded payload are made when first asked for and then shared by all
+    subscribers; an event nobody listens to costs neither. ``data`` is without the numbers of a
+    vector: they are most of it, and not everybody wants them.
     """
 
     __slots__ = (
         "_frame",
+        "_numbers",
         "_payload",
+        "_short_frame",
         "_tags",
         "collection",
         "data",
@@ -59,7 +62,9 @@ class Event:
         key: str | None = None,
         collection: str | None = None,
         tags: tuple[str, ...] = (),
+        numbers: bytes | None = None,
     ) -> None:
+        """``numbers``: the vector's, little-endian float32."""
         self.offset = offset
         self.ts_ms = ts_ms
         self.type = type_
@@ -67,11 +72,16 @@ class Event:
         self.key = key
         self.collection = collection
         self._tags = tags
+        self._numbers = numbers
         self._frame: bytes | None = None
+        self._short_frame: bytes | None = None
         self._payload: Any = msgspec.UNSET
 
-    def envelope(self) -> bytes:
-        """The event as one line of JSON: ``{"offset","ts_ms","type",["key","tags",]"data"}``."""
+    def envelope(self, *, vectors: bool = True) -> bytes:
+        """The event as one line of JSON: ``{"offset","ts_ms","type",["key","tags",]"data"}``.
+
+        Without ``vectors`` the numbers of a vector are left out.
+        """
         parts = [b'{"offset":%b,"ts_ms":%d' % (_json(self.offset), self.ts_ms)]
         parts.append(b',"type":' + _json(self.type))
         if not self.type.startswith("state_"):
@@ -79,16 +89,26 @@ class Event:
                 parts.append(b',"key":' + _json(self.key))
             if self._tags:
                 parts.append(b',"tags":' + _json(self._tags))
-        parts.append(b',"data":' + self.data + b"}")
+        parts.append(b',"data":' + self.data)
+        if vectors and self._numbers is not None:
+            parts[-1] = b'%b,"vector":%b}' % (parts[-1][:-1], json_numbers(self._numbers))
+        parts.append(b"}")
         return b"".join(parts)
 
-    def frame(self) -> bytes:
+    def frame(self, *, vectors: bool = True) -> bytes:
         """The SSE frame. A transient event has no ``id:``, so it never moves a client's place."""
-        if self._frame is None:
-            place = b"" if self.offset is None else b"id: %d\n" % self.offset
-            head = b"event: " + self.type.encode() + b"\n" + place
-            self._frame = head + b"data: " + self.envelope() + b"\n\n"
-        return self._frame
+        if vectors or self._numbers is None:
+            if self._frame is None:
+                self._frame = self._framed(vectors=True)
+            return self._frame
+        if self._short_frame is None:
+            self._short_frame = self._framed(vectors=False)
+        return self._short_frame
+
+    def _framed(self, *, vectors: bool) -> bytes:
+        place = b"" if self.offset is None else b"id: %d\n" % self.offset
+        head = b"event: " + self.type.encode() + b"\n" + place
+        return head + b"data: " + self.envelope(vectors=vectors) + b"\n\n"
 
     def has_job_id(self, job_id: str) -> bool:
         """Whether ``job_id`` stands at the top of the event's value or data."""
@@ -146,12 +166,13 @@ def event_of(committed: Committed) -> Event:
 
 def _vector_event(committed: Committed, record: VectorRecord) -> Event:
     collection = _json(record.collection)
+    numbers: bytes | None = None
     if isinstance(record, VectorWritten):
         type_ = "vector_" + record.kind
-        data = b'{"collection":%b,"id":%b,"vector":%b,"meta":%b}' % (
+        numbers = record.vector
+        data = b'{"collection":%b,"id":%b,"meta":%b}' % (
             collection,
             _json(record.id),
-            json_numbers(record.vector),
             b"null" if record.meta is None else record.meta,
         )
     elif isinstance(record, VectorDeleted):
@@ -172,12 +193,27 @@ def _vector_event(committed: Committed, record: VectorRecord) -> Event:
         assert isinstance(record, CollectionDeleted)
         type_ = "vector_collection_deleted"
         data = b'{"collection":%b}' % collection
-    return Event(committed.offset, committed.ts_ms, type_, data, collection=record.collection)
+    return Event(
+        committed.offset,
+        committed.ts_ms,
+        type_,
+        data,
+        collection=record.collection,
+        numbers=numbers,
+    )
 
 
 def transient_event(event: Publish, ts_ms: int) -> Event:
     """The event of a transient publish."""
-    return Event(None, ts_ms, event.type, event.data, key=event.key, tags=event.tags)
+    return Event(
+        None,
+        ts_ms,
+        event.type,
+        event.data,
+        key=event.key,
+        collection=event.collection,
+        tags=event.tags,
+    )
 
 
 def gap_frame(from_offset: int, to_offset: int, reason: str) -> bytes:

@@ -9,12 +9,14 @@ import trio
 
 from actors import Actor, Address, Envelope, Supervisor
 from kissvdb import logs
+from kissvdb.config import Config
 from kissvdb.core import state
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
 from kissvdb.engine.collection_store import CollectionStore, StoredCollection
 from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
 from kissvdb.engine.log_writer import Append
+from kissvdb.engine.recall_audit import RecallAudit, keep_audited
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 
 logger = logging.getLogger("kissvdb.collections")
@@ -41,6 +43,7 @@ class OpenCollection:
     actor: Collection
     address: Address
     upkeep: CollectionUpkeep
+    audit: RecallAudit
     stored: StoredCollection
 
     @property
@@ -59,17 +62,16 @@ class Collections(Actor):
         supervisor: Supervisor,
         around: Surroundings,
         write_state: Callable[[state.Command], Awaitable[state.Answer]],
-        *,
-        collections_max: int,
+        config: Config,
     ) -> None:
         self.opened: dict[str, OpenCollection] = {}
         self._store = store
         self._supervisor = supervisor
         self._around = around
         self._write_state = write_state
-        self._collections_max = collections_max
+        self._config = config
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
-            collections_max
+            config.limits.collections_max
         )
 
     async def look_after(self) -> None:
@@ -77,10 +79,15 @@ class Collections(Actor):
         async with trio.open_nursery() as tasks:
             tasks.start_soon(look_after_all, self._upkeeps_to_run)
             tasks.start_soon(expire_vectors, self.running)
+            tasks.start_soon(keep_audited, self.audited, self._around.workers, self._config.search)
 
     def running(self) -> list[tuple[Collection, Address]]:
         """The owners of all collections, and where to ask them."""
         return [(each.actor, each.address) for each in self.opened.values()]
+
+    def audited(self) -> list[tuple[Collection, RecallAudit]]:
+        """The owners of all collections, and the audits of their searches."""
+        return [(each.actor, each.audit) for each in self.opened.values()]
 
     async def open(self) -> None:
         for stored in list(self._store.collections.values()):
@@ -104,7 +111,7 @@ class Collections(Actor):
                 f"collection {spec.name!r} already exists: use it, choose another name, or delete "
                 "it first"
             )
-        if len(self.opened) >= self._collections_max:
+        if len(self.opened) >= self._config.limits.collections_max:
             raise Refused(
                 f"there are {len(self.opened)} collections already: delete one, or raise "
                 "limits.collections_max"
@@ -138,7 +145,8 @@ class Collections(Actor):
         actor = Collection(stored.rows, self._around)
         address = await self._supervisor.start(actor)
         upkeep = CollectionUpkeep(actor, address, self._around.workers)
-        self.opened[stored.rows.spec.name] = OpenCollection(actor, address, upkeep, stored)
+        audit = RecallAudit(self._config.search.audit_queries)
+        self.opened[actor.rows.spec.name] = OpenCollection(actor, address, upkeep, audit, stored)
         try:
             self._upkeeps.send_nowait(upkeep)
         except trio.BrokenResourceError:

@@ -115,7 +115,7 @@ async def open_database(
             supervisor,
             Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
             database._ask,
-            collections_max=config.limits.collections_max,
+            config,
         )
         database.vectors.start(await supervisor.start(registry), registry.opened)
         database.ready = True

@@ -108,15 +108,16 @@ class Ring:
     ) -> Slice:
         """Everything from ``place`` on that passes, at most about ``bytes_max`` bytes.
 
-        ``query`` names the filter in the cache (None: no filter).
+        ``query`` names the filter in the cache (None: no filter, and vectors with their numbers).
         """
         key = (place, query)
         found = self._rounds.get(key)
         if found is None:
-            found = self._rounds[key] = self._join(place, passes, bytes_max)
+            vectors = query is None or query.vectors
+            found = self._rounds[key] = self._join(place, passes, bytes_max, vectors)
         return found
 
-    def _join(self, place: int, passes: Filter | None, bytes_max: int) -> Slice:
+    def _join(self, place: int, passes: Filter | None, bytes_max: int, vectors: bool) -> Slice:
         capacity = len(self._events)
         frames: list[bytes] = []
         size = 0
@@ -124,7 +125,7 @@ class Ring:
         while place < end and size < bytes_max:
             event = self._event(place % capacity)
             if passes is None or passes(event):
-                frame = event.frame()
+                frame = event.frame(vectors=vectors)
                 frames.append(frame)
                 size += len(frame)
             place += 1

@@ -47,7 +47,9 @@ class Subscription:
         """Everything up to here was handed out or filtered away."""
         self._passes = compile_filter(query)
         # Queries that differ only in where they start share the ring's joined blobs.
-        self._name = None if self._passes is None else attrs.evolve(query, since=0)
+        plain = self._passes is None and query.vectors
+        self._name = None if plain else attrs.evolve(query, since=0)
+        self._vectors = query.vectors
         self._ring = ring
         self._history = history
         self._pulse = pulse
@@ -112,7 +114,11 @@ class Subscription:
             self.offset = self._history.first_offset - 1
             return gap_frame(first_lost, self.offset, "trimmed")
         passes = self._passes
-        blob = b"".join(event.frame() for event in events if passes is None or passes(event))
+        blob = b"".join(
+            event.frame(vectors=self._vectors)
+            for event in events
+            if passes is None or passes(event)
+        )
         # Offsets that were skipped at the end of the log leave nothing to read.
         self.offset = (events[-1].offset or until) if events else until
         return blob

@@ -9,7 +9,7 @@ import attrs
 import msgspec
 
 from actors import Address, Workers
-from kissvdb.config import Config
+from kissvdb.config import Config, Limits
 from kissvdb.core import filters
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
@@ -25,7 +25,8 @@ from kissvdb.engine.collections import (
 from kissvdb.errors import DimMismatch, InvalidArgument
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_view import RowsView, StoredRow
+    from kissvdb.core.row_spec import StoredRow
+    from kissvdb.core.row_view import RowsView
 
 T = TypeVar("T")
 
@@ -33,6 +34,15 @@ _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 DELETED_AT_ONCE_MAX = 4096
 """A delete by filter does so many at a time, so that other writes come between."""
+
+
+def check_name(collection: str, limits: Limits) -> None:
+    """Raises InvalidArgument for a name no collection can have: it also names a directory."""
+    if not _NAME.fullmatch(collection) or len(collection) > limits.collection_bytes_max:
+        raise InvalidArgument(
+            f"collection: must have 1 to {limits.collection_bytes_max} of the characters "
+            "A-Z a-z 0-9 . _ - and not begin with a dot (MAX_COLLECTION_LEN)"
+        )
 
 
 @attrs.frozen
@@ -87,12 +97,7 @@ class Vectors:
         return offset
 
     def _check_new(self, collection: str, dim: int) -> None:
-        # A name is also the name of a directory.
-        if not _NAME.fullmatch(collection) or len(collection) > self._limits.collection_bytes_max:
-            raise InvalidArgument(
-                f"collection: must have 1 to {self._limits.collection_bytes_max} of the characters "
-                "A-Z a-z 0-9 . _ - and not begin with a dot"
-            )
+        check_name(collection, self._limits)
         if not 1 <= dim <= self._limits.vector_dim_max:
             raise InvalidArgument(
                 f"dim: must be 1 to {self._limits.vector_dim_max} (MAX_VECTOR_DIM), not {dim}"

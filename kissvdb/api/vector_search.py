@@ -1,0 +1,263 @@
+"""Searching vectors over HTTP."""
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import msgspec
+
+from kissvdb.api import limits, vector_json
+from kissvdb.api.context import Context
+from kissvdb.api.http import Request, Response
+from kissvdb.api.json_body import MistypedField, off_loop
+from kissvdb.api.search_bodies import Explanation, SearchBatchBody, SearchBody
+from kissvdb.api.vector_forms import (
+    OCTETS,
+    Form,
+    check_namespace,
+    from_query,
+    media_of,
+    packed,
+    vector_of,
+)
+from kissvdb.api.vectors import collection_of
+from kissvdb.core import filters
+from kissvdb.core.events import Publish
+from kissvdb.core.filters import MISSING, Node
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.errors import DimMismatch, InvalidArgument, NotFound
+
+if TYPE_CHECKING:
+    from kissvdb.core.row_view import RowsView
+
+OFFSET_MAX = 10_000
+EF_SEARCH_MAX = 4096
+GROUP_LIMIT_MAX = 100
+FIELD_BYTES_MAX = 256
+
+SEARCH = Form(SearchBody)
+SEARCH_BATCH = Form(SearchBatchBody)
+
+_json = msgspec.json.encode
+_BODY_FIELDS = {"vector": None, "vector_b64": None}
+
+
+@attrs.frozen
+class Wishes:
+    """What a search asks for besides its vectors, checked."""
+
+    k: int
+    offset: int
+    tree: Node | None
+    namespace: str | None
+    ef: int | None
+    exact: bool
+    min_score: float | None
+    meta: bool
+    vector: bool
+    group_by: str | None = None
+    group_limit: int = 1
+    explain: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the index alone answers it: what an audit can judge."""
+        return not (self.exact or self.group_by or self.offset) and self.min_score is None
+
+
+async def search(context: Context, request: Request) -> Response:
+    collection = collection_of(context, request)
+    vectors = context.database.vectors
+    found = vectors.find(collection)
+    body, vector, wishes = await off_loop(request.body, _read, context, request)
+    spec = found.actor.rows.spec
+    if vector is None:
+        assert body.id is not None
+        stored = vectors.get(collection, body.id)
+        if stored is None:
+            raise NotFound(f"no vector {body.id!r} in collection {collection!r} to search with")
+        vector = stored.vector
+    _check_dim(len(vector), spec)
+    if wishes.is_plain:
+        found.audit.note(vector, wishes.k, wishes.ef)
+    started_ns = time.perf_counter_ns()
+    answer = await vectors.look(collection, lambda view: _search(view, vector, wishes, started_ns))
+    if body.emit:
+        await context.database.publish(_search_event(collection, body, answer))
+    return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
+
+
+async def search_batch(context: Context, request: Request) -> Response:
+    collection = collection_of(context, request)
+    vectors = context.database.vectors
+    spec = vectors.find(collection).actor.rows.spec
+    queries, wishes = await off_loop(request.body, _read_batch, context, request, spec)
+    answer = await vectors.look(collection, lambda view: _search_batch(view, queries, wishes))
+    return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
+
+
+@attrs.frozen
+class Answer:
+    """The body of an answer, the ids in it, and the offset it is true at."""
+
+    text: bytes
+    offset: int
+    ids: tuple[str, ...] = ()
+
+
+def _search(view: "RowsView", vector: bytes, wishes: Wishes, started_ns: int) -> Answer:
+    queue_us = (time.perf_counter_ns() - started_ns) // 1000
+    import numpy as np
+
+    query = np.frombuffer(vector, "<f4")
+    if wishes.group_by is not None:
+        return _search_groups(view, query, wishes)
+    found = _found(view, query[None], wishes)
+    hits = found.hits[0]
+    text = b'{"hits":' + vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
+    if found.explanation is not None:
+        steps = attrs.asdict(found.explanation)
+        text += b',"explain":' + _json(Explanation(queue_us=queue_us, **steps))
+    return Answer(text + b"}", view.offset, hits.ids)
+
+
+def _search_groups(view: "RowsView", query: Any, wishes: Wishes) -> Answer:
+    assert wishes.group_by is not None
+    groups = view.search_groups(
+        query,
+        wishes.k,
+        wishes.group_by,
+        wishes.group_limit,
+        tree=wishes.tree,
+        ef=wishes.ef,
+        exact=wishes.exact,
+        min_score=wishes.min_score,
+        namespace=wishes.namespace,
+    )
+    texts = []
+    for group in groups:
+        hits = vector_json.hits(view, group.hits, meta=wishes.meta, vector=wishes.vector)
+        value = b"" if group.value is MISSING else b',"value":' + _json(group.value)
+        texts.append(b'{"hits":%b%b}' % (hits, value))
+    ids = tuple(id_ for group in groups for id_ in group.hits.ids)
+    return Answer(b'{"groups":[%b]}' % b",".join(texts), view.offset, ids)
+
+
+def _search_batch(view: "RowsView", queries: bytes, wishes: Wishes) -> Answer:
+    import numpy as np
+
+    found = _found(view, np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), wishes)
+    texts = [
+        b'{"hits":%b}' % vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
+        for hits in found.hits
+    ]
+    return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
+
+
+def _found(view: "RowsView", queries: Any, wishes: Wishes) -> Any:
+    return view.search(
+        queries,
+        wishes.k,
+        tree=wishes.tree,
+        ef=wishes.ef,
+        exact=wishes.exact,
+        offset=wishes.offset,
+        min_score=wishes.min_score,
+        namespace=wishes.namespace,
+        explain=wishes.explain,
+    )
+
+
+def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, Wishes]:
+    if media_of(request) == OCTETS:
+        body = from_query(request, SearchBody, vector=request.body, vector_b64=None)
+    else:
+        body = SEARCH.read(request)
+    vector = vector_of(body.vector, body.vector_b64)
+    if (vector is None) == (body.id is None):
+        raise InvalidArgument("body: give either a vector (vector, vector_b64) or an id")
+    if body.id is not None:
+        limits.check_id(body.id, context.config.limits, "body.id")
+    _check_range(body.group_limit, 1, GROUP_LIMIT_MAX, "body.group_limit")
+    if body.group_by is not None:
+        if not 0 < limits.utf8_length(body.group_by) <= FIELD_BYTES_MAX:
+            raise InvalidArgument(f"body.group_by: must have 1 to {FIELD_BYTES_MAX} bytes")
+        if body.offset or body.explain:
+            raise InvalidArgument("body.group_by: goes without offset and explain")
+    wishes = attrs.evolve(
+        _wishes(context, body),
+        group_by=body.group_by,
+        group_limit=body.group_limit or 1,
+        explain=bool(body.explain),
+    )
+    return body, vector, wishes
+
+
+def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tuple[bytes, Wishes]:
+    if media_of(request) == OCTETS:
+        body = from_query(request, SearchBatchBody, vectors=request.body)
+    else:
+        body = SEARCH_BATCH.read(request)
+    if isinstance(body.vectors, bytes):
+        queries = packed(body.vectors, "body.vectors")
+        if len(queries) % spec.vector_bytes:
+            _check_dim(len(queries), spec)
+        count = len(queries) // spec.vector_bytes
+    else:
+        each = [packed(one, f"body.vectors[{n}]") for n, one in enumerate(body.vectors)]
+        for one in each:
+            _check_dim(len(one), spec)
+        queries, count = b"".join(each), len(each)
+    count_max = context.config.limits.vector_batch_max
+    if not 0 < count <= count_max:
+        raise InvalidArgument(
+            f"body.vectors: 1 to {count_max} vectors, not {count}: send several requests, or raise "
+            "limits.vector_batch_max (MAX_VECTOR_BATCH)"
+        )
+    return queries, _wishes(context, body)
+
+
+def _wishes(context: Context, body: SearchBody | SearchBatchBody) -> Wishes:
+    _check_range(body.k, 1, context.config.limits.k_max, "body.k")
+    _check_range(body.offset, 0, OFFSET_MAX, "body.offset")
+    _check_range(body.ef_search, 1, EF_SEARCH_MAX, "body.ef_search")
+    if body.min_score is not None and not math.isfinite(body.min_score):
+        raise MistypedField("body.min_score: must be a finite number")
+    check_namespace(body.namespace, "body.namespace")
+    return Wishes(
+        body.k,
+        body.offset or 0,
+        filters.parse(body.filters),
+        body.namespace,
+        body.ef_search,
+        bool(body.exact),
+        body.min_score,
+        bool(body.include_meta),
+        bool(body.include_vector),
+    )
+
+
+def _check_range(number: int | None, least: int, most: int, where: str) -> None:
+    if number is not None and not least <= number <= most:
+        setting = " (MAX_K)" if where == "body.k" else ""
+        raise InvalidArgument(f"{where}: must be {least} to {most}, not {number}{setting}")
+
+
+def _check_dim(length_bytes: int, spec: CollectionSpec) -> None:
+    if length_bytes != spec.vector_bytes:
+        raise DimMismatch(
+            f"the vector has {length_bytes / 4:g} numbers, collection {spec.name!r} has dim "
+            f"{spec.dim}: send {spec.dim} numbers"
+        )
+
+
+def _search_event(collection: str, body: SearchBody, answer: Answer) -> Publish:
+    data = {
+        "collection": collection,
+        "k": body.k,
+        "filters": body.filters,
+        "namespace": body.namespace,
+        "hits": answer.ids,
+    }
+    return Publish("vector_search", _json(data), transient=True, collection=collection)

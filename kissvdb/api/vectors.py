@@ -1,0 +1,121 @@
+"""Vector collections over HTTP: create, list, look at, vacuum, delete."""
+
+from typing import Any
+
+import msgspec
+
+from kissvdb.api import limits
+from kissvdb.api.context import Context
+from kissvdb.api.http import Request, Response
+from kissvdb.api.vector_bodies import (
+    CollectionDetail,
+    CollectionInfo,
+    Collections,
+    CreateBody,
+    IndexBody,
+    IndexInfo,
+    UpkeepInfo,
+    Vacuumed,
+)
+from kissvdb.api.vector_forms import Form
+from kissvdb.engine.collections import OpenCollection, manifest_key
+from kissvdb.engine.vectors import check_name
+
+CREATE = Form(CreateBody)
+
+_json = msgspec.json.encode
+
+
+def collection_of(context: Context, request: Request) -> str:
+    """The collection that the path names. Raises InvalidArgument for a name that cannot be."""
+    name = request.params["collection"]
+    check_name(name, context.config.limits)
+    return name
+
+
+async def create(context: Context, request: Request) -> Response:
+    name = collection_of(context, request)
+    body = CREATE.read(request)
+    limits.check_ttl(body.ttl_ms, "body.ttl_ms")
+    index = body.index or IndexBody()
+    offset = await context.database.vectors.create(
+        name,
+        dim=body.dim,
+        metric=body.metric,
+        index=index.kind,
+        m=index.m,
+        ef_construction=index.ef_construction,
+        quantization=body.quantization or "auto",
+        ttl_ms=body.ttl_ms,
+    )
+    answer = {"collection": name, "dim": body.dim, "metric": body.metric, "offset": offset}
+    return Response(_json(answer))
+
+
+async def drop(context: Context, request: Request) -> Response:
+    offset = await context.database.vectors.drop(collection_of(context, request))
+    return Response(b'{"deleted":true,"offset":%d}' % offset)
+
+
+async def list_collections(context: Context, request: Request) -> Response:
+    return Response(_json(Collections([_info(each) for each in context.database.vectors.all])))
+
+
+async def detail(context: Context, request: Request) -> Response:
+    found = context.database.vectors.find(collection_of(context, request))
+    return Response(_json(_detail(context, found)))
+
+
+async def vacuum(context: Context, request: Request) -> Response:
+    removed = await context.database.vectors.vacuum(collection_of(context, request))
+    return Response(_json(Vacuumed(ok=True, removed=removed)))
+
+
+def _info(found: OpenCollection) -> CollectionInfo:
+    spec, view = found.actor.rows.spec, found.actor.view()
+    numbers = view.statistics()
+    return CollectionInfo(
+        collection=spec.name,
+        name=spec.name,
+        dim=spec.dim,
+        metric=spec.metric,
+        live_count=numbers.live_rows,
+        total_records=view.data.count,
+        upsert_count=view.data.count,
+        deleted_count=numbers.deleted_rows,
+        file_len=numbers.row_bytes,
+        applied_offset=found.actor.true_offset,
+        created_at_ms=spec.created_at_ms,
+        updated_at_ms=found.actor.updated_at_ms,
+        segments=int(numbers.tail_rows < view.data.count),
+    )
+
+
+def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
+    spec, view = found.actor.rows.spec, found.actor.view()
+    numbers = view.statistics()
+    manifest: Any = {}
+    item = context.database.get(manifest_key(spec.name))
+    if item is not None:
+        manifest = msgspec.json.decode(item.value)
+    return CollectionDetail(
+        collection=spec.name,
+        dim=spec.dim,
+        metric=spec.metric,
+        count=numbers.live_rows,
+        created_at_ms=spec.created_at_ms,
+        updated_at_ms=found.actor.updated_at_ms,
+        manifest=manifest if isinstance(manifest, dict) else {},
+        notes=[],
+        segments=int(numbers.tail_rows < view.data.count),
+        deleted=numbers.deleted_rows,
+        index=IndexInfo(spec.index, spec.m, spec.ef_construction),
+        quantization=spec.quantization,
+        precision=numbers.precision,
+        ttl_ms=spec.ttl_ms,
+        tail=numbers.tail_rows,
+        bytes=numbers.row_bytes + numbers.index_bytes,
+        applied_offset=found.actor.true_offset,
+        upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
+        recall=found.audit.recall,
+    )
