@@ -16,7 +16,6 @@ from kissvdb.core import row_body, row_guard
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex, MetadataView
 from kissvdb.core.row_body import Body, CodeSum
-from kissvdb.core.row_expiry import Expiries
 from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, RowStore, Space
@@ -116,7 +115,6 @@ class Opened:
     dead: Tombstones
     ids: IdMap
     metadata: MetadataIndex
-    expiries: Expiries
     body: Body | None
     operations: dict[str, Operation]
     sums: Sums
@@ -150,8 +148,6 @@ def opened(
     store.guarded_by(guard)
     dead = Tombstones.from_arrays(truth)
     opener = _Opener(fields, indexes, damaged, store, dead, guard)
-    expires = store.view().expires_at_ms[: fields.rows]
-    coming = np.flatnonzero(expires)
     operations = msgspec.msgpack.decode(
         truth["operations"].tobytes(), type=list[tuple[str, Operation]]
     )
@@ -165,7 +161,6 @@ def opened(
         dead,
         opener.ids(salt),
         opener.metadata(),
-        Expiries(coming, expires[coming]),
         body,
         dict(operations),
         truth["sums"],

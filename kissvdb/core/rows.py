@@ -29,7 +29,6 @@ from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.row_body import PRECISIONS, Body, CodeSum
 from kissvdb.core.row_checkpoint import Checkpoint, Index, Parts
-from kissvdb.core.row_expiry import Expiries
 from kissvdb.core.row_guard import RowGuard
 from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
@@ -37,6 +36,7 @@ from kissvdb.core.row_spec import StoredRow as StoredRow
 from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
 from kissvdb.core.row_vacuum import Shown, Vacuum
 from kissvdb.core.row_view import RowsView as RowsView
+from kissvdb.core.row_visibility import Visibility
 from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Refused
@@ -73,11 +73,7 @@ class Rows:
         self._precision = PRECISIONS[0]
         self._ids = IdMap(salt)
         self._metadata = MetadataIndex()
-        self._dead = Tombstones()
-        # The dead, and those whose time has come but whose end is not in the log yet.
-        self._hidden = Tombstones()
-        self._overdue: dict[int, str] = {}
-        self._expiries = Expiries()
+        self._visibility = Visibility(Tombstones(), self._store.view())
         self._operations: dict[str, Operation] = {}
         self._unchecked: RowGuard | None = None
         self._sums = np.zeros(0, np.uint32)
@@ -106,8 +102,7 @@ class Rows:
         rows = cls(parts.spec, salt, kernels, space)
         rows.applied_offset = parts.offset
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
-        rows._dead, rows._expiries, rows._body = parts.dead, parts.expiries, parts.body
-        rows._hidden = Tombstones.from_arrays(parts.dead.view().to_arrays())
+        rows._visibility, rows._body = Visibility(parts.dead, parts.store.view()), parts.body
         if parts.body is not None:
             rows._precision = parts.body.precision
         rows._operations = parts.operations
@@ -139,12 +134,12 @@ class Rows:
             self._append(written)
         for offset, record in records:
             if isinstance(record, VectorWritten):
-                self._bury(self._ids.put(record.id, row))
+                self._visibility.bury(self._ids.put(record.id, row))
                 if record.expires_at_ms is not None:
-                    self._expiries.add(row, record.expires_at_ms)
+                    self._visibility.expire(row, record.expires_at_ms)
                 row += 1
             else:
-                self._bury(self._ids.delete(record.id))
+                self._visibility.bury(self._ids.delete(record.id))
             if record.op_id is not None:
                 self._remember(record.op_id, offset, record)
         if records:
@@ -159,19 +154,13 @@ class Rows:
 
     def view(self, now_ms: int) -> RowsView:
         """All that is applied, without the rows whose time has come. Costs a few microseconds."""
-        for row in self._expiries.due(now_ms):
-            id_ = self._ids.id_at(row)
-            if self._ids.get(id_) == row:
-                self._overdue[row] = id_
-                self._hidden.bury(row)
-                self._view = None
-        if self._view is None:
+        if self._visibility.pass_time(now_ms, self._ids) or self._view is None:
             self._view = RowsView(
                 self.spec,
                 self.applied_offset,
                 self._store.view(),
                 self._ids,
-                self._hidden.view(),
+                self._visibility.hidden(),
                 self._metadata.view(),
                 self._kernels,
                 self._body,
@@ -180,9 +169,9 @@ class Rows:
 
     def expired(self, now_ms: int, limit: int) -> list[str]:
         """Ids whose time has come and whose end is not in the log; at most ``limit``."""
-        self.view(now_ms)
-        ids = self._overdue.values()
-        return [id_ for id_, _ in zip(ids, range(limit), strict=False)]
+        if self._visibility.pass_time(now_ms, self._ids):
+            self._view = None
+        return self._visibility.overdue(limit)
 
     def stored(self, id_: str) -> StoredRow | None:
         """The row of an id whether or not its time has come: what decisions are made on."""
@@ -205,7 +194,7 @@ class Rows:
 
         The rest comes with ``work_due``, until ``vacuum_progress`` is None.
         """
-        if self._work is None and (self._vacuum is not None or len(self._dead)):
+        if self._work is None and (self._vacuum is not None or self._visibility.dead_count):
             self._work = self._vacuum = self._vacuum or self._new_vacuum()
             return self._work
         return None
@@ -243,7 +232,7 @@ class Rows:
                 self.spec,
                 self.applied_offset,
                 self._store.view(),
-                self._dead.view(),
+                self._visibility.dead(),
                 self._ids.to_arrays(),
                 self._metadata.view(),
                 self._body,
@@ -267,7 +256,7 @@ class Rows:
             self._unchecked = None
             self._store.guarded_by(None)
         elif isinstance(work, Vacuum):
-            if work.show(Shown(self._store.view(), self._dead.view())):
+            if work.show(Shown(self._store.view(), self._visibility.dead())):
                 self._take(work)
         elif isinstance(work, Checkpoint):
             self._sums, self._code_sums = work.sums, work.code_sums
@@ -328,7 +317,7 @@ class Rows:
         return self._store.count - self._indexed_rows >= least
 
     def _vacuum_is_due(self) -> bool:
-        dead = len(self._dead)
+        dead = self._visibility.dead_count
         return dead >= VACUUM_ROWS_MIN and dead >= VACUUM_SHARE * self._store.count
 
     def _new_vacuum(self) -> Vacuum:
@@ -339,7 +328,7 @@ class Rows:
         return Vacuum(
             self.spec,
             self._kernels,
-            Shown(self._store.view(), self._dead.view()),
+            Shown(self._store.view(), self._visibility.dead()),
             self._ids.to_arrays(),
             self._metadata.view(),
             precision,
@@ -354,11 +343,8 @@ class Rows:
         before, self._space = self._space, vacuum.space
         before.close()
         self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
-        self._dead, self._body = vacuum.dead, None
-        self._hidden = Tombstones.from_arrays(self._dead.view().to_arrays())
-        expires = self._store.view().expires_at_ms[: self._store.count]
-        coming = np.flatnonzero(expires)
-        self._expiries, self._overdue = Expiries(coming, expires[coming]), {}
+        self._visibility = Visibility(vacuum.dead, self._store.view())
+        self._body = None
         if vacuum.body is not None:
             self._install_body(vacuum.body)
         self._unchecked, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
@@ -368,12 +354,6 @@ class Rows:
             [Row(each.id, each.vector, each.meta, each.expires_at_ms) for each in written]
         )
         self._metadata.extend(first, [decoded(each.meta) for each in written])
-
-    def _bury(self, row: int | None) -> None:
-        if row is not None:
-            self._dead.bury(row)
-            self._hidden.bury(row)
-            self._overdue.pop(row, None)
 
     def _remember(self, op_id: str, offset: int, record: Change) -> None:
         if isinstance(record, VectorWritten):
