@@ -22,7 +22,7 @@ import numpy.typing as npt
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.storage import array_file
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.row_arrays import RowArrays
+from kissvdb.storage.row_arrays import SUFFIX, RowArrays
 
 Array = npt.NDArray[Any]
 Index = dict[str, Array]
@@ -147,8 +147,32 @@ def _compact(body: dict[str, Any]) -> bytes:
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
+def restate(directory: Path, changes: Mapping[str, Any]) -> None:
+    """Replace some members of the manifest's content; rows and indexes stay as they are.
+
+    Raises PersistenceFailed; then the manifest before still holds.
+    """
+    body = _read_manifest(directory / MANIFEST)
+    try:
+        content = {**body["content"], **changes}
+        _replace_manifest(Disk(directory), {**body, "content": content})
+    except OSError as error:
+        raise PersistenceFailed(
+            f"{directory} could not be written ({error.strerror}): make room on the disk"
+        ) from error
+
+
+def is_leftover(directory: Path) -> bool:
+    """Whether there is nothing here but what a creation or a removal that was cut off leaves."""
+    suffixes = (SUFFIX, _INDEX_SUFFIX, MANIFEST + ".tmp")
+    return all(name.endswith(suffixes) for name in os.listdir(directory))
+
+
 def remove(directory: Path) -> None:
     """Remove the directory of a collection that was deleted. Raises OSError."""
+    # The manifest first: without it this is no collection, whatever else a crash leaves.
+    (directory / MANIFEST).unlink(missing_ok=True)
+    Disk(directory).sync_dir()
     for entry in directory.iterdir():
         os.unlink(entry)
     directory.rmdir()
