@@ -1,0 +1,316 @@
+"""Rows with a graph: it grows beside reads and writes, and finds what exact search finds."""
+
+import numpy as np
+import pytest
+
+from kissvdb.core import filters
+from kissvdb.core.collection import Delete
+from kissvdb.core.row_index import Kernels, prepared
+from kissvdb.core.row_search import TIES_SPARE
+from kissvdb.core.rows import BODY_ROWS_MIN, DRAIN_ROWS_MIN, CollectionSpec
+from kissvdb.kernels import plain
+from kissvdb.kernels.arrays import METRICS
+from tests.core.row_world import World, clusters, compiled
+
+DIM = 24
+
+
+@pytest.fixture(scope="module")
+def kernels():
+    return compiled()
+
+
+def grown(kernels, count, metric="cosine", quantization="auto", seed=1, **fields):
+    """A world whose rows are all in the graph, as far as drains take them."""
+    spec = CollectionSpec("c", DIM, metric, quantization=quantization, ef_construction=64, **fields)
+    here = World(spec, kernels)
+    write(here, clusters(seed, count, DIM))
+    here.upkeep()
+    return here
+
+
+def write(here, vectors, first=0):
+    meta = {f"v{n}": b'{"n":%d}' % n for n in range(first, first + len(vectors))}
+    for start in range(0, len(vectors), 500):
+        part = vectors[start : start + 500]
+        here.upsert({f"v{first + start + n}": each for n, each in enumerate(part)}, meta)
+
+
+def queries(count, seed=99):
+    return clusters(seed, count, DIM)
+
+
+def recall(here, k=10, tree=None, **search):
+    asked = queries(40)
+    found = here.view().search(asked, k, tree=tree, **search).hits
+    best = [set(here.best(query, k, tree)[0]) for query in asked]
+    good = sum(len(best[n].intersection(each.ids)) for n, each in enumerate(found))
+    wanted = sum(map(len, best))
+    return good / wanted if wanted else 1.0
+
+
+@pytest.mark.parametrize("quantization", ["q4", "q8", "none"])
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_the_graph_finds_what_exact_search_finds(kernels, metric, quantization):
+    here = grown(kernels, 2500, metric, quantization)
+    view = here.view()
+    assert view.indexed_rows == 2500
+    assert view.statistics().precision == quantization
+    assert recall(here) >= 0.95
+    assert recall(here, ef=256) >= 0.99
+    here.check(queries(1)[0], 20)
+
+
+def test_few_rows_are_scanned_and_more_are_drained(kernels):
+    here = World(CollectionSpec("c", DIM, "cosine"), kernels)
+    write(here, clusters(2, BODY_ROWS_MIN - 1, DIM))
+    assert "drain" not in here.upkeep()
+    write(here, clusters(3, 1, DIM), first=BODY_ROWS_MIN)
+    assert "drain" in here.upkeep()
+    write(here, clusters(4, DRAIN_ROWS_MIN - 1, DIM), first=5000)
+    here.upkeep()
+    assert here.view().indexed_rows == BODY_ROWS_MIN
+    assert here.view().statistics().tail_rows == DRAIN_ROWS_MIN - 1
+
+
+def test_a_flat_collection_never_gets_a_graph(kernels):
+    here = grown(kernels, 2500, index="flat")
+    assert here.view().indexed_rows == 0
+    assert recall(here) == 1
+
+
+def test_rows_are_found_the_moment_they_are_written_and_while_they_are_drained(kernels):
+    here = grown(kernels, 2000)
+    newest = clusters(7, 600, DIM)
+    write(here, newest, first=2000)
+    work = here.rows.work_due()
+    while work.kind != "drain":
+        work.run()
+        here.rows.install(work)
+        work = here.rows.work_due()
+    for n in (0, 250, 599):
+        assert here.view().search(newest[n : n + 1], 1).hits[0].ids == (f"v{2000 + n}",)
+    work.run()
+    here.run(Delete("v2000"))
+    here.upsert({"late": newest[1]})
+    here.rows.install(work)
+    assert here.view().indexed_rows == 2600
+    found = here.view().search(newest[:2], 2).hits
+    assert "v2000" not in found[0].ids
+    assert set(found[1].ids) == {"v2001", "late"}
+
+
+def test_abandoned_work_is_due_again(kernels):
+    here = grown(kernels, 1200)
+    write(here, clusters(8, DRAIN_ROWS_MIN, DIM), first=1200)
+    here.run(*(Delete(f"v{n}") for n in range(1100)))
+    done = []
+    while (work := here.rows.work_due()) is not None:
+        assert here.rows.work_due() is None, "one at a time"
+        if work.kind not in done:
+            work.run()
+            here.rows.abandon(work)
+            work = here.rows.work_due()
+        work.run()
+        here.rows.install(work)
+        done.append(work.kind)
+    assert {"drain", "vacuum"} <= set(done)
+    assert here.view().statistics().deleted_rows == 0
+    assert recall(here) >= 0.95
+
+
+def test_the_graph_is_the_same_for_one_thread_and_for_two():
+    links = []
+    for threads in (1, 2):
+        kernels = Kernels(build_threads=threads)
+        kernels.load()
+        here = grown(kernels, 1500)
+        links.append(here.view().body.graph.links[:1500].copy())
+    np.testing.assert_array_equal(*links)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"n": 7},
+        {"n": {"$lt": 20}},
+        {"n": {"$lt": 900}},
+        {"n": {"$gte": 40}},
+        {"n": {"$lt": 0}},
+        {"n": {"$gte": 3900}},
+    ],
+)
+def test_filtered_search_finds_what_passes_whatever_the_selectivity(kernels, wanted, filtered):
+    tree = filters.parse(wanted)
+    assert recall(filtered, tree=tree) >= 0.97
+    filtered.check(queries(1)[0], 15, tree)
+
+
+@pytest.fixture(scope="module")
+def filtered(kernels):
+    here = grown(kernels, 3600)
+    write(here, clusters(5, 400, DIM), first=3600)
+    return here
+
+
+def test_the_plan_follows_selectivity(filtered):
+    def plan(wanted, **search):
+        tree = filters.parse(wanted)
+        found = filtered.view().search(queries(1), 10, tree=tree, explain=True, **search)
+        return found.explanation.plan
+
+    assert plan(None) == "graph"
+    assert plan(None, exact=True) == "exact scan"
+    assert plan({"n": {"$lt": 20}}) == "code scan"
+    assert plan({"n": {"$gte": 40}}, ef=11 + TIES_SPARE) == "filtered graph"
+    assert plan({"n": {"$gte": 3900}}) == "tail scan"
+
+
+def test_searches_without_compiled_kernels_scan_what_has_a_graph(kernels):
+    here = grown(kernels, 1500)
+    view = here.view()
+    cold = Kernels()
+    assert not cold.ready
+    slow = type(view)(
+        view.spec, view.offset, view.data, view.ids, view.hidden, view.metadata, cold, view.body
+    )
+    fast = view.search(queries(5), 10, exact=True).hits
+    for mine, other in zip(slow.search(queries(5), 10).hits, fast, strict=True):
+        assert mine.ids == other.ids
+        assert mine.scores.tolist() == other.scores.tolist()
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_after_half_is_updated_and_a_third_deleted_recall_is_as_before(kernels, metric):
+    here = grown(kernels, 2400, metric)
+    write(here, clusters(11, 1200, DIM))
+    here.run(*(Delete(f"v{n}") for n in range(1300, 2100)))
+    assert recall(here) >= 0.95
+    kinds = here.upkeep()
+    assert "vacuum" in kinds
+    assert here.view().statistics().deleted_rows == 0
+    assert here.view().indexed_rows >= 1600 - DRAIN_ROWS_MIN
+    assert recall(here) >= 0.95
+    here.check(queries(1)[0], 30)
+
+
+def test_the_entry_point_and_then_everything_may_be_deleted(kernels):
+    here = grown(kernels, 1500)
+    entry = here.view().body.graph.entry
+    here.run(Delete(f"v{entry}"))
+    assert recall(here) >= 0.95
+    here.run(*(Delete(id_) for id_ in list(here.model)))
+    assert [len(each) for each in here.view().search(queries(3), 5).hits] == [0, 0, 0]
+    assert "vacuum" in here.upkeep()
+    assert here.view().statistics().row_bytes == 0
+    write(here, clusters(12, 1500, DIM))
+    here.upkeep()
+    assert recall(here) >= 0.95
+
+
+def test_a_vacuum_takes_over_what_is_written_and_deleted_meanwhile(kernels):
+    here = grown(kernels, 2000)
+    here.run(*(Delete(f"v{n}") for n in range(0, 2000, 3)))
+    work = here.rows.vacuum()
+    steps = 0
+    while work is not None:
+        steps += 1
+        fresh = clusters(100 + steps, 150, DIM)
+        if steps < 8:
+            here.upsert({f"new{steps}-{n}": each for n, each in enumerate(fresh)})
+            here.run(*(Delete(f"v{n}") for n in range(steps, 2000, 50) if f"v{n}" in here.model))
+            here.upsert({"v1": fresh[0]}, {"v1": b'{"n":%d}' % steps})
+            here.run(Delete(f"new{steps}-7"))
+        work.run()
+        if steps < 8:
+            here.upsert({f"between{steps}": fresh[1]})
+        here.rows.install(work)
+        here.check(queries(1)[0], 10)
+        work = here.rows.work_due()
+    assert here.rows.vacuum_progress is None
+    here.check(queries(1)[0], 50)
+    assert recall(here) >= 0.95
+    assert here.view().statistics().deleted_rows < 300
+
+
+def test_a_view_from_before_a_vacuum_answers_as_before(kernels):
+    here = grown(kernels, 1500)
+    here.run(*(Delete(f"v{n}") for n in range(0, 1500, 2)))
+    view = here.view()
+    before = view.search(queries(10), 10).hits
+    work = here.rows.vacuum()
+    while work is not None:
+        work.run()
+        here.rows.install(work)
+        work = here.rows.work_due()
+    assert here.view().statistics().deleted_rows == 0
+    after = view.search(queries(10), 10).hits
+    assert [each.ids for each in after] == [each.ids for each in before]
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_codes_follow_rows_that_are_unlike_the_first_ones(kernels, metric):
+    """What a collection is loaded with first must not decide what its codes can tell apart."""
+    here = World(CollectionSpec("c", DIM, metric, ef_construction=64), kernels)
+    write(here, clusters(1, BODY_ROWS_MIN, DIM, groups=1) * np.float32(0.2) + np.float32(3))
+    here.upkeep()
+    rest = clusters(2, 4 * BODY_ROWS_MIN, DIM)
+    write(here, rest, first=BODY_ROWS_MIN)
+    here.upkeep()
+    assert here.view().indexed_rows == 5 * BODY_ROWS_MIN
+    assert here.view().audit(rest[:100] + np.float32(0.01), 10) >= 0.9
+
+
+def test_an_audit_that_finds_too_little_has_finer_codes_used(kernels):
+    here = grown(kernels, 1500)
+    assert here.view().audit(queries(20), 10) >= 0.95
+    assert [here.rows.refine(), here.view().statistics().precision] == ["q8", "q8"]
+    assert recall(here) >= 0.95
+    write(here, clusters(9, DRAIN_ROWS_MIN, DIM), first=1500)
+    here.upkeep()
+    assert here.view().statistics().precision == "q8"
+    assert [here.rows.refine(), here.rows.refine()] == ["none", None]
+    write(here, clusters(10, DRAIN_ROWS_MIN, DIM), first=1500)
+    here.upkeep()
+    assert here.view().statistics().precision == "none"
+    assert recall(here) >= 0.95
+    here.run(*(Delete(f"v{n}") for n in range(1100)))
+    assert "vacuum" in here.upkeep()
+    assert here.view().statistics().precision == "none"
+
+
+def test_codes_that_were_asked_for_are_kept(kernels):
+    assert grown(kernels, 1100, quantization="q4").rows.refine() is None
+
+
+def test_an_audit_counts_rows_that_score_as_well(kernels):
+    here = World(CollectionSpec("c", 2, "dot"), kernels)
+    here.upsert({f"v{n}": [1, 1] for n in range(1500)})
+    here.upkeep()
+    assert here.view().audit(np.ones((3, 2), np.float32), 10) == 1
+
+
+def test_many_equal_rows_do_not_hide_the_others(kernels):
+    here = World(CollectionSpec("c", DIM, "cosine", ef_construction=64), kernels)
+    same = clusters(1, 1, DIM)[0]
+    here.upsert({f"same{n}": same for n in range(1200)})
+    write(here, clusters(2, 1200, DIM))
+    here.upkeep()
+    assert recall(here) >= 0.95
+
+
+@pytest.mark.parametrize("count", [1, 3, 100])
+def test_queries_are_prepared_to_the_same_bits_as_rows(count):
+    vectors = np.random.default_rng(count).standard_normal((count, 37)).astype(np.float32)
+    vectors[0, :] = 0
+    for metric in METRICS:
+        ours = prepared(vectors, metric)
+        np.testing.assert_array_equal(ours, plain.prepare(vectors, METRICS[metric]))
+        assert ours.shape == (count, 48)
+
+
+def test_wanting_more_than_there_is_gives_all_there_is(kernels):
+    here = grown(kernels, 1100)
+    here.upsert({"tail": [0.0] * DIM})
+    found = here.view().search(queries(2), 5000)
+    assert [len(each) for each in found.hits] == [1101, 1101]
