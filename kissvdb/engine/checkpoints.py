@@ -1,15 +1,22 @@
 """Checkpoints: what the owners have applied becomes durable files, and old log may go."""
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
+import trio
+
 from actors import ActorCrashed, MailboxClosed, Workers, WorkerThread
+from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine import upkeep
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.store import Store
 from kissvdb.engine.upkeep import Shards
+from kissvdb.errors import PersistenceFailed
+
+logger = logging.getLogger("kissvdb.checkpoints")
 
 
 class Checkpoints:
@@ -35,20 +42,24 @@ class Checkpoints:
 
     async def keep(self) -> None:
         """The task that checkpoints now and then, and what has grown."""
-        await upkeep.keep_checkpoints(
-            self._shards,
-            self._workers,
-            pages_max=self._config.state.checkpoint_pages,
-            interval_secs=self._config.storage.snapshot_interval_secs,
-            then=self._retain,
-        )
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._keep_collections)
+            await upkeep.keep_checkpoints(
+                self._shards,
+                self._workers,
+                pages_max=self._config.state.checkpoint_pages,
+                interval_secs=self._config.storage.snapshot_interval_secs,
+                then=self._retain,
+            )
 
     async def now(self) -> int:
         """Checkpoint everything; answers the offset up to which all are durable files.
 
-        Raises Stopping.
+        Raises Stopping and PersistenceFailed.
         """
         try:
+            for each in self._collections():
+                await each.upkeep.save()
             offsets = [
                 await upkeep.checkpoint(shard, address, self._workers)
                 for shard, address in self._shards
@@ -56,10 +67,35 @@ class Checkpoints:
         except (MailboxClosed, ActorCrashed) as error:
             raise unavailable(error) from error
         await self._retain()
-        return min(offsets)
+        return min([*offsets, *self._store.collections.durable_offsets])
+
+    async def finish(self) -> None:
+        """Make the collections durable files as the last thing: they then open without a replay."""
+        try:
+            await self._save_collections(lambda each: True)
+        except (MailboxClosed, ActorCrashed):
+            return
+
+    async def _keep_collections(self) -> None:
+        while True:
+            await trio.sleep(self._config.storage.snapshot_interval_secs)
+            try:
+                await self._save_collections(lambda each: each.upkeep.save_is_due)
+            except (MailboxClosed, ActorCrashed):
+                return
+            await self._retain()
+
+    async def _save_collections(self, chosen: Callable[[OpenCollection], bool]) -> None:
+        for each in self._collections():
+            if chosen(each):
+                try:
+                    await each.upkeep.save()
+                except PersistenceFailed as error:
+                    logs.event(logger, logging.WARNING, error.message, collection=each.name)
 
     async def _retain(self) -> None:
-        durable = min(shard.durable_offset for shard, _ in self._shards)
+        shards = [shard.durable_offset for shard, _ in self._shards]
+        durable = min([*shards, *self._store.collections.durable_offsets])
         # In the writer's thread: the log has one writer, and removing is writing.
         await self._log_thread.run(
             partial(

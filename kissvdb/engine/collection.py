@@ -1,7 +1,7 @@
 """The collection actor: owner of one vector collection."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import attrs
 import msgspec
@@ -59,9 +59,10 @@ class Drop:
 
 @attrs.frozen
 class TakeWork:
-    """Hand out the next piece of upkeep, or a vacuum if that is wanted. Answers None or Work."""
+    """Hand out a piece of upkeep: what is due next, a vacuum, or a checkpoint. Answers the work,
+    or None when there is nothing to do."""
 
-    vacuum: bool = False
+    wish: Literal["due", "vacuum", "checkpoint"] = "due"
 
 
 @attrs.frozen
@@ -83,6 +84,11 @@ class Surroundings:
     metrics: Metrics
 
 
+@attrs.frozen
+class Refine:
+    """Search by a finer code from now on. Answers which; None when there is none."""
+
+
 Outcome = Decision | Refused
 
 
@@ -100,6 +106,8 @@ class Collection(Actor):
         self.name = f"collection-{rows.spec.name}"
         self.rows = rows
         self.dropped = False
+        self.changes = 0
+        """Rises with whatever makes the rows other than the last checkpoint."""
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
         self._asked_at: int | None = None
@@ -169,22 +177,24 @@ class Collection(Actor):
     async def _do(self, envelope: Envelope) -> None:
         message = envelope.message
         try:
-            if self.dropped:
+            if isinstance(message, FinishWork):
+                self._finish(message)
+                envelope.answer(None)
+            elif isinstance(message, TakeWork):
+                envelope.answer(None if self.dropped else self._take_work(message))
+            elif self.dropped:
                 raise self._gone()
-            if isinstance(message, ExpireVectors):
+            elif isinstance(message, ExpireVectors):
                 await self._expire(message.limit)
                 envelope.answer(None)
             elif isinstance(message, DeleteMatching):
                 envelope.answer(await self._delete_matching(message))
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
-            elif isinstance(message, TakeWork):
-                self.rows.note_offset(self.true_offset)
-                envelope.answer(self.rows.vacuum() if message.vacuum else self.rows.work_due())
             else:
-                assert isinstance(message, FinishWork)
-                self._finish(message)
-                envelope.answer(None)
+                assert isinstance(message, Refine)
+                self.changes += 1
+                envelope.answer(self.rows.refine())
         except (PersistenceFailed, Refused) as refusal:
             envelope.refuse(refusal)
 
@@ -202,6 +212,7 @@ class Collection(Actor):
         self.rows.apply_all(list(enumerate(records, start=first)))
         self._asked_at = None
         self.updated_at_ms = self._around.clock_ms()
+        self.changes += 1
         self._around.metrics.vector_ops_total.inc(len(records))
         self.look_after()
         return first
@@ -238,13 +249,19 @@ class Collection(Actor):
         self.look_after()
         return offset
 
+    def _take_work(self, message: TakeWork) -> "Work | None":
+        self.rows.note_offset(self.true_offset)
+        if message.wish == "checkpoint":
+            return self.rows.checkpoint()
+        return self.rows.vacuum() if message.wish == "vacuum" else self.rows.work_due()
+
     def _finish(self, message: FinishWork) -> None:
         if message.failed:
             self.rows.abandon(message.work)
-        else:
-            self.rows.install(message.work)
-            # There may be more to do: a merge makes the next one due.
-            self.look_after()
+            return
+        self.rows.install(message.work)
+        if message.work.kind != "checkpoint":
+            self.changes += 1
 
     def _batch(self) -> Batch:
         return Batch(self.rows.spec, self.rows, self._around.clock_ms())

@@ -1,34 +1,95 @@
-"""The vector collections of a database, opened and recovered. Sync: for a thread."""
+"""The vector collections of a database on disk, opened and recovered. Sync: for a thread.
 
+A collection's directory is made before the record that creates it is logged, and removed after
+the record that deletes it is durable. So recovery looks at directories only: one whose beginning
+the log does not hold was never created, and a collection without one is deleted.
+"""
+
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
+from kissvdb import logs
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.records import (
+    CollectionCreated,
+    CollectionDeleted,
+    Record,
+    VectorDeleted,
+    VectorRecord,
+    VectorWritten,
+)
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
     from kissvdb.core.row_index import Kernels
+    from kissvdb.core.row_work import Work
     from kissvdb.core.rows import Rows
+
+logger = logging.getLogger("kissvdb.store")
+
+ROWS_AT_ONCE = 256
 
 
 @attrs.define(eq=False)
 class StoredCollection:
-    """A collection's rows, and up to which offset they are durable files."""
+    """A collection's rows, and what is known of its files.
+
+    ``durable_offset``: up to where the files hold it. ``created_offset``: that of its creation;
+    None until that is logged. ``stale``: the files lack what was replayed or made anew.
+    """
 
     rows: "Rows"
+    directory: Path | None
     durable_offset: int = 0
+    created_offset: int | None = None
+    stale: bool = False
+
+    def run(self, work: "Work") -> None:
+        """Do a piece of upkeep, and store what a checkpoint has made; for a thread.
+
+        Raises PersistenceFailed, Damaged and OSError.
+        """
+        from kissvdb.core.row_checkpoint import Checkpoint
+
+        work.run()
+        if self.directory is None or not isinstance(work, Checkpoint):
+            return
+        from kissvdb.storage import row_files
+        from kissvdb.storage.row_arrays import RowArrays
+
+        space = self.rows.space
+        assert isinstance(space, RowArrays)
+        manifest = {**work.manifest, "created_offset": self.created_offset}
+        row_files.save(self.directory, space, manifest, work.indexes)
+        self.durable_offset = work.offset
+
+    def restate(self, offset: int) -> None:
+        """Store that no record up to ``offset`` changed anything since the last checkpoint."""
+        if self.directory is None:
+            return
+        from kissvdb.storage import row_files
+
+        changes = {"offset": offset, "created_offset": self.created_offset}
+        row_files.restate(self.directory, changes)
+        self.durable_offset = offset
 
 
 class CollectionStore:
-    """All collections of a database, by name."""
+    """All collections of a database, by name. ``directory`` None keeps them in memory."""
 
     def __init__(self, directory: Path | None) -> None:
         self.collections: dict[str, StoredCollection] = {}
         self._directory = directory
         self._kernels: Kernels | None = None
+        if directory is not None and directory.is_dir():
+            for entry in sorted(directory.iterdir()):
+                if entry.is_dir():
+                    self._open(entry)
 
     @property
     def kernels(self) -> "Kernels":
@@ -39,15 +100,141 @@ class CollectionStore:
             self._kernels = Kernels(build_threads=max(1, (os.cpu_count() or 1) // 2))
         return self._kernels
 
-    def create(self, spec: CollectionSpec) -> StoredCollection:
-        """Make room for a collection that is about to be created. Raises OSError."""
+    @property
+    def durable_offsets(self) -> list[int]:
+        """Up to where the files of each collection hold it. Any thread may ask."""
+        return [each.durable_offset for each in list(self.collections.values())]
+
+    def views(self) -> "list[CollectionView]":
+        """What the log is to be replayed to."""
+        return [CollectionView(self, name) for name in self.collections]
+
+    @property
+    def applied_offset_max(self) -> int:
+        """The highest offset that any collection has applied."""
+        return max((each.rows.applied_offset for each in self.collections.values()), default=0)
+
+    def create(self, spec: CollectionSpec, after_offset: int) -> StoredCollection:
+        """Make room for a collection that is to be created behind ``after_offset``.
+
+        Raises OSError and PersistenceFailed.
+        """
         from kissvdb.core.id_map import SALT_BYTES
         from kissvdb.core.rows import Rows
+        from kissvdb.storage.row_arrays import RowArrays
 
-        made = StoredCollection(Rows(spec, os.urandom(SALT_BYTES), self.kernels))
+        # What a deletion could not remove must not become part of the new collection.
+        self.remove(spec.name)
+        directory = None
+        if self._directory is not None:
+            directory = self._directory / spec.name
+            self._make(directory)
+        rows = Rows(spec, os.urandom(SALT_BYTES), self.kernels, RowArrays(directory, 0))
+        rows.note_offset(after_offset)
+        made = StoredCollection(rows, directory)
+        work = rows.checkpoint()
+        made.run(work)
+        rows.install(work)
         self.collections[spec.name] = made
         return made
 
     def remove(self, name: str) -> None:
         """Remove what is left of a collection. Raises OSError."""
+        stored = self.collections.get(name)
+        if stored is not None:
+            stored.rows.space.close()
+        if self._directory is not None and (self._directory / name).is_dir():
+            from kissvdb.storage import row_files
+            from kissvdb.storage.data_dir import sync_directory
+
+            row_files.remove(self._directory / name)
+            sync_directory(self._directory)
+        # Not before: while there are files, the log must keep the record of the deletion.
         self.collections.pop(name, None)
+
+    def forget_uncreated(self) -> None:
+        """After the replay: remove what was prepared for collections that were never created."""
+        for name, stored in list(self.collections.items()):
+            if stored.created_offset is None:
+                self.remove(name)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for stored in self.collections.values():
+            stored.rows.space.close()
+
+    def _open(self, directory: Path) -> None:
+        from kissvdb.core.id_map import SALT_BYTES
+        from kissvdb.core.rows import Rows
+        from kissvdb.storage import row_files
+
+        if not row_files.exists(directory):
+            if row_files.is_leftover(directory):
+                row_files.remove(directory)
+            else:
+                message = "a directory among the collections is none"
+                logs.event(logger, logging.WARNING, message, directory=str(directory))
+            return
+        found = row_files.open_directory(directory)
+        rows, warnings = Rows.opened(
+            found.manifest,
+            found.indexes,
+            found.damaged,
+            found.arrays,
+            os.urandom(SALT_BYTES),
+            self.kernels,
+        )
+        for warning in warnings:
+            logs.event(logger, logging.WARNING, warning, collection=directory.name)
+        self.collections[directory.name] = StoredCollection(
+            rows,
+            directory,
+            rows.applied_offset,
+            found.manifest.get("created_offset"),
+            stale=bool(warnings),
+        )
+
+    def _make(self, directory: Path) -> None:
+        from kissvdb.storage.data_dir import sync_directory
+
+        directory.mkdir(parents=True)
+        sync_directory(directory.parent)
+        sync_directory(directory.parent.parent)
+
+
+class CollectionView:
+    """One collection, which takes the records that name it."""
+
+    def __init__(self, store: CollectionStore, name: str) -> None:
+        self._store = store
+        self._name = name
+        self._applied_offset = store.collections[name].rows.applied_offset
+
+    @property
+    def applied_offset(self) -> int:
+        """Up to where it holds all that concerns it, also when that is its end."""
+        return self._applied_offset
+
+    def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
+        """Apply what concerns it. Raises Damaged, PersistenceFailed and OSError."""
+        waiting: list[tuple[int, VectorWritten | VectorDeleted]] = []
+        for offset, record in records:
+            stored = self._store.collections.get(self._name)
+            if stored is None or offset <= self._applied_offset:
+                continue
+            if not isinstance(record, VectorRecord) or record.collection != self._name:
+                continue
+            if isinstance(record, CollectionCreated):
+                stored.created_offset = offset
+            elif isinstance(record, CollectionDeleted):
+                waiting.clear()
+                self._store.remove(self._name)
+            else:
+                waiting.append((offset, record))
+        self._applied_offset = upto
+        stored = self._store.collections.get(self._name)
+        if stored is not None:
+            for start in range(0, len(waiting), ROWS_AT_ONCE):
+                stored.rows.apply_all(waiting[start : start + ROWS_AT_ONCE])
+                stored.stale = True
+            stored.rows.note_offset(upto)

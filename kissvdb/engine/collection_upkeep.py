@@ -3,19 +3,26 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
 
 import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import logs
 from kissvdb.engine.collection import Collection, ExpireVectors, FinishWork, TakeWork
-from kissvdb.errors import NotFound, PersistenceFailed
+from kissvdb.engine.collection_store import StoredCollection
+from kissvdb.errors import Damaged, NotFound, PersistenceFailed
+
+if TYPE_CHECKING:
+    from kissvdb.core.row_work import Work
 
 logger = logging.getLogger("kissvdb.collections")
 
 TICK_SECONDS = 0.05
 RETRY_SECONDS = 5.0
 EXPIRY_TICK_SECONDS = 0.25
+SAVE_SHARE = 20.0
+"""A checkpoint that takes a second is done every twenty at most."""
 
 
 async def look_after_all(upkeeps: "trio.MemoryReceiveChannel[CollectionUpkeep]") -> None:
@@ -33,66 +40,119 @@ async def expire_vectors(all_: Callable[[], Iterable[tuple[Collection, Address]]
             while collection.expired():
                 try:
                     await address.ask(ExpireVectors())
-                except (NotFound, PersistenceFailed, MailboxClosed):
+                except (NotFound, PersistenceFailed, MailboxClosed, ActorCrashed):
                     break
         await trio.sleep(EXPIRY_TICK_SECONDS)
 
 
 class CollectionUpkeep:
-    """One collection's upkeep. `run` is its task; `vacuum` asks it for more."""
+    """One collection's upkeep. `run` is its task; `vacuum` and `save` ask for more."""
 
-    def __init__(self, collection: Collection, address: Address, workers: Workers) -> None:
+    def __init__(
+        self, collection: Collection, address: Address, stored: StoredCollection, workers: Workers
+    ) -> None:
         self.working: str | None = None
         """What is being done now."""
         self.done_total = 0
         """Pieces of work that were finished."""
+        self.damage: str | None = None
+        """What is wrong with the files. Sound rows are still served; nothing is rewritten."""
         self._collection = collection
         self._address = address
+        self._stored = stored
         self._workers = workers
         self._one_at_a_time = trio.Lock()
+        self._changes_saved = -1 if stored.stale else collection.changes
+        self._failed = False
+        self._save_seconds = 0.0
+        self._saved_at = trio.current_time()
 
     async def run(self) -> None:
         """Do what is due, until the collection is dropped or stops."""
         try:
             while not self._collection.dropped:
                 await self._collection.changed()
-                while not self._collection.dropped and await self._work_once():
+                while await self._work("due"):
                     pass
+                if self._failed:
+                    self._failed = False
+                    await trio.sleep(RETRY_SECONDS)
+                    self._collection.look_after()
                 # Writes that come one by one must not each make a round.
                 await trio.sleep(TICK_SECONDS)
         except (MailboxClosed, ActorCrashed):
             return
 
-    async def vacuum(self) -> None:
-        """Write the live rows anew and drop the dead ones now."""
-        await self._work_once(vacuum=True)
-
-    async def _work_once(self, *, vacuum: bool = False) -> bool:
-        """Do one piece of work. False when there is none, or it failed."""
+    async def finished(self) -> None:
+        """Wait until nothing is being done. A dropped collection's work does not go on."""
         async with self._one_at_a_time:
-            work = await self._address.ask(TakeWork(vacuum))
+            pass
+
+    async def vacuum(self) -> None:
+        """Write the live rows anew and drop the dead ones, to the end."""
+        await self._work("vacuum")
+        while self._collection.rows.vacuum_progress is not None and await self._work("due"):
+            pass
+
+    @property
+    def save_is_due(self) -> bool:
+        """Whether the last checkpoint is old enough: what takes long is done less often."""
+        waited = trio.current_time() - self._saved_at
+        return waited >= SAVE_SHARE * self._save_seconds
+
+    async def save(self) -> None:
+        """Make the collection durable files, if it is not.
+
+        Raises PersistenceFailed, MailboxClosed and ActorCrashed.
+        """
+        collection, stored = self._collection, self._stored
+        if stored.directory is None or self.damage is not None:
+            return
+        changes = collection.changes
+        if changes != self._changes_saved:
+            if await self._work("checkpoint"):
+                self._changes_saved = changes
+        else:
+            async with self._one_at_a_time:
+                offset = collection.true_offset
+                if changes == collection.changes and offset > stored.durable_offset:
+                    await self._workers.run(stored.restate, offset)
+
+    async def _work(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
+        """Do one piece of work. False when there is none, or it failed."""
+        if self.damage is not None:
+            return False
+        async with self._one_at_a_time:
+            work: Work | None = await self._address.ask(TakeWork(wish))
             if work is None:
                 return False
             self.working = work.kind
             started = time.perf_counter()
             try:
-                await self._workers.run(work.run)
-            except (OSError, MemoryError) as error:
+                await self._workers.run(self._stored.run, work)
+            except (OSError, MemoryError, PersistenceFailed, Damaged) as error:
                 await self._address.ask(FinishWork(work, failed=True))
-                name = self._collection.rows.spec.name
-                logger.warning("%s of %s failed and is tried again: %s", work.kind, name, error)
-                await trio.sleep(RETRY_SECONDS)
-                self._collection.look_after()
+                self._note_failure(work.kind, error)
                 return False
             finally:
                 self.working = None
             await self._address.ask(FinishWork(work))
-            self.done_total += 1
-            logs.event(
-                logger,
-                logging.DEBUG,
-                work.kind,
-                collection=self._collection.rows.spec.name,
-                seconds=round(time.perf_counter() - started, 3),
-            )
+            self._done(work.kind, time.perf_counter() - started)
             return True
+
+    def _done(self, kind: str, seconds: float) -> None:
+        self.done_total += 1
+        if kind == "checkpoint":
+            self._save_seconds, self._saved_at = seconds, trio.current_time()
+        name = self._collection.rows.spec.name
+        logs.event(logger, logging.DEBUG, kind, collection=name, seconds=round(seconds, 3))
+
+    def _note_failure(self, kind: str, error: Exception) -> None:
+        name = self._collection.rows.spec.name
+        if isinstance(error, Damaged):
+            self.damage = error.message
+            logs.event(logger, logging.ERROR, error.message, collection=name)
+            return
+        self._failed = True
+        message = f"{kind} failed and is tried again"
+        logs.event(logger, logging.WARNING, message, collection=name, error=str(error))

@@ -61,6 +61,7 @@ class Collections(Actor):
         store: CollectionStore,
         supervisor: Supervisor,
         around: Surroundings,
+        read_state: Callable[[str], state.Item | None],
         write_state: Callable[[state.Command], Awaitable[state.Answer]],
         config: Config,
     ) -> None:
@@ -68,6 +69,7 @@ class Collections(Actor):
         self._store = store
         self._supervisor = supervisor
         self._around = around
+        self._read_state = read_state
         self._write_state = write_state
         self._config = config
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
@@ -92,6 +94,12 @@ class Collections(Actor):
     async def open(self) -> None:
         for stored in list(self._store.collections.values()):
             await self._start(stored)
+            actor = self.opened[stored.rows.spec.name].actor
+            # What the replay brought may be due for the index.
+            actor.look_after()
+            if self._read_state(manifest_key(stored.rows.spec.name)) is None:
+                # The last process ended between the creation and this.
+                await self._note_in_state(_manifest_entry(stored.rows.spec))
 
     async def handle(self, batch: list[Envelope]) -> None:
         for envelope in batch:
@@ -117,7 +125,9 @@ class Collections(Actor):
                 "limits.collections_max"
             )
         try:
-            stored = await self._around.workers.run(self._store.create, spec)
+            stored = await self._around.workers.run(
+                self._store.create, spec, self._around.committed_offset()
+            )
         except OSError as error:
             raise PersistenceFailed(f"no room for collection {spec.name!r}: {error}") from error
         try:
@@ -125,26 +135,29 @@ class Collections(Actor):
         except PersistenceFailed:
             await self._remove(spec.name)
             raise
+        stored.created_offset = offset
         stored.rows.note_offset(offset)
         await self._start(stored)
-        await self._note_in_state(state.Put(manifest_key(spec.name), _manifest(spec)))
+        await self._note_in_state(_manifest_entry(spec))
         return offset
 
     async def _drop(self, name: str) -> int:
         found = self.opened.get(name)
         if found is None:
             raise no_such_collection(name)
+        # The entry first: of the two it is the one that a start after a crash can mend.
+        await self._note_in_state(state.Delete(manifest_key(name)))
         offset: int = await found.address.ask(Drop())
         del self.opened[name]
+        await found.upkeep.finished()
         await self._supervisor.stop(found.address)
-        await self._note_in_state(state.Delete(manifest_key(name)))
         await self._remove(name)
         return offset
 
     async def _start(self, stored: StoredCollection) -> None:
         actor = Collection(stored.rows, self._around)
         address = await self._supervisor.start(actor)
-        upkeep = CollectionUpkeep(actor, address, self._around.workers)
+        upkeep = CollectionUpkeep(actor, address, stored, self._around.workers)
         audit = RecallAudit(self._config.search.audit_queries)
         self.opened[actor.rows.spec.name] = OpenCollection(actor, address, upkeep, audit, stored)
         try:
@@ -175,16 +188,12 @@ def manifest_key(collection: str) -> str:
     return f"vector:{collection}:manifest"
 
 
-def manifest(spec: CollectionSpec) -> dict[str, object]:
-    """What the state entry of a collection says."""
-    return {
+def _manifest_entry(spec: CollectionSpec) -> state.Put:
+    content = {
         "collection": spec.name,
         "dim": spec.dim,
         "metric": spec.metric,
         "created_at_ms": spec.created_at_ms,
         "updated_at_ms": spec.created_at_ms,
     }
-
-
-def _manifest(spec: CollectionSpec) -> bytes:
-    return msgspec.json.encode(manifest(spec))
+    return state.Put(manifest_key(spec.name), msgspec.json.encode(content))

@@ -114,6 +114,7 @@ async def open_database(
             store.collections,
             supervisor,
             Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
+            database.get,
             database._ask,
             config,
         )
@@ -129,6 +130,8 @@ async def open_database(
                 tasks.start_soon(database._checkpoints.keep)
             yield database
             database._stop()
+            if not config.storage.memory:
+                await database._checkpoints.finish()
             tasks.cancel_scope.cancel()
 
 

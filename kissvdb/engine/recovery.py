@@ -1,7 +1,8 @@
-"""Recovery: feed the log's records after each table's applied offset to the table. Sync."""
+"""Recovery: feed the log's records after each view's applied offset to the view. Sync."""
 
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from kissvdb import records
 from kissvdb.engine.history import ReadableLog
@@ -41,38 +42,68 @@ def claim_shards(tables: Sequence[StateTable], last_offset: int) -> None:
             )
 
 
-def replay(
-    log: ReadableLog, last_offset: int, tables: Sequence[StateTable], progress: Progress
-) -> int:
-    """Bring every table to ``last_offset``. Returns how many records were read.
+class View(Protocol):
+    """What the log is fed to."""
 
-    Raises Damaged when the log no longer holds what a table is missing.
+    @property
+    def applied_offset(self) -> int:
+        """Up to where it holds all that concerns it."""
+
+    def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
+        """Apply those of the records (offset, record) that concern it and are not applied yet.
+
+        ``records`` are all there are, from before ``applied_offset`` on up to ``upto``.
+        """
+
+
+class ShardView:
+    """One shard's table, which takes the records of its keys."""
+
+    def __init__(self, table: StateTable, shard: int, shards: int) -> None:
+        self._table = table
+        self._shard = shard
+        self._shards = shards
+
+    @property
+    def applied_offset(self) -> int:
+        return self._table.applied_offset
+
+    def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
+        table = self._table
+        mine = [
+            (offset, record)
+            for offset, record in records
+            if offset > table.applied_offset
+            and shard_of_record(record, self._shards) == self._shard
+        ]
+        for first in range(0, len(mine), ROWS_PER_TRANSACTION):
+            part = mine[first : first + ROWS_PER_TRANSACTION]
+            table.apply(part, part[-1][0])
+        if table.applied_offset < upto:
+            table.apply((), upto)
+
+
+def replay(log: ReadableLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:
+    """Bring every view to ``last_offset``. Returns how many records were read.
+
+    Raises Damaged when the log no longer holds what a view is missing.
     """
-    start = after = min(table.applied_offset for table in tables)
+    start = after = min(view.applied_offset for view in views)
     count = 0
     while after < last_offset:
         try:
             found = log.read(after, bytes_max=_CHUNK_BYTES, until=last_offset)
         except OffsetTruncated as error:
             raise Damaged(
-                f"the state tables hold offsets up to {after}, but the log begins at "
+                f"the tables and collections hold offsets up to {after}, but the log begins at "
                 f"{log.first_offset}: the records between are gone. Restore a backup, or move "
                 "the data directory away and start anew"
             ) from error
-        rows: list[list[tuple[int, Record]]] = [[] for _ in tables]
-        for each in found:
-            record = records.decode(each.payload)
-            shard = shard_of_record(record, len(tables))
-            if shard is not None and each.offset > tables[shard].applied_offset:
-                rows[shard].append((each.offset, record))
         # Offsets may have been skipped, also at the end: a cut tail's are not used again.
         after = found[-1].offset if found else last_offset
         count += len(found)
-        for table, mine in zip(tables, rows, strict=True):
-            for first in range(0, len(mine), ROWS_PER_TRANSACTION):
-                part = mine[first : first + ROWS_PER_TRANSACTION]
-                table.apply(part, part[-1][0])
-            if table.applied_offset < after:
-                table.apply((), after)
+        decoded = [(each.offset, records.decode(each.payload)) for each in found]
+        for view in views:
+            view.replay(decoded, after)
         progress("replaying the log", after - start, last_offset - start)
     return count

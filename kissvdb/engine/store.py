@@ -9,7 +9,7 @@ from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine import recovery
 from kissvdb.engine.collection_store import CollectionStore
-from kissvdb.engine.recovery import Progress
+from kissvdb.engine.recovery import Progress, ShardView, View
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.log import EventLog
@@ -37,7 +37,12 @@ class Store:
             for table in tables:
                 stack.callback(table.close)
             recovery.claim_shards(tables, self.log.last_offset)
-            recovery.replay(self.log, self.log.last_offset, tables, progress)
+            views: list[View] = [
+                ShardView(table, shard, len(tables)) for shard, table in enumerate(tables)
+            ]
+            views.extend(self.collections.views())
+            recovery.replay(self.log, self.log.last_offset, views, progress)
+            self.collections.forget_uncreated()
             self._open = stack.pop_all()
 
     def close(self) -> None:
@@ -56,8 +61,13 @@ class Store:
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [(StateTable(path), path) for path in paths]
         self.collections = CollectionStore(directory.path / "vectors")
+        stack.callback(self.collections.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
-        floor = max(directory.offset_floor, *(table.applied_offset for table, _ in self.tables))
+        floor = max(
+            directory.offset_floor,
+            self.collections.applied_offset_max,
+            *(table.applied_offset for table, _ in self.tables),
+        )
         self.log = EventLog.open(
             Disk(directory.log_dir),
             segment_bytes_max=config.log.segment_max_bytes,

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import attrs
 import msgspec
 
-from actors import Address, Workers
+from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb.config import Config, Limits
 from kissvdb.core import filters
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
 from kissvdb.core.filters import Node
 from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.collections import (
     CreateCollection,
@@ -112,7 +112,10 @@ class Vectors:
         """Write the live vectors anew; answers how many dead ones went. Raises NotFound."""
         found = self.find(collection)
         before = found.actor.view().data.count
-        await found.upkeep.vacuum()
+        try:
+            await found.upkeep.vacuum()
+        except (MailboxClosed, ActorCrashed) as error:
+            raise unavailable(error) from error
         return max(0, before - found.actor.view().data.count)
 
     # Writes

@@ -58,8 +58,9 @@ class Machine:
         # SQLite's file is at some committed prefix of the log; the replay brings the rest, and
         # starting it twice must not matter.
         part = self.chance.randint(0, self.log.last_offset)
-        recovery.replay(self.log, part, [self.table], lambda *_: None)
-        recovery.replay(self.log, self.log.last_offset, [self.table], lambda *_: None)
+        view = recovery.ShardView(self.table, 0, 1)
+        recovery.replay(self.log, part, [view], lambda *_: None)
+        recovery.replay(self.log, self.log.last_offset, [view], lambda *_: None)
 
     def run_batch(self):
         self.now_ms += self.chance.choice((0, 1, 50))
