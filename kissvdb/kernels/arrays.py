@@ -60,6 +60,24 @@ class Graph(NamedTuple):
     size: int
 
 
+class Query(NamedTuple):
+    """What rows are measured against, in the form of their codes; made and used in kernels.
+
+    rows: float32 for float32 codes, else int8, 2-D; row: which of them. form (int64), factor,
+    offset, weight (float32): how a product becomes a distance, see ``distance``. bias: int32, what
+    ``distance.dots`` takes off. tie: int64, what ids in a pool are xored with, see ``pool``.
+    """
+
+    rows: Array
+    row: Any
+    form: Any
+    factor: Any
+    offset: Any
+    weight: Any
+    bias: Any
+    tie: Any
+
+
 class Scratch(NamedTuple):
     """Working memory of one thread: never shared, reused from call to call.
 
@@ -100,6 +118,8 @@ def new_scratch(capacity: int, pool_max: int, links_max: int, dim: int) -> Scrat
     pool_max: the most entries a pool may hold (ef, or the traversal pool of a filtered search).
     links_max: the width of ``Graph.links``. dim: the dimensions of a vector.
     """
+    # Building has a full row choose among at least twice the links it has room for.
+    pool_max = max(pool_max, 2 * links_max)
     # A search gathers the neighbours of three rows at a time, a scan 64 rows.
     length = max(3 * links_max, 64) + LIST_PADDING
     return Scratch(

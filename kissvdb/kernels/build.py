@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import Codes, Graph, Scratch
+from .arrays import Codes, Graph, Query, Scratch
 from .distance import measure
 from .jit import Number, helper, kernel
 from .search import descend, link_row, walk
-from .select import row_terms, select
+from .select import row_query, select
 
 Array = NDArray[Any]
 
@@ -28,37 +28,34 @@ MATES = 64
 
 
 @helper
-def _offer(scratch: Scratch, count: Number, tie: Number, limit: Number) -> None:
+def _offer(codes: Codes, query: Query, count: Number, limit: Number, scratch: Scratch) -> None:
+    """Measure the ``count`` rows in ``scratch.ids`` and put the nearest into the pool."""
+    if count > 0:
+        measure(codes, scratch.ids, count, query, scratch)
     for i in range(count):
-        entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
-        if entry < scratch.pool[limit - 1]:
-            pools.insert(scratch.pool, limit, entry)
+        pools.offer(scratch.pool, limit, scratch.keys[i], scratch.ids[i] ^ query.tie)
 
 
 @helper
 def _offer_mates(
-    codes: Codes,
     graph: Graph,
+    codes: Codes,
+    query: Query,
     layer: Number,
     first: Number,
-    node: Number,
-    terms: Any,
+    limit: Number,
     scratch: Scratch,
-    ef: Number,
 ) -> None:
-    """Put the rows from ``first`` up to ``node`` that reach the layer into the pool."""
+    """Put the rows from ``first`` up to the query's own that reach the layer into the pool."""
     count = 0
-    for mate in range(first, node):
+    for mate in range(first, query.row):
         if graph.levels[mate] >= layer:
             scratch.ids[count] = mate
             count += 1
             if count == MATES:
-                measure(codes, scratch.ids, count, codes.rows, node, terms, scratch)
-                _offer(scratch, count, terms[5], ef)
+                _offer(codes, query, count, limit, scratch)
                 count = 0
-    if count > 0:
-        measure(codes, scratch.ids, count, codes.rows, node, terms, scratch)
-        _offer(scratch, count, terms[5], ef)
+    _offer(codes, query, count, limit, scratch)
 
 
 @helper
@@ -86,37 +83,23 @@ def propose(
     Every row below ``graph.size`` is linked; ``batch_first`` equals it.
     """
     m = graph.upper.shape[1]
-    linked = graph.size
     for node in range(first, last):
-        terms = row_terms(codes, metric, node)
+        query = row_query(codes, metric, node)
         level = np.int64(graph.levels[node])
         start = np.int64(-1)
         key = np.uint32(0)
-        if linked > 0:
-            start, key = descend(codes, graph, linked, codes.rows, node, terms, scratch, level)
+        if graph.size > 0:
+            start, key = descend(graph, codes, query, level, scratch)
         for layer in range(level, -1, -1):
-            links = graph.links if layer == 0 else graph.upper
             if start >= 0 and layer <= graph.top:
-                walk(
-                    codes,
-                    graph,
-                    links,
-                    layer,
-                    linked,
-                    codes.rows,
-                    node,
-                    terms,
-                    scratch,
-                    ef,
-                    start,
-                    key,
-                )
-                start = pools.entry_row(scratch.pool[0]) ^ terms[5]
+                walk(graph, codes, query, layer, ef, start, key, scratch)
+                start = pools.entry_row(scratch.pool[0]) ^ query.tie
                 key = pools.entry_key(scratch.pool[0])
             else:
                 pools.clear(scratch.pool, ef)
-            _offer_mates(codes, graph, layer, batch_first, node, terms, scratch, ef)
-            count = select(codes, metric, node, terms, ef, m, scratch)
+            _offer_mates(graph, codes, query, layer, batch_first, ef, scratch)
+            count = select(codes, metric, query, ef, m, scratch)
+            links = graph.links if layer == 0 else graph.upper
             at = node if layer == 0 else link_row(graph, node, layer)
             _write_links(links, at, scratch.chosen, count)
 
@@ -132,12 +115,13 @@ def link_back(
     sources: Array,
     first: Number,
     last: Number,
-    ef: Number,
+    limit: Number,
     scratch: Scratch,
 ) -> None:
     """Give ``targets[first:last]`` their new neighbours in a layer.
 
     Those of ``targets[g]`` are ``sources[starts[g]:starts[g + 1]]``; all int64, targets distinct.
+    A row chooses among the ``limit`` nearest of its old neighbours and the new ones.
     """
     links = graph.links if layer == 0 else graph.upper
     width = links.shape[1]
@@ -153,17 +137,15 @@ def link_back(
                 links[at, count] = sources[i]
                 count += 1
             continue
-        terms = row_terms(codes, metric, target)
-        pools.clear(scratch.pool, ef)
+        query = row_query(codes, metric, target)
+        pools.clear(scratch.pool, limit)
         for i in range(count):
             scratch.ids[i] = links[at, i]
-        measure(codes, scratch.ids, count, codes.rows, target, terms, scratch)
-        _offer(scratch, count, terms[5], ef)
+        _offer(codes, query, count, limit, scratch)
         for base in range(begin, end, MATES):
             part = min(MATES, end - base)
             for i in range(part):
                 scratch.ids[i] = sources[base + i]
-            measure(codes, scratch.ids, part, codes.rows, target, terms, scratch)
-            _offer(scratch, part, terms[5], ef)
-        count = select(codes, metric, target, terms, ef, width, scratch)
+            _offer(codes, query, part, limit, scratch)
+        count = select(codes, metric, query, limit, width, scratch)
         _write_links(links, at, scratch.chosen, count)

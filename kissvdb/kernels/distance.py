@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from . import distance_f32, distance_int4, distance_int8
 from . import vector_ir as vir
+from .arrays import Codes, Query, Scratch
 from .jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
@@ -106,46 +107,36 @@ def key_float(typing: Any, key: Any) -> Any:
 
 
 @helper
-def distance(codes: Any, row: Number, terms: Any, dot: Number) -> Number:
-    """The distance of a row to a query, from their inner product; terms as for ``measure``.
+def distance(codes: Codes, row: Number, query: Query, dot: Number) -> Number:
+    """The distance of a row to a query, from their inner product; float32.
 
     What belongs to the query and what to the row meet first, so that a row's distance to another is
     the very same number as the other's to it: equal rows must tie.
     """
-    form, factor, offset, weight = terms[:4]
-    if form == ADD_AUX:
-        return factor * dot + (offset + weight * codes.aux[row])
-    if form == TIMES_AUX:
-        return (factor * dot + offset) * (weight * codes.aux[row])
-    return factor * dot + offset
+    if query.form == ADD_AUX:
+        return query.factor * dot + (query.offset + query.weight * codes.aux[row])
+    if query.form == TIMES_AUX:
+        return (query.factor * dot + query.offset) * (query.weight * codes.aux[row])
+    return query.factor * dot + query.offset
 
 
 @helper
-def measure(
-    codes: Any,
-    ids: Array,
-    count: Number,
-    queries: Array,
-    query_row: Number,
-    terms: Any,
-    work: Any,
-) -> None:
-    """Fill ``work.keys[:count]`` with the distance keys of rows ``ids[:count]`` (count > 0).
+def measure(codes: Codes, ids: Array, count: Number, query: Query, scratch: Scratch) -> None:
+    """Fill ``scratch.keys[:count]`` with the distance keys of rows ``ids[:count]`` (count > 0).
 
-    ``terms`` = (form, factor, offset, weight: float32, bias: int32, tie: int64) of the query. ids,
-    work.dots and work.keys need room for three more: rows are taken in fours.
+    ids needs room for three more: rows are taken in fours.
     """
-    form, factor, offset, _, bias, _ = terms
     last = ids[count - 1]
     ids[count] = last
     ids[count + 1] = last
     ids[count + 2] = last
-    rows = codes.rows
-    if form == PLAIN:
+    rows, at, bias = query.rows, query.row, query.bias
+    if query.form == PLAIN:
+        factor, offset, keys = query.factor, query.offset, scratch.keys
         for i in range(0, count, 4):
-            plain_keys(rows, ids, i, queries, query_row, bias, factor, offset, work.keys)
+            plain_keys(codes.rows, ids, i, rows, at, bias, factor, offset, keys)
         return
     for i in range(0, count, 4):
-        dots(rows, ids, i, queries, query_row, bias, work.dots)
+        dots(codes.rows, ids, i, rows, at, bias, scratch.dots)
     for i in range(count):
-        work.keys[i] = float_key(distance(codes, ids[i], terms, work.dots[i]))
+        scratch.keys[i] = float_key(distance(codes, ids[i], query, scratch.dots[i]))

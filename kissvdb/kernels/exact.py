@@ -102,14 +102,6 @@ def farness(rows: Array, row: Number, queries: Array, query_row: Number, metric:
 
 
 @helper
-def offer(results: Array, limit: Number, far: Number, row: Number) -> None:
-    """Put a row into a sorted pool of the ``limit`` nearest if it belongs there."""
-    entry = pools.make_entry(float_key(far), row)
-    if entry < results[limit - 1]:
-        pools.insert(results, limit, entry)
-
-
-@helper
 def answer(results: Array, count: Number, ids: Array, scores: Array) -> None:
     """Write the first entries of a pool as ids (int64) and scores (float32), best first.
 
@@ -148,4 +140,5 @@ def rerank(
             pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
         if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
             row = pools.entry_row(found[i - AHEAD]) ^ tie
-            offer(results, k, farness(rows, row, queries, query_row, metric), row)
+            far = farness(rows, row, queries, query_row, metric)
+            pools.offer(results, k, float_key(far), row)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import POOL_PADDING, Codes, Graph, Scratch
+from .arrays import POOL_PADDING, Codes, Graph, Query, Scratch
 from .distance import measure
 from .exact import answer, rerank
 from .jit import Number, helper, kernel
@@ -65,17 +65,15 @@ def _accept(
 
 @helper
 def _walk(
-    codes: Codes,
     graph: Graph,
-    query: Array,
-    query_row: Number,
-    terms: Any,
-    scratch: Scratch,
+    codes: Codes,
+    query: Query,
     allow: Array,
     reach: Number,
     ef: Number,
     start: Number,
     start_key: Number,
+    scratch: Scratch,
 ) -> None:
     """Leave the ``ef`` nearest allowed rows in ``scratch.results``."""
     pool = scratch.pool
@@ -89,11 +87,9 @@ def _walk(
         results[0] = pool[0]
     cursor = 0
     while cursor < reach and pool[cursor] <= results[ef - 1]:
-        count, cursor = expand(
-            codes, graph, graph.links, 0, graph.size, epoch, scratch, reach, cursor, NEWEST
-        )
+        count, cursor = expand(graph, codes, 0, epoch, NEWEST, reach, cursor, scratch)
         if count > 0:
-            measure(codes, scratch.ids, count, query, query_row, terms, scratch)
+            measure(codes, scratch.ids, count, query, scratch)
             cursor = _accept(graph, scratch, allow, count, reach, ef, cursor)
 
 
@@ -114,9 +110,9 @@ def _search(
     scores: Array,
 ) -> None:
     for j in range(queries.shape[0]):
-        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
-        start, key = descend(codes, graph, graph.size, query, query_row, terms, scratch, 0)
-        _walk(codes, graph, query, query_row, terms, scratch, allow, reach, ef, start, key)
+        query = prepare_query(codes, metric, queries, j, scratch.query)
+        start, key = descend(graph, codes, query, 0, scratch)
+        _walk(graph, codes, query, allow, reach, ef, start, key, scratch)
         rerank(rows, metric, queries, j, scratch.results, NEWEST, depth, scratch.pool, k)
         answer(scratch.pool, k, ids[j], scores[j])
 

@@ -105,10 +105,13 @@ def insert(
     graph stays valid for readers. Raises ValueError if the arguments do not fit each other.
     """
     first = graph.size
-    _check(codes, last, ef_construction, scratches)
+    m = graph.upper.shape[1]
+    ef_construction = max(ef_construction, m)
+    # A full row chooses again among itself and what is new: no fewer candidates than twice its own.
+    candidates = max(ef_construction, 4 * m)
+    _check(codes, last, candidates, scratches)
     if last <= first:
         return graph
-    m = graph.upper.shape[1]
     levels = draw_levels(first, last, m, seed)
     used = int(graph.levels[:first].sum(dtype=np.int64))
     rows = graph.levels.shape[0]
@@ -120,13 +123,12 @@ def insert(
     with _workers(scratches) as run:
         while graph.size < last:
             size = min(max(graph.size // BATCH_SHARE, BATCH_ROWS_MIN), BATCH_ROWS_MAX)
-            graph = _insert_batch(
-                graph, codes, metric, min(graph.size + size, last), ef_construction, run
-            )
+            upto = min(graph.size + size, last)
+            graph = _insert_batch(graph, codes, metric, upto, ef_construction, candidates, run)
     return graph
 
 
-def _check(codes: Codes, last: int, ef_construction: int, scratches: list[Scratch]) -> None:
+def _check(codes: Codes, last: int, entries: int, scratches: list[Scratch]) -> None:
     if codes.rows.dtype == np.uint8:
         raise ValueError("a graph is built from float32 rows or int8 codes, not from 4-bit codes")
     if last > codes.rows.shape[0]:
@@ -134,8 +136,8 @@ def _check(codes: Codes, last: int, ef_construction: int, scratches: list[Scratc
     for scratch in scratches:
         if scratch.stamps.shape[0] < last:
             raise ValueError(f"a scratch for {scratch.stamps.shape[0]} rows cannot build {last}")
-        if scratch.pool.shape[0] < ef_construction + POOL_PADDING:
-            raise ValueError(f"a scratch has no room for ef_construction {ef_construction}")
+        if scratch.pool.shape[0] < entries + POOL_PADDING:
+            raise ValueError(f"a scratch whose pools have no room for {entries} entries")
 
 
 @contextmanager
@@ -168,7 +170,9 @@ def _workers(scratches: list[Scratch]) -> Iterator[Run]:
         yield run
 
 
-def _insert_batch(graph: Graph, codes: Codes, metric: int, last: int, ef: int, run: Run) -> Graph:
+def _insert_batch(
+    graph: Graph, codes: Codes, metric: int, last: int, ef: int, candidates: int, run: Run
+) -> Graph:
     first = graph.size
 
     def propose_some(start: int, stop: int, scratch: Scratch) -> None:
@@ -184,7 +188,8 @@ def _insert_batch(graph: Graph, codes: Codes, metric: int, last: int, ef: int, r
         else:
             links = graph.upper[graph.upper_first[nodes] + layer - 1]
         edges = _edges(nodes, links)
-        run(partial(_link_back_some, graph, codes, metric, layer, edges, ef), edges[0].shape[0])
+        task = partial(_link_back_some, graph, codes, metric, layer, edges, candidates)
+        run(task, edges[0].shape[0])
     if graph.entry < 0 or top > graph.top:
         graph = graph._replace(entry=first + int(levels.argmax()), top=top)
     return graph._replace(size=last)
@@ -196,12 +201,12 @@ def _link_back_some(
     metric: int,
     layer: int,
     edges: tuple[Array, Array, Array],
-    ef: int,
+    candidates: int,
     start: int,
     stop: int,
     scratch: Scratch,
 ) -> None:
-    link_back(graph, codes, metric, layer, *edges, start, stop, ef, scratch)
+    link_back(graph, codes, metric, layer, *edges, start, stop, candidates, scratch)
 
 
 def _edges(nodes: Array, links: Array) -> tuple[Array, Array, Array]:

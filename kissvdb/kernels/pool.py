@@ -3,6 +3,9 @@
 An entry is one uint64: ``distance key << 32 | id << 1 | expanded``. So entries sort by distance,
 then by id, in one comparison, and marking one as expanded does not move it. Empty places hold the
 greatest uint64, which reads as expanded. A pool array is POOL_PADDING longer than its limit.
+
+Ids may be xored with a number, the ``tie`` of a query, which changes only the order of rows that
+are equally near: 0 puts the lowest id first.
 """
 
 from typing import Any
@@ -144,6 +147,15 @@ def insert(pool: Array, limit: Number, entry: Number) -> Number:
     shift_up(pool, place, limit)
     pool[place] = entry
     return place
+
+
+@helper
+def offer(pool: Array, limit: Number, key: Number, row: Number) -> Number:
+    """Insert a row if it is nearer than the last of ``limit``; answer its place, else the limit."""
+    entry = make_entry(key, row)
+    if entry < pool[limit - 1]:
+        return insert(pool, limit, entry)
+    return limit
 
 
 @helper

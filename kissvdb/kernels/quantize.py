@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import COSINE, DOT, L2, Codes, aligned_zeros, padded
+from .arrays import COSINE, DOT, L2, Codes, Query, aligned_zeros, padded
 from .distance import ADD_AUX, PLAIN, TIMES_AUX
 from .distance_int4 import BIAS_PER_SUM as BIAS_INT4
 from .distance_int8 import BIAS_PER_SUM as BIAS_INT8
@@ -215,40 +215,43 @@ def _code_query(codes: Codes, metric: Number, queries: Array, row: Number, out: 
 
 
 def prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
-    """Bring a float32 query into the form that meets these codes; for use in kernels.
+    """A float32 query in the form that meets these codes, as a ``Query``; for use in kernels.
 
-    queries: float32 [n, multiple of 16]; out: int8 [1, padded], overwritten for int8 and 4-bit
-    codes. Answers (queries, row, terms) for ``distance.measure``.
+    queries: float32 [n, multiple of 16]; out: int8 [1, padded], where int8 and 4-bit codes have
+    theirs written.
     """
     raise NotImplementedError("called in kernels only: the overload below is its body")
 
 
 @overload(prepare_query)
 def _prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
-    kind = str(codes.types[0].dtype)
-
     one = np.float32(1.0)
     none = np.float32(0.0)
+    no_bias = np.int32(0)
 
     def float32(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
+        form, factor, weight = np.int64(PLAIN), -one, none
         if metric == L2:
-            return queries, row, (ADD_AUX, np.float32(-2.0), none, one, np.int32(0), 0)
-        return queries, row, (PLAIN, -one, none, none, np.int32(0), 0)
+            form, factor, weight = np.int64(ADD_AUX), np.float32(-2.0), one
+        return Query(queries, row, form, factor, none, weight, no_bias, 0)
 
     def int8(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
         step, total, _ = _code_query(codes, metric, queries, row, out)
-        bias = np.int32(total * BIAS_INT8)
+        form, factor = np.int64(PLAIN), -step
         if metric == L2:
-            return out, 0, (ADD_AUX, np.float32(-2.0) * step, none, one, bias, 0)
-        return out, 0, (TIMES_AUX if metric == DOT else PLAIN, -step, none, one, bias, 0)
+            form, factor = np.int64(ADD_AUX), np.float32(-2.0) * step
+        elif metric == DOT:
+            form = np.int64(TIMES_AUX)
+        return Query(out, 0, form, factor, none, one, np.int32(total * BIAS_INT8), 0)
 
     def int4(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
         step, total, across = _code_query(codes, metric, queries, row, out)
-        bias = np.int32(total * BIAS_INT4)
         # The dot products of 4-bit codes come doubled.
+        form, factor, offset = np.int64(PLAIN), np.float32(-0.5) * step, -across
         if metric == L2:
-            return out, 0, (ADD_AUX, -step, none, one, bias, 0)
-        half = np.float32(-0.5) * step
-        return out, 0, (TIMES_AUX if metric == DOT else PLAIN, half, -across, one, bias, 0)
+            form, factor, offset = np.int64(ADD_AUX), -step, none
+        elif metric == DOT:
+            form = np.int64(TIMES_AUX)
+        return Query(out, 0, form, factor, offset, one, np.int32(total * BIAS_INT4), 0)
 
-    return {"float32": float32, "int8": int8, "uint8": int4}[kind]
+    return {"float32": float32, "int8": int8, "uint8": int4}[str(codes.types[0].dtype)]

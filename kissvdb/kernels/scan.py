@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import POOL_PADDING, Codes, Scratch
-from .distance import measure
-from .exact import answer, farness, offer, rerank
+from .arrays import POOL_PADDING, Codes, Query, Scratch
+from .distance import float_key, measure
+from .exact import answer, farness, rerank
 from .jit import Number, helper, kernel
 from .quantize import prepare_query
 from .search import new_answer, no_answer
@@ -54,7 +54,8 @@ def _scan_rows(
             while bits != 0:
                 row = word * 64 + pools.lowest_bit(bits)
                 bits &= bits - 1
-                offer(results, k, farness(rows, row, queries, j, metric), row)
+                far = farness(rows, row, queries, j, metric)
+                pools.offer(results, k, float_key(far), row)
         answer(results, k, ids[j], scores[j])
 
 
@@ -73,7 +74,7 @@ def _scan_codes(
     scores: Array,
 ) -> None:
     for j in range(queries.shape[0]):
-        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
+        query = prepare_query(codes, metric, queries, j, scratch.query)
         pools.clear(scratch.pool, depth)
         count = 0
         for word in range((visible + 63) // 64):
@@ -83,35 +84,27 @@ def _scan_codes(
                 bits &= bits - 1
                 count += 1
                 if count == BATCH:
-                    _offer_batch(codes, scratch, count, query, query_row, terms, depth)
+                    _offer_batch(codes, scratch, count, query, depth)
                     count = 0
         if count > 0:
-            _offer_batch(codes, scratch, count, query, query_row, terms, depth)
+            _offer_batch(codes, scratch, count, query, depth)
         rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
         answer(scratch.results, k, ids[j], scores[j])
 
 
 @helper
 def _offer_batch(
-    codes: Codes,
-    scratch: Scratch,
-    count: Number,
-    query: Array,
-    query_row: Number,
-    terms: Any,
-    depth: Number,
+    codes: Codes, scratch: Scratch, count: Number, query: Query, depth: Number
 ) -> None:
     pool = scratch.pool
-    measure(codes, scratch.ids, count, query, query_row, terms, scratch)
+    measure(codes, scratch.ids, count, query, scratch)
     for base in range(0, count, 16):
         near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[depth - 1]))
         near &= (1 << min(count - base, 16)) - 1
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
-            entry = pools.make_entry(scratch.keys[i], scratch.ids[i])
-            if entry < pool[depth - 1]:
-                pools.insert(pool, depth, entry)
+            pools.offer(pool, depth, scratch.keys[i], scratch.ids[i])
 
 
 NO_BITMAP = np.zeros(0, dtype=np.uint64)

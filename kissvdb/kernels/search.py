@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import LINE_BYTES, LIST_PADDING, POOL_PADDING, Codes, Graph, Scratch
+from .arrays import LINE_BYTES, LIST_PADDING, POOL_PADDING, Codes, Graph, Query, Scratch
 from .distance import measure
 from .exact import answer, rerank
 from .jit import Number, helper, kernel
@@ -85,18 +85,17 @@ def _gather(
 
 @helper
 def expand(
-    codes: Codes,
     graph: Graph,
-    links: Array,
+    codes: Codes,
     layer: Number,
-    visible: Number,
     epoch: Number,
-    scratch: Scratch,
+    tie: Number,
     limit: Number,
     cursor: Number,
-    tie: Number,
+    scratch: Scratch,
 ) -> Any:
     """Gather the neighbours of the next rows in the pool; answer their count and where to go on."""
+    links = graph.links if layer == 0 else graph.upper
     pool = scratch.pool
     count = 0
     expanded = 0
@@ -107,7 +106,7 @@ def expand(
             at = pools.entry_row(entry) ^ tie
             if layer > 0:
                 at = link_row(graph, at, layer)
-            count = _gather(links, at, visible, epoch, scratch, codes.rows, count)
+            count = _gather(links, at, graph.size, epoch, scratch, codes.rows, count)
             expanded += 1
         cursor += 1
     return count, cursor
@@ -115,37 +114,27 @@ def expand(
 
 @helper
 def walk(
-    codes: Codes,
     graph: Graph,
-    links: Array,
+    codes: Codes,
+    query: Query,
     layer: Number,
-    visible: Number,
-    query: Array,
-    query_row: Number,
-    terms: Any,
-    scratch: Scratch,
     ef: Number,
     start: Number,
     start_key: Number,
+    scratch: Scratch,
 ) -> None:
-    """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``.
-
-    links: ``graph.links`` for layer 0, else ``graph.upper``. Ids in the pool are xored with the tie
-    order of the terms, which is 0 for a query from outside.
-    """
+    """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``."""
     pool = scratch.pool
     pools.clear(pool, ef)
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
-    pool[0] = pools.make_entry(start_key, start ^ terms[5])
+    pool[0] = pools.make_entry(start_key, start ^ query.tie)
     cursor = 0
     while cursor < ef:
-        count, cursor = expand(
-            codes, graph, links, layer, visible, epoch, scratch, ef, cursor, terms[5]
-        )
+        count, cursor = expand(graph, codes, layer, epoch, query.tie, ef, cursor, scratch)
         if count > 0:
-            measure(codes, scratch.ids, count, query, query_row, terms, scratch)
-            cursor = _accept(graph, scratch, count, ef, cursor, terms[5])
+            measure(codes, scratch.ids, count, query, scratch)
+            cursor = _accept(graph, scratch, count, ef, cursor, query.tie)
 
 
 @helper
@@ -163,31 +152,21 @@ def _accept(
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
-            entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
-            if entry < pool[ef - 1]:
+            place = pools.offer(pool, ef, scratch.keys[i], scratch.ids[i] ^ tie)
+            if place < ef:
                 pools.prefetch(graph.links, scratch.ids[i], LINK_LINES)
-                place = pools.insert(pool, ef, entry)
                 cursor = min(cursor, place)
     return cursor
 
 
 @helper
-def descend(
-    codes: Codes,
-    graph: Graph,
-    visible: Number,
-    query: Array,
-    query_row: Number,
-    terms: Any,
-    scratch: Scratch,
-    bottom: Number,
-) -> Any:
+def descend(graph: Graph, codes: Codes, query: Query, bottom: Number, scratch: Scratch) -> Any:
     """Go greedily from the entry through the layers above ``bottom``; answer (row, key)."""
     ids = scratch.ids
     keys = scratch.keys
     best: Number = graph.entry
     ids[0] = best
-    measure(codes, ids, 1, query, query_row, terms, scratch)
+    measure(codes, ids, 1, query, scratch)
     best_key = keys[0]
     for layer in range(graph.top, bottom, -1):
         moved = True
@@ -197,13 +176,13 @@ def descend(
             count = 0
             for i in range(graph.upper.shape[1]):
                 neighbour = graph.upper[at, i]
-                if neighbour >= 0 and neighbour < visible:
+                if neighbour >= 0 and neighbour < graph.size:
                     ids[count] = neighbour
                     count += 1
             for i in range(count):
                 prefetch_row(codes.rows, ids[i])
             if count > 0:
-                measure(codes, ids, count, query, query_row, terms, scratch)
+                measure(codes, ids, count, query, scratch)
             for i in range(count):
                 if keys[i] < best_key:
                     best_key = keys[i]
@@ -227,22 +206,9 @@ def _search(
     scores: Array,
 ) -> None:
     for j in range(queries.shape[0]):
-        query, query_row, terms = prepare_query(codes, metric, queries, j, scratch.query)
-        start, key = descend(codes, graph, graph.size, query, query_row, terms, scratch, 0)
-        walk(
-            codes,
-            graph,
-            graph.links,
-            0,
-            graph.size,
-            query,
-            query_row,
-            terms,
-            scratch,
-            ef,
-            start,
-            key,
-        )
+        query = prepare_query(codes, metric, queries, j, scratch.query)
+        start, key = descend(graph, codes, query, 0, scratch)
+        walk(graph, codes, query, 0, ef, start, key, scratch)
         rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
         answer(scratch.results, k, ids[j], scores[j])
 

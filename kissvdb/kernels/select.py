@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import pool as pools
-from .arrays import DOT, L2, Codes, Scratch
+from .arrays import DOT, L2, Codes, Query, Scratch
 from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance, dots, float_key, measure
 from .distance_int8 import BIAS_PER_SUM
 from .jit import Number, helper, overload
@@ -23,20 +23,22 @@ Array = NDArray[Any]
 LEAST = 4
 
 
-def row_terms(codes: Any, metric: int, row: int) -> Any:
-    """The terms that make a coded row itself a query; for use in kernels. Not for 4-bit codes."""
+def row_query(codes: Any, metric: int, row: int) -> Any:
+    """A coded row as a ``Query``; for use in kernels. Not for 4-bit codes."""
     raise NotImplementedError("called in kernels only: the overload below is its body")
 
 
-@overload(row_terms)
-def _row_terms(codes: Any, metric: int, row: int) -> Any:
+@overload(row_query)
+def _row_query(codes: Any, metric: int, row: int) -> Any:
+    one = np.float32(1.0)
+    none = np.float32(0.0)
+    no_bias = np.int32(0)
+
     def float32(codes: Any, metric: int, row: int) -> Any:
-        one = np.float32(1.0)
-        none = np.float32(0.0)
-        tie = _tie_order(row)
+        form, factor, offset = np.int64(PLAIN), -one, none
         if metric == L2:
-            return ADD_AUX, np.float32(-2.0), codes.aux[row], one, np.int32(0), tie
-        return PLAIN, -one, none, none, np.int32(0), tie
+            form, factor, offset = np.int64(ADD_AUX), np.float32(-2.0), codes.aux[row]
+        return Query(codes.rows, row, form, factor, offset, one, no_bias, _tie_order(row))
 
     def int8(codes: Any, metric: int, row: int) -> Any:
         total = np.int32(0)
@@ -45,14 +47,12 @@ def _row_terms(codes: Any, metric: int, row: int) -> Any:
                 total = np.int32(total + np.int32(codes.rows[row, j]))
         bias = np.int32(total * BIAS_PER_SUM)
         unit = codes.scale[0] * codes.scale[0]
-        one = np.float32(1.0)
-        none = np.float32(0.0)
-        tie = _tie_order(row)
+        form, factor, offset, weight = np.int64(PLAIN), -unit, none, one
         if metric == L2:
-            return ADD_AUX, np.float32(-2.0) * unit, codes.aux[row], one, bias, tie
-        if metric == DOT:
-            return TIMES_AUX, -unit, none, codes.aux[row], bias, tie
-        return PLAIN, -unit, none, none, bias, tie
+            form, factor, offset = np.int64(ADD_AUX), np.float32(-2.0) * unit, codes.aux[row]
+        elif metric == DOT:
+            form, weight = np.int64(TIMES_AUX), codes.aux[row]
+        return Query(codes.rows, row, form, factor, offset, weight, bias, _tie_order(row))
 
     return {"float32": float32, "int8": int8}[str(codes.types[0].dtype)]
 
@@ -74,36 +74,30 @@ def _covered(
 ) -> Number:
     """Whether one of the ``count`` chosen rows is nearer to the candidate than ``key`` says."""
     chosen = scratch.chosen
-    terms = row_terms(codes, metric, candidate)
+    query = row_query(codes, metric, candidate)
     for i in range(count, count + 3):
         chosen[i] = chosen[count - 1]
     for start in range(0, count, 4):
-        dots(codes.rows, chosen, start, codes.rows, candidate, terms[4], scratch.dots)
+        dots(codes.rows, chosen, start, query.rows, query.row, query.bias, scratch.dots)
         for i in range(start, start + 4):
-            if float_key(distance(codes, chosen[i], terms, scratch.dots[i])) < key:
+            if float_key(distance(codes, chosen[i], query, scratch.dots[i])) < key:
                 return True
     return False
 
 
 @helper
 def select(
-    codes: Codes,
-    metric: Number,
-    node: Number,
-    terms: Any,
-    limit: Number,
-    most: Number,
-    scratch: Scratch,
+    codes: Codes, metric: Number, node: Query, limit: Number, most: Number, scratch: Scratch
 ) -> Number:
     """Choose up to ``most`` of ``scratch.pool[:limit]`` into ``scratch.chosen``; answer how many.
 
-    The pool holds rows by their distance to ``node``, ids in its tie order. No more than half of
+    The pool holds rows by their distance to ``node``, a row as a query. No more than half of
     the places go to rows that are equal to the node, or a crowd of equal rows would have no way
     out. If fewer than a quarter of the places are taken in the end, the nearest rows passed over
     fill them: in a tight cluster few directions are left, and its rows would be hard to find.
     """
-    scratch.ids[0] = node
-    measure(codes, scratch.ids, 1, codes.rows, node, terms, scratch)
+    scratch.ids[0] = node.row
+    measure(codes, scratch.ids, 1, node, scratch)
     equal_key = scratch.keys[0]
     equal_left = most // 2
     least = most // LEAST
@@ -114,7 +108,7 @@ def select(
         entry = scratch.pool[i]
         if entry == pools.EMPTY or count == most:
             break
-        row = pools.entry_row(entry) ^ terms[5]
+        row = pools.entry_row(entry) ^ node.tie
         key = pools.entry_key(entry)
         if key <= equal_key:
             if equal_left == 0:

@@ -146,6 +146,6 @@ def test_a_scan_of_codes_reranked_deep_enough_is_exact(metric, name):
 
 def test_a_scan_deeper_than_its_scratch_is_refused():
     index = build(clustered(100, 8), COSINE)
-    small = new_scratch(100, 10, 32, 8)
+    small = new_scratch(100, 70, 32, 8)
     with pytest.raises(ValueError, match="pool_max"):
-        scan.scan_codes(index.int8, index.rows, 100, COSINE, index.rows[:1].copy(), 5, 11, small)
+        scan.scan_codes(index.int8, index.rows, 100, COSINE, index.rows[:1].copy(), 5, 71, small)

@@ -154,6 +154,22 @@ def test_a_graph_grown_in_steps_is_as_good_as_one_built_at_once(step):
     assert recall(found, exact) >= 0.97
 
 
+@pytest.mark.parametrize("m", [2, 4, 48])
+@pytest.mark.parametrize("ef_construction", [1, 400])
+def test_any_m_and_ef_construction_build_a_graph_that_can_be_searched(ef_construction, m):
+    vectors = clustered(700, 32)
+    rows = plain.prepare(vectors, COSINE)
+    _, codes, _ = every_code(rows, COSINE, 32)
+    scratch = new_scratch(700, ef_construction, 2 * m, 32)
+    graph = insert.insert(insert.new_graph(m), codes, COSINE, 700, ef_construction, [scratch])
+    assert graph.links.shape[1] == 2 * m
+    wide = new_scratch(700, 300, 2 * m, 32)
+    queries = queries_near(vectors, COSINE)
+    found, _ = search.search(graph, codes, rows, COSINE, queries, 10, 300, 20, wide)
+    exact, _ = scan.scan_rows(rows, 700, COSINE, queries, 10)
+    assert recall(found, exact) >= (0.6 if m == 2 else 0.9)
+
+
 def crowd(kind):
     random = np.random.default_rng(11)
     vectors = random.standard_normal((1500, 48)).astype(np.float32)
@@ -261,8 +277,8 @@ def test_arguments_that_do_not_fit_are_refused():
     args = (index.graph, index.int8, index.rows, COSINE, queries)
     with pytest.raises(ValueError, match="not 200"):
         search.search(*args, 5, 10, 10, new_scratch(100, 50, 2 * M, 32))
-    with pytest.raises(ValueError, match="60 entries"):
-        search.search(*args, 5, 60, 10, new_scratch(200, 50, 2 * M, 32))
+    with pytest.raises(ValueError, match="90 entries"):
+        search.search(*args, 5, 90, 10, new_scratch(200, 80, 2 * M, 32))
     with pytest.raises(ValueError, match="too short"):
         search.search(*args, 5, 10, 10, new_scratch(200, 50, 4, 32))
     with pytest.raises(TypeError):

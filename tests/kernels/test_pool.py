@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import POOL_PADDING
 from kissvdb.kernels.distance import float_key, key_float
-from kissvdb.kernels.exact import answer, offer
+from kissvdb.kernels.exact import answer
 from kissvdb.kernels.jit import helper
 
 
@@ -16,7 +16,7 @@ from kissvdb.kernels.jit import helper
 def _offer_all(results, limit, distances, rows, ids, scores):
     pools.clear(results, limit)
     for i in range(distances.shape[0]):
-        offer(results, limit, distances[i], rows[i])
+        pools.offer(results, limit, float_key(distances[i]), rows[i])
     answer(results, limit, ids, scores)
 
 
