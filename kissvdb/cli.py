@@ -103,6 +103,20 @@ def restore(arguments: argparse.Namespace) -> int:
     return _print_lines([f"{directory} holds {arguments.backup}, at offset {offset}"])
 
 
+def warmup(arguments: argparse.Namespace) -> int:
+    storage = _load(arguments).config.storage
+    from kissvdb.engine import compilation
+
+    directory = compilation.claim_cache(None if storage.memory else Path(storage.data_dir))
+    if arguments.quiet:
+        os.nice(10)
+    done = compilation.warm(directory)
+    if arguments.quiet:
+        return 0
+    what = f"compiled {done.compiled} kernels, loaded {done.loaded}"
+    return _print_lines([f"{what}, in {done.seconds:.1f} s; the code is in {directory}"])
+
+
 def openapi(arguments: argparse.Namespace) -> int:
     from kissvdb.api import openapi
 
@@ -221,6 +235,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         commands, "restore", restore, "fill a data directory from a backup", sources, data
     )
     one.add_argument("backup", metavar="BACKUP_DIR")
+    one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
+    one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")
     command(commands, "openapi", openapi, "print the description of the HTTP API")
     return parser, commands.choices
 

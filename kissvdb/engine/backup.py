@@ -2,10 +2,11 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from actors import Workers, WorkerThread
+from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.store import Store
 from kissvdb.errors import NotSupported
 from kissvdb.storage import backup, state_table
@@ -16,7 +17,11 @@ from kissvdb.storage.segment import segment_name
 
 
 def stream(
-    store: Store, workers: Workers, log_thread: WorkerThread, holds: list[int]
+    store: Store,
+    collections: Sequence[OpenCollection],
+    workers: Workers,
+    log_thread: WorkerThread,
+    holds: list[int],
 ) -> AsyncIterator[bytes]:
     """The blocks of the tar. While it runs, ``holds`` keeps the log's segments from removal.
 
@@ -24,28 +29,32 @@ def stream(
     """
     if store.directory is None:
         raise NotSupported("a server in memory has nothing to back up: start it with --data-dir")
-    return _blocks(store, store.directory, workers, log_thread, holds)
+    return _blocks(store, store.directory, collections, workers, log_thread, holds)
 
 
 async def _blocks(
     store: Store,
     directory: DataDir,
+    collections: Sequence[OpenCollection],
     workers: Workers,
     log_thread: WorkerThread,
     holds: list[int],
 ) -> AsyncIterator[bytes]:
     holds.append(0)
+    entries: list[Entry] = []
     try:
-        # Tables first, the end of the log after them: it then holds all that they lack.
-        tables = await workers.run(_copy_tables, store, directory)
         try:
+            # Views first, the end of the log after them: it then holds all that they lack.
+            for each in collections:
+                entries += await each.upkeep.files()
+            entries += await workers.run(_copy_tables, store, directory)
             # In the log's own thread, so that no append moves the end meanwhile.
-            rest = await log_thread.run(_log_entries, store, directory)
+            entries += await log_thread.run(_log_entries, store, directory)
         except BaseException:
-            for table in tables:
-                table.source.close()
+            for entry in entries:
+                entry.source.close()
             raise
-        blocks = backup.tar_blocks([*tables, *rest], int(time.time()))
+        blocks = backup.tar_blocks(entries, int(time.time()))
         try:
             while block := await workers.run(next, blocks, b""):
                 yield block

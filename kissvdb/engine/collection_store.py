@@ -23,6 +23,7 @@ from kissvdb.records import (
     VectorRecord,
     VectorWritten,
 )
+from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kissvdb.store")
 
+DIRECTORY = "vectors"
+"""Within the data directory."""
 ROWS_AT_ONCE = 256
 
 
@@ -68,6 +71,22 @@ class StoredCollection:
         row_files.save(self.directory, space, manifest, work.indexes)
         self.durable_offset = work.offset
 
+    def entries(self) -> list[Entry]:
+        """Its files, open, as entries of a backup."""
+        if self.directory is None:
+            return []
+        found: list[Entry] = []
+        try:
+            for path in sorted(self.directory.iterdir()):
+                source = path.open("rb")
+                size = os.fstat(source.fileno()).st_size
+                found.append(Entry(f"{DIRECTORY}/{self.directory.name}/{path.name}", size, source))
+        except BaseException:
+            for entry in found:
+                entry.source.close()
+            raise
+        return found
+
     def restate(self, offset: int) -> None:
         """Store that no record up to ``offset`` changed anything since the last checkpoint."""
         if self.directory is None:
@@ -80,11 +99,11 @@ class StoredCollection:
 
 
 class CollectionStore:
-    """All collections of a database, by name. ``directory`` None keeps them in memory."""
+    """All collections of a database, by name. ``data_dir`` None keeps them in memory."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, data_dir: Path | None) -> None:
         self.collections: dict[str, StoredCollection] = {}
-        self._directory = directory
+        directory = self._directory = None if data_dir is None else data_dir / DIRECTORY
         self._kernels: Kernels | None = None
         if directory is not None and directory.is_dir():
             for entry in sorted(directory.iterdir()):

@@ -12,6 +12,7 @@ from kissvdb import logs
 from kissvdb.engine.collection import Collection, ExpireVectors, FinishWork, TakeWork
 from kissvdb.engine.collection_store import StoredCollection
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed
+from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     from kissvdb.core.row_work import Work
@@ -117,6 +118,16 @@ class CollectionUpkeep:
                 offset = collection.true_offset
                 if changes == collection.changes and offset > stored.durable_offset:
                     await self._workers.run(stored.restate, offset)
+
+    async def files(self) -> list[Entry]:
+        """The files of a checkpoint made now, open, for a backup. Whoever asks closes them.
+
+        Raises PersistenceFailed, MailboxClosed and ActorCrashed.
+        """
+        await self.save()
+        async with self._one_at_a_time:
+            # Nothing is rewritten meanwhile; later checkpoints replace files that are open here.
+            return await self._workers.run(self._stored.entries)
 
     async def _work(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
         """Do one piece of work. False when there is none, or it failed."""

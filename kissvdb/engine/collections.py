@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import attrs
 import msgspec
@@ -72,6 +73,7 @@ class Collections(Actor):
         self._read_state = read_state
         self._write_state = write_state
         self._config = config
+        self._kernels_are_wanted = trio.Event()
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
             config.limits.collections_max
         )
@@ -82,6 +84,22 @@ class Collections(Actor):
             tasks.start_soon(look_after_all, self._upkeeps_to_run)
             tasks.start_soon(expire_vectors, self.running)
             tasks.start_soon(keep_audited, self.audited, self._around.workers, self._config.search)
+            if self._config.search.compile:
+                tasks.start_soon(self._load_kernels)
+
+    async def _load_kernels(self) -> None:
+        await self._kernels_are_wanted.wait()
+        # Not before: a server without vectors does without all of it.
+        from kissvdb.engine import compilation
+
+        storage = self._config.storage
+        data_dir = None if storage.memory else Path(storage.data_dir)
+
+        def ready() -> None:
+            for each in self.opened.values():
+                each.actor.look_after()
+
+        await compilation.load(self._store.kernels, data_dir, self._around.workers, ready)
 
     def running(self) -> list[tuple[Collection, Address]]:
         """The owners of all collections, and where to ask them."""
@@ -160,6 +178,7 @@ class Collections(Actor):
         upkeep = CollectionUpkeep(actor, address, stored, self._around.workers)
         audit = RecallAudit(self._config.search.audit_queries)
         self.opened[actor.rows.spec.name] = OpenCollection(actor, address, upkeep, audit, stored)
+        self._kernels_are_wanted.set()
         try:
             self._upkeeps.send_nowait(upkeep)
         except trio.BrokenResourceError:

@@ -309,7 +309,7 @@ class Database:
 
         Raises NotSupported in memory mode.
         """
-        return backup.stream(self._store, self.workers, self._thread, self._holds)
+        return backup.stream(self._store, self.vectors.all, self.workers, self._thread, self._holds)
 
     # Wiring
 

@@ -60,7 +60,7 @@ class Store:
         stack.callback(directory.close)
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [(StateTable(path), path) for path in paths]
-        self.collections = CollectionStore(directory.path / "vectors")
+        self.collections = CollectionStore(directory.path)
         stack.callback(self.collections.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(

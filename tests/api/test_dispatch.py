@@ -15,7 +15,7 @@ KEY = "s3cret"
 
 
 async def test_an_unknown_path_is_not_found(call: Caller):
-    for path in ("/v1", "/v1/stat", "/v1/state/../x/../../y", "//", "*", "/v1/vector", "/assets"):
+    for path in ("/v1", "/v1/stat", "/v1/state/../x/../../y", "//", "*", "/v1/vectors", "/assets"):
         if not path.startswith("/v1/state/"):
             refused(await call("GET", path), 404, "not_found", path, "/docs")
 

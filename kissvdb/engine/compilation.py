@@ -1,0 +1,150 @@
+"""Getting the compiled kernels: from the cache, or by another process that fills it first.
+
+Numba keeps compiled code beside its source. Where that cannot be written, ``NUMBA_CACHE_DIR`` must
+name another place before numba is imported. A mark in the cache, named after all that the code
+depends on, says that everything is in there.
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from actors import Workers
+from kissvdb import kernels as package
+from kissvdb import logs
+
+if TYPE_CHECKING:
+    from kissvdb.core.row_index import Kernels
+
+logger = logging.getLogger("kissvdb.kernels")
+
+CACHE_VARIABLE = "NUMBA_CACHE_DIR"
+_PACKAGE = Path(package.__file__).parent
+_CPU_LINES = ("model name", "flags", "Features", "CPU part")
+
+
+@attrs.frozen
+class Warmed:
+    """What a warm-up did, in how many seconds, and where the compiled code is."""
+
+    loaded: int
+    compiled: int
+    seconds: float
+    directory: Path
+
+
+def claim_cache(data_dir: Path | None) -> Path:
+    """Where compiled code is kept; made if need be, and told to numba.
+
+    Beside the kernels' source, else in the user's cache directory, else in the data directory.
+    """
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given)
+    beside = _PACKAGE / "__pycache__"
+    if _is_writable(beside):
+        return beside
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    places = [Path(home) / "kissvdb" / "kernels"]
+    if data_dir is not None:
+        places.append(data_dir.absolute() / "cache" / "kernels")
+    for place in places:
+        if _is_writable(place):
+            os.environ[CACHE_VARIABLE] = str(place)
+            return place
+    return beside
+
+
+def is_warm(directory: Path) -> bool:
+    """Whether all kernels lie compiled in the cache, for this processor and this code."""
+    return (directory / _mark()).exists()
+
+
+def warm(directory: Path) -> Warmed:
+    """Compile or load all kernels into this process, and mark the cache as complete."""
+    from kissvdb.kernels.warmup import compile_all
+
+    done = compile_all()
+    for old in directory.glob("complete-*"):
+        if old.name != _mark():
+            old.unlink(missing_ok=True)
+    (directory / _mark()).touch()
+    return Warmed(done.loaded, done.compiled, done.seconds, directory)
+
+
+async def load(
+    kernels: "Kernels", data_dir: Path | None, workers: Workers, ready: Callable[[], None]
+) -> None:
+    """Have the kernels loaded, while searches go on without them; then call ``ready``.
+
+    A cold cache is filled by another process: compiling would hold up this one for a minute.
+    """
+    directory = await workers.run(claim_cache, data_dir)
+    if not await workers.run(is_warm, directory):
+        logs.event(
+            logger,
+            logging.INFO,
+            "compiling the kernels, once for this machine; searches are exact until then",
+            cache=str(directory),
+        )
+        command = [sys.executable, "-m", "kissvdb", "warmup", "--quiet"]
+        done = await trio.run_process(
+            command, check=False, stdin=subprocess.DEVNULL, capture_stderr=True
+        )
+        if done.returncode:
+            reason = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            message = "the kernels could not be compiled: searches stay exact"
+            logs.event(logger, logging.ERROR, message, reason=" ".join(reason))
+            return
+    await workers.run(partial(_load, kernels, directory))
+    ready()
+
+
+def _load(kernels: "Kernels", directory: Path) -> None:
+    done = warm(directory)
+    kernels.load()
+    logs.event(
+        logger,
+        logging.INFO,
+        "kernels are loaded",
+        loaded=done.loaded,
+        compiled=done.compiled,
+        seconds=round(done.seconds, 2),
+    )
+
+
+def _is_writable(directory: Path) -> bool:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def _mark() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy")]
+    form = os.environ.get("KISSVDB_CPU", "native")
+    digest.update(repr([sys.version, *versions, form, _processor()]).encode())
+    return f"complete-{digest.hexdigest()[:32]}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(sorted({line for line in lines if line.startswith(_CPU_LINES)}))
