@@ -18,8 +18,6 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, RowStore, Space
 from kissvdb.core.tombstones import Tombstones, TombstoneView
 
-STEP_ROWS = 16_384
-"""How many rows a step links: some two seconds of a thread."""
 REMAINDER_ROWS_MAX = 256
 """So many rows the owner takes over itself, a few milliseconds; more are another step."""
 STEPS_BEHIND_MAX = 8
@@ -51,9 +49,10 @@ class Vacuum:
         metadata: MetadataView,
         precision: str | None,
         space: Space,
+        step_rows: int,
     ) -> None:
         """``ids``: the arrays of the id map, a copy. ``precision``: of the body there is; None
-        without one. ``space``: where the rows are written."""
+        without one. ``space``: where the rows are written. ``step_rows``: rows linked in a step."""
         self.space = space
         self.store = RowStore(spec, space)
         self.dead = Tombstones()
@@ -67,6 +66,7 @@ class Vacuum:
         self._old_ids = ids
         self._old_metadata = metadata
         self._precision = precision
+        self._step_rows = step_rows
         self._steps_behind = 0
         # The old row number of each new row, ascending.
         self._kept: npt.NDArray[np.int64] = np.zeros(0, np.int64)
@@ -74,16 +74,15 @@ class Vacuum:
     @property
     def progress(self) -> tuple[int, int]:
         """How many rows are done, of how many."""
-        linked = 0 if self.body is None else self.body.size
         rows = self.store.count or self._shown.data.count - self._shown.dead.count
-        return (linked if self._precision is not None else self.store.count), rows
+        return (self._linked if self._precision is not None else self.store.count), rows
 
     def run(self) -> None:
         """Do one step; in a thread."""
         if self.ids is None:
             self._copy()
         elif self._rows_to_link():
-            last = min(self.store.count, STEP_ROWS + (0 if self.body is None else self.body.size))
+            last = min(self.store.count, self._linked + self._step_rows)
             self.body = self._kernels.grow(
                 self.body,
                 self._spec,
@@ -113,10 +112,17 @@ class Vacuum:
         """Take over what was shown last."""
         self._take_over()
 
+    @property
+    def _linked(self) -> int:
+        return 0 if self.body is None else self.body.size
+
     def _rows_to_link(self) -> bool:
-        linked = 0 if self.body is None else self.body.size
         # Rows taken over later are tail: the owner's drains are for them.
-        return self._precision is not None and linked < len(self._kept) and not self._steps_behind
+        return (
+            self._precision is not None
+            and self._linked < len(self._kept)
+            and not self._steps_behind
+        )
 
     def _copy(self) -> None:
         data, dead = self._shown.data, self._shown.dead

@@ -2,6 +2,8 @@
 
 from typing import Protocol
 
+import attrs
+
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.metadata_segment import Segment
 from kissvdb.core.row_body import Body
@@ -9,6 +11,22 @@ from kissvdb.core.row_guard import RowGuard
 from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, Space
+
+
+@attrs.frozen
+class Policy:
+    """When upkeep is due, in rows."""
+
+    body_rows_min: int = 1024
+    """Fewer rows are scanned: a graph would not be faster by more than some 30 us."""
+    drain_rows_min: int = 512
+    drain_rows_max: int = 4096
+    """A drain takes the tail when it has so many rows, and so many at once: half a second."""
+    vacuum_rows_min: int = 1024
+    vacuum_share: float = 0.25
+    """A vacuum is due when so many rows are dead, and this part of all."""
+    vacuum_step_rows: int = 16_384
+    """How many rows a step of a vacuum links: some two seconds."""
 
 
 class Work(Protocol):

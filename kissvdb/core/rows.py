@@ -37,21 +37,14 @@ from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, de
 from kissvdb.core.row_vacuum import Shown, Vacuum
 from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_visibility import Visibility
-from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
+from kissvdb.core.row_work import Drain, MetadataMerge, Policy, Verification, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 Change = VectorWritten | VectorDeleted
 
-BODY_ROWS_MIN = 1024
-"""Fewer rows are scanned: a graph would not be faster by more than some 30 us."""
-DRAIN_ROWS_MIN = 512
-DRAIN_ROWS_MAX = 4096
-"""A drain takes the tail when it has so many rows, and so many of it at once (half a second)."""
-VACUUM_ROWS_MIN = 1024
-VACUUM_SHARE = 0.25
-"""A vacuum is due when so many rows are dead, and this part of all."""
+POLICY = Policy()
 OPERATIONS_KEPT = 200_000
 """Answered operations are remembered for this many offsets."""
 
@@ -60,12 +53,18 @@ class Rows:
     """Everything of one collection but its log. Sync; one thread, except where it says so."""
 
     def __init__(
-        self, spec: CollectionSpec, salt: bytes, kernels: Kernels, space: Space | None = None
+        self,
+        spec: CollectionSpec,
+        salt: bytes,
+        kernels: Kernels,
+        space: Space | None = None,
+        policy: Policy = POLICY,
     ) -> None:
         """``salt``: ``id_map.SALT_BYTES`` of randomness. ``space``: the heap if None."""
         self.spec = spec
         self.applied_offset = 0
         self._kernels = kernels
+        self._policy = policy
         self._space: Space = HeapSpace() if space is None else space
         self._store = RowStore(spec, self._space)
         self._body: Body | None = None
@@ -92,14 +91,15 @@ class Rows:
         space: Space,
         salt: bytes,
         kernels: Kernels,
+        policy: Policy = POLICY,
     ) -> tuple["Rows", list[str]]:
         """The rows of a checkpoint, and warnings of what had to be made anew from them.
 
-        Arguments but the last as for ``row_checkpoint.opened``. What the log holds after
+        Arguments before ``kernels`` as for ``row_checkpoint.opened``. What the log holds after
         ``applied_offset`` is to be applied. Raises Damaged.
         """
         parts = row_checkpoint.opened(manifest, indexes, damaged, space, salt)
-        rows = cls(parts.spec, salt, kernels, space)
+        rows = cls(parts.spec, salt, kernels, space, policy)
         rows.applied_offset = parts.offset
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
         rows._visibility, rows._body = Visibility(parts.dead, parts.store.view()), parts.body
@@ -113,7 +113,7 @@ class Rows:
     def reserve(self, rows: int, text_bytes: int) -> None:
         """Make room for rows whose ids and metadata have so many bytes, before they are logged.
 
-        Raises Refused when the collection is full and OSError when the disk is.
+        Raises Refused when the collection is full and PersistenceFailed when the disk is.
         """
         if self._store.count + rows > ROWS_MAX:
             raise Refused(
@@ -307,18 +307,20 @@ class Rows:
         self._vacuum_is_next = True
         if not drain:
             return None
-        last = min(self._store.count, self._indexed_rows + DRAIN_ROWS_MAX)
+        last = min(self._store.count, self._indexed_rows + self._policy.drain_rows_max)
         return Drain(self._kernels, self.spec, self._body, self._store.view(), last, self._space)
 
     def _drain_is_due(self) -> bool:
         if self.spec.index == "flat" or not self._kernels.ready:
             return False
-        least = BODY_ROWS_MIN if self._body is None else DRAIN_ROWS_MIN
+        policy = self._policy
+        least = policy.body_rows_min if self._body is None else policy.drain_rows_min
         return self._store.count - self._indexed_rows >= least
 
     def _vacuum_is_due(self) -> bool:
-        dead = self._visibility.dead_count
-        return dead >= VACUUM_ROWS_MIN and dead >= VACUUM_SHARE * self._store.count
+        dead, policy = self._visibility.dead_count, self._policy
+        share = policy.vacuum_share * self._store.count
+        return dead >= policy.vacuum_rows_min and dead >= share
 
     def _new_vacuum(self) -> Vacuum:
         # Without kernels the graph is not made again here: the rows are tail, and drained later.
@@ -333,6 +335,7 @@ class Rows:
             self._metadata.view(),
             precision,
             self._space.successor(),
+            self._policy.vacuum_step_rows,
         )
 
     def _take(self, vacuum: Vacuum) -> None:

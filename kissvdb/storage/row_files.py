@@ -34,12 +34,17 @@ _INDEX_SUFFIX = ".arrays"
 
 @attrs.frozen(eq=False)
 class Opened:
-    """What a directory holds. An index that is damaged is left out, and said why in ``damaged``."""
+    """What a directory holds. An index that is damaged is left out, and said why in ``damaged``.
+
+    ``row_files`` and ``index_files``: the files of arrays and indexes, by their names.
+    """
 
     manifest: dict[str, Any]
     arrays: RowArrays
     indexes: dict[str, Index]
     damaged: dict[str, str]
+    row_files: dict[str, str]
+    index_files: dict[str, str]
 
 
 def exists(directory: Path) -> bool:
@@ -96,7 +101,7 @@ def open_directory(directory: Path) -> Opened:
             indexes[name] = array_file.read(directory / file)
         except Damaged as error:
             damaged[name] = error.message
-    return Opened(body["content"], arrays, indexes, damaged)
+    return Opened(body["content"], arrays, indexes, damaged, body["rows"], body["indexes"])
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
