@@ -17,6 +17,7 @@ from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 
 from kissvdb.config import Config
 from kissvdb.lane.replay import ReplayStream
+from kissvdb.lane.transport import Transport
 
 
 def hypercorn_config(config: Config) -> HypercornConfig:
@@ -56,13 +57,17 @@ class HypercornDoor:
         await nursery.start(self._lifespan.handle_lifespan)
         await self._lifespan.wait_for_startup()
 
-    async def serve(self, stream: ReplayStream) -> None:
-        """Serve the connection until it ends."""
-        tcp_stream: Any = stream
+    async def serve(self, transport: Transport, received: bytes) -> None:
+        """Serve the connection until it ends; ``received`` is what was read from it already."""
+        stream: Any = ReplayStream(transport, received)
         state = ConnectionState(self._state.copy())
-        server = PromptTCPServer(self._app, self._settings, self._context, state, tcp_stream)
+        server = PromptTCPServer(self._app, self._settings, self._context, state, stream)
         stream.on_end = server.idle_task.stop
-        await server
+        with trio.CancelScope() as scope:
+            # A reader that waits for the answer to a pipelined request before it goes on does
+            # not hear of a close: it would wait for ever.
+            transport.on_close = scope.cancel
+            await server
 
     async def stop(self) -> None:
         """End idle connections now, and each other one after the answer under way."""

@@ -20,7 +20,6 @@ from kissvdb.errors import Overloaded
 from kissvdb.lane.connection import Connection
 from kissvdb.lane.hypercorn_door import HypercornDoor, hypercorn_config
 from kissvdb.lane.limits import LaneLimits
-from kissvdb.lane.replay import ReplayStream
 from kissvdb.lane.response import Clock
 from kissvdb.lane.streams import ChunkCache, PushSink, StreamSender
 from kissvdb.lane.transport import Transport
@@ -77,6 +76,7 @@ class Lane:
 
     async def accept(self, listener: socket.socket) -> None:
         """Accept until cancelled. Whatever happens to one connection, the next is accepted."""
+        starved = False
         while True:
             await trio.lowlevel.wait_readable(listener)
             for _ in range(self.limits.accept_turn_max):
@@ -86,7 +86,9 @@ class Lane:
                     break
                 except OSError as error:
                     if error.errno in _OUT_OF_RESOURCES:
-                        log.warning("cannot accept connections for now: %s", error)
+                        if not starved:
+                            log.warning("cannot accept connections for now: %s", error)
+                        starved = True
                         await trio.sleep(self.limits.accept_backoff_secs)
                         break
                     if listener.fileno() < 0:
@@ -94,6 +96,7 @@ class Lane:
                     # The client of this one has gone again (ECONNABORTED and its like).
                     log.debug("a connection was gone before it was accepted", exc_info=True)
                     continue
+                starved = False
                 self._start(sock)
 
     def _start(self, sock: socket.socket) -> None:
@@ -162,7 +165,7 @@ class Lane:
     async def hand_over(self, transport: Transport, received: bytes) -> None:
         """See `Owner`."""
         self._handed_over += 1
-        await self._door.serve(ReplayStream(transport, received))
+        await self._door.serve(transport, received)
 
     def sender(
         self, transport: Transport, response: StreamResponse, *, chunked: bool

@@ -2,6 +2,7 @@
 
 import enum
 import socket
+from collections.abc import Callable
 from math import inf
 
 import trio
@@ -37,6 +38,7 @@ class Transport:
         self.deadline = inf
         self.closing = False
         self.verdict: KissError | None = None
+        self.on_close: Callable[[], None] | None = None
         self._clock = clock
         self._receive_bytes_max = limits.receive_bytes_max
         self._send_stall_secs = limits.send_stall_secs
@@ -119,6 +121,8 @@ class Transport:
             self._closed = True
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
+            if self.on_close is not None:
+                self.on_close()
 
     def _check_open(self) -> None:
         # Trio must never be asked to wait for a closed socket: its number may be another's.

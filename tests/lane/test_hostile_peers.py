@@ -185,7 +185,7 @@ def resident_kib():
         return int(statm.read().split()[1]) * resource.getpagesize() // 1024
 
 
-async def test_running_out_of_descriptors_is_survived():
+async def test_running_out_of_descriptors_is_survived(caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     async with open_lane(accept_backoff_secs=0.001) as served, served.connect() as early:
         await early.send(HEALTH)
@@ -195,7 +195,7 @@ async def test_running_out_of_descriptors_is_survived():
                 resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), hard))
             try:
                 await late.send(HEALTH)
-                await wait_all_tasks_blocked(0.01)
+                await until(lambda: "cannot accept" in caplog.text)
                 await early.send(HEALTH)
                 assert (await early.answer()).status == 200
             finally:

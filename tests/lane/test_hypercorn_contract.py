@@ -4,7 +4,6 @@ it must fail here first."""
 import inspect
 import socket
 
-import attrs
 import pytest
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
@@ -12,11 +11,9 @@ from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState
 
-from kissvdb.lane.hypercorn_door import PromptTCPServer
+from kissvdb.lane.hypercorn_door import HypercornDoor
 from kissvdb.lane.limits import LaneLimits
-from kissvdb.lane.replay import ReplayStream
 from kissvdb.lane.response import Clock
 from kissvdb.lane.transport import Transport
 from tests.lane.peers import IN_MEMORY, Peer, until
@@ -82,57 +79,51 @@ async def pair():
     transport.close()
 
 
-@attrs.frozen
-class Door:
-    app: App
-    context: WorkerContext
-
-    async def serve(self, transport, received=b""):
-        stream = ReplayStream(transport, received)
-        state = ConnectionState({})
-        server = PromptTCPServer(ASGIWrapper(self.app), Config(), self.context, state, stream)
-        stream.on_end = server.idle_task.stop
-        await server
+@pytest.fixture
+def app():
+    return App()
 
 
 @pytest.fixture
-def door():
-    return Door(App(), WorkerContext(None))
+def door(app):
+    return HypercornDoor(app, Config())
 
 
-async def test_it_answers_what_was_read_before_and_what_comes_after(pair, door, nursery):
+async def test_it_answers_what_was_read_before_and_what_comes_after(pair, app, door, nursery):
     peer, transport = pair
     nursery.start_soon(door.serve, transport, GET[:20])
     await peer.send(GET[20:] + GET)
     for _ in range(2):
         assert (await peer.answer()).body == b"body"
-    assert door.app.seen == [("GET", b"/x", b"y=z")] * 2
+    assert app.seen == [("GET", b"/x", b"y=z")] * 2
     nursery.cancel_scope.cancel()
 
 
-async def test_terminated_ends_an_idle_connection(pair, door, nursery):
+async def test_terminated_ends_an_idle_connection(pair, app, door, nursery):
     peer, transport = pair
-    nursery.start_soon(door.serve, transport)
+    nursery.start_soon(door.serve, transport, b"")
     await peer.send(GET)
     await peer.answer()
-    await door.context.terminated.set()
+    await door.stop()
     assert await peer.rest() == b""
 
 
-async def test_terminated_ends_a_busy_connection_after_its_answer(pair, door, nursery):
+async def test_terminated_ends_a_busy_connection_after_its_answer(pair, app, door, nursery):
     peer, transport = pair
-    door.app.gate = trio.Event()
+    app.gate = trio.Event()
     nursery.start_soon(door.serve, transport, GET)
-    await until(lambda: door.app.seen)
-    await door.context.terminated.set()
-    door.app.gate.set()
+    await until(lambda: app.seen)
+    await door.stop()
+    app.gate.set()
     assert (await peer.answer()).body == b"body"
     assert await peer.rest() == b""
 
 
-async def test_a_closed_socket_ends_it_also_in_the_middle_of_a_shielded_send(pair, door, nursery):
+async def test_a_closed_socket_ends_it_also_in_the_middle_of_a_shielded_send(
+    pair, app, door, nursery
+):
     _, transport = pair
-    door.app.body = b"x" * 50_000_000
+    app.body = b"x" * 50_000_000
     nursery.start_soon(door.serve, transport, GET)
     await until(lambda: transport.stalled)
     nursery.cancel_scope.cancel()
@@ -151,6 +142,15 @@ async def test_a_client_that_leaves_ends_it_without_the_keep_alive_time(pair, do
             nursery.start_soon(door.serve, transport, GET)
             await peer.answer()
             leave(peer)
+
+
+async def test_a_closed_socket_ends_it_also_when_requests_are_pipelined(pair, app, door):
+    _, transport = pair
+    app.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(door.serve, transport, GET + GET)
+        await until(lambda: app.seen)
+        transport.close()
 
 
 async def test_lifespan_starts_and_stops_the_application(nursery):
