@@ -12,6 +12,7 @@ from kissvdb.config import Http, Server
 from tests.lane.peers import (
     IN_MEMORY,
     GatedApi,
+    Peer,
     chunked_request,
     get,
     open_lane,
@@ -190,10 +191,13 @@ async def test_running_out_of_descriptors_is_survived(caplog):
     async with open_lane(accept_backoff_secs=0.001) as served, served.connect() as early:
         await early.send(HEALTH)
         assert (await early.answer()).status == 200
-        async with served.connect() as late:
+        with trio.socket.socket() as sock:
+            late = Peer(sock)
             with trio.socket.socket() as probe:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno(), hard))
+                lowest_free = probe.fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
             try:
+                await sock.connect(("127.0.0.1", served.port))
                 await late.send(HEALTH)
                 await until(lambda: "cannot accept" in caplog.text)
                 await early.send(HEALTH)
