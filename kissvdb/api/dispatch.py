@@ -6,7 +6,7 @@ The order is: route, key, content type, size, operation. Whatever goes wrong bec
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -84,30 +84,50 @@ class Api:
         bound, params = self._router.find(method, path)
         return bound.route, params
 
-    async def dispatch(self, request: Request, *, timed: bool = True) -> Answer:
+    def find(self, method: str, path: str) -> tuple[Bound, Mapping[str, str]]:
+        """Like ``route``, for a door that hands what it found to ``dispatch``."""
+        return self._router.find(method, path)
+
+    def answer_at_once(self, request: Request, bound: Bound) -> Response | None:
+        """The answer to a request whose route does not wait, without a turn of the loop.
+
+        ``request`` has its parameters already. Never raises.
+        """
+        assert not bound.route.waits
+        started = perf_counter()
+        try:
+            if not bound.route.public:
+                self._check_key(request)
+            answer = _finished(bound.route.operation(self._context, request))
+        except KissError as error:
+            answer = _error(error)
+        except Exception:
+            answer = self._crashed(request)
+        headers = (*answer.headers, *self._common(request.headers))
+        bound.metrics.observe(answer.status, perf_counter() - started)
+        return Response(answer.body, answer.status, answer.content_type, headers)
+
+    async def dispatch(
+        self, request: Request, *, bound: Bound | None = None, timed: bool = True
+    ) -> Answer:
         """The answer to a request. Raises nothing but Cancelled.
 
         The answer to HEAD has the body of GET: the door drops it. A StreamResponse must be
         iterated or closed. ``timed`` False leaves request_timeout_secs to the caller (a cancel
-        scope costs 8 us): it then cancels this call and answers ``timeout()``.
+        scope costs 8 us): it then cancels this call and answers ``timeout()``. ``bound`` is what
+        ``find`` found, if the door has asked: then ``request`` has its parameters already.
         """
         started = perf_counter()
         numbers = self._unmatched
         try:
-            bound, params = self._find(request)
+            if bound is None:
+                bound, request = self._find(request)
+            elif not bound.route.public:
+                self._check_key(request)
             if bound is None:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
                 numbers = bound.metrics
-                request = Request(
-                    request.method,
-                    request.path,
-                    request.query,
-                    request.headers,
-                    request.body,
-                    params,
-                    request.stream,
-                )
                 self._check_body(bound, request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:
@@ -134,13 +154,14 @@ class Api:
             "(REQUEST_TIMEOUT_SECS): a write may or may not have happened, check with GET"
         )
 
-    def _find(self, request: Request) -> tuple[Bound | None, Mapping[str, str]]:
-        """The route, if the request may use it; None for a preflight, which needs no key."""
+    def _find(self, request: Request) -> tuple[Bound | None, Request]:
+        """The route, if the request may use it, and the request with its parameters; None for a
+        preflight, which needs no key."""
         if request.method == "OPTIONS":
             if not self._router.allowed(request.path):
                 self._check_key(request)
                 raise NotFound(f"no route {request.path[:200]}: see /docs for all there are")
-            return None, {}
+            return None, request
         try:
             bound, params = self._router.find(request.method, request.path)
         except KissError:
@@ -149,7 +170,15 @@ class Api:
             raise
         if not bound.route.public:
             self._check_key(request)
-        return bound, params
+        return bound, Request(
+            request.method,
+            request.path,
+            request.query,
+            request.headers,
+            request.body,
+            params,
+            request.stream,
+        )
 
     def _check_key(self, request: Request) -> None:
         if self._api_key:
@@ -198,6 +227,17 @@ class Api:
 
 def _bind(route: Route, metrics: Metrics) -> Bound:
     return Bound(route, metrics.route(route.name), frozenset(route.body_media))
+
+
+def _finished(answer: Awaitable[Answer]) -> Response:
+    """What an operation answers that never leaves the loop."""
+    try:
+        next(answer.__await__())
+    except StopIteration as end:
+        response = end.value
+        assert isinstance(response, Response)
+        return response
+    raise RuntimeError("an operation of a route that does not wait has waited")
 
 
 def _is_sane(request_id: str) -> bool:

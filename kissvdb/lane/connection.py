@@ -1,6 +1,7 @@
 """One connection of the lane: requests in, answers out, in order."""
 
 import logging
+from collections.abc import Mapping
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,8 +18,7 @@ from kissvdb.lane.streams import StreamSender, send_stream
 from kissvdb.lane.transport import Phase, Transport
 
 if TYPE_CHECKING:
-    from kissvdb.api.dispatch import Api
-    from kissvdb.api.route import Route
+    from kissvdb.api.dispatch import Api, Bound
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,9 @@ class Connection:
         self.transport = transport
         self.answered = 0
         self._owner = owner
-        self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
+        self._reader = RequestReader(
+            transport, owner.limits, owner.api.too_large, self._answer_at_once
+        )
         self._scope = trio.CancelScope()
         self._head: Head | None = None
         self._awaiting_answer = False
@@ -127,22 +129,24 @@ class Connection:
             head = await reader.read_head()
             if head is None:
                 return
-            route = None if head.foreign else self._hot_route(head)
-            if route is None:
+            found = None if head.foreign else self._find_hot(head)
+            if found is None:
                 transport.enter(Phase.HANDED_OVER)
                 await owner.hand_over(transport, reader.received)
                 return
             self._head = head
+            bound, params = found
+            route = bound.route
             body, stream = b"", None
             if head.content_length or head.chunked:
                 if route.streamed and not reader.has_whole_body(head):
                     stream = self._body = reader.stream_body(head)
                 else:
                     body = await reader.read_body(head)
-            request = _request(head, body, stream)
+            request = _request(head, body, params, stream)
             transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
             self._awaiting_answer = True
-            response = await owner.api.dispatch(request, timed=False)
+            response = await owner.api.dispatch(request, bound=bound, timed=False)
             self._awaiting_answer = False
             if isinstance(response, StreamResponse):
                 await self._stream(head, response)
@@ -173,12 +177,32 @@ class Connection:
         if self._body is not None and not self._body.complete:
             await self._linger()
 
-    def _hot_route(self, head: Head) -> "Route | None":
+    def _answer_at_once(self, data: bytes) -> bool:
+        """Answer ``data`` without waking this connection's task, if it is one simple request
+        for what never waits. False: nothing was done, serve it the usual way."""
+        owner, transport = self._owner, self.transport
+        if owner.stopping or transport.closing:
+            return False
+        head = self._reader.simple_head(data)
+        found = None if head is None else self._find_hot(head)
+        if head is None or found is None:
+            return False
+        bound, params = found
+        request = _request(head, b"", params)
+        response = None if bound.route.waits else owner.api.answer_at_once(request, bound)
+        if response is None:
+            return False
+        transport.extend(owner.limits.idle_timeout_secs)
+        transport.answer_now(encode_response(response, owner.clock, close=False, head_only=False))
+        self.answered += 1
+        return True
+
+    def _find_hot(self, head: Head) -> "tuple[Bound, Mapping[str, str]] | None":
         try:
-            route, _ = self._owner.api.route(head.method, head.path)
+            found = self._owner.api.find(head.method, head.path)
         except KissError:
             return None
-        return route if route.hot else None
+        return found if found[0].route.hot else None
 
     async def _refuse(self, error: KissError) -> None:
         head = self._head
@@ -209,5 +233,7 @@ class Connection:
             dropped += len(data)
 
 
-def _request(head: Head, body: bytes = b"", stream: BodyStream | None = None) -> Request:
-    return Request(head.method, head.path, head.query, head.headers, body, {}, stream)
+def _request(
+    head: Head, body: bytes, params: Mapping[str, str], stream: BodyStream | None = None
+) -> Request:
+    return Request(head.method, head.path, head.query, head.headers, body, params, stream)

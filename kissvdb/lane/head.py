@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import httptools
 
+from kissvdb.errors import Refused
 from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest, RequestLineTooLong
 from kissvdb.lane.limits import LaneLimits
 
@@ -77,6 +78,19 @@ class HeadReader:
     def forget(self) -> None:
         """Start afresh after a body llhttp has not seen (a chunked one)."""
         self._parser = httptools.HttpRequestParser(self)
+
+    def read_simple(self, raw: bytes) -> Head | None:
+        """The head in ``raw`` (see ``read``) if no body follows and the connection stays as it
+        is. Otherwise None, also for what is malformed: ``read`` can still tell why."""
+        try:
+            head = self.read(raw)
+        except Refused:
+            self.forget()
+            return None
+        if head.keep_alive and not (head.content_length or head.chunked or head.foreign):
+            return head
+        self.forget()
+        return None
 
     def read(self, raw: bytes) -> Head:
         """The head in ``raw``, which ends with its empty line and holds nothing after it.

@@ -10,7 +10,7 @@ from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest
 from kissvdb.lane.head import HEAD_END, Head, HeadReader, check_partial, is_foreign_protocol
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.response import CONTINUE
-from kissvdb.lane.transport import Phase, Transport
+from kissvdb.lane.transport import Answer, Phase, Transport
 
 
 class RequestReader:
@@ -21,8 +21,10 @@ class RequestReader:
         transport: Transport,
         limits: LaneLimits,
         too_large: Callable[[], PayloadTooLarge],
+        answer_at_once: Answer,
     ) -> None:
         self._transport = transport
+        self._answer_at_once = answer_at_once
         self._limits = limits
         self._too_large = too_large
         self._heads = HeadReader(limits)
@@ -45,12 +47,11 @@ class RequestReader:
 
         Raises Refused errors; OSError when the connection broke.
         """
-        transport, limits = self._transport, self._limits
+        limits = self._limits
         self._raw_head = b""
         buffer = self._buffer
         if not buffer:
-            transport.enter(Phase.IDLE, limits.idle_timeout_secs)
-            buffer = await transport.receive()
+            buffer = await self._receive_first()
             if not buffer:
                 return None
         end = buffer.find(HEAD_END)
@@ -65,6 +66,22 @@ class RequestReader:
         self._raw_head = raw = buffer[:end]
         self._buffer = buffer[end:]
         return self._heads.read(raw)
+
+    def simple_head(self, data: bytes) -> Head | None:
+        """The head in ``data``, if that is one whole GET without a body and nothing unusual.
+        Otherwise None, and ``data`` can be read as if this had not looked at it."""
+        whole = data.find(HEAD_END) == len(data) - 4 and len(data) <= self._limits.header_bytes_max
+        return self._heads.read_simple(data) if whole and data.startswith(b"GET ") else None
+
+    async def _receive_first(self) -> bytes:
+        transport, idle_secs = self._transport, self._limits.idle_timeout_secs
+        while True:
+            transport.enter(Phase.IDLE, idle_secs)
+            data = await transport.receive_or_answer(self._answer_at_once)
+            if data is not None:
+                return data
+            transport.enter(Phase.ANSWERING)
+            await transport.send_unsent()
 
     async def _read_to_head_end(self) -> tuple[bytes, int]:
         transport, limits = self._transport, self._limits

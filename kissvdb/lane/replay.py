@@ -52,7 +52,9 @@ class ReplayStream:
         await trio.lowlevel.checkpoint()
         try:
             await self._transport.send(data)
-        except OSError as error:
+        except (OSError, trio.ClosedResourceError) as error:
+            # Hypercorn may be waiting to read what was pipelined: only a close ends that.
+            self._transport.close()
             raise trio.BrokenResourceError("the connection is broken") from error
 
     async def send_eof(self) -> None:

@@ -20,6 +20,7 @@ from kissvdb.errors import Overloaded
 from kissvdb.lane.connection import Connection
 from kissvdb.lane.hypercorn_door import HypercornDoor, hypercorn_config
 from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.poller import Poller, poller_available
 from kissvdb.lane.response import Clock
 from kissvdb.lane.streams import ChunkCache, PushSink, StreamSender
 from kissvdb.lane.transport import Transport
@@ -49,7 +50,12 @@ class Lane:
     """All connections of the lane's listeners. See `serve_lane`."""
 
     def __init__(
-        self, api: "Api", door: HypercornDoor, limits: LaneLimits, nursery: trio.Nursery
+        self,
+        api: "Api",
+        door: HypercornDoor,
+        limits: LaneLimits,
+        nursery: trio.Nursery,
+        poller: Poller | None,
     ) -> None:
         self.api = api
         self.limits = limits
@@ -57,6 +63,7 @@ class Lane:
         self.stopping = False
         self._door = door
         self._nursery = nursery
+        self._poller = poller
         self._connections: set[Connection] = set()
         self._refusals = 0
         self._chunks = ChunkCache()
@@ -103,18 +110,19 @@ class Lane:
         self._accepted += 1
         try:
             _set_options(sock, self.limits)
+            transport = Transport(sock, self.limits, self.clock, self._poller)
         except OSError:
-            # Reset between accept and here: there is nobody to talk to.
+            # Reset between accept and here, or the kernel watches no more sockets.
+            log.debug("a connection could not be set up", exc_info=True)
             sock.close()
             return
         full = len(self._connections) - self._refusals >= self.limits.connections_max
         if full:
             self._turned_away += 1
             if self._refusals >= self.limits.refusals_max:
-                sock.close()
+                transport.close()
                 return
             self._refusals += 1
-        transport = Transport(sock, self.limits, self.clock)
         connection = Connection(self, transport)
         self._connections.add(connection)
         self._nursery.start_soon(self._run, connection, full)
@@ -215,12 +223,15 @@ async def serve_lane(
     """
     limits = LaneLimits.of(config) if limits is None else limits
     door = HypercornDoor(app, hypercorn_config(config) if hypercorn is None else hypercorn)
+    poller = Poller(limits.poll_turn_max) if poller_available() else None
     try:
         async with trio.open_nursery() as lifespan:
             await door.open(lifespan)
             async with trio.open_nursery() as connections:
-                lane = Lane(api, door, limits, connections)
+                lane = Lane(api, door, limits, connections, poller)
                 connections.start_soon(lane.sweep)
+                if poller is not None:
+                    connections.start_soon(poller.run)
                 await _accept_until(shutdown, lane, listeners, task_status)
                 for listener in listeners:
                     listener.close()
@@ -229,6 +240,8 @@ async def serve_lane(
             await door.close()
             lifespan.cancel_scope.cancel()
     finally:
+        if poller is not None:
+            poller.close()
         for listener in listeners:
             listener.close()
 

@@ -9,7 +9,10 @@ import trio
 
 from kissvdb.errors import KissError
 from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.poller import Poller
 from kissvdb.lane.response import Clock
+
+Answer = Callable[[bytes], bool]
 
 
 class Phase(enum.Enum):
@@ -32,7 +35,9 @@ class Transport:
     is still answered, which a cancellation could not promise.
     """
 
-    def __init__(self, sock: socket.socket, limits: LaneLimits, clock: Clock) -> None:
+    def __init__(
+        self, sock: socket.socket, limits: LaneLimits, clock: Clock, poller: Poller | None = None
+    ) -> None:
         self.sock = sock
         self.phase = Phase.IDLE
         self.deadline = inf
@@ -44,6 +49,16 @@ class Transport:
         self._send_stall_secs = limits.send_stall_secs
         self._stalled = False
         self._closed = False
+        self._poller = poller
+        self._waiter: trio.lowlevel.Task | None = None
+        self._answer: Answer | None = None
+        self._unsent = b""
+        self._result: bytes | Exception | None = None
+        # There may be more to read, and no further edge would tell.
+        self._readable = False
+        self._ended = False
+        if poller is not None:
+            poller.register(sock, self)
 
     def enter(self, phase: Phase, timeout_secs: float = inf) -> None:
         """Begin ``phase``; the sweeper ends it after ``timeout_secs`` (to within a sweep)."""
@@ -59,11 +74,94 @@ class Transport:
         ClosedResourceError when this side closed."""
         while True:
             self._check_open()
-            await trio.lowlevel.wait_readable(self.sock)
-            try:
-                return self.sock.recv(self._receive_bytes_max)
-            except BlockingIOError:
+            if self._poller is None:
+                await trio.lowlevel.wait_readable(self.sock)
+            elif self._readable:
+                await trio.lowlevel.checkpoint()
+            else:
+                data = await self._wait()
+                if data is not None:
+                    return data
                 continue
+            data = self._receive_now()
+            if data is not None:
+                return data
+
+    async def receive_or_answer(self, answer: Answer) -> bytes | None:
+        """Like ``receive``, but what comes is first shown to ``answer``, within the poller's turn:
+        True says that it has been answered, by ``answer_now``.
+
+        None: such an answer was begun but the socket is full; call ``send_unsent``.
+        """
+        self._answer = answer
+        try:
+            data = await self.receive()
+        finally:
+            self._answer = None
+        return None if self._unsent else data
+
+    def answer_now(self, data: bytes) -> None:
+        """Send what the socket takes at once and keep the rest for ``send_unsent``."""
+        self._unsent = data[self.send_now(data) :]
+
+    async def send_unsent(self) -> None:
+        """Send the rest of an answer, waiting. Raises as ``receive`` does."""
+        unsent, self._unsent = self._unsent, b""
+        await self.send_rest(memoryview(unsent))
+
+    def on_readable(self, *, ended: bool) -> None:
+        """See `Readable`. Who waits for it gets what came, or the error it met."""
+        self._readable = True
+        self._ended = self._ended or ended
+        if self._waiter is None:
+            return
+        try:
+            data = self._receive_now()
+            if data is None:
+                return
+            if data and self._answer is not None and self._answer(data):
+                if self._unsent:
+                    self._wake(b"")
+                elif self._readable:
+                    self._wake(None)
+                return
+        except Exception as error:
+            # It belongs to whoever serves the connection, not to the poller of all.
+            self._wake(error)
+        else:
+            self._wake(data)
+
+    async def _wait(self) -> bytes | None:
+        """Until ``on_readable`` has something; None: there may be more, look again."""
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiter = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._waiter = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        result, self._result = self._result, None
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    def _wake(self, result: bytes | Exception | None) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            self._result = result
+            trio.lowlevel.reschedule(waiter)
+
+    def _receive_now(self) -> bytes | None:
+        """What there is; None when that is nothing yet."""
+        try:
+            data = self.sock.recv(self._receive_bytes_max)
+        except BlockingIOError:
+            self._readable = False
+            return None
+        # A short read has emptied the buffer: what comes now is a new edge (epoll(7), question 9).
+        # The end of the input, though, may have come with the edge that told of the data.
+        self._readable = self._ended or len(data) == self._receive_bytes_max
+        return data
 
     async def send(self, data: bytes) -> None:
         """Send everything; waits only when the socket is full. Raises as ``receive`` does."""
@@ -119,6 +217,9 @@ class Transport:
         self.deadline = inf
         if not self._closed:
             self._closed = True
+            if self._poller is not None:
+                self._poller.unregister(self.sock)
+            self._wake(_closed_here())
             trio.lowlevel.notify_closing(self.sock)
             self.sock.close()
             if self.on_close is not None:
@@ -127,7 +228,7 @@ class Transport:
     def _check_open(self) -> None:
         # Trio must never be asked to wait for a closed socket: its number may be another's.
         if self._closed:
-            raise trio.ClosedResourceError("the connection was closed on this side")
+            raise _closed_here()
 
     def _shutdown(self, how: int) -> None:
         try:
@@ -135,3 +236,7 @@ class Transport:
         except OSError:
             # The peer has reset the connection: both directions are closed already.
             self.closing = True
+
+
+def _closed_here() -> trio.ClosedResourceError:
+    return trio.ClosedResourceError("the connection was closed on this side")

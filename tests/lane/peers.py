@@ -210,11 +210,14 @@ class GatedApi(Api):
     started = 0
     finished = 0
 
-    async def dispatch(self, request, *, timed=True):
+    def answer_at_once(self, request, bound):
+        return None if self.gate is not None else super().answer_at_once(request, bound)
+
+    async def dispatch(self, request, *, bound=None, timed=True):
         self.started += 1
         if self.gate is not None:
             await self.gate.wait()
-        answer = await super().dispatch(request, timed=timed)
+        answer = await super().dispatch(request, bound=bound, timed=timed)
         self.finished += 1
         return answer
 

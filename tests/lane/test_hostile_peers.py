@@ -135,6 +135,17 @@ async def test_a_reader_that_stalls_with_hypercorn_is_cut_off(mock_clock):
             await until(lambda: connections(served) == 0)
 
 
+async def test_a_reader_that_stalls_with_hypercorn_and_resets_is_let_go():
+    async with open_lane() as served:
+        await served.database.put("large", "x" * 60_000)
+        async with served.connect(receive_buffer_bytes=4096) as stalled:
+            await stalled.send(request("GET", "/v1/ready") + get("large") * 500)
+            await wait_all_tasks_blocked(0.05)
+            assert connections(served) == 1
+            stalled.reset()
+            await until(lambda: connections(served) == 0)
+
+
 async def dawdle(served, count, mock_clock):
     """``count`` connections that each send a head byte by byte and never end it."""
     async with trio.open_nursery() as nursery:
