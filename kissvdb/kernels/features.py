@@ -16,8 +16,9 @@ PORTABLE: Final = os.environ.get("KISSVDB_CPU", "native") == "portable"
 
 
 def _target_plainest_processor() -> None:
-    # Numba takes the name of its target from the environment only.
-    os.environ["NUMBA_CPU_NAME"] = "generic"
+    # Numba takes the name of its target from the environment only. One set there already stays, so
+    # that a processor between the two can be tried.
+    os.environ.setdefault("NUMBA_CPU_NAME", "generic")
     reload_config: Any = config.reload_config
     reload_config()
 

@@ -128,6 +128,13 @@ def test_a_count_given_by_the_caller_saves_counting_and_changes_nothing(index):
     )
 
 
+def test_a_scan_is_chosen_for_few_rows_and_a_walk_for_many():
+    chosen = [filtered.scan_is_cheaper(n, 50_000, 64, 192) for n in (0, 500, 5_000, 25_000, 50_000)]
+    assert chosen == [True, True, True, False, False]
+    assert filtered.scan_is_cheaper(25_000, 50_000, 640, 192)
+    assert not filtered.scan_is_cheaper(100_000, 1_000_000, 64, 192)
+
+
 def test_a_bitmap_shorter_than_the_graph_is_refused(index):
     with pytest.raises(ValueError, match="bitmap"):
         find(index, queries_for(index, 1), np.zeros(3, dtype=np.uint64))
