@@ -220,7 +220,12 @@ async def test_a_door_can_ask_for_the_route_before_the_body(call: Caller):
     assert hot == {
         *(f"{method} /v1/state/{{key...}}" for method in ("GET", "PUT", "PATCH", "DELETE")),
         *("POST /v1/state/batch_put", "POST /v1/events", "GET /v1/events", "GET /v1/stream"),
-        *("POST /v1/bulk", "GET /v1/health"),
+        *("POST /v1/bulk", "GET /v1/health", "GET /v1/vector/{collection}/get"),
+        *(
+            f"POST /v1/vector/{{collection}}/{what}"
+            for what in ("add", "upsert", "update", "delete", "upsert_batch", "delete_batch")
+        ),
+        *(f"POST /v1/vector/{{collection}}/{what}" for what in ("search", "search_batch")),
     }
 
 
