@@ -5,12 +5,14 @@ The names below are loaded when first used, so that ``kissvdb --help`` stays qui
 
 from typing import TYPE_CHECKING, Any
 
-from kissvdb.version import VERSION as __version__
+from kissvdb.version import VERSION
 
 if TYPE_CHECKING:
     from kissvdb.config import Config as Config
     from kissvdb.engine.database import Database as Database
     from kissvdb.engine.database import open_database as open_database
+
+__version__ = VERSION
 
 __all__ = ["Config", "Database", "__version__", "open_database"]
 
