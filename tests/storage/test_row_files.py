@@ -213,6 +213,28 @@ def test_a_crash_at_any_step_of_a_checkpoint_leaves_a_whole_one(tmp_path, monkey
     assert len(list(tmp_path.glob("*.arrays"))) == 3
 
 
+def test_a_checkpoint_syncs_every_file_before_the_manifest_that_names_it(tmp_path, monkeypatch):
+    here = stored_world(tmp_path)
+    fill(here, 40)
+    synced, sync, replace = set(), os.fdatasync, os.replace
+
+    def note_sync(fd):
+        sync(fd)
+        synced.add(os.fstat(fd).st_ino)
+
+    def note_replace(old, new):
+        files = [path for path in tmp_path.iterdir() if path.suffix in (".rows", ".arrays")]
+        assert {path.stat().st_ino for path in files} | {os.stat(old).st_ino} == synced
+        assert len(files) == 5 + 3
+        replace(old, new)
+        synced.clear()
+
+    monkeypatch.setattr(os, "fdatasync", note_sync)
+    monkeypatch.setattr(os, "replace", note_replace)
+    save(here, tmp_path)
+    assert not synced
+
+
 def test_a_damaged_row_is_named_and_never_served(tmp_path):
     here = stored_world(tmp_path)
     vectors = fill(here)
