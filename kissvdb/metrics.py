@@ -34,6 +34,12 @@ SSE_LAG = "kissvdb_sse_lag_events"
 LOG_BYTES = "kissvdb_log_bytes"
 LAST_OFFSET = "kissvdb_last_offset"
 VIEW_APPLIED_OFFSET = "kissvdb_view_applied_offset"
+COLLECTION_VECTORS = "kissvdb_collection_vectors"
+COLLECTION_DEAD_ROWS = "kissvdb_collection_dead_rows"
+COLLECTION_TAIL_ROWS = "kissvdb_collection_tail_rows"
+COLLECTION_BYTES = "kissvdb_collection_bytes"
+COLLECTION_UPKEEP = "kissvdb_collection_upkeep_done"
+COLLECTION_RECALL = "kissvdb_collection_recall"
 
 Read = Callable[[], float]
 
@@ -53,6 +59,12 @@ GAUGES = {
     LOG_BYTES: Gauge("Bytes of the event log's segments on disk."),
     LAST_OFFSET: Gauge("Offset of the last durable record."),
     VIEW_APPLIED_OFFSET: Gauge("Offset up to which a view has applied the log.", ("view",)),
+    COLLECTION_VECTORS: Gauge("Vectors that searches can find.", ("collection",)),
+    COLLECTION_DEAD_ROWS: Gauge("Rows that wait for a vacuum.", ("collection",)),
+    COLLECTION_TAIL_ROWS: Gauge("Rows that are not in the index yet.", ("collection",)),
+    COLLECTION_BYTES: Gauge("Bytes of rows, codes and links.", ("collection",)),
+    COLLECTION_UPKEEP: Gauge("Pieces of upkeep done since the start.", ("collection",)),
+    COLLECTION_RECALL: Gauge("Recall that the last audit found; NaN before it.", ("collection",)),
 }
 
 
@@ -141,6 +153,10 @@ class Metrics:
         values of its labels; a second registration for the same labels replaces the first."""
         assert len(labels) == len(GAUGES[gauge].labels), f"{gauge} wants {GAUGES[gauge].labels}"
         self._gauges[gauge][labels] = read
+
+    def forget(self, gauge: str, *labels: str) -> None:
+        """Undo ``watch`` for these labels."""
+        self._gauges[gauge].pop(labels, None)
 
     def render(self) -> bytes:
         """The page for ``GET /v1/metrics``, in CONTENT_TYPE."""

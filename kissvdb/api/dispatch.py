@@ -201,8 +201,9 @@ class Api:
     def too_large(self) -> PayloadTooLarge:
         """What to refuse a body with that is over the limit."""
         return PayloadTooLarge(
-            f"the body is over {self.config.limits.body_bytes_max} bytes: send less at a time, or "
-            "raise limits.body_bytes_max (MAX_BODY_BYTES)"
+            f"the body is over {self.config.limits.body_bytes_max} bytes: send smaller batches "
+            "(vectors also as application/octet-stream, half the size), or raise "
+            "limits.body_bytes_max (MAX_BODY_BYTES)"
         )
 
     async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:

@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from math import nan
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
 import msgspec
@@ -19,6 +21,18 @@ from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, l
 from kissvdb.engine.log_writer import Append
 from kissvdb.engine.recall_audit import RecallAudit, keep_audited
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
+from kissvdb.metrics import (
+    COLLECTION_BYTES,
+    COLLECTION_DEAD_ROWS,
+    COLLECTION_RECALL,
+    COLLECTION_TAIL_ROWS,
+    COLLECTION_UPKEEP,
+    COLLECTION_VECTORS,
+    MAILBOX_DEPTH,
+)
+
+if TYPE_CHECKING:
+    from kissvdb.core.row_view import Statistics
 
 logger = logging.getLogger("kissvdb.collections")
 
@@ -50,6 +64,21 @@ class OpenCollection:
     @property
     def name(self) -> str:
         return self.actor.rows.spec.name
+
+    def gauges(self) -> dict[str, Callable[[], float]]:
+        """What is measured of it, by the names of `kissvdb.metrics`."""
+
+        def numbers() -> "Statistics":
+            return self.actor.view().statistics()
+
+        return {
+            COLLECTION_VECTORS: lambda: numbers().live_rows,
+            COLLECTION_DEAD_ROWS: lambda: numbers().deleted_rows,
+            COLLECTION_TAIL_ROWS: lambda: numbers().tail_rows,
+            COLLECTION_BYTES: lambda: numbers().row_bytes + numbers().index_bytes,
+            COLLECTION_UPKEEP: lambda: self.upkeep.done_total,
+            COLLECTION_RECALL: lambda: nan if self.audit.recall is None else self.audit.recall,
+        }
 
 
 class Collections(Actor):
@@ -167,6 +196,9 @@ class Collections(Actor):
         await self._note_in_state(state.Delete(manifest_key(name)))
         offset: int = await found.address.ask(Drop())
         del self.opened[name]
+        for gauge in found.gauges():
+            self._around.metrics.forget(gauge, name)
+        self._around.metrics.forget(MAILBOX_DEPTH, found.actor.name)
         await found.upkeep.finished()
         await self._supervisor.stop(found.address)
         await self._remove(name)
@@ -177,7 +209,11 @@ class Collections(Actor):
         address = await self._supervisor.start(actor)
         upkeep = CollectionUpkeep(actor, address, stored, self._around.workers)
         audit = RecallAudit(self._config.search.audit_queries)
-        self.opened[actor.rows.spec.name] = OpenCollection(actor, address, upkeep, audit, stored)
+        opened = OpenCollection(actor, address, upkeep, audit, stored)
+        self.opened[opened.name] = opened
+        for gauge, read in opened.gauges().items():
+            self._around.metrics.watch(gauge, read, opened.name)
+        self._around.metrics.watch(MAILBOX_DEPTH, lambda: address.statistics().depth, actor.name)
         self._kernels_are_wanted.set()
         try:
             self._upkeeps.send_nowait(upkeep)
