@@ -88,8 +88,11 @@ def test_a_flat_collection_never_gets_a_graph(kernels):
 
 
 def test_rows_are_found_the_moment_they_are_written_and_while_they_are_drained(kernels):
-    here = grown(kernels, 2000)
+    here = grown(kernels, 1999)
+    assert here.view().statistics().tail_rows == 0
     newest = clusters(7, 600, DIM)
+    write(here, -newest[:1], first=1999)
+    assert here.view().search(-newest[:1], 1).hits[0].ids == ("v1999",)
     write(here, newest, first=2000)
     work = here.rows.work_due()
     while work.kind != "drain":

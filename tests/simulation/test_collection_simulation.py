@@ -191,7 +191,12 @@ class Machine:
         self.compare()
 
     def compare(self) -> None:
-        tree = self.chance.choice(TREES)
+        now_ms, tree = self.world.now_ms, self.chance.choice(TREES)
+        assert sorted(self.world.rows.expired(now_ms, 10**6)) == sorted(
+            record.id
+            for record in self.world.model.values()
+            if record.expires_at_ms is not None and record.expires_at_ms <= now_ms
+        )
         query = np.frombuffer(self.vector(), "<f4")
         self.world.check(query, self.chance.choice((1, 5, 60)), tree)
         ids, _ = self.world.live(tree)
