@@ -30,6 +30,9 @@ from kissvdb.errors import InvalidArgument, KissError, NotFound, RequestTimeout
 # RFC 9110, sections 15.3.5 and 15.4.5.
 _BODILESS = (204, 304)
 
+END_SECONDS_MAX = 5.0
+"""How long the last part of an answer may take once its client is gone."""
+
 _log = logging.getLogger("kissvdb.api")
 
 
@@ -89,7 +92,11 @@ def _with_shielded_end(send: ASGISendCallable) -> ASGISendCallable:
 
     async def send_shielded(message: ASGISendEvent) -> None:
         ends = message["type"] == "http.response.body" and not message["more_body"]
-        with trio.CancelScope(shield=ends):
+        if not ends:
+            await send(message)
+            return
+        # Not for ever: over HTTP/2 a client that has left may never take what was sent.
+        with trio.move_on_after(END_SECONDS_MAX, shield=True):
             await send(message)
 
     return send_shielded
