@@ -1,0 +1,173 @@
+"""A tour of kissvdb on real data: ingest, search, filter, live events, kill -9, all still there."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+from sample import COLLECTION, Server, load, queries
+
+READY_SECONDS_MAX = 60
+LEFT_COLUMNS = 66
+EVENTS_SHOWN_OF = 200
+"""Of vectors that are written in bulk, each so many-th event is shown."""
+
+SEARCH = f"/v1/vector/{COLLECTION}/search"
+
+
+class Screen:
+    """The story on the left; on the right the events as the stream brings them."""
+
+    def __init__(self):
+        self._right = max(40, shutil.get_terminal_size((120, 24)).columns - LEFT_COLUMNS - 3)
+        self._events = []
+        self._lock = threading.Lock()
+
+    def say(self, text=""):
+        for line in textwrap.wrap(text, LEFT_COLUMNS, subsequent_indent="  ") or [""]:
+            with self._lock:
+                self._line(line)
+
+    def event(self, text):
+        with self._lock:
+            self._events.append(text)
+
+    def settle(self):
+        """Show the events that have come, after giving the last ones a moment."""
+        time.sleep(0.3)
+        with self._lock:
+            while self._events:
+                self._line("")
+
+    def _line(self, left):
+        event = self._events.pop(0) if self._events else ""
+        print(f"{left:<{LEFT_COLUMNS}} | {event[: self._right]}".rstrip(), flush=True)
+
+
+class Follower(threading.Thread):
+    """Reads the stream from an offset on, and counts what it hears."""
+
+    def __init__(self, server, screen, since):
+        super().__init__(daemon=True)
+        self.last_offset = since
+        self.heard = 0
+        self._server = server
+        self._screen = screen
+
+    def run(self):
+        try:
+            with self._server.stream(f"vectors=false&since={self.last_offset}") as lines:
+                for line in lines:
+                    if line.startswith(b"data: "):
+                        self._hear(json.loads(line[6:]))
+        except OSError:
+            self._screen.event("-- the stream broke off --")
+
+    def _hear(self, event):
+        self.heard += 1
+        if event["offset"] is not None:
+            self.last_offset = event["offset"]
+        if event["type"] != "vector_upserted" or event["offset"] % EVENTS_SHOWN_OF == 0:
+            data = event["data"]
+            what = data.get("id") or data.get("key") or data.get("hits") or data.get("collection")
+            self._screen.event(f"#{event['offset']} {event['type']} {what}")
+
+
+def start(directory, port):
+    command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(port)]
+    command += ["--data-dir", str(directory), "--logs", "error"]
+    process = subprocess.Popen(command)
+    server = Server(f"http://127.0.0.1:{port}")
+    if not server.wait_until_ready(READY_SECONDS_MAX):
+        process.kill()
+        raise SystemExit("the server did not get ready")
+    return process, server
+
+
+def follow(server, screen, since):
+    follower = Follower(server, screen, since)
+    follower.start()
+    return follower
+
+
+def search(screen, server, text, vector, **wishes):
+    screen.say(f'search: "{text}"' + (f" {json.dumps(wishes)}" if wishes else ""))
+    body = {"vector": vector.tolist(), "k": 3, "include_meta": True, **wishes}
+    answer = server.call("POST", SEARCH, body)
+    for hit in answer["hits"]:
+        meta = hit["meta"]
+        screen.say(f"  {hit['score']:.3f} {hit['id']} [{meta['section']}] {meta['synopsis']}")
+    screen.say()
+    return answer["hits"]
+
+
+def tour(screen, server):
+    screen.say(f"1. Load real package descriptions into the collection {COLLECTION!r}.")
+    count, seconds = load(server)
+    screen.say(f"{count} vectors in {seconds:.2f} s, each durable when it was answered.")
+    screen.settle()
+    screen.say()
+    screen.say("2. Search by meaning: the vectors of these texts, and what is nearest.")
+    asked = queries()
+    for text, _, vector in (asked[0], asked[23], asked[26]):
+        search(screen, server, text, vector)
+    screen.say("3. The same with filters on metadata. No index had to be declared.")
+    text, _, vector = asked[23]
+    search(screen, server, text, vector, filters={"section": "python"})
+    search(screen, server, text, vector, filters={"size_kb": {"$lt": 50}}, emit=True)
+    screen.settle()
+    screen.say("4. Change something: an update, a delete, progress of a job.")
+    update = {"id": "playerctl", "meta": {"section": "demo", "synopsis": "changed", "tags": []}}
+    server.call("POST", f"/v1/vector/{COLLECTION}/update", update)
+    server.call("POST", f"/v1/vector/{COLLECTION}/delete", {"id": "lcalc"})
+    server.call("PUT", "/v1/state/job:demo", {"value": {"progress": 1.0}})
+    screen.settle()
+    return vector.tolist()
+
+
+def main():
+    screen = Screen()
+    directory = Path(tempfile.mkdtemp(prefix="kissvdb-demo-"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    print(f"{'what is done':<{LEFT_COLUMNS}} | what the stream says", flush=True)
+    process, server = start(directory, port)
+    try:
+        follower = follow(server, screen, 0)
+        probe = {"vector": tour(screen, server), "k": 10, "exact": True}
+        count = server.call("POST", f"/v1/vector/{COLLECTION}/count", {})["count"]
+        before = server.call("POST", SEARCH, probe)
+        screen.say(f"{follower.heard} events heard, the last has offset {follower.last_offset}.")
+        screen.say()
+        screen.say("5. kill -9, and start again.")
+        process.kill()
+        process.wait()
+        screen.settle()
+        started = time.perf_counter()
+        process, server = start(directory, port)
+        screen.say(f"Ready after {time.perf_counter() - started:.2f} s.")
+        follow(server, screen, follower.last_offset - 3)
+        again = server.call("POST", f"/v1/vector/{COLLECTION}/count", {})["count"]
+        same = server.call("POST", SEARCH, {"vector": vector.tolist(), "k": 10}) == before
+        screen.say(
+            f"{again} of {count} vectors are there; the same search, the same answer: {same}."
+        )
+        screen.settle()
+        screen.say()
+        screen.say("scripts/run serves the same data on port 9917.")
+        return 0 if same and again == count else 1
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(directory)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

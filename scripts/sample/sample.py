@@ -1,0 +1,88 @@
+"""The sample of real data, and how to bring it to a server. Standard library and numpy only."""
+
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+
+COLLECTION = "debian"
+BATCH_ROWS = 128
+REQUEST_SECONDS_MAX = 30
+
+HERE = Path(__file__).resolve().parent
+
+
+def packages():
+    """The metadata of every package, in the order of its vectors."""
+    with (HERE / "packages.jsonl").open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def vectors():
+    """float32 [packages, 384]."""
+    return np.load(HERE / "vectors.npy").astype("<f4")
+
+
+def queries():
+    """Texts, the packages they are about, and their vectors, float32 [queries, 384]."""
+    with (HERE / "queries.jsonl").open(encoding="utf-8") as lines:
+        found = [json.loads(line) for line in lines]
+    numbers = np.load(HERE / "queries.npy").astype("<f4")
+    return [(each["text"], each["package"], row) for each, row in zip(found, numbers, strict=True)]
+
+
+class Server:
+    """A few calls of the HTTP API."""
+
+    def __init__(self, url):
+        self.url = url
+        self._headers = {}
+        key = os.environ.get("RUSTKISS_API_KEY") or os.environ.get("API_KEY")
+        if key:
+            self._headers["x-api-key"] = key
+
+    def call(self, method, path, body=None, media="application/json"):
+        """The JSON of the answer. Raises urllib.error.HTTPError for a refusal."""
+        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {**self._headers, "content-type": media}
+        request = urllib.request.Request(self.url + path, content, headers, method=method)
+        with urllib.request.urlopen(request, timeout=REQUEST_SECONDS_MAX) as answer:
+            return json.loads(answer.read() or b"null")
+
+    def stream(self, query):
+        """The open answer of /v1/stream."""
+        request = urllib.request.Request(f"{self.url}/v1/stream?{query}", headers=self._headers)
+        return urllib.request.urlopen(request)
+
+    def wait_until_ready(self, seconds_max):
+        """Whether it got ready in time."""
+        deadline = time.monotonic() + seconds_max
+        while time.monotonic() < deadline:
+            try:
+                self.call("GET", "/v1/ready")
+            except (OSError, urllib.error.URLError):
+                time.sleep(0.05)
+            else:
+                return True
+        return False
+
+
+def load(server):
+    """Create the collection and upsert all; answers how many vectors and in how many seconds."""
+    started = time.perf_counter()
+    numbers, metas = vectors(), packages()
+    server.call("POST", f"/v1/vector/{COLLECTION}", {"dim": numbers.shape[1], "metric": "cosine"})
+    for first in range(0, len(metas), BATCH_ROWS):
+        part = metas[first : first + BATCH_ROWS]
+        head = json.dumps({"ids": [each["id"] for each in part], "metas": part})
+        body = head.encode() + b"\n" + numbers[first : first + BATCH_ROWS].tobytes()
+        path = f"/v1/vector/{COLLECTION}/upsert_batch"
+        answer = server.call("POST", path, body, "application/octet-stream")
+        refused = [each for each in answer["results"] if each["status"] == "error"]
+        if refused:
+            raise SystemExit(f"the server refused a vector: {refused[0]}")
+    return len(metas), time.perf_counter() - started
