@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 from numba import njit
 from numba.extending import intrinsic as _numba_intrinsic
 from numba.extending import overload as _numba_overload
+from numba.extending import register_jitable
 
 from . import features as features  # it chooses the target processor: first of all compilation
 
@@ -56,8 +57,12 @@ def kernel(function: F) -> F:
 
 
 def helper(function: F) -> F:
-    """Compile a part of kernels. Not cached: each kernel's compiled code contains its parts."""
-    return cast(F, njit(**_OPTIONS)(function))
+    """Compile a part of kernels, without the wrapper that would make it callable from Python.
+
+    Not cached either: each kernel's compiled code contains its parts.
+    """
+    compiled: F = register_jitable(**_OPTIONS)(function)
+    return compiled
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import POOL_PADDING
 from kissvdb.kernels.distance import float_key, key_float
 from kissvdb.kernels.exact import answer
-from kissvdb.kernels.jit import helper
 
 
-@helper
+@njit
 def _offer_all(results, limit, distances, rows, ids, scores):
     pools.clear(results, limit)
     for i in range(distances.shape[0]):
@@ -20,7 +20,7 @@ def _offer_all(results, limit, distances, rows, ids, scores):
     answer(results, limit, ids, scores)
 
 
-@helper
+@njit
 def _keys(values, keys, back):
     for i in range(values.shape[0]):
         keys[i] = float_key(values[i])
