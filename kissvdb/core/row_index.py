@@ -5,8 +5,6 @@ loaded, searches are exact and in numpy, and no graph grows.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import attrs
@@ -24,9 +22,7 @@ from kissvdb.kernels.arrays import (
     Codes,
     Graph,
     Scratch,
-    aligned_zeros,
     new_scratch,
-    padded,
 )
 
 Array = npt.NDArray[Any]
@@ -39,7 +35,6 @@ RETRAINING_FACTOR = 4
 first rows of a collection may be unlike the rest. Coding is a hundredth of the work of linking."""
 _NO_BITMAP = np.zeros(0, np.uint64)
 _POOL_ENTRIES_MIN = 4096
-FEW_QUERIES = 32
 
 
 class Kernels:
@@ -57,10 +52,24 @@ class Kernels:
         return self._compiled is not None
 
     def load(self) -> None:
-        """Load the compiled code, or compile it if the cache lacks it; for a thread."""
-        from kissvdb.kernels import filtered, insert, quantize, scan, search
+        """Load the compiled code, or compile what the cache lacks; for a thread."""
+        from kissvdb.kernels import filtered, insert, prepare, quantize, scan, search, warmup
 
-        self._compiled = _Compiled(filtered, insert, quantize, scan, search)
+        # All of it: no search is to wait for a compilation later.
+        warmup.compile_all()
+        self._compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
+
+    def prepared(self, queries: Array, metric: str) -> Array:
+        """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""
+        prepare = self._compiled.prepare.prepare if self.ready else plain.prepare
+        rows: Array = prepare(queries, METRICS[metric])
+        return rows
+
+    def scan_is_cheaper(self, body: Body, allowed: int, ef: int) -> bool:
+        """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""
+        row_bytes = body.walk.rows.strides[0]
+        cheaper: bool = self._compiled.filtered.scan_is_cheaper(allowed, body.size, ef, row_bytes)
+        return cheaper
 
     def scan_rows(
         self,
@@ -96,10 +105,11 @@ class Kernels:
         """The k best of the ``depth`` indexed rows whose codes are nearest."""
         metric = METRICS[data.metric]
         chosen = _NO_BITMAP if allow is None else allow
-        with self._scratch(body.graph, data.dim, max(k, depth)) as scratch:
-            answer: Answer = self._compiled.scan.scan_codes(
-                body.walk, data.vectors, body.size, metric, queries, k, depth, scratch, chosen
-            )
+        scratch = self._take_scratch(body.graph, data.dim, max(k, depth))
+        answer: Answer = self._compiled.scan.scan_codes(
+            body.walk, data.vectors, body.size, metric, queries, k, depth, scratch, chosen
+        )
+        self._give_back(scratch, body.graph, data.dim)
         return answer
 
     def search_graph(
@@ -120,14 +130,14 @@ class Kernels:
         metric, graph, compiled = METRICS[data.metric], body.graph, self._compiled
         ef = max(ef, k)
         if allow is None:
-            with self._scratch(graph, data.dim, ef) as scratch:
-                answer: Answer = compiled.search.search(
-                    graph, body.walk, data.vectors, metric, queries, k, ef, depth, scratch
-                )
-            return answer
-        reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
-        with self._scratch(graph, data.dim, max(ef, min(reach, graph.size))) as scratch:
-            found: Answer = compiled.filtered.search_filtered(
+            scratch = self._take_scratch(graph, data.dim, ef)
+            answer: Answer = compiled.search.search(
+                graph, body.walk, data.vectors, metric, queries, k, ef, depth, scratch
+            )
+        else:
+            reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
+            scratch = self._take_scratch(graph, data.dim, max(ef, min(reach, graph.size)))
+            answer = compiled.filtered.search_filtered(
                 graph,
                 body.walk,
                 data.vectors,
@@ -140,7 +150,8 @@ class Kernels:
                 allow,
                 allowed,
             )
-        return found
+        self._give_back(scratch, graph, data.dim)
+        return answer
 
     def grow(
         self,
@@ -226,51 +237,34 @@ class Kernels:
         quantize.encode_float32(data.vectors, first, last, metric, codes)
         return codes
 
-    @contextmanager
-    def _scratch(self, graph: Graph, dim: int, entries: int) -> Iterator[Scratch]:
-        """Working memory for one search, from those that others gave back."""
+    def _take_scratch(self, graph: Graph, dim: int, entries: int) -> Scratch:
+        """Working memory for one search, from what others gave back.
+
+        After an error it is not given back: what is in there is not known.
+        """
         links_max = graph.links.shape[1]
-        free = self._scratches[links_max, dim]
-        scratch: Scratch | None = None
-        with suppress(IndexError):
-            scratch = free.pop()
-        room = 0 if scratch is None else scratch.pool.shape[0] - POOL_PADDING
-        rows = 0 if scratch is None else scratch.stamps.shape[0]
-        if scratch is None or rows < graph.size or room < entries:
-            entries = max(entries, room, _POOL_ENTRIES_MIN)
-            scratch = new_scratch(max(graph.links.shape[0], rows), entries, links_max, dim)
-        yield scratch
-        # Not given back after an error: what it left in there is not known.
-        free.append(scratch)
+        try:
+            scratch = self._scratches[links_max, dim].pop()
+        except IndexError:
+            rows, room = 0, _POOL_ENTRIES_MIN
+        else:
+            rows, room = scratch.stamps.shape[0], scratch.pool.shape[0] - POOL_PADDING
+            if rows >= graph.size and room >= entries:
+                return scratch
+        return new_scratch(max(graph.links.shape[0], rows), max(entries, room), links_max, dim)
+
+    def _give_back(self, scratch: Scratch, graph: Graph, dim: int) -> None:
+        self._scratches[graph.links.shape[1], dim].append(scratch)
 
 
 @attrs.frozen
 class _Compiled:
     filtered: Any
     insert: Any
+    prepare: Any
     quantize: Any
     scan: Any
     search: Any
-
-
-def prepared(queries: Array, metric: str) -> Array:
-    """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16].
-
-    The same bits as ``plain.prepare``, which has more rows in mind: three times as fast for one.
-    """
-    if metric != "cosine" or len(queries) > FEW_QUERIES:
-        return plain.prepare(queries, METRICS[metric])
-    width = padded(queries.shape[1], plain.LANES)
-    ready = aligned_zeros((len(queries), width), np.float32)
-    ready[:, : queries.shape[1]] = queries
-    wide = ready.astype(np.float64)
-    sums = (wide * wide).reshape(len(wide), -1, plain.LANES).sum(axis=1)
-    while sums.shape[1] > 1:
-        half = sums.shape[1] // 2
-        sums = sums[:, :half] + sums[:, half:]
-    np.divide(wide, np.sqrt(sums), out=wide, where=sums > 0)
-    ready[:] = wide
-    return ready
 
 
 def exact_scores(vectors: Array, query: Array, metric: str) -> Array:

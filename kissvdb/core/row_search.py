@@ -16,7 +16,7 @@ from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.row_body import Body
-from kissvdb.core.row_index import Kernels, exact_scores
+from kissvdb.core.row_index import Answer, Kernels, exact_scores
 from kissvdb.core.row_store import RowData
 
 Array = npt.NDArray[Any]
@@ -26,15 +26,11 @@ TIES_SPARE = 8
 SCORED_ROWS = 4096
 """Rows scored at a time when ties are settled."""
 
-# Measured on 49,544 rows of 384 dimensions, with 4-bit codes (docs/vectors.md): what a scan takes
-# for a row, and a walk for one step when every row is allowed.
-SCAN_ROW_US = 0.007
-WALK_STEP_US = 0.36
 LARGE_ROWS = 200_000
 DEPTH_MIN = 40
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Hits:
     """What one query found, best first: ids, scores float32 [n], row numbers int64 [n]."""
 
@@ -80,7 +76,7 @@ class Explanation:
     order_us: int
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Source:
     """What a search looks at; the parts of a view. ``allow``: the visible rows that pass."""
 
@@ -92,7 +88,7 @@ class Source:
     allowed: int
 
 
-@attrs.frozen
+@attrs.define
 class Plan:
     """The way to go through the indexed rows; ``exact scan`` goes through all rows.
 
@@ -132,9 +128,7 @@ def plan(source: Source, want: int, ef: int | None, exact: bool) -> Plan:
         allowed = bitmaps.count(bitmaps.resize(source.allow, body.size))
     if allowed == 0:
         return Plan("tail scan")
-    scan_us = allowed * SCAN_ROW_US
-    walk_us = ef * WALK_STEP_US * body.size / allowed
-    if scan_us <= walk_us:
+    if source.kernels.scan_is_cheaper(body, allowed, ef):
         return Plan("code scan", ef, max(depth, want + TIES_SPARE), allowed)
     return Plan("graph" if allowed == body.size else "filtered graph", ef, depth, allowed)
 
@@ -178,12 +172,18 @@ def search(
     laps.append(lap())
     if not parts:
         return [NO_HITS] * len(queries), [*laps, lap()]
-    if len(parts) > 1:
-        rows = np.concatenate([part[0] for part in parts], axis=1)
-        scores = np.concatenate([part[1] for part in parts], axis=1)
-    else:
-        rows, scores = parts[0]
+    rows, scores = parts[0] if len(parts) == 1 else _merged(*parts)
     return ordered(source.ids, rows, scores, want), [*laps, lap()]
+
+
+def _merged(one: Answer, other: Answer) -> Answer:
+    """The rows of two answers to the same queries, best first."""
+    rows = np.concatenate((one[0], other[0]), axis=1)
+    scores = np.concatenate((one[1], other[1]), axis=1)
+    count, found = rows.shape
+    places = np.argsort(-scores, axis=1, kind="stable")
+    places += np.arange(0, count * found, found)[:, None]
+    return rows.ravel()[places], scores.ravel()[places]
 
 
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:
@@ -221,12 +221,13 @@ def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, wan
 
 
 def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> list[Hits]:
-    """The ``want`` best of the rows found for each query, in their order; [queries, found] both."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    rows = np.take_along_axis(rows, order, axis=1)
-    scores = np.take_along_axis(scores, order, axis=1)
-    tied = ((scores[:, 1:] == scores[:, :-1]) & (rows[:, 1:] >= 0)).any(axis=1).tolist()
-    counts = np.minimum((rows >= 0).sum(axis=1), want).tolist()
+    """The ``want`` best of the rows found for each query; [queries, found] both, best first."""
+    equal = scores[:, 1:] == scores[:, :-1]
+    counts = [want] * len(rows)
+    if rows.shape[1] < want or rows[:, -1].min() < 0:
+        equal &= rows[:, 1:] >= 0
+        counts = np.minimum((rows >= 0).sum(axis=1), want).tolist()
+    tied = equal.any(axis=1).tolist()
     hits = []
     for n, count in enumerate(counts):
         if tied[n]:

@@ -14,7 +14,7 @@ from kissvdb.core.filters import MISSING, And, In, Node
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataView
 from kissvdb.core.row_body import Body
-from kissvdb.core.row_index import Kernels, prepared
+from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_search import Explanation, Group, Hits, Source
 from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.row_store import RowData
@@ -126,7 +126,9 @@ class RowsView:
         filter_us = lap()
         want = offset + k
         plan = row_search.plan(source, want, ef, exact)
-        hits, laps = row_search.search(source, prepared(queries, self.spec.metric), want, plan, lap)
+        hits, laps = row_search.search(
+            source, self.kernels.prepared(queries, self.spec.metric), want, plan, lap
+        )
         hits = [each.slice(offset, want) for each in row_search.at_least(hits, min_score)]
         self.data.check(row for each in hits for row in each.rows.tolist())
         if not explain:

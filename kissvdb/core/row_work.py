@@ -19,7 +19,7 @@ class Policy:
 
     body_rows_min: int = 1024
     """Fewer rows are scanned: a graph would not be faster by more than some 30 us."""
-    drain_rows_min: int = 512
+    drain_rows_min: int = 256
     drain_rows_max: int = 4096
     """A drain takes the tail when it has so many rows, and so many at once: half a second."""
     vacuum_rows_min: int = 1024

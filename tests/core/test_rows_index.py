@@ -5,10 +5,9 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Delete
-from kissvdb.core.row_index import Kernels, prepared
+from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_search import TIES_SPARE
 from kissvdb.core.rows import POLICY, CollectionSpec
-from kissvdb.kernels import plain
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled
 
@@ -62,7 +61,7 @@ def test_the_graph_finds_what_exact_search_finds(kernels, metric, quantization):
     asked = queries(40)
     for ef, least in ((64, 0.95), (256, 0.99)):
         rows, _ = kernels.search_graph(
-            view.body, view.data, prepared(asked, metric), 10, ef, depth=max(40, ef // 8)
+            view.body, view.data, kernels.prepared(asked, metric), 10, ef, depth=max(40, ef // 8)
         )
         best = view.search(asked, 10, exact=True).hits
         good = [len(set(rows[n]) & set(each.rows)) for n, each in enumerate(best)]
@@ -308,16 +307,6 @@ def test_many_equal_rows_do_not_hide_the_others(kernels):
     write(here, clusters(2, 1200, DIM))
     here.upkeep()
     assert recall(here) >= 0.95
-
-
-@pytest.mark.parametrize("count", [1, 3, 100])
-def test_queries_are_prepared_to_the_same_bits_as_rows(count):
-    vectors = np.random.default_rng(count).standard_normal((count, 37)).astype(np.float32)
-    vectors[0, :] = 0
-    for metric in METRICS:
-        ours = prepared(vectors, metric)
-        np.testing.assert_array_equal(ours, plain.prepare(vectors, METRICS[metric]))
-        assert ours.shape == (count, 48)
 
 
 def test_wanting_more_than_there_is_gives_all_there_is(kernels):
