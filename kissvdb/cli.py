@@ -103,6 +103,15 @@ def restore(arguments: argparse.Namespace) -> int:
     return _print_lines([f"{directory} holds {arguments.backup}, at offset {offset}"])
 
 
+def vacuum(arguments: argparse.Namespace) -> int:
+    config = _load(arguments).config
+    import kissvdb.vacuum
+
+    url = arguments.url or _local_url(config.server)
+    removed = kissvdb.vacuum.vacuum(url, config, arguments.collection)
+    return _print_lines([f"{arguments.collection}: {removed} dead rows removed"])
+
+
 def warmup(arguments: argparse.Namespace) -> int:
     storage = _load(arguments).config.storage
     from kissvdb.engine import compilation
@@ -235,6 +244,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         commands, "restore", restore, "fill a data directory from a backup", sources, data
     )
     one.add_argument("backup", metavar="BACKUP_DIR")
+    one = command(commands, "vacuum", vacuum, "drop the dead rows of a collection", sources, data)
+    one.add_argument("--collection", required=True, metavar="NAME")
+    one.add_argument("--url", type=_url, help="default: the address in the configuration")
+    _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
     one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
     one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")
     command(commands, "openapi", openapi, "print the description of the HTTP API")

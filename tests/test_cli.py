@@ -21,7 +21,8 @@ from kissvdb.sources import FILE_VARIABLE
 from kissvdb.testing import serve
 from kissvdb.version import VERSION
 
-COMMANDS = ["serve", "config", "check", "log", "backup", "restore", "openapi"]
+COMMANDS = ["serve", "config", "check", "log", "backup", "restore"]
+COMMANDS += ["vacuum", "warmup", "openapi"]
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,7 @@ def _route(
     parameters: tuple[Parameter, ...] = (),
     hot: bool = False,
     waits: bool = True,
+    bounded: bool = True,
 ) -> Route:
     if body is not None:
         errors = (MistypedField, *errors)
@@ -87,6 +88,7 @@ def _route(
         errors=(InvalidArgument, *errors),
         hot=hot,
         waits=waits,
+        bounded=bounded,
     )
 
 
@@ -136,6 +138,7 @@ _COLLECTIONS = (
         Success("Done; reads and writes went on meanwhile.", vector_bodies.Vacuumed),
         NotFound,
         Stopping,
+        bounded=False,
     ),
 )
 

@@ -106,7 +106,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         created_at_ms=spec.created_at_ms,
         updated_at_ms=found.actor.updated_at_ms,
         manifest=manifest if isinstance(manifest, dict) else {},
-        notes=[],
+        notes=_notes(context, found),
         segments=int(numbers.tail_rows < view.data.count),
         deleted=numbers.deleted_rows,
         index=IndexInfo(spec.index, spec.m, spec.ef_construction),
@@ -119,3 +119,16 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
         recall=found.audit.recall,
     )
+
+
+def _notes(context: Context, found: OpenCollection) -> list[str]:
+    """What an operator should know of the collection."""
+    notes = []
+    if not context.database.vectors.compiled.is_set():
+        notes.append("the kernels are being compiled: until then every search is exact")
+    if found.upkeep.damage is not None:
+        notes.append(found.upkeep.damage)
+    progress = found.actor.rows.vacuum_progress
+    if progress is not None:
+        notes.append(f"vacuum: {progress[0]} of {progress[1]} rows done")
+    return notes

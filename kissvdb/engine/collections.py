@@ -102,6 +102,8 @@ class Collections(Actor):
         self._read_state = read_state
         self._write_state = write_state
         self._config = config
+        self.compiled = trio.Event()
+        """The kernels are loaded, or will not be."""
         self._kernels_are_wanted = trio.Event()
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
             config.limits.collections_max
@@ -113,10 +115,12 @@ class Collections(Actor):
             tasks.start_soon(look_after_all, self._upkeeps_to_run)
             tasks.start_soon(expire_vectors, self.running)
             tasks.start_soon(keep_audited, self.audited, self._around.workers, self._config.search)
-            if self._config.search.compile:
-                tasks.start_soon(self._load_kernels)
+            tasks.start_soon(self._load_kernels)
 
     async def _load_kernels(self) -> None:
+        if not self._config.search.compile:
+            self.compiled.set()
+            return
         await self._kernels_are_wanted.wait()
         # Not before: a server without vectors does without all of it.
         from kissvdb.engine import compilation
@@ -124,11 +128,10 @@ class Collections(Actor):
         storage = self._config.storage
         data_dir = None if storage.memory else Path(storage.data_dir)
 
-        def ready() -> None:
-            for each in self.opened.values():
-                each.actor.look_after()
-
-        await compilation.load(self._store.kernels, data_dir, self._around.workers, ready)
+        await compilation.load(self._store.kernels, data_dir, self._around.workers)
+        self.compiled.set()
+        for each in self.opened.values():
+            each.actor.look_after()
 
     def running(self) -> list[tuple[Collection, Address]]:
         """The owners of all collections, and where to ask them."""

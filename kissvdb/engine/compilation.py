@@ -12,8 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -83,10 +81,8 @@ def warm(directory: Path) -> Warmed:
     return Warmed(done.loaded, done.compiled, done.seconds, directory)
 
 
-async def load(
-    kernels: "Kernels", data_dir: Path | None, workers: Workers, ready: Callable[[], None]
-) -> None:
-    """Have the kernels loaded, while searches go on without them; then call ``ready``.
+async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> None:
+    """Have the kernels loaded, while searches go on without them; if it fails, they stay so.
 
     A cold cache is filled by another process: compiling would hold up this one for a minute.
     """
@@ -107,8 +103,7 @@ async def load(
             message = "the kernels could not be compiled: searches stay exact"
             logs.event(logger, logging.ERROR, message, reason=" ".join(reason))
             return
-    await workers.run(partial(_load, kernels, directory))
-    ready()
+    await workers.run(_load, kernels, directory)
 
 
 def _load(kernels: "Kernels", directory: Path) -> None:

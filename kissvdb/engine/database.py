@@ -118,7 +118,7 @@ async def open_database(
             database._ask,
             config,
         )
-        database.vectors.start(await supervisor.start(registry), registry.opened)
+        database.vectors.start(await supervisor.start(registry), registry)
         database.ready = True
         async with trio.open_nursery() as tasks:
             tasks.start_soon(registry.look_after)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import msgspec
+import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb.config import Config, Limits
@@ -18,6 +19,7 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.collections import (
+    Collections,
     CreateCollection,
     DropCollection,
     OpenCollection,
@@ -66,11 +68,14 @@ class Vectors:
         self._clock_ms = clock_ms
         self._opened: dict[str, OpenCollection] = {}
         self._registry: Address
+        self.compiled: trio.Event
+        """The kernels are loaded, or will not be: until then every search is exact."""
 
-    def start(self, registry: Address, opened: dict[str, OpenCollection]) -> None:
-        """Work with this registry and its list."""
-        self._registry = registry
-        self._opened = opened
+    def start(self, address: Address, registry: Collections) -> None:
+        """Work with this registry."""
+        self.compiled = registry.compiled
+        self._registry = address
+        self._opened = registry.opened
 
     # Collections
 
