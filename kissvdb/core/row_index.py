@@ -61,8 +61,11 @@ class Kernels:
 
     def prepared(self, queries: Array, metric: str) -> Array:
         """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""
-        prepare = self._compiled.prepare.prepare if self.ready else plain.prepare
-        rows: Array = prepare(queries, METRICS[metric])
+        if not self.ready:
+            return plain.prepare(queries, METRICS[metric])
+        # Compiled code is of one type of array, which a read-only one is not.
+        queries = np.require(queries, np.float32, ("C_CONTIGUOUS", "WRITEABLE"))
+        rows: Array = self._compiled.prepare.prepare(queries, METRICS[metric])
         return rows
 
     def scan_is_cheaper(self, body: Body, allowed: int, ef: int) -> bool:
