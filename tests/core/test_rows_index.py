@@ -6,7 +6,6 @@ import pytest
 from kissvdb.core import filters
 from kissvdb.core.collection import Delete
 from kissvdb.core.row_index import Kernels
-from kissvdb.core.row_search import TIES_SPARE
 from kissvdb.core.rows import POLICY, CollectionSpec
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled
