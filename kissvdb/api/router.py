@@ -20,16 +20,20 @@ _NONE: Mapping[str, str] = {}
 
 @attrs.frozen
 class Template:
-    """A path with parameters. ``prefix`` comes before the first one, ``suffix`` after the last."""
+    """A path with parameters. ``prefix`` comes before the first one, ``suffix`` after the last;
+    ``only`` names the parameter that is all that follows the prefix, if one is."""
 
     prefix: str
     segments: tuple[str, ...]
     suffix: str
+    only: str
 
     @classmethod
     def parse(cls, path: str) -> "Template":
         prefix, _, rest = path.partition("{")
-        return cls(prefix, tuple(("{" + rest).split("/")), rest.rpartition("}")[2])
+        segments = tuple(("{" + rest).split("/"))
+        only = rest[:-4] if len(segments) == 1 and rest.endswith("...}") else ""
+        return cls(prefix, segments, rest.rpartition("}")[2], only)
 
     @property
     def literals(self) -> int:
@@ -40,11 +44,10 @@ class Template:
         if not (path.startswith(self.prefix) and path.endswith(self.suffix)):
             return None
         rest = path[len(self.prefix) :]
-        last = self.segments[-1]
-        if len(self.segments) == 1 and last.endswith("...}"):
-            name = last[1:-4]
-            return {name: percent_decode(rest, name)}
+        if self.only:
+            return {self.only: percent_decode(rest, self.only)}
         count = len(self.segments)
+        last = self.segments[-1]
         parts = rest.split("/", count - 1 if last.endswith("...}") else -1)
         if len(parts) != count:
             return None
@@ -76,6 +79,11 @@ class Router(Generic[T]):
             ((Template.parse(path), methods) for path, methods in templates.items()),
             key=lambda entry: (-len(entry[0].prefix), -entry[0].literals),
         )
+        # Most paths have one or two templates that begin as they do.
+        self._start = min((len(template.prefix) for template, _ in self._templates), default=0)
+        self._by_start: dict[str, list[tuple[Template, dict[str, T]]]] = {}
+        for entry in self._templates:
+            self._by_start.setdefault(entry[0].prefix[: self._start], []).append(entry)
 
     def find(self, method: str, path: str) -> tuple[T, Mapping[str, str]]:
         """The target and the decoded parameters.
@@ -86,7 +94,7 @@ class Router(Generic[T]):
         methods = self._exact.get(path)
         if methods is not None and method in methods:
             return methods[method], _NONE
-        for template, methods in self._templates:
+        for template, methods in self._by_start.get(path[: self._start], ()):
             if method in methods:
                 params = template.match(path)
                 if params is not None:

@@ -50,9 +50,7 @@ class Connection:
         self.transport = transport
         self.answered = 0
         self._owner = owner
-        self._reader = RequestReader(
-            transport, owner.limits, owner.api.too_large, self._answer_at_once
-        )
+        self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
         self._scope = trio.CancelScope()
         self._head: Head | None = None
         self._awaiting_answer = False
@@ -126,9 +124,9 @@ class Connection:
         limits, clock = owner.limits, owner.clock
         turn = 0
         while True:
-            head = await reader.read_head()
-            if head is None:
+            if not reader.has_more and not await self._await_request():
                 return
+            head = await reader.read_head()
             found = None if head.foreign else self._find_hot(head)
             if found is None:
                 transport.enter(Phase.HANDED_OVER)
@@ -157,7 +155,8 @@ class Connection:
             await transport.send(encode_response(response, clock, close=close, head_only=head_only))
             self._head = None
             self.answered += 1
-            if close:
+            # A shutdown that began while the answer waited for its reader has passed by here.
+            if close or owner.stopping:
                 break
             if reader.has_more:
                 turn += 1
@@ -176,6 +175,21 @@ class Connection:
         await send_stream(sender, response, owner.clock, head, self._body)
         if self._body is not None and not self._body.complete:
             await self._linger()
+
+    async def _await_request(self) -> bool:
+        """Wait for the start of a request the reader has to see; False when there is none.
+        Until then the poller may have answered any number of others."""
+        owner, transport = self._owner, self.transport
+        while True:
+            transport.enter(Phase.IDLE, owner.limits.idle_timeout_secs)
+            data = await transport.receive_or_answer(self._answer_at_once)
+            if data is not None:
+                self._reader.begin(data)
+                return bool(data)
+            transport.enter(Phase.ANSWERING)
+            await transport.send_unsent()
+            if owner.stopping or transport.closing:
+                return False
 
     def _answer_at_once(self, data: bytes) -> bool:
         """Answer ``data`` without waking this connection's task, if it is one simple request

@@ -10,8 +10,8 @@ Content-Length and Transfer-Encoding.
 import re
 from typing import Any
 
-import attrs
 import httptools
+import msgspec
 
 from kissvdb.errors import Refused
 from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest, RequestLineTooLong
@@ -35,11 +35,11 @@ _NAMES = {
 _ONE_ONLY = (b"host", b"content-length", b"transfer-encoding", b"upgrade", b"expect")
 
 
-@attrs.define
-class Head:
+class Head(msgspec.Struct):
     """One request head. ``path`` and ``query`` are raw; ``headers`` have lower-case names, the
-    last of a repeated name wins. ``content_length`` is 0 without a body and for a chunked one.
-    ``foreign``: right in form, but not for the lane (an upgrade, a method it does not know)."""
+    last of a repeated name wins, and are shared by equal heads. ``content_length`` is 0 without a
+    body and for a chunked one. ``foreign``: right in form, but not for the lane (an upgrade, a
+    method it does not know)."""
 
     method: str
     path: str
@@ -59,12 +59,21 @@ class Head:
 
 
 class HeadReader:
-    """Reads the heads of one connection, one after the other."""
+    """Reads the heads of one connection, one after the other.
+
+    A client sends the same header lines again and again. What they mean depends on nothing but
+    themselves, the method and the version, so the same ones are not read again: llhttp is shown
+    neither them nor the body they announce.
+    """
 
     def __init__(self, limits: LaneLimits) -> None:
         self._limits = limits
         self._headers: dict[str, str] = {}
         self._parser: Any = httptools.HttpRequestParser(self)
+        self._last: Head | None = None
+        self._last_start: tuple[bytes, bytes] = (b"", b"")
+        self._last_lines = b""
+        self._parsed = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by llhttp for each header line."""
@@ -73,7 +82,8 @@ class HeadReader:
 
     def skip_body(self, body: bytes) -> None:
         """Tell llhttp that the body its last head announced has passed."""
-        self._parser.feed_data(body)
+        if self._parsed:
+            self._parser.feed_data(body)
 
     def forget(self) -> None:
         """Start afresh after a body llhttp has not seen (a chunked one)."""
@@ -104,29 +114,54 @@ class HeadReader:
             raise _request_line_error(raw, self._limits)
         if line.end() > self._limits.request_line_bytes_max:
             raise _line_too_long(self._limits)
-        header_count = raw.count(b"\r\n") - 2
+        method, target, minor = line.groups()
+        path, _, query = target.decode("ascii").partition("?")
+        lines, last = raw[line.end() :], self._last
+        same = lines == self._last_lines and (method, minor) == self._last_start
+        self._parsed = not (same and last is not None and path != "*")
+        if last is not None and not self._parsed:
+            return _with_target(last, path, query)
+        self._last = None
+        http11 = minor == b"1"
+        head = Head(method.decode("ascii"), path, query, {}, http11, http11)
+        head.foreign = path == "*"
+        self._read_lines(head, raw, lines)
+        if not head.foreign:
+            self._last, self._last_start, self._last_lines = head, (method, minor), lines
+        return head
+
+    def _read_lines(self, head: Head, raw: bytes, lines: bytes) -> None:
+        header_count = lines.count(b"\r\n") - 1
         if header_count > self._limits.headers_max:
             raise HeadersTooLarge(
                 f"the request has {header_count} headers; at most {self._limits.headers_max} are "
                 "allowed"
             )
-        method, target, minor = line.groups()
-        path, _, query = target.decode("ascii").partition("?")
-        http11 = minor == b"1"
-        headers = self._headers = {}
-        head = Head(method.decode("ascii"), path, query, headers, http11, http11)
-        head.foreign = path == "*"
+        headers = self._headers = head.headers
         try:
             self._parser.feed_data(raw)
         except (httptools.HttpParserUpgrade, httptools.HttpParserInvalidMethodError):
             head.foreign = True
-            return head
+            return
         except httptools.HttpParserError as error:
             raise MalformedRequest(f"the request head is malformed: {error}") from None
         if len(headers) != header_count:
-            _check_repeated(raw, line.end(), headers)
+            _check_repeated(lines, headers)
         _read_framing(head)
-        return head
+
+
+def _with_target(head: Head, path: str, query: str) -> Head:
+    return Head(
+        head.method,
+        path,
+        query,
+        head.headers,
+        head.http11,
+        head.keep_alive,
+        head.content_length,
+        head.chunked,
+        head.expects_continue,
+    )
 
 
 def _read_framing(head: Head) -> None:
@@ -159,9 +194,9 @@ def _read_framing(head: Head) -> None:
         head.keep_alive = all(option.strip() != "close" for option in options)
 
 
-def _check_repeated(raw: bytes, at: int, headers: dict[str, str]) -> None:
+def _check_repeated(lines: bytes, headers: dict[str, str]) -> None:
     """Repeated names are legal, but not where a second one could change the message's frame."""
-    pairs = [line.partition(b":")[::2] for line in raw[at:-4].split(b"\r\n")]
+    pairs = [line.partition(b":")[::2] for line in lines[:-4].split(b"\r\n")]
     names = [name.lower() for name, _ in pairs]
     for name in _ONE_ONLY:
         if names.count(name) > 1:

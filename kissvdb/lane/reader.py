@@ -10,7 +10,7 @@ from kissvdb.lane.errors import HeadersTooLarge, MalformedRequest
 from kissvdb.lane.head import HEAD_END, Head, HeadReader, check_partial, is_foreign_protocol
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.response import CONTINUE
-from kissvdb.lane.transport import Answer, Phase, Transport
+from kissvdb.lane.transport import Phase, Transport
 
 
 class RequestReader:
@@ -21,10 +21,8 @@ class RequestReader:
         transport: Transport,
         limits: LaneLimits,
         too_large: Callable[[], PayloadTooLarge],
-        answer_at_once: Answer,
     ) -> None:
         self._transport = transport
-        self._answer_at_once = answer_at_once
         self._limits = limits
         self._too_large = too_large
         self._heads = HeadReader(limits)
@@ -42,18 +40,18 @@ class RequestReader:
         """All that was read since the current request began, to be put back for another door."""
         return self._raw_head + self._buffer
 
-    async def read_head(self) -> Head | None:
-        """The next request's head; None when the client ended the connection between requests.
+    def begin(self, data: bytes) -> None:
+        """Read on from ``data``, which the transport has received."""
+        self._buffer += data
+
+    async def read_head(self) -> Head:
+        """The next request's head, of which something has been received already.
 
         Raises Refused errors; OSError when the connection broke.
         """
         limits = self._limits
-        self._raw_head = b""
         buffer = self._buffer
-        if not buffer:
-            buffer = await self._receive_first()
-            if not buffer:
-                return None
+        self._raw_head = b""
         end = buffer.find(HEAD_END)
         if end < 0:
             self._buffer = buffer
@@ -72,16 +70,6 @@ class RequestReader:
         Otherwise None, and ``data`` can be read as if this had not looked at it."""
         whole = data.find(HEAD_END) == len(data) - 4 and len(data) <= self._limits.header_bytes_max
         return self._heads.read_simple(data) if whole and data.startswith(b"GET ") else None
-
-    async def _receive_first(self) -> bytes:
-        transport, idle_secs = self._transport, self._limits.idle_timeout_secs
-        while True:
-            transport.enter(Phase.IDLE, idle_secs)
-            data = await transport.receive_or_answer(self._answer_at_once)
-            if data is not None:
-                return data
-            transport.enter(Phase.ANSWERING)
-            await transport.send_unsent()
 
     async def _read_to_head_end(self) -> tuple[bytes, int]:
         transport, limits = self._transport, self._limits

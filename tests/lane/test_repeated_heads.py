@@ -1,0 +1,78 @@
+"""Header lines that are the same as before are not read again, and mean the same."""
+
+import pytest
+
+from kissvdb.config import Config
+from kissvdb.lane.errors import MalformedRequest
+from kissvdb.lane.head import HeadReader
+from kissvdb.lane.limits import LaneLimits
+from tests.lane.peers import chunked_request, get, put, request
+
+LIMITS = LaneLimits.of(Config())
+VISIBLE = [chr(code) for code in range(0x21, 0x7F)]
+
+
+@pytest.mark.parametrize("target", ["/{}", "/a{}b", "/?{}", "/?a{}b", "/#{}", "/?#a{}{}", "/{}{}"])
+def test_the_reader_of_header_lines_takes_every_target_the_request_line_may_have(target):
+    # So a target may be new while the lines are not.
+    used = HeadReader(LIMITS)
+    used.read(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    for character in VISIBLE:
+        raw = f"GET {target.format(character, character)} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+        assert used.read(raw) == HeadReader(LIMITS).read(raw)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"PUT /a HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /a HTTP/1.0\r\nHost: x\r\n\r\n"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"GET * HTTP/1.1\r\nHost: x\r\n\r\n"),
+        (b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n", b"BREW /a HTTP/1.1\r\nHost: x\r\n\r\n"),
+    ],
+)
+def test_another_start_with_the_same_lines_is_another_head(first, second):
+    used = HeadReader(LIMITS)
+    used.read(first)
+    assert used.read(second) == HeadReader(LIMITS).read(second)
+
+
+def test_lines_that_were_refused_are_refused_again():
+    reader = HeadReader(LIMITS)
+    for _ in range(2):
+        with pytest.raises(MalformedRequest):
+            reader.read(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
+        reader.forget()
+
+
+async def test_repeated_requests_of_every_kind_are_read_alike(lane):
+    chunked = chunked_request("PUT", "/v1/state/c", b'b\r\n{"value":7}\r\n0\r\n\r\n')
+    script = [put("a", 11), get("a"), put("a", 12), chunked, get("c"), get("a"), put("b", 13)]
+    async with lane.connect() as peer:
+        for _ in range(3):
+            for raw in script:
+                await peer.send(raw)
+                assert (await peer.answer()).status == 200
+        await peer.send(b"".join(script) * 3)
+        for _ in range(3 * len(script)):
+            assert (await peer.answer()).status == 200
+    assert lane.database.get("a").value == b"12"
+    assert lane.database.get("c").value == b"7"
+
+
+async def test_equal_lines_with_bodies_of_equal_length_do_not_share_their_bodies(lane):
+    async with lane.connect() as peer:
+        for value in range(10, 20):
+            await peer.send(put("k", value) + get("k"))
+            assert (await peer.answer()).status == 200
+            assert (await peer.answer()).json()["value"] == value
+
+
+async def test_a_body_that_looks_like_a_request_is_a_body(lane):
+    smuggled = request("PUT", "/v1/state/smuggled", b'{"value":1}')
+    body = b'{"value":"' + smuggled.replace(b"\r\n", b"\\r\\n").replace(b'"', b'\\"') + b'"}'
+    async with lane.connect() as peer:
+        for _ in range(3):
+            await peer.send(request("PUT", "/v1/state/k", body))
+            assert (await peer.answer()).status == 200
+    assert lane.database.get("smuggled") is None
