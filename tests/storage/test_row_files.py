@@ -1,7 +1,6 @@
-"""Rows on disk: stored, opened as they were, and never served when they are damaged."""
+"""Rows on disk: stored, and opened as they were."""
 
 import errno
-import json
 import os
 from pathlib import Path
 
@@ -10,66 +9,16 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Add, Delete, Upsert
-from kissvdb.core.row_index import Kernels
-from kissvdb.core.rows import CollectionSpec, Rows
-from kissvdb.errors import Damaged, PersistenceFailed
+from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import array_file, row_files
-from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
-from tests.core.row_world import SALT, World, clusters, compiled, raw
-
-DIM = 8
+from kissvdb.storage.row_arrays import RowArrays
+from tests.core.row_world import clusters, compiled, raw
+from tests.storage.row_directory import DIM, fill, reopen, save, stored_world
 
 
 @pytest.fixture(scope="module")
 def kernels():
     return compiled()
-
-
-def stored_world(directory, kernels=None, **fields):
-    kernels = Kernels() if kernels is None else kernels
-    spec = CollectionSpec("c", DIM, fields.pop("metric", "cosine"), **fields)
-    return World(spec, kernels, Rows(spec, SALT, kernels, RowArrays(directory, 1)))
-
-
-def save(here, directory):
-    """One checkpoint, as the engine does it."""
-    work = here.rows.checkpoint()
-    work.run()
-    row_files.save(directory, here.rows.space, work.manifest, work.indexes)
-    here.rows.install(work)
-    return work.offset
-
-
-def reopen(here, directory):
-    """The same world on rows that come from the directory and the rest of the log."""
-    found = row_files.open_directory(directory)
-    rows, warnings = Rows.opened(
-        found.manifest, found.indexes, found.damaged, found.arrays, SALT, here.kernels
-    )
-    rest = [(offset, record) for offset, record in here.log if offset > rows.applied_offset]
-    rows.apply_all(rest)
-    again = World(here.spec, here.kernels, rows, list(here.log), dict(here.model), here.now_ms)
-    return again, warnings
-
-
-def fill(here, count=200, seed=1):
-    vectors = clusters(seed, count, DIM)
-    meta = {f"v{n}": b'{"n":%d,"even":%d}' % (n, n % 2 == 0) for n in range(count)}
-    here.upsert({f"v{n}": each for n, each in enumerate(vectors)}, meta)
-    return vectors
-
-
-def flip(path, at):
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(at)
-        file.write(bytes([byte[0] ^ 0x10]))
-
-
-def file_of(directory, name):
-    (path,) = directory.glob(f"{name}.*")
-    return path
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
@@ -235,143 +184,6 @@ def test_a_checkpoint_syncs_every_file_before_the_manifest_that_names_it(tmp_pat
     assert not synced
 
 
-def test_a_damaged_row_is_named_and_never_served(tmp_path):
-    here = stored_world(tmp_path)
-    vectors = fill(here)
-    save(here, tmp_path)
-    row = 150
-    flip(file_of(tmp_path, "vectors"), HEADER_BYTES + row * 4 * 16 + 5)
-    again, warnings = reopen(here, tmp_path)
-    assert warnings == []
-    assert again.view().get("v0").vector == raw(vectors[0])
-    for look in (
-        lambda: again.view().get("v150"),
-        lambda: again.view().search(vectors[row : row + 1], 3),
-        lambda: again.view().scroll(148, 5),
-        lambda: again.rows.stored("v151"),
-    ):
-        with pytest.raises(Damaged, match="rows 144 to 159"):
-            look()
-    work = again.rows.work_due()
-    assert work.kind == "verification"
-    with pytest.raises(Damaged, match="rows 144 to 159"):
-        work.run()
-
-
-@pytest.mark.parametrize("name", ["sent", "blob", "ends", "expires"])
-def test_damage_in_any_part_of_a_row_is_noticed(tmp_path, name):
-    here = stored_world(tmp_path)
-    fill(here, 20)
-    save(here, tmp_path)
-    flip(file_of(tmp_path, name), HEADER_BYTES + 3)
-    again, _ = reopen(here, tmp_path)
-    with pytest.raises(Damaged, match="rows 0 to 15"):
-        again.rows.work_due().run()
-
-
-def test_rows_that_were_checked_are_not_checked_again(tmp_path):
-    here = stored_world(tmp_path)
-    fill(here)
-    save(here, tmp_path)
-    again, _ = reopen(here, tmp_path)
-    assert again.upkeep() == ["verification"]
-    assert again.rows.work_due() is None
-    assert again.view().data.guard is None
-
-
-def test_a_checkpoint_does_not_bless_a_damaged_block_that_grew(tmp_path):
-    here = stored_world(tmp_path)
-    fill(here, 20)
-    save(here, tmp_path)
-    flip(file_of(tmp_path, "vectors"), HEADER_BYTES + 18 * 4 * 16)
-    again, _ = reopen(here, tmp_path)
-    again.upsert({"new": [1.0] * DIM})
-    with pytest.raises(Damaged, match="rows 16 to 19"):
-        again.rows.checkpoint().run()
-
-
-@pytest.mark.parametrize("name", ["ids", "metadata", "graph"])
-def test_a_damaged_index_is_made_anew_from_the_rows_with_a_warning(tmp_path, kernels, name):
-    here = stored_world(tmp_path, kernels)
-    fill(here, 1300)
-    here.run(Delete("v5"), Upsert("v6", raw([1.0] * DIM)))
-    here.upkeep()
-    save(here, tmp_path)
-    path = file_of(tmp_path, name)
-    flip(path, path.stat().st_size // 2)
-    again, warnings = reopen(here, tmp_path)
-    (warning,) = warnings
-    assert name in warning
-    assert path.name in warning
-    again.check(clusters(9, 1, DIM)[0], 30, filters.parse({"even": 1}))
-    again.upkeep()
-    assert again.view().indexed_rows > 1000
-    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
-
-
-@pytest.mark.parametrize("bits", [4, 8])
-def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kernels, bits):
-    here = stored_world(tmp_path, kernels)
-    fill(here, 1300)
-    here.upkeep()
-    save(here, tmp_path)
-    flip(file_of(tmp_path, f"codes{bits}-1300"), HEADER_BYTES + 777)
-    again, warnings = reopen(here, tmp_path)
-    assert "graph" in warnings[0]
-    again.upkeep()
-    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
-
-
-def test_nothing_is_made_anew_from_damaged_rows(tmp_path):
-    here = stored_world(tmp_path)
-    fill(here, 50)
-    save(here, tmp_path)
-    path = file_of(tmp_path, "ids")
-    path.write_bytes(b"")
-    flip(file_of(tmp_path, "blob"), HEADER_BYTES + 100)
-    with pytest.raises(Damaged, match="rows 0 to 15"):
-        reopen(here, tmp_path)
-
-
-def test_lost_tombstones_are_damage(tmp_path):
-    here = stored_world(tmp_path)
-    fill(here, 10)
-    save(here, tmp_path)
-    path = next(path for path in tmp_path.glob("rows.*.arrays"))
-    flip(path, path.stat().st_size - 70)
-    with pytest.raises(Damaged, match=path.name):
-        reopen(here, tmp_path)
-
-
-def test_a_damaged_manifest_is_named(tmp_path):
-    here = stored_world(tmp_path)
-    fill(here, 10)
-    save(here, tmp_path)
-    path = tmp_path / row_files.MANIFEST
-    sound = path.read_text()
-    for text in (
-        sound.replace('"offset": 10', '"offset": 11'),
-        sound[:50],
-        "[]",
-        json.dumps({"manifest": {"format": 9}, "crc32": 0}),
-    ):
-        path.write_text(text)
-        with pytest.raises(Damaged, match=r"manifest\.json"):
-            row_files.open_directory(tmp_path)
-    path.write_text(sound)
-    file_of(tmp_path, "vectors").unlink()
-    with pytest.raises(Damaged, match="vectors"):
-        row_files.open_directory(tmp_path)
-
-
-def test_a_row_file_of_another_form_is_named(tmp_path):
-    arrays = RowArrays(tmp_path, 1)
-    arrays.array("vectors", "<f4", 16, 10)
-    arrays.close()
-    with pytest.raises(Damaged, match="vectors"):
-        RowArrays(tmp_path, 1).array("vectors", "<f4", 32, 10)
-
-
 def test_a_larger_array_leaves_readers_theirs_and_shows_both_the_same_rows(tmp_path):
     for directory in (tmp_path, None):
         arrays = RowArrays(directory, 1)
@@ -453,14 +265,3 @@ def test_array_files_hold_any_array(tmp_path):
     # A private copy: what a reader changes is not in the file.
     found["words"][0] = 99
     assert array_file.read(path)["words"][0] == 0
-
-
-@pytest.mark.parametrize("length", [0, 10, 40, 200])
-def test_a_cut_array_file_is_damaged(tmp_path, length):
-    path = tmp_path / "x.arrays"
-    array_file.write(path, {"a": np.arange(100)})
-    os.truncate(path, length)
-    with pytest.raises(Damaged, match=r"x\.arrays"):
-        array_file.read(path)
-    with pytest.raises(Damaged):
-        array_file.read(tmp_path / "missing.arrays")
