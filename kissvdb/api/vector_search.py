@@ -62,8 +62,9 @@ class Wishes:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the index alone answers it: what an audit can judge."""
-        return not (self.exact or self.group_by or self.offset) and self.min_score is None
+        """Whether the index alone answers it, as it chooses: what an audit is to judge."""
+        narrowed = self.tree is not None or self.namespace is not None or self.min_score is not None
+        return not (narrowed or self.exact or self.group_by or self.offset or self.ef)
 
 
 async def search(context: Context, request: Request) -> Response:
@@ -80,7 +81,7 @@ async def search(context: Context, request: Request) -> Response:
         vector = stored.vector
     _check_dim(len(vector), spec)
     if wishes.is_plain:
-        found.audit.note(vector, wishes.k, wishes.ef)
+        found.audit.note(wishes.k, vector)
     started_ns = time.perf_counter_ns()
     answer = await vectors.look(collection, lambda view: _search(view, vector, wishes, started_ns))
     if body.emit:

@@ -137,9 +137,9 @@ class Collections(Actor):
         """The owners of all collections, and where to ask them."""
         return [(each.actor, each.address) for each in self.opened.values()]
 
-    def audited(self) -> list[tuple[Collection, RecallAudit]]:
-        """The owners of all collections, and the audits of their searches."""
-        return [(each.actor, each.audit) for each in self.opened.values()]
+    def audited(self) -> list[tuple[Collection, Address, RecallAudit]]:
+        """The owners of all collections, where to ask them, and the audits of their searches."""
+        return [(each.actor, each.address, each.audit) for each in self.opened.values()]
 
     async def open(self) -> None:
         for stored in list(self._store.collections.values()):

@@ -19,7 +19,7 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.state import Put
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.engine.collection_store import CollectionStore
-from kissvdb.engine.recall_audit import RecallAudit, Sampled, recall
+from kissvdb.engine.recall_audit import RecallAudit, recall
 from kissvdb.errors import (
     AlreadyExists,
     Damaged,
@@ -363,8 +363,8 @@ async def test_an_audit_measures_the_searches_since_the_last_one():
         await fill(db, 30)
         audit = RecallAudit(2)
         for number in (1, 2, 3):
-            audit.note(bytes([number]) + bytes(11), 3, None)
-        assert [sample.vector[:1] for sample in audit.take()] == [b"\2", b"\3"]
+            audit.note(3, bytes([number]) + bytes(11))
+        assert [vector[:1] for _, vector in audit.take()] == [b"\2", b"\3"]
         assert audit.take() == []
-        samples = [Sampled(bytes(12), 5, None), Sampled(bytes(12), 100, 64)]
+        samples = [(5, bytes(12)), (100, bytes(12)), (5, bytes(12))]
         assert recall(db.vectors.find("c").actor.view(), samples) == 1.0

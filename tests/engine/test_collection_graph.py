@@ -1,0 +1,115 @@
+"""A collection that is large enough for a graph, in a server process that may be killed."""
+
+import time
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.crash.process import server_process
+
+ROWS, DIM = 3000, 32
+SECONDS_MAX = 180.0
+"""The kernels may have to be compiled first."""
+RAW = {"content-type": "application/octet-stream"}
+
+
+def data(rows):
+    """Clustered vectors, as real ones are."""
+    rng = np.random.default_rng(7)
+    centres = rng.standard_normal((40, DIM))
+    return (centres[rng.integers(0, 40, rows)] + 0.5 * rng.standard_normal((rows, DIM))).astype(
+        "<f4"
+    )
+
+
+def load(client, vectors):
+    made = client.post("/v1/vector/c", json={"dim": DIM, "metric": "cosine"})
+    assert made.status_code == 200
+    for first in range(0, len(vectors), 250):
+        part = vectors[first : first + 250]
+        ids = ",".join(f'"{row}"' for row in range(first, first + len(part)))
+        body = f'{{"ids":[{ids}]}}\n'.encode() + part.tobytes()
+        answer = client.post("/v1/vector/c/upsert_batch", content=body, headers=RAW)
+        assert '"error"' not in answer.text
+
+
+def wait_until(client, reached):
+    deadline = time.monotonic() + SECONDS_MAX
+    while time.monotonic() < deadline:
+        detail = client.get("/v1/vector/c").json()
+        if reached(detail):
+            return detail
+        time.sleep(0.05)
+    raise AssertionError(f"not in time: {detail}")
+
+
+def recall(client, vectors, queries, k=10, **wishes):
+    answer = client.post(
+        "/v1/vector/c/search_batch",
+        params={"k": k, **wishes},
+        content=queries.tobytes(),
+        headers=RAW,
+    )
+    lengths = np.linalg.norm(vectors, axis=1)
+    best = np.argsort(-(queries @ vectors.T) / lengths, axis=1)[:, :k]
+    found = [{int(hit["id"]) for hit in each["hits"]} for each in answer.json()["results"]]
+    good = sum(len(mine & set(rows.tolist())) for mine, rows in zip(found, best, strict=True))
+    return good / (k * len(queries))
+
+
+def test_searches_use_an_index_that_outlives_the_process(tmp_path):
+    vectors = data(ROWS + 64)
+    vectors, queries = vectors[:ROWS], vectors[ROWS:]
+    with (
+        server_process(tmp_path / "data") as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        load(client, vectors)
+        # At first everything is scanned, exactly.
+        assert recall(client, vectors, queries, exact="true") == 1.0
+        detail = wait_until(client, lambda detail: detail["tail"] < 600 and detail["segments"])
+        assert detail["count"] == ROWS
+        assert recall(client, vectors, queries) >= 0.95
+        body = {"id": "0", "k": 1, "explain": True}
+        explained = client.post("/v1/vector/c/search", json=body).json()["explain"]
+        assert explained["plan"] != "exact scan"
+        assert client.post("/v1/snapshot").status_code == 200
+        client.post("/v1/vector/c/delete", json={"id": "1"})
+        server.kill()
+        server.start()
+        detail = client.get("/v1/vector/c").json()
+        assert (detail["count"], detail["segments"]) == (ROWS - 1, 1), "the graph was not rebuilt"
+        assert client.get("/v1/vector/c/get", params={"id": "1"}).status_code == 404
+        wait_until(client, lambda detail: not detail["notes"])
+        assert recall(client, vectors, queries) >= 0.94
+
+
+@pytest.mark.slow
+def test_a_collection_whose_audit_finds_too_little_is_searched_by_a_finer_code(tmp_path):
+    rng = np.random.default_rng(3)
+    # Without any structure, so that codes of four bits cannot tell the nearest apart.
+    vectors = rng.standard_normal((ROWS, DIM)).astype("<f4")
+    demanding = ("search.audit_interval_secs=1", "search.recall_percent_min=100")
+    settings = [word for each in demanding for word in ("--set", each)]
+    with (
+        server_process(tmp_path / "data", *settings) as server,
+        httpx.Client(base_url=server.url, timeout=30) as client,
+    ):
+        load(client, vectors)
+        wait_until(client, lambda detail: detail["tail"] < 600 and detail["segments"])
+        deadline = time.monotonic() + SECONDS_MAX
+        precision = "q4"
+        while precision == "q4" and time.monotonic() < deadline:
+            for query in rng.standard_normal((20, DIM)).astype("<f4"):
+                client.post(
+                    "/v1/vector/c/search",
+                    params={"k": 10},
+                    content=query.tobytes(),
+                    headers=RAW,
+                )
+            detail = client.get("/v1/vector/c").json()
+            precision = detail["precision"]
+        assert precision in ("q8", "none")
+        assert detail["recall"] < 1.0
+        assert "kissvdb_collection_recall" in client.get("/v1/metrics").text
