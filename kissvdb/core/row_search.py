@@ -28,6 +28,7 @@ SCORED_ROWS = 4096
 
 LARGE_ROWS = 200_000
 DEPTH_MIN = 40
+DEPTH_SPARE_MAX = 512
 
 
 @attrs.define(eq=False)
@@ -46,15 +47,13 @@ class Hits:
         return Hits(self.ids[start:stop], self.scores[start:stop], self.rows[start:stop])
 
 
+def taken(hits: Hits, places: list[int]) -> Hits:
+    """The hits at these places."""
+    ids = tuple(hits.ids[place] for place in places)
+    return Hits(ids, hits.scores[places], hits.rows[places])
+
+
 NO_HITS = Hits((), np.zeros(0, np.float32), np.zeros(0, np.int64))
-
-
-@attrs.frozen
-class Group:
-    """Hits that share a value of the field they were grouped by; ``filters.MISSING`` without it."""
-
-    value: Any
-    hits: Hits
 
 
 @attrs.frozen
@@ -121,7 +120,7 @@ def plan(source: Source, want: int, ef: int | None, exact: bool) -> Plan:
     if ef is None:
         ef = ef_default(body.size, want)
     ef = max(ef, want + TIES_SPARE)
-    depth = min(max(4 * want, ef // 8, DEPTH_MIN), ef)
+    depth = min(max(min(4 * want, want + DEPTH_SPARE_MAX), ef // 8, DEPTH_MIN), ef)
     if source.allow is None:
         allowed = body.size
     else:
@@ -144,6 +143,8 @@ def search(
     source: Source, queries: Array, want: int, plan: Plan, lap: Callable[[], int]
 ) -> tuple[list[Hits], list[int]]:
     """The ``want`` best rows of each prepared query, and the laps: index, tail, order."""
+    if not len(queries):
+        return [], [0, 0, 0]
     if plan.name == "exact scan":
         hits = exact(source, queries, want)
         return hits, [lap(), 0, 0]

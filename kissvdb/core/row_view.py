@@ -1,21 +1,20 @@
 """The rows of a collection at one moment: what readers hold."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import bitmaps, row_search
+from kissvdb.core import bitmaps, row_groups, row_search
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.filters import MISSING, And, In, Node
+from kissvdb.core.filters import And, In, Node
 from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataView
 from kissvdb.core.row_body import Body
+from kissvdb.core.row_groups import Group as Group
 from kissvdb.core.row_index import Kernels
-from kissvdb.core.row_search import Explanation, Group, Hits, Source
+from kissvdb.core.row_search import Explanation, Hits, Source
 from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import TombstoneView
@@ -165,23 +164,22 @@ class RowsView:
         Groups come by their best hit. A row without the field is a group of its own. query:
         float32 [dim].
         """
-        want = k * limit
-        visible = self.count(tree, namespace)
-        while True:
-            found = self.search(
+
+        def best(passing: Node | None, want: int) -> Hits:
+            return self.search(
                 query[None],
-                min(want, visible),
-                tree=tree,
+                want,
+                tree=passing,
                 ef=ef,
                 exact=exact,
                 min_score=min_score,
                 namespace=namespace,
             ).hits[0]
-            groups = self._grouped(found, path)
-            complete = sum(len(places) >= limit for _, places in groups[:k]) == k
-            if complete or len(found) < want or want >= visible:
-                return [Group(value, _taken(found, places[:limit])) for value, places in groups[:k]]
-            want *= 4
+
+        def value_at(row: int) -> Any:
+            return self.metadata.value_at(row, path, self.data.document)
+
+        return row_groups.search_groups(best, value_at, tree, k, path, limit)
 
     def audit(
         self, queries: Array, k: int, *, tree: Node | None = None, namespace: str | None = None
@@ -248,35 +246,3 @@ class RowsView:
         allow = self.bitmap(tree, namespace)
         allowed = self.data.count if allow is None else bitmaps.count(allow)
         return Source(self.data, self.ids, self.kernels, self.body, allow, allowed)
-
-    def _grouped(self, found: Hits, path: str) -> list[tuple[Any, list[int]]]:
-        """Values and the places of their hits, by the first of these."""
-        groups: dict[Any, tuple[Any, list[int]]] = {}
-        for place, row in enumerate(found.rows.tolist()):
-            value = self.metadata.value_at(row, path, self.data.document)
-            key = ("row", row) if value is MISSING else _group_key(value)
-            groups.setdefault(key, (value, []))[1].append(place)
-        return list(groups.values())
-
-
-def _group_key(value: Any) -> Any:
-    """A key by which equal values are one group; numbers by value, other types apart."""
-    if isinstance(value, (str, bool)) or value is None:
-        return type(value), value
-    if isinstance(value, (int, float)):
-        return "number", value
-    return "text", msgspec.json.encode(value, order="deterministic")
-
-
-def _taken(found: Hits, places: list[int]) -> Hits:
-    return Hits(
-        tuple(found.ids[place] for place in places), found.scores[places], found.rows[places]
-    )
-
-
-def pages(view: RowsView, tree: Node | None, page_rows: int) -> Iterator[list[StoredRow]]:
-    """All visible rows that pass, page by page."""
-    after = -1
-    while page := view.scroll(after, page_rows, tree):
-        yield page
-        after = page[-1].row

@@ -143,9 +143,30 @@ def test_groups_are_filled_and_in_the_order_of_their_best():
     assert len(here.view().search_groups(np.zeros(1, np.float32), 1, "g", 3)) == 1
 
 
+def test_a_group_of_nearly_all_rows_does_not_hide_the_others():
+    here = world(1, "l2")
+    meta = {f"v{n:04}": b'{"g":"most","n":%d}' % (n % 2) for n in range(1500)}
+    meta |= {"v0700": b'{"g":"one"}', "v1490": b'{"g":"two"}', "v1400": b'{"g":"one"}'}
+    meta |= {f"v{n}": None for n in (1300, 1310)}
+    here.upsert({f"v{n:04}": [n] for n in range(1500)}, meta)
+    view, query = here.view(), np.zeros(1, np.float32)
+    groups = view.search_groups(query, 4, "g", 2)
+    assert [each.hits.ids for each in groups] == [
+        ("v0000", "v0001"),
+        ("v0700", "v1400"),
+        ("v1300",),
+        ("v1310",),
+    ]
+    groups = view.search_groups(query, 9, "g", 2)
+    assert [each.value for each in groups] == ["most", "one", MISSING, MISSING, "two"]
+    groups = view.search_groups(query, 9, "g", 2, tree=filters.parse({"n": 1}))
+    assert [each.hits.ids for each in groups] == [("v0001", "v0003")]
+    assert view.search_groups(query, 9, "g", 2, min_score=1.0) == []
+
+
 def test_values_that_are_equal_are_one_group_and_types_are_not_mixed():
     here = world(1, "l2")
-    texts = [b"1", b"1.0", b"true", b'"1"', b"null", b"[1]", b"[1]", b'{"a":1}']
+    texts = [b"1", b"1.0", b"true", b'"1"', b"null", b"[1]", b"[1.0]", b'{"a":1}']
     here.upsert(
         {f"v{n}": [n] for n in range(8)}, {f"v{n}": b'{"g":%b}' % texts[n] for n in range(8)}
     )
