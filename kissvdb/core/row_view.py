@@ -21,6 +21,9 @@ from kissvdb.core.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
 
+BITMAPS_MAX = 32
+"""Filters whose bitmaps a view remembers, until the next write brings a new view."""
+
 
 @attrs.frozen(eq=False)
 class Found:
@@ -61,6 +64,7 @@ class RowsView:
     metadata: MetadataView
     kernels: Kernels
     body: Body | None
+    _bitmaps: dict[str, Words] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def indexed_rows(self) -> int:
@@ -95,8 +99,19 @@ class RowsView:
         if namespace is not None:
             inside = In(NAMESPACE_FIELD, (namespace,))
             tree = inside if tree is None else And((inside, tree))
-        passing = self.metadata.bitmap(tree, self.data.document)
-        return self.hidden.allowed(self.data.count, passing)
+        if tree is None and not self.hidden.count:
+            return None
+        # By its text, since 1 and true are equal keys in Python.
+        key = repr(tree)
+        words = self._bitmaps.get(key)
+        if words is None:
+            passing = self.metadata.bitmap(tree, self.data.document)
+            words = self.hidden.allowed(self.data.count, passing)
+            assert words is not None, "None is for all rows, and then for no filter"
+            if len(self._bitmaps) >= BITMAPS_MAX:
+                self._bitmaps.clear()
+            self._bitmaps[key] = words
+        return words
 
     def count(self, tree: Node | None = None, namespace: str | None = None) -> int:
         """How many visible rows pass."""

@@ -114,6 +114,23 @@ def test_a_filter_is_exact_whatever_it_leaves():
         here.check(vectors[0], 12, filters.parse(wanted))
 
 
+def test_filters_that_look_alike_are_not_mixed_up():
+    here = world(1)
+    here.upsert(
+        {"int": [1], "bool": [1], "text": [1]},
+        {"int": b'{"x":1}', "bool": b'{"x":true}', "text": b'{"x":"1"}'},
+    )
+    view = here.view()
+    for _ in range(2):
+        for name, value in (("int", 1), ("bool", True), ("text", "1"), ("int", 1.0)):
+            assert view.ids_matching(filters.parse({"x": value})) == [name]
+    for n in range(100):
+        assert view.count(filters.parse({"x": n})) == (n == 1)
+    here.run(Delete("int"))
+    assert here.view().count(filters.parse({"x": 1})) == 0
+    assert view.count(filters.parse({"x": 1})) == 1
+
+
 def test_namespaces_share_a_collection_and_nothing_else():
     here = world()
     vectors = whole_numbers(6, 60, 4)
