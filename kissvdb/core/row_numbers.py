@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _DIGITS_MIN, _DIGITS_MAX = 6, 9
 """Every decimal of 6 digits survives a float32, and 9 digits tell every float32 apart."""
+_ONE_BY_ONE_MAX = 64
+"""So few numbers print faster one by one."""
 _EXACT_POWER_MAX = 22
 """Powers of ten up to this one are exact in a double."""
 
@@ -23,6 +25,8 @@ def json_numbers(vector: "bytes | npt.NDArray[np.float32]") -> bytes:
     import numpy as np
 
     values = np.frombuffer(vector, "<f4") if isinstance(vector, bytes) else vector
+    if values.size <= _ONE_BY_ONE_MAX:
+        return b"[%b]" % ",".join(map(str, values.ravel())).encode()
     return msgspec.json.encode(_shortest(values).tolist())
 
 
