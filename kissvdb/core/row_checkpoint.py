@@ -140,6 +140,8 @@ def opened(
     except (msgspec.ValidationError, TypeError) as error:
         raise Damaged(f"the manifest of a collection is of another form: {error}") from error
     name = f"collection {spec.name!r}"
+    if fields.format != FORMAT:
+        raise Damaged(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
     if "rows" not in indexes:
         raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
     truth = indexes["rows"]

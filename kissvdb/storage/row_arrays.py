@@ -16,7 +16,8 @@ import platform
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class RowArrays:
     def __init__(self, directory: Path | None, generation: int) -> None:
         self.generation = generation
         self._directory = directory
-        self._files: dict[str, int] = {}
+        # Of anonymous memory the descriptor is all there is; files are opened when needed, since
+        # each mapping holds a descriptor of its own already.
+        self._anonymous: dict[str, int] = {}
         self._mappings: dict[str, mmap.mmap] = {}
         self._arrays: dict[str, Array] = {}
 
@@ -84,46 +87,46 @@ class RowArrays:
         """Make all rows written so far survive a loss of power; for a thread. Raises OSError."""
         if self._directory is None:
             return
-        for name, fd in list(self._files.items()):
-            if _FSYNC_SEES_MAPPINGS:
-                os.fdatasync(fd)
-                continue
-            self._mappings[name].flush()
-            if _F_FULLFSYNC is not None:
-                fcntl.fcntl(fd, _F_FULLFSYNC)
+        for name, mapping in list(self._mappings.items()):
+            with self._file(name) as fd:
+                if _FSYNC_SEES_MAPPINGS:
+                    os.fdatasync(fd)
+                    continue
+                mapping.flush()
+                if _F_FULLFSYNC is not None:
+                    fcntl.fcntl(fd, _F_FULLFSYNC)
 
     def forget(self, name: str) -> None:
         """Let go of an array; its readers keep their mapping. The file stays."""
         self._arrays.pop(name, None)
         self._mappings.pop(name, None)
-        fd = self._files.pop(name, None)
+        fd = self._anonymous.pop(name, None)
         if fd is not None:
             os.close(fd)
 
     def close(self) -> None:
         """Let go of all arrays."""
-        for name in list(self._files):
+        for name in list(self._mappings):
             self.forget(name)
 
     def _mapped(self, name: str, dtype: str, width: int, rows: int) -> Array:
         row_bytes = np.dtype(dtype).itemsize * max(width, 1)
         header = _header(dtype, width)
         try:
-            fd = self._files.get(name)
-            if fd is None:
-                fd = self._files[name] = self._opened(name, header)
-            size = os.fstat(fd).st_size
-            need = HEADER_BYTES + rows * row_bytes
-            if size < need:
-                size = max(need, int(size * _GROWTH))
-                size = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-                self._allocate(fd, size, need)
+            with self._file(name) as fd:
                 size = os.fstat(fd).st_size
+                if size < HEADER_BYTES:
+                    os.pwrite(fd, header, 0)
+                need = HEADER_BYTES + rows * row_bytes
+                if size < need:
+                    size = max(need, int(size * _GROWTH))
+                    self._allocate(fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, need)
+                    size = os.fstat(fd).st_size
+                mapping = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError as error:
             raise PersistenceFailed(
                 f"no room for rows in {self._path(name)} ({error.strerror}): make room on the disk"
             ) from error
-        mapping = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         if mapping[: len(header)] != header:
             raise Damaged(f"{self._path(name)} does not begin as an array of this collection does")
         self._mappings[name] = mapping
@@ -131,16 +134,19 @@ class RowArrays:
         flat = np.frombuffer(mapping, dtype, count * max(width, 1), HEADER_BYTES)
         return flat.reshape(count, width) if width else flat
 
-    def _opened(self, name: str, header: bytes) -> int:
+    @contextmanager
+    def _file(self, name: str) -> Iterator[int]:
         if self._directory is None:
-            fd = _anonymous(name)
-        else:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            fd = os.open(self._directory / self.file_name(name), flags, 0o640)
-        if os.fstat(fd).st_size < HEADER_BYTES:
-            os.pwrite(fd, header, 0)
-            os.ftruncate(fd, HEADER_BYTES)
-        return fd
+            if name not in self._anonymous:
+                self._anonymous[name] = _anonymous(name)
+            yield self._anonymous[name]
+            return
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        fd = os.open(self._directory / self.file_name(name), flags, 0o640)
+        try:
+            yield fd
+        finally:
+            os.close(fd)
 
     def _allocate(self, fd: int, size: int, need: int) -> None:
         if self._directory is None or not hasattr(os, "posix_fallocate"):
@@ -149,9 +155,13 @@ class RowArrays:
         try:
             os.posix_fallocate(fd, 0, size)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno == errno.ENOSPC:
+                os.posix_fallocate(fd, 0, need)
+            elif error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+                # Not every file system can promise space.
+                os.ftruncate(fd, size)
+            else:
                 raise
-            os.posix_fallocate(fd, 0, need)
 
     def _path(self, name: str) -> str:
         if self._directory is None:

@@ -9,6 +9,7 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Add, Delete, Upsert
+from kissvdb.core.row_index import Kernels
 from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import array_file, row_files
 from kissvdb.storage.row_arrays import RowArrays
@@ -116,6 +117,26 @@ def test_a_vacuum_s_rows_take_the_place_of_the_old_ones_with_the_next_checkpoint
     third, _ = reopen(here, tmp_path)
     assert third.view().statistics().deleted_rows == 0
     third.check(clusters(9, 1, DIM)[0], 30)
+
+
+def test_rows_are_served_and_vacuumed_while_kernels_are_still_compiled(tmp_path, kernels):
+    here = stored_world(tmp_path, kernels)
+    fill(here, 1500)
+    here.upkeep()
+    save(here, tmp_path)
+    here.kernels = Kernels()
+    again, _ = reopen(here, tmp_path)
+    asked = clusters(9, 1, DIM)[0]
+    again.check(asked, 20)
+    again.run(*(Delete(f"v{n}") for n in range(1100)))
+    assert "vacuum" in again.upkeep()
+    assert again.view().statistics().deleted_rows == 0
+    again.check(asked, 20)
+    again.upsert({f"more{n}": each for n, each in enumerate(clusters(3, 800, DIM))})
+    assert "drain" not in again.upkeep()
+    again.kernels.load()
+    assert "drain" in again.upkeep()
+    again.check(asked, 20)
 
 
 class Crash(Exception):
