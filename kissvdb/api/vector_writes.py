@@ -132,14 +132,25 @@ def _new(kind: type[C], context: Context, request: Request) -> C:
         body = from_query(request, WriteBody, vector=request.body)
     else:
         body = WRITE.read(request)
-    return _command(kind, body, context, request, "body")
+    return _command(kind, body, _vector(body, "body"), context, request, "body")
 
 
-def _command(kind: type[C], body: WriteBody, context: Context, request: Request, where: str) -> C:
-    bounds = context.config.limits
+def _vector(body: WriteBody, where: str) -> bytes:
     vector = vector_of(body.vector, body.vector_b64, where)
     if vector is None:
         raise MistypedField(f"{where}: object missing required field vector (or vector_b64)")
+    return vector
+
+
+def _command(
+    kind: type[C],
+    body: WriteBody,
+    vector: bytes,
+    context: Context,
+    request: Request,
+    where: str,
+) -> C:
+    bounds = context.config.limits
     limits.check_id(body.id, bounds, f"{where}.id")
     limits.check_ttl(body.ttl_ms, f"{where}.ttl_ms")
     meta = metadata(body.meta, body.namespace, request, bounds, where)
@@ -167,14 +178,18 @@ def _upserts(
     context: Context, request: Request
 ) -> tuple[Sequence[str], Sequence[Command | KissError]]:
     """The ids of a batch, and for each the command or what is wrong with it."""
-    items = _raw_items(request) if media_of(request) == OCTETS else None
-    if items is None:
+    vectors: Sequence[bytes] | None = None
+    if media_of(request) == OCTETS:
+        items, vectors = _raw_items(request, context)
+    else:
         items = UPSERT_BATCH.read(request).items
-    _check_batch(len(items), "body.items", context)
+        _check_batch(len(items), "body.items", context)
     commands: list[Command | KissError] = []
     for place, item in enumerate(items):
+        where = f"body.items[{place}]"
         try:
-            commands.append(_command(Upsert, item, context, request, f"body.items[{place}]"))
+            vector = _vector(item, where) if vectors is None else vectors[place]
+            commands.append(_command(Upsert, item, vector, context, request, where))
         except MistypedField:
             raise
         except KissError as refusal:
@@ -182,18 +197,20 @@ def _upserts(
     return [item.id for item in items], commands
 
 
-def _raw_items(request: Request) -> list[WriteBody]:
+def _raw_items(request: Request, context: Context) -> tuple[list[WriteBody], list[bytes]]:
+    """The items of a raw batch without their vectors, and the vectors."""
     line, numbers = split_batch(request.body)
     head = _HEAD.read(line)
     count = len(head.ids)
+    _check_batch(count, "body.ids", context)
     if head.metas is not None and len(head.metas) != count:
         raise InvalidArgument(f"body: {count} ids, but {len(head.metas)} metas")
-    vectors = rows_of(numbers, count, "body") if count else []
     metas = head.metas or [NO_JSON] * count
-    return [
-        WriteBody(id_, vector, None, meta, head.namespace, head.ttl_ms)
-        for id_, vector, meta in zip(head.ids, vectors, metas, strict=True)
+    items = [
+        WriteBody(id_, None, None, meta, head.namespace, head.ttl_ms)
+        for id_, meta in zip(head.ids, metas, strict=True)
     ]
+    return items, rows_of(numbers, count, "body")
 
 
 def _check_batch(count: int, where: str, context: Context) -> None:
