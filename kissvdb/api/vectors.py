@@ -125,7 +125,7 @@ def _notes(context: Context, found: OpenCollection) -> list[str]:
     """What an operator should know of the collection."""
     notes = []
     if not context.database.vectors.compiled.is_set():
-        notes.append("the kernels are being compiled: until then every search is exact")
+        notes.append("compiled code is not loaded yet: until then every search is exact")
     if found.upkeep.damage is not None:
         notes.append(found.upkeep.damage)
     progress = found.actor.rows.vacuum_progress

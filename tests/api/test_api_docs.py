@@ -39,25 +39,24 @@ def test_every_error_code_is_documented_with_its_status():
 
 
 def commands(page):
-    """The shell commands of a page, but the one that serves and those that stream for ever."""
+    """The calls of a page, but those that stream for ever."""
     for block in re.findall(r"```sh\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
-        if not block.startswith(("kissvdb serve", "curl -N")):
+        if not block.startswith(("kissvdb ", "curl -N")):
             yield block
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands_of_the_pages_do_what_they_show(tmp_path):
+@pytest.mark.parametrize("page", ["api.md", "vectors.md"])
+def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
     storage = Storage(data_dir=str(tmp_path / "data"))
     script = 'curl() { command curl -sS --fail-with-body --max-time 10 "$@"; }\nset -e\n'
     with serve(Config(server=Server(port=0), storage=storage)) as server:
-        script += "\n".join(commands("api.md")).replace(
-            "localhost:9917", f"127.0.0.1:{server.port}"
-        )
+        script += "\n".join(commands(page)).replace("localhost:9917", f"127.0.0.1:{server.port}")
         done = subprocess.run(
             ["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=SECONDS_MAX
         )
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
-    shown = re.findall(r"```json\n(.*?)```", (DOCS / "api.md").read_text(), re.DOTALL)
+    shown = re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
     output = re.sub(r"\d{13}", "TIME", done.stdout.decode().replace("\r", ""))
     for answer in shown:
         assert re.sub(r"\d{13}", "TIME", answer.strip()) in output
