@@ -110,6 +110,7 @@ class Collection(Actor):
         """Rises with whatever makes the rows other than the last checkpoint."""
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
+        """Unix time of the last write."""
         self._asked_at: int | None = None
         self._changed = trio.Event()
 

@@ -43,13 +43,15 @@ class StoredCollection:
     """A collection's rows, and what is known of its files.
 
     ``durable_offset``: up to where the files hold it. ``created_offset``: that of its creation;
-    None until that is logged. ``stale``: the files lack what was replayed or made anew.
+    None until that is logged. ``updated_at_ms``: the Unix time of the last write. ``stale``: the
+    files lack what was replayed or made anew.
     """
 
     rows: "Rows"
     directory: Path | None
     durable_offset: int = 0
     created_offset: int | None = None
+    updated_at_ms: int = 0
     stale: bool = False
 
     def run(self, work: "Work") -> None:
@@ -67,7 +69,7 @@ class StoredCollection:
 
         space = self.rows.space
         assert isinstance(space, RowArrays)
-        manifest = {**work.manifest, "created_offset": self.created_offset}
+        manifest = {**work.manifest, **self._fields()}
         row_files.save(self.directory, space, manifest, work.indexes)
         self.durable_offset = work.offset
 
@@ -93,9 +95,12 @@ class StoredCollection:
             return
         from kissvdb.storage import row_files
 
-        changes = {"offset": offset, "created_offset": self.created_offset}
-        row_files.restate(self.directory, changes)
+        row_files.restate(self.directory, {"offset": offset, **self._fields()})
         self.durable_offset = offset
+
+    def _fields(self) -> dict[str, int | None]:
+        """What the manifest says beside the rows."""
+        return {"created_offset": self.created_offset, "updated_at_ms": self.updated_at_ms}
 
 
 class CollectionStore:
@@ -150,7 +155,7 @@ class CollectionStore:
             self._make(directory)
         rows = Rows(spec, os.urandom(SALT_BYTES), self.kernels, RowArrays(directory, 0))
         rows.note_offset(after_offset)
-        made = StoredCollection(rows, directory)
+        made = StoredCollection(rows, directory, updated_at_ms=spec.created_at_ms)
         work = rows.checkpoint()
         made.run(work)
         rows.install(work)
@@ -210,6 +215,7 @@ class CollectionStore:
             directory,
             rows.applied_offset,
             found.manifest.get("created_offset"),
+            found.manifest.get("updated_at_ms", rows.spec.created_at_ms),
             stale=bool(warnings),
         )
 

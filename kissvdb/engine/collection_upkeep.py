@@ -110,6 +110,7 @@ class CollectionUpkeep:
         if stored.directory is None or self.damage is not None:
             return
         changes = collection.changes
+        stored.updated_at_ms = collection.updated_at_ms
         if changes != self._changes_saved:
             if await self._work("checkpoint"):
                 self._changes_saved = changes

@@ -209,6 +209,7 @@ class Collections(Actor):
 
     async def _start(self, stored: StoredCollection) -> None:
         actor = Collection(stored.rows, self._around)
+        actor.updated_at_ms = stored.updated_at_ms
         address = await self._supervisor.start(actor)
         upkeep = CollectionUpkeep(actor, address, stored, self._around.workers)
         audit = RecallAudit(self._config.search.audit_queries)

@@ -108,9 +108,11 @@ async def test_a_collection_is_as_it_was_after_a_restart(config, saved):
         repeated = Upsert("once", bytes(12), op_id="op")
         first = await db.vectors.write("c", repeated)
         before = await db.vectors.search("c", [4, 0, 0], 50)
+        updated_at_ms = db.vectors.find("c").actor.updated_at_ms
     async with open_database(config) as db:
         assert await db.vectors.search("c", [4, 0, 0], 50) == before
         assert len(before) == 40
+        assert db.vectors.find("c").actor.updated_at_ms == updated_at_ms
         assert db.vectors.get("c", "id004").meta == b'{"n":"new"}'
         assert await db.vectors.write("c", repeated) == first
         assert db.vectors.find("c").actor.rows.spec.metric == "l2"
