@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.api.http import Request
 from kissvdb.config import Server
 from kissvdb.lane.poller import Poller
 from tests.lane.peers import (
@@ -141,6 +142,16 @@ async def test_a_read_needs_the_key_as_everything_else(lane):
         assert (await peer.answer()).status == 401
         await peer.send(get("a", f"X-Api-Key: {'k' * 32}"))
         assert (await peer.answer()).status == 404
+
+
+async def test_an_operation_that_waits_though_its_route_says_not_is_a_bug_in_the_log(lane, caplog):
+    async def waits(context, request):
+        await trio.lowlevel.checkpoint()
+
+    bound, _ = lane.api.find("GET", "/v1/health")
+    wrong = attrs.evolve(bound, route=attrs.evolve(bound.route, operation=waits))
+    assert lane.api.answer_at_once(Request("GET", "/v1/health"), wrong).status == 500
+    assert "has waited" in caplog.text
 
 
 async def test_without_epoll_every_connection_waits_for_itself(monkeypatch):
