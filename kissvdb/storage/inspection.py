@@ -232,30 +232,57 @@ def _check_views(
     notes: list[str],
     problems: list[str],
 ) -> tuple[View, ...]:
-    views = []
     log_is_whole = not problems
-    for file in sorted(directory.glob("state-*.db")):
-        try:
-            applied = _check_table(file)
-        except (apsw.Error, Damaged) as error:
-            problems.append(
-                f"{file} is damaged ({error}): move it away if the log reaches back to offset 1 "
-                f"(it begins at {first_offset}), else restore a backup"
-            )
-            continue
-        views.append(View(file.name, applied))
+    views = _tables(directory, first_offset, problems) + _collections(directory, notes, problems)
+    for view in views:
+        name, applied = directory / view.name, view.applied_offset
         if applied > last_offset:
-            text = f"{file} has applied offset {applied}, but the log ends at {last_offset}"
+            text = f"{name} has applied offset {applied}, but the log ends at {last_offset}"
             if has_log and log_is_whole:
                 problems.append(f"{text}: the log's end is lost; {REPAIR}")
             elif not has_log:
                 notes.append(f"{text}: its files are gone; offsets go on after the table's")
         elif applied + 1 < first_offset and has_log:
             problems.append(
-                f"{file} has applied offset {applied}, but the log begins at {first_offset}: "
+                f"{name} has applied offset {applied}, but the log begins at {first_offset}: "
                 "restore a backup"
             )
     return tuple(views)
+
+
+def _tables(directory: Path, first_offset: int, problems: list[str]) -> list[View]:
+    views = []
+    for file in sorted(directory.glob("state-*.db")):
+        try:
+            views.append(View(file.name, _check_table(file)))
+        except (apsw.Error, Damaged) as error:
+            problems.append(
+                f"{file} is damaged ({error}): move it away if the log reaches back to offset 1 "
+                f"(it begins at {first_offset}), else restore a backup"
+            )
+    return views
+
+
+def _collections(directory: Path, notes: list[str], problems: list[str]) -> list[View]:
+    """The checkpoints of vector collections. Their rows are verified when a server opens them."""
+    views = []
+    for manifest in sorted(directory.glob("vectors/*/manifest.json")):
+        # Imported for them only, because numpy comes with it.
+        from kissvdb.storage import row_files
+
+        try:
+            opened = row_files.open_directory(manifest.parent)
+            applied = int(opened.manifest["offset"])
+        except (Damaged, KeyError, TypeError, ValueError) as error:
+            problems.append(f"{manifest.parent} is damaged ({error}): restore a backup")
+            continue
+        views.append(View(f"vectors/{manifest.parent.name}", applied))
+        for name, reason in opened.damaged.items():
+            if name == "rows":
+                problems.append(f"{reason}: restore a backup")
+            else:
+                notes.append(f"{reason}: the index {name!r} is made anew at the next start")
+    return views
 
 
 def _check_table(file: Path) -> int:

@@ -28,7 +28,7 @@ from kissvdb.errors import (
     NotFound,
     Refused,
 )
-from kissvdb.storage import backup
+from kissvdb.storage import backup, check
 from tests.engine.sse import collect
 from tests.engine.test_database import Clock
 
@@ -337,6 +337,38 @@ async def test_a_damaged_row_is_named_and_never_served(config):
         with pytest.raises(Damaged, match="'c'"):
             db.vectors.get("c", "id000")
         await db.put("k", 1)
+
+
+async def test_check_tells_of_collections_what_can_be_mended_and_what_cannot(config):
+    async with open_database(config) as db:
+        await fill(db, 10)
+    data_dir = Path(config.storage.data_dir)
+    report = check.check(data_dir)
+    assert report.ok
+    assert report.views[-1].name == "vectors/c"
+    (index,) = directory(config).glob("metadata.*.arrays")
+    index.write_bytes(index.read_bytes()[:-1])
+    report = check.check(data_dir)
+    assert report.ok
+    assert "metadata" in report.notes[0]
+    (index,) = directory(config).glob("rows.*.arrays")
+    index.write_bytes(index.read_bytes()[:-1])
+    assert not check.check(data_dir).ok
+    with pytest.raises(Damaged):
+        async with open_database(config):
+            pass
+
+
+async def test_a_database_with_a_damaged_index_opens_and_serves(config):
+    async with open_database(config) as db:
+        await fill(db, 10)
+        before = await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}})
+    for name in ("metadata", "ids"):
+        (index,) = directory(config).glob(f"{name}.*.arrays")
+        index.write_bytes(index.read_bytes()[:-1])
+    async with open_database(config) as db:
+        assert await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}}) == before
+        assert db.vectors.get("c", "id004").id == "id004"
 
 
 async def test_a_searcher_that_leaves_does_not_wait_for_its_thread():
