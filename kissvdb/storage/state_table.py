@@ -5,6 +5,7 @@ records; after a crash the file holds the state at ``applied`` and the log repla
 """
 
 import contextlib
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten, Operat
 
 ROWS_PER_TRANSACTION = 256
 LIST_BYTES_MAX = 4 * 1024 * 1024
+BUSY_MS_MAX = 5000
 OPERATIONS_KEPT = 200_000
 """Offsets for which an ``op_id`` is remembered; older ones are forgotten."""
 
@@ -169,15 +171,30 @@ def checkpoint(path: Path, *, finish: bool = False) -> bool:
     """
     db = apsw.Connection(str(path))
     try:
-        db.set_busy_timeout(5000)
+        db.set_busy_timeout(BUSY_MS_MAX)
         db.execute("PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=0").fetchall()
-        frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        frames, moved = _move(db)
         complete = bool(frames == moved)
         if finish and complete:
             db.execute("UPDATE meta SET v = v + 1 WHERE k = 'checkpoint'")
         return complete
     finally:
         db.close()
+
+
+def _move(db: Any) -> tuple[int, int]:
+    """One passive checkpoint: (frames in the WAL, frames moved). SQLite's busy timeout does not
+    cover the lock that checkpoints exclude each other with, so that one is waited for here."""
+    deadline = time.monotonic() + BUSY_MS_MAX / 1000
+    while True:
+        try:
+            frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                return 1, 0
+            time.sleep(0.005)
+        else:
+            return frames, moved
 
 
 def backup(path: Path, target: Path) -> int:

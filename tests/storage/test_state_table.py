@@ -1,5 +1,9 @@
 """The state table as SQLite sees it."""
 
+import contextlib
+import threading
+
+import apsw
 import pytest
 
 from kissvdb.errors import Damaged
@@ -37,8 +41,6 @@ def test_a_finished_checkpoint_moves_everything_into_the_file(tmp_path):
 
 
 def test_a_checkpoint_beside_a_reader_is_not_complete_and_says_so(tmp_path):
-    import apsw
-
     path = tmp_path / "state-0.db"
     table = StateTable(path)
     table.apply([(1, KeyWritten("a", b"1", 1))], 1)
@@ -49,6 +51,38 @@ def test_a_checkpoint_beside_a_reader_is_not_complete_and_says_so(tmp_path):
         assert not state_table.checkpoint(path, finish=True)
     reader.close()
     assert state_table.checkpoint(path, finish=True)
+    table.close()
+
+
+def test_a_checkpoint_waits_for_the_one_that_is_under_way(tmp_path):
+    path = tmp_path / "state-0.db"
+    table = StateTable(path)
+    table.apply([(1, KeyWritten("a", b"1", 1))], 1)
+    reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    started = threading.Event()
+
+    def restart():
+        # Holds the checkpoint lock while it waits, in vain, for the reader to leave.
+        other = apsw.Connection(str(path))
+        other.set_busy_timeout(1000)
+        started.set()
+        with contextlib.suppress(apsw.BusyError):
+            other.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        other.close()
+
+    with reader:
+        assert reader.execute("SELECT v FROM meta WHERE k='applied'").get == 1
+        thread = threading.Thread(target=restart)
+        thread.start()
+        started.wait()
+        probe = apsw.Connection(str(path))
+        with pytest.raises(apsw.BusyError):
+            while thread.is_alive():
+                probe.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        probe.close()
+        assert state_table.checkpoint(path)
+        thread.join()
+    reader.close()
     table.close()
 
 
