@@ -280,12 +280,8 @@ async def test_a_vacuum_takes_the_dead_rows_and_nothing_else(config):
 
 async def test_the_log_is_kept_until_collections_are_durable(config, tmp_path):
     # The table is checkpointed all the time, the collection only when asked.
-    config = attrs.evolve(
-        config,
-        log=Log(segment_max_bytes=2**20, retention_segments=1),
-        state=State(checkpoint_pages=1),
-        stream=Stream(ring_events=16),
-    )
+    log, state = Log(segment_max_bytes=2**20, retention_segments=1), State(checkpoint_pages=1)
+    config = attrs.evolve(config, log=log, state=state, stream=Stream(ring_events=16))
     async with open_database(config) as db:
         await fill(db, 3)
         for number in range(40):
