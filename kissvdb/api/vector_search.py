@@ -36,6 +36,7 @@ OFFSET_MAX = 10_000
 EF_SEARCH_MAX = 4096
 GROUP_LIMIT_MAX = 100
 FIELD_BYTES_MAX = 256
+# What a search may be to be done on the event loop.
 QUICK_HITS_MAX = 64
 QUICK_EF_MAX = 128
 QUICK_SCANNED_NUMBERS_MAX = 500_000
@@ -44,7 +45,6 @@ SEARCH = Form(SearchBody)
 SEARCH_BATCH = Form(SearchBatchBody)
 
 _json = msgspec.json.encode
-_BODY_FIELDS = {"vector": None, "vector_b64": None}
 
 
 @attrs.frozen

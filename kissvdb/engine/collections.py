@@ -10,11 +10,12 @@ import attrs
 import msgspec
 import trio
 
-from actors import Actor, Address, Envelope, Supervisor
+from actors import Actor, ActorCrashed, Address, Envelope, MailboxClosed, Supervisor
 from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.core import state
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.engine.asking import unavailable
 from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
 from kissvdb.engine.collection_store import CollectionStore, StoredCollection
 from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
@@ -63,6 +64,7 @@ class OpenCollection:
 
     @property
     def name(self) -> str:
+        """The collection's name."""
         return self.actor.rows.spec.name
 
     def gauges(self) -> dict[str, Callable[[], float]]:
@@ -162,6 +164,9 @@ class Collections(Actor):
                     envelope.answer(await self._drop(message.name))
             except (Refused, Unavailable) as refusal:
                 envelope.refuse(refusal)
+            except (MailboxClosed, ActorCrashed) as error:
+                # The database stops, and a collection stopped before this actor.
+                envelope.refuse(unavailable(error))
 
     async def _create(self, spec: CollectionSpec) -> int:
         if spec.name in self.opened:
