@@ -11,7 +11,7 @@ from actors import Actor, Address, Envelope, Workers
 from kissvdb.core.collection import Answer, Batch, Command, Decision
 from kissvdb.core.filters import Node
 from kissvdb.engine.log_writer import Append
-from kissvdb.errors import NotFound, PersistenceFailed, Refused
+from kissvdb.errors import Damaged, KissError, NotFound, PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
 from kissvdb.records import CollectionDeleted, Record
 
@@ -89,7 +89,7 @@ class Refine:
     """Search by a finer code from now on. Answers which; None when there is none."""
 
 
-Outcome = Decision | Refused
+Outcome = Decision | KissError
 
 
 class Collection(Actor):
@@ -157,10 +157,10 @@ class Collection(Actor):
             if self.dropped:
                 envelope.refuse(self._gone())
             elif isinstance(message, Writes):
-                each = [one.command for one in message.commands]
-                waiting.append((envelope, decided.decide_each(each)))
+                each = [_decide(decided, one.command) for one in message.commands]
+                waiting.append((envelope, each))
             else:
-                waiting.append((envelope, decided.decide_each((message.command,))[0]))
+                waiting.append((envelope, _decide(decided, message.command)))
         try:
             first_offset = await self._log_and_apply(decided)
         except (PersistenceFailed, Refused) as refusal:
@@ -170,7 +170,7 @@ class Collection(Actor):
         for envelope, outcome in waiting:
             if isinstance(outcome, list):
                 envelope.answer([_answer(one, first_offset) for one in outcome])
-            elif isinstance(outcome, Refused):
+            elif isinstance(outcome, KissError):
                 envelope.refuse(outcome)
             else:
                 envelope.answer(outcome.at(first_offset))
@@ -196,7 +196,7 @@ class Collection(Actor):
                 assert isinstance(message, Refine)
                 self.changes += 1
                 envelope.answer(self.rows.refine())
-        except (PersistenceFailed, Refused) as refusal:
+        except (PersistenceFailed, Refused, Damaged) as refusal:
             envelope.refuse(refusal)
 
     async def _log_and_apply(self, decided: Batch) -> int:
@@ -282,5 +282,13 @@ def _ids_matching(
     return view.ids_matching(tree, limit=limit, namespace=namespace)
 
 
-def _answer(outcome: Outcome, first_offset: int) -> Answer | Refused:
-    return outcome if isinstance(outcome, Refused) else outcome.at(first_offset)
+def _decide(decided: Batch, command: Command) -> Outcome:
+    try:
+        return decided.decide(command)
+    except (Refused, Damaged) as refusal:
+        # A row that is damaged on disk is nothing to decide about; the others are.
+        return refusal
+
+
+def _answer(outcome: Outcome, first_offset: int) -> Answer | KissError:
+    return outcome if isinstance(outcome, KissError) else outcome.at(first_offset)

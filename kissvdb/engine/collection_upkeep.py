@@ -41,7 +41,7 @@ async def expire_vectors(all_: Callable[[], Iterable[tuple[Collection, Address]]
             while collection.expired():
                 try:
                     await address.ask(ExpireVectors())
-                except (NotFound, PersistenceFailed, MailboxClosed, ActorCrashed):
+                except (NotFound, PersistenceFailed, Damaged, MailboxClosed, ActorCrashed):
                     break
         await trio.sleep(EXPIRY_TICK_SECONDS)
 

@@ -332,6 +332,13 @@ async def test_a_damaged_row_is_named_and_never_served(config):
             await db.vectors.search("c", [0, 0, 0], 10)
         with pytest.raises(Damaged, match="'c'"):
             db.vectors.get("c", "id000")
+        with pytest.raises(Damaged, match="'c'"):
+            await db.vectors.update("c", "id000", meta={})
+        with pytest.raises(Damaged, match="'c'"):
+            await db.vectors.delete_matching("c", None)
+        # Everything else goes on.
+        await db.vectors.upsert("c", "new", [1, 2, 3])
+        assert db.vectors.get("c", "new").id == "new"
         await db.put("k", 1)
 
 
