@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableSet
+from collections.abc import Callable, MutableSet
 from typing import Any
 
 import trio
 
 
 class Reply:
-    """The answer to one message: set once, waited for by at most one task.
+    """The answer to one message: set once, waited for by at most one task or one callback.
 
     Belongs to the Trio thread. An asker who leaves is tolerated: what is set afterwards is
     dropped. The same holds after `revoke`, so work that ends after its actor was stopped may
@@ -17,6 +17,7 @@ class Reply:
     """
 
     __slots__ = (
+        "_callback",
         "_error",
         "_ledger",
         "_spoken",
@@ -37,6 +38,7 @@ class Reply:
         self._value: Any = None
         self._error: BaseException | None = None
         self._task: trio.lowlevel.Task | None = None
+        self._callback: Callable[[], None] | None = None
         self._ledger: MutableSet[Reply] | None = None
 
     @property
@@ -77,9 +79,24 @@ class Reply:
         One task may wait, once. Cancelling it abandons the answer for good, never the work.
         """
         if not self.settled:
-            assert self._task is None, "a reply has one waiter"
+            self._assert_free()
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._leave)
+        return self.take()
+
+    def call(self, callback: Callable[[], None]) -> None:
+        """Instead of waiting: have ``callback()`` called once the answer is there, which may be
+        now. It then uses `take`. It runs within the answering actor, so it must be short and must
+        not raise."""
+        self._assert_free()
+        if self.settled:
+            callback()
+        else:
+            self._callback = callback
+
+    def take(self) -> Any:
+        """The value, or the error raised, once it is there; once."""
+        assert self.settled, "there is no answer yet"
         assert not self._taken, "a reply is waited for once"
         assert not self.abandoned, "a reply is waited for once"
         self._taken = True
@@ -92,12 +109,23 @@ class Reply:
         finally:
             del error
 
-    def _leave(self, _raise_cancel: object) -> trio.lowlevel.Abort:
-        self._task = None
+    def abandon(self) -> None:
+        """The asker leaves: what is answered from now on is dropped, and nobody is called.
+        Without effect once the answer is there."""
+        if self.settled:
+            return
+        self._task = self._callback = None
         self.settled = self.abandoned = True
         if self._ledger is not None:
             self._ledger.discard(self)
+
+    def _leave(self, _raise_cancel: object) -> trio.lowlevel.Abort:
+        self.abandon()
         return trio.lowlevel.Abort.SUCCEEDED
+
+    def _assert_free(self) -> None:
+        assert self._task is None, "a reply has one waiter"
+        assert self._callback is None, "a reply has one waiter"
 
     def _settle(self) -> None:
         self.settled = True
@@ -106,3 +134,6 @@ class Reply:
         if self._task is not None:
             trio.lowlevel.reschedule(self._task)
             self._task = None
+        elif self._callback is not None:
+            callback, self._callback = self._callback, None
+            callback()

@@ -10,7 +10,7 @@ from kissvdb.version import VERSION
 if TYPE_CHECKING:
     from kissvdb.config import Config as Config
     from kissvdb.engine.database import Database as Database
-    from kissvdb.engine.database import open_database as open_database
+    from kissvdb.engine.opening import open_database as open_database
 
 __version__ = VERSION
 
@@ -19,7 +19,7 @@ __all__ = ["Config", "Database", "__version__", "open_database"]
 _HOMES = {
     "Config": "kissvdb.config",
     "Database": "kissvdb.engine.database",
-    "open_database": "kissvdb.engine.database",
+    "open_database": "kissvdb.engine.opening",
 }
 
 

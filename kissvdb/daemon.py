@@ -29,7 +29,8 @@ from kissvdb.api.dispatch import Api
 from kissvdb.api.quart_app import create_app
 from kissvdb.api.starting import Starting
 from kissvdb.config import Config
-from kissvdb.engine.database import Database, open_database
+from kissvdb.engine.database import Database
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import KissError
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import trio
 
 from kissvdb.config import Config
-from kissvdb.engine.database import open_database
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import NotFound, Unavailable
 from kissvdb.server_call import calling
 

@@ -4,6 +4,7 @@ The order is: route, key, content type, size, operation. Whatever goes wrong bec
 ``{"error", "message"}`` here, so that a client sees one shape from every place.
 """
 
+import inspect
 import logging
 import os
 from collections.abc import Awaitable, Mapping
@@ -18,11 +19,12 @@ import trio
 from kissvdb.api.auth import check_api_key
 from kissvdb.api.context import Context
 from kissvdb.api.cors import Cors
-from kissvdb.api.http import Headers, Request, Response, StreamResponse
-from kissvdb.api.route import Answer, Route
+from kissvdb.api.http import Answer, Headers, Pending, Request, Response, StreamResponse
+from kissvdb.api.route import Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
+from kissvdb.engine.asking import answered, taken
 from kissvdb.errors import (
     KissError,
     MethodNotAllowed,
@@ -51,11 +53,24 @@ _log = logging.getLogger("kissvdb.api")
 
 @attrs.frozen
 class Bound:
-    """A route with what is looked up once instead of at every request."""
+    """A route with what is looked up once instead of at every request.
+
+    ``prompt``: its operation is a plain function, which may answer without a task to wait in.
+    """
 
     route: Route
     metrics: RouteMetrics
     media: frozenset[str]
+    prompt: bool
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A request whose answer is on its way: see `Api.begin`."""
+
+    request: Request
+    bound: Bound
+    pending: Pending
+    started: float
 
 
 class Api:
@@ -88,21 +103,46 @@ class Api:
         """Like ``route``, for a door that hands what it found to ``dispatch``."""
         return self._router.find(method, path)
 
-    def answer_at_once(self, request: Request, bound: Bound) -> Response | None:
-        """The answer to a request whose route does not wait, without a turn of the loop.
+    def begin(self, request: Request, bound: Bound) -> Response | Begun | None:
+        """Answer a request, or begin to, without a turn of the loop and without a task.
 
-        ``request`` has its parameters already. Never raises.
+        Begun: when its reply is settled, `finish` makes the answer; until then the caller may
+        abandon the reply, but what it asked for happens. None: this request needs a task;
+        nothing was done, `dispatch` it. ``bound`` is prompt, ``request`` has its parameters.
+        Never raises.
         """
-        assert not bound.route.waits
         started = perf_counter()
         try:
             if not bound.route.public:
                 self._check_key(request)
-            answer = _finished(bound.route.operation(self._context, request))
+            self._check_body(bound, request)
+            outcome = bound.route.operation(self._context, request)
+            if isinstance(outcome, Pending):
+                return Begun(request, bound, outcome, started)
+            if not isinstance(outcome, Response):
+                _drop(outcome)
+                return None
+            answer = outcome
         except KissError as error:
             answer = _error(error)
         except Exception:
             answer = self._crashed(request)
+        return self._finished(answer, request, bound, started)
+
+    def finish(self, begun: Begun) -> Response:
+        """The answer to what was begun, once its reply is settled. Never raises."""
+        pending, request = begun.pending, begun.request
+        try:
+            answer = pending.finish(taken(pending.reply))
+        except KissError as error:
+            answer = _error(error)
+        except Exception:
+            answer = self._crashed(request)
+        return self._finished(answer, request, begun.bound, begun.started)
+
+    def _finished(
+        self, answer: Response, request: Request, bound: Bound, started: float
+    ) -> Response:
         headers = (*answer.headers, *self._common(request.headers))
         bound.metrics.observe(answer.status, perf_counter() - started)
         return Response(answer.body, answer.status, answer.content_type, headers)
@@ -207,10 +247,13 @@ class Api:
         )
 
     async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
-        if not (timed and route.waits and route.bounded):
-            return await route.operation(self._context, request)
+        outcome = route.operation(self._context, request)
+        if isinstance(outcome, Response):
+            return outcome
+        if not (timed and route.bounded):
+            return await _completed(outcome)
         with trio.move_on_after(self.config.server.request_timeout_secs):
-            return await route.operation(self._context, request)
+            return await _completed(outcome)
         raise self.timeout()
 
     def _common(self, request_headers: Mapping[str, str]) -> Headers:
@@ -227,18 +270,22 @@ class Api:
 
 
 def _bind(route: Route, metrics: Metrics) -> Bound:
-    return Bound(route, metrics.route(route.name), frozenset(route.body_media))
+    prompt = not inspect.iscoroutinefunction(route.operation)
+    return Bound(route, metrics.route(route.name), frozenset(route.body_media), prompt)
 
 
-def _finished(answer: Awaitable[Answer]) -> Response:
-    """What an operation answers that never leaves the loop."""
-    try:
-        next(answer.__await__())
-    except StopIteration as end:
-        response = end.value
-        assert isinstance(response, Response)
-        return response
-    raise RuntimeError("an operation of a route that does not wait has waited")
+async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> Answer:
+    if isinstance(outcome, Awaitable):
+        outcome = await outcome
+    if isinstance(outcome, Pending):
+        return outcome.finish(await answered(outcome.reply))
+    return outcome
+
+
+def _drop(outcome: object) -> None:
+    """Forget a coroutine that has not begun."""
+    if inspect.iscoroutine(outcome):
+        outcome.close()
 
 
 def _is_sane(request_id: str) -> bool:

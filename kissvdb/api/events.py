@@ -1,12 +1,13 @@
 """User events and the stream over HTTP."""
 
-import msgspec
+from collections.abc import Awaitable
+from functools import partial
 
 from kissvdb.api import limits
 from kissvdb.api.bodies import EventBody
 from kissvdb.api.context import Context
-from kissvdb.api.http import Request, Response, StreamResponse
-from kissvdb.api.json_body import DEPTH_MAX, Body, compact, is_compact, off_loop
+from kissvdb.api.http import Pending, Request, Response, StreamResponse
+from kissvdb.api.json_body import DEPTH_MAX, Body, compact, is_compact, read_then
 from kissvdb.api.query import parse_query, parse_u64, switch, u64
 from kissvdb.config import Limits
 from kissvdb.core.events import Publish, StreamQuery
@@ -16,24 +17,41 @@ EVENT = Body(EventBody)
 EVENTS = Body(list[EventBody])
 EVENTS_PER_BATCH_MAX = 1000
 
+Prompt = Response | Pending
+
 # Proxies must not keep events back, nor answer a stream from a cache.
 STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
 
-async def publish(context: Context, request: Request) -> Response:
+def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
     if request.body[:1] == b"[":
-        return await _publish_batch(context, request)
-    event = await off_loop(request.body, _event, context, request)
-    published = await context.database.publish(event)
-    return Response(b'{"offset":%b}' % msgspec.json.encode(published.offset))
+        return _publish_batch(context, request)
+
+    def append(event: Publish) -> Response | Pending:
+        if event.transient:
+            context.database.stream_only(event)
+            return Response(b'{"offset":null}')
+        return Pending(context.database.append_events([event]), _published)
+
+    return read_then(request.body, _event, context, request, then=append)
 
 
-async def _publish_batch(context: Context, request: Request) -> Response:
+def _publish_batch(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     """All or nothing: the events are one append and get consecutive offsets."""
-    events = await off_loop(request.body, _events, context, request.body)
-    first = await context.database.publish_batch(events)
-    last = first + len(events) - 1
-    return Response(b'{"offset":%d,"last_offset":%d}' % (first, last))
+
+    def append(events: list[Publish]) -> Pending:
+        reply = context.database.append_events(events)
+        return Pending(reply, partial(_published_batch, len(events)))
+
+    return read_then(request.body, _events, context, request.body, then=append)
+
+
+def _published(offset: int) -> Response:
+    return Response(b'{"offset":%d}' % offset)
+
+
+def _published_batch(count: int, first: int) -> Response:
+    return Response(b'{"offset":%d,"last_offset":%d}' % (first, first + count - 1))
 
 
 async def stream(context: Context, request: Request) -> Response | StreamResponse:

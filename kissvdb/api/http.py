@@ -1,12 +1,15 @@
-"""HTTP as the handlers see it: a request, and one of two kinds of answer. No server inside.
+"""HTTP as the handlers see it: a request, and what may answer it. No server inside.
 
 Made for every request, so msgspec structs: frozen attrs classes take three times as long.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
 
 import attrs
 import msgspec
+
+from actors import Reply
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -50,3 +53,13 @@ class StreamResponse:
     content_type: str = "text/event-stream"
     headers: Headers = ()
     status: int = 200
+
+
+Answer = Response | StreamResponse
+
+
+class Pending(msgspec.Struct, frozen=True):
+    """An answer on its way: ``finish`` makes it from what is replied. A write has begun."""
+
+    reply: Reply
+    finish: Callable[[Any], Response]

@@ -7,7 +7,7 @@ Malformed JSON is a 400. JSON of the wrong shape (a missing field, a string for 
 (number lexemes, member order, escapes), only without the whitespace between tokens.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, NoReturn, TypeVar
 
 import msgspec
@@ -16,6 +16,7 @@ import trio
 from kissvdb.errors import InvalidArgument
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 INLINE_BYTES_MAX = 64 * 1024
 """A larger body is parsed in a thread: about 0.3 ms of the event loop at most (measured)."""
@@ -45,6 +46,19 @@ class Body(Generic[T]):
             return self._decode(body)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             explain(problem, body, "body")
+
+
+def read_then(
+    body: bytes, read: Callable[..., T], *args: Any, then: Callable[[T], R]
+) -> R | Awaitable[R]:
+    """``then(read(*args))``; a coroutine that reads in a thread when ``body`` is large."""
+    if len(body) <= INLINE_BYTES_MAX:
+        return then(read(*args))
+
+    async def later() -> R:
+        return then(await trio.to_thread.run_sync(read, *args))
+
+    return later()
 
 
 async def off_loop(body: bytes, parse: Callable[..., T], *args: Any) -> T:

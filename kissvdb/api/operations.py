@@ -13,17 +13,17 @@ _BACKUP_HEADERS = (
 )
 
 
-async def health(context: Context, request: Request) -> Response:
+def health(context: Context, request: Request) -> Response:
     return Response(b"ok", content_type=TEXT)
 
 
-async def ready(context: Context, request: Request) -> Response:
+def ready(context: Context, request: Request) -> Response:
     if not context.database.ready:
         raise Stopping("not ready: the server is recovering or shutting down, ask again")
     return Response(b'{"ready":true,"offset":%d}' % context.database.last_offset)
 
 
-async def metrics(context: Context, request: Request) -> Response:
+def metrics(context: Context, request: Request) -> Response:
     return Response(context.metrics.render(), content_type=METRICS)
 
 

@@ -23,8 +23,7 @@ from werkzeug.exceptions import RequestTimeout as BodyTimeout
 
 from kissvdb.api.asgi_stream import StreamedRoutes
 from kissvdb.api.dispatch import Api
-from kissvdb.api.http import Request, StreamResponse
-from kissvdb.api.route import Answer
+from kissvdb.api.http import Answer, Request, StreamResponse
 from kissvdb.errors import InvalidArgument, KissError, NotFound, RequestTimeout
 
 # RFC 9110, sections 15.3.5 and 15.4.5.

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from kissvdb.api.context import Context
-from kissvdb.api.http import Request, Response, StreamResponse
+from kissvdb.api.http import Answer, Pending, Request
 from kissvdb.errors import KissError
 
 JSON = "application/json"
@@ -16,8 +16,9 @@ MERGE_PATCH = "application/merge-patch+json"
 _PARAMETER = re.compile(r"{([^}]+)}")
 _NOT_WORD = re.compile(r"[^A-Za-z0-9]+")
 
-Answer = Response | StreamResponse
-Operation = Callable[[Context, Request], Awaitable[Answer]]
+Operation = Callable[[Context, Request], Answer | Pending | Awaitable[Answer | Pending]]
+"""What answers a request: at once, by a reply that is on its way, or as a coroutine. A plain
+function that returns a coroutine has done nothing yet: a door may drop that and call again."""
 
 
 @attrs.frozen

@@ -2,7 +2,7 @@
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
 
 import msgspec
@@ -10,8 +10,8 @@ import msgspec
 from kissvdb.api import limits
 from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.context import Context
-from kissvdb.api.http import Request, Response
-from kissvdb.api.json_body import INLINE_BYTES_MAX, Body, compact, off_loop
+from kissvdb.api.http import Pending, Request, Response
+from kissvdb.api.json_body import Body, compact, off_loop, read_then
 from kissvdb.api.preconditions import entity_tag, is_fresh, precondition
 from kissvdb.api.query import parse_query, u64
 from kissvdb.core.state import (
@@ -37,7 +37,7 @@ BATCH_PUT = Body(BatchPutBody)
 _json = msgspec.json.encode
 
 
-async def get_item(context: Context, request: Request) -> Response:
+def get_item(context: Context, request: Request) -> Response:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
     item = context.database.get(key)
@@ -49,38 +49,39 @@ async def get_item(context: Context, request: Request) -> Response:
     return Response(_item(item), headers=(etag,))
 
 
-async def put_item(context: Context, request: Request) -> Response:
+def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
-    if len(request.body) <= INLINE_BYTES_MAX:
-        body, value = _read_put(context, request.body)
-    else:
-        body, value = await off_loop(request.body, _read_put, context, request.body)
-    look = partial(context.database.get, key)
-    condition = precondition(request.headers, body.if_revision, body.if_offset, look)
-    return _written(await context.database.write(Put(key, value, body.ttl_ms, condition)))
+
+    def put(read: tuple[PutBody, bytes]) -> Pending:
+        body, value = read
+        look = partial(context.database.get, key)
+        condition = precondition(request.headers, body.if_revision, body.if_offset, look)
+        return Pending(context.database.submit(Put(key, value, body.ttl_ms, condition)), _written)
+
+    return read_then(request.body, _read_put, context, request.body, then=put)
 
 
-async def patch_item(context: Context, request: Request) -> Response:
+def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
     query = parse_query(request.query)
     ttl_ms = u64(query, "ttl_ms")
     limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
-    patch = await off_loop(request.body, compact, request.body, "body")
-    limits.check_json_size(patch, context.config.limits, "body")
-    condition = _condition(context, request, key, query)
-    return _written(await context.database.write(Patch(key, patch, ttl_ms, condition)))
+
+    def merge(patch: bytes) -> Pending:
+        limits.check_json_size(patch, context.config.limits, "body")
+        condition = _condition(context, request, key, query)
+        return Pending(context.database.submit(Patch(key, patch, ttl_ms, condition)), _written)
+
+    return read_then(request.body, compact, request.body, "body", then=merge)
 
 
-async def delete_item(context: Context, request: Request) -> Response:
+def delete_item(context: Context, request: Request) -> Pending:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
     condition = _condition(context, request, key, parse_query(request.query))
-    answer = await context.database.write(Delete(key, condition))
-    assert isinstance(answer, Deleted)
-    deleted = b"true" if answer.deleted else b"false"
-    return Response(b'{"deleted":%b,"offset":%b}' % (deleted, _number(answer.offset)))
+    return Pending(context.database.submit(Delete(key, condition)), _deleted)
 
 
 async def list_items(context: Context, request: Request) -> Response:
@@ -160,6 +161,12 @@ def _condition(
 def _written(answer: Answer) -> Response:
     assert isinstance(answer, Written)
     return Response(b"{%b}" % _written_members(answer))
+
+
+def _deleted(answer: Answer) -> Response:
+    assert isinstance(answer, Deleted)
+    deleted = b"true" if answer.deleted else b"false"
+    return Response(b'{"deleted":%b,"offset":%b}' % (deleted, _number(answer.offset)))
 
 
 def _written_members(answer: Written) -> bytes:

@@ -30,7 +30,7 @@ SCROLL = Form(ScrollBody)
 _json = msgspec.json.encode
 
 
-async def get(context: Context, request: Request) -> Response:
+def get(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     id_ = parse_query(request.query).get("id", "")
     limits.check_id(id_, context.config.limits, "query.id")

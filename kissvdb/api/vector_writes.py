@@ -1,6 +1,6 @@
 """Writing vectors over HTTP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -8,8 +8,8 @@ import msgspec
 
 from kissvdb.api import limits
 from kissvdb.api.context import Context
-from kissvdb.api.http import Request, Response
-from kissvdb.api.json_body import Body, MistypedField, off_loop
+from kissvdb.api.http import Pending, Request, Response
+from kissvdb.api.json_body import Body, MistypedField, off_loop, read_then
 from kissvdb.api.vector_bodies import (
     NO_JSON,
     DeleteBatchBody,
@@ -32,7 +32,7 @@ from kissvdb.api.vector_forms import (
 )
 from kissvdb.api.vectors import collection_of
 from kissvdb.core import filters
-from kissvdb.core.collection import Add, Command, Delete, Update, Upsert
+from kissvdb.core.collection import Add, Answer, Command, Delete, Update, Upsert
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
@@ -60,25 +60,24 @@ class BatchHead(msgspec.Struct):
 _HEAD = Body(BatchHead)
 
 
-async def add(context: Context, request: Request) -> Response:
-    return await _write(context, request, partial(_new, Add))
+def add(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, partial(_new, Add))
 
 
-async def upsert(context: Context, request: Request) -> Response:
-    return await _write(context, request, partial(_new, Upsert))
+def upsert(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, partial(_new, Upsert))
 
 
-async def update(context: Context, request: Request) -> Response:
-    return await _write(context, request, _update)
+def update(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, _update)
 
 
-async def delete(context: Context, request: Request) -> Response:
+def delete(context: Context, request: Request) -> Pending:
     collection = collection_of(context, request)
     body = DELETE.read(request)
     limits.check_id(body.id, context.config.limits, "body.id")
     command = Delete(body.id, limits.checked_op_id(body.op_id, "body.op_id"))
-    answer = await context.database.vectors.write(collection, command)
-    return Response(b'{"deleted":true,"offset":%d}' % answer.offset)
+    return Pending(context.database.submit(VectorCommand(collection, command)), _deleted)
 
 
 async def upsert_batch(context: Context, request: Request) -> Response:
@@ -117,14 +116,24 @@ async def delete_by_filter(context: Context, request: Request) -> Response:
     return Response(b'{"deleted":%d,"offset":%b}' % (count, _json(offset)))
 
 
-async def _write(
+def _write(
     context: Context, request: Request, read: Callable[[Context, Request], Command]
-) -> Response:
+) -> Pending | Awaitable[Pending]:
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
-    command = await off_loop(request.body, read, context, request)
-    answer = await context.database.vectors.write(collection, command)
+
+    def write(command: Command) -> Pending:
+        return Pending(context.database.submit(VectorCommand(collection, command)), _written)
+
+    return read_then(request.body, read, context, request, then=write)
+
+
+def _written(answer: Answer) -> Response:
     return Response(b'{"ok":true,"offset":%d}' % answer.offset)
+
+
+def _deleted(answer: Answer) -> Response:
+    return Response(b'{"deleted":true,"offset":%d}' % answer.offset)
 
 
 def _new(kind: type[C], context: Context, request: Request) -> C:

@@ -57,11 +57,11 @@ async def drop(context: Context, request: Request) -> Response:
     return Response(b'{"deleted":true,"offset":%d}' % offset)
 
 
-async def list_collections(context: Context, request: Request) -> Response:
+def list_collections(context: Context, request: Request) -> Response:
     return Response(_json(Collections([_info(each) for each in context.database.vectors.all])))
 
 
-async def detail(context: Context, request: Request) -> Response:
+def detail(context: Context, request: Request) -> Response:
     found = context.database.vectors.find(collection_of(context, request))
     return Response(_json(_detail(context, found)))
 

@@ -2,22 +2,19 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
-import trio
 
 from actors import (
     ActorCrashed,
     Address,
     MailboxClosed,
     MailboxFull,
-    Restart,
+    Reply,
     Workers,
     WorkerThread,
-    open_supervisor,
 )
 from kissvdb.config import Config
 from kissvdb.core.collection import Answer as VectorAnswer
@@ -35,15 +32,14 @@ from kissvdb.core.state import (
     Put,
     Written,
 )
-from kissvdb.engine import backup, upkeep
+from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
-from kissvdb.engine.collection import Surroundings, VectorCommand, Writes
-from kissvdb.engine.collections import Collections
+from kissvdb.engine.collection import VectorCommand, Writes
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
-from kissvdb.engine.recovery import Progress, shard_of
+from kissvdb.engine.recovery import shard_of
 from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
@@ -69,74 +65,8 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-@asynccontextmanager
-async def open_database(
-    config: Config | None = None,
-    *,
-    metrics: Metrics | None = None,
-    clock_ms: Clock = wall_clock_ms,
-    progress: Progress = lambda what, done, total: None,
-) -> AsyncIterator["Database"]:
-    """Open (or create) the database and run it for the length of the block.
-
-    Recovers first: on entry every acknowledged write is there. Raises DirectoryInUse, Damaged
-    and ConfigError. The crash of an owner of data ends the block in an ExceptionGroup.
-    """
-    config = Config() if config is None else config
-    metrics = Metrics() if metrics is None else metrics
-    async with AsyncExitStack() as stack:
-        store = await trio.to_thread.run_sync(partial(Store, config, progress))
-        stack.callback(store.close)
-        thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
-        supervisor = await stack.enter_async_context(open_supervisor())
-        database = Database(config, store, thread, metrics, clock_ms)
-        hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        in_memory = config.storage.memory
-        writer = LogWriter(store.log, None if in_memory else thread, (hub,), clock_ms, metrics)
-        log = await supervisor.start(writer)
-        shards: list[tuple[StateShard, Address]] = []
-        for number, (table, path) in enumerate(store.tables):
-            shard = StateShard(
-                table,
-                path,
-                log,
-                lambda: writer.committed_offset,
-                clock_ms,
-                database.workers,
-                metrics,
-                json_bytes_max=config.limits.json_bytes_max,
-                mailbox_size=config.state.mailbox_size,
-                name=f"state-{number}",
-            )
-            shards.append((shard, await supervisor.start(shard)))
-        database._start(hub, writer, log, shards)
-        registry = Collections(
-            store.collections,
-            supervisor,
-            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
-            database.get,
-            database._ask,
-            config,
-        )
-        database.vectors.start(await supervisor.start(registry), registry)
-        database.ready = True
-        async with trio.open_nursery() as tasks:
-            tasks.start_soon(registry.look_after)
-            tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
-            tasks.start_soon(
-                upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
-            )
-            if not config.storage.memory:
-                tasks.start_soon(database._checkpoints.keep)
-            yield database
-            database._stop()
-            if not config.storage.memory:
-                await database._checkpoints.finish()
-            tasks.cancel_scope.cancel()
-
-
 class Database:
-    """What handlers and embedders call. Made by `open_database`.
+    """What handlers and embedders call. Made by `opening.open_database`.
 
     Writes answer when they are durable. A write that is cancelled, or fails with Stopping after
     it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely.
@@ -170,8 +100,15 @@ class Database:
 
     async def write(self, command: Command) -> Answer:
         """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
-        answer: Answer = await answered(submit(self._owner(command), command))
+        answer: Answer = await answered(self.submit(command))
         return answer
+
+    def submit(self, command: Command | VectorCommand) -> Reply:
+        """Begin one write: its answer, or why it was refused, will be in the reply.
+
+        Raises Overloaded, Stopping and NotFound (no such collection).
+        """
+        return submit(self._owner(command), command)
 
     async def write_many(
         self, commands: Sequence[Command | VectorCommand]
@@ -265,22 +202,30 @@ class Database:
     async def publish(self, event: Publish) -> Published:
         """Append an event to the log, or only stream it when it is transient."""
         if event.transient:
-            try:
-                self._hub_address.tell_nowait(StreamOnly(event, self._clock_ms()))
-            except (MailboxFull, MailboxClosed, ActorCrashed) as error:
-                raise unavailable(error) from error
+            self.stream_only(event)
             return Published(None)
         if event.op_id is not None:
             answer = await self.write(event)
             assert isinstance(answer, Published)
             return answer
-        return Published(await answered(submit(self._log, Append((record_of(event),)))))
+        return Published(await answered(self.append_events([event])))
+
+    def stream_only(self, event: Publish) -> None:
+        """Stream a transient event. Raises Overloaded and Stopping."""
+        try:
+            self._hub_address.tell_nowait(StreamOnly(event, self._clock_ms()))
+        except (MailboxFull, MailboxClosed, ActorCrashed) as error:
+            raise unavailable(error) from error
 
     async def publish_batch(self, events: Sequence[Publish]) -> int:
         """Append several events at once, all or none; answers the first of their offsets, which
         are consecutive. An ``op_id`` is not looked at."""
-        first: int = await answered(submit(self._log, Append(tuple(map(record_of, events)))))
+        first: int = await answered(self.append_events(events))
         return first
+
+    def append_events(self, events: Sequence[Publish]) -> Reply:
+        """Begin what `publish_batch` does. Raises Overloaded and Stopping."""
+        return submit(self._log, Append(tuple(map(record_of, events))))
 
     def subscribe(self, query: StreamQuery) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""

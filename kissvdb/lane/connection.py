@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from kissvdb.api.dispatch import Begun
 from kissvdb.api.http import Request, StreamResponse
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.lane.body_stream import BodyStream
@@ -55,6 +56,7 @@ class Connection:
         self._head: Head | None = None
         self._awaiting_answer = False
         self._abandoned = False
+        self._begun: Begun | None = None
         self._sender: StreamSender | None = None
         self._body: BodyStream | None = None
 
@@ -66,6 +68,8 @@ class Connection:
                     await self._serve()
                 except KissError as refusal:
                     await self._refuse(refusal)
+                finally:
+                    self._forget_begun()
             if self._scope.cancelled_caught and self._awaiting_answer and not self._abandoned:
                 await self._refuse(self._owner.api.timeout())
         except (OSError, trio.ClosedResourceError, trio.BrokenResourceError):
@@ -192,24 +196,53 @@ class Connection:
                 return False
 
     def _answer_at_once(self, data: bytes) -> bool:
-        """Answer ``data`` without waking this connection's task, if it is one simple request
-        for what never waits. False: nothing was done, serve it the usual way."""
+        """Answer ``data``, or begin to, without waking this connection's task, if it is one
+        whole request that needs none. False: nothing was done, serve it the usual way."""
         owner, transport = self._owner, self.transport
         if owner.stopping or transport.closing:
             return False
-        head = self._reader.simple_head(data)
-        found = None if head is None else self._find_hot(head)
-        if head is None or found is None:
+        whole = self._reader.whole_request(data)
+        if whole is None:
+            return False
+        head, body = whole
+        found = self._find_hot(head)
+        if found is None or not found[0].prompt:
             return False
         bound, params = found
-        request = _request(head, b"", params)
-        response = None if bound.route.waits else owner.api.answer_at_once(request, bound)
-        if response is None:
+        outcome = owner.api.begin(_request(head, body, params), bound)
+        if outcome is None:
             return False
+        if isinstance(outcome, Begun):
+            self._begun = outcome
+            self._awaiting_answer = True
+            transport.hold()
+            transport.enter(Phase.ANSWERING, owner.limits.answer_timeout_secs)
+            outcome.pending.reply.call(self._answer_begun)
+            return True
         transport.extend(owner.limits.idle_timeout_secs)
-        transport.answer_now(encode_response(response, owner.clock, close=False, head_only=False))
+        transport.answer_now(encode_response(outcome, owner.clock, close=False, head_only=False))
         self.answered += 1
         return True
+
+    def _answer_begun(self) -> None:
+        """The reply to what was begun is there. The task of this connection still sleeps."""
+        owner, transport, begun = self._owner, self.transport, self._begun
+        assert begun is not None
+        self._begun = None
+        self._awaiting_answer = False
+        response = owner.api.finish(begun)
+        close = owner.stopping or transport.closing
+        transport.enter(Phase.IDLE, owner.limits.idle_timeout_secs)
+        self.answered += 1
+        transport.answer_held(
+            encode_response(response, owner.clock, close=close, head_only=False), last=close
+        )
+
+    def _forget_begun(self) -> None:
+        """Nobody waits for the answer any more; what was begun happens all the same."""
+        if self._begun is not None:
+            self._begun.pending.reply.abandon()
+            self._begun = None
 
     def _find_hot(self, head: Head) -> "tuple[Bound, Mapping[str, str]] | None":
         try:

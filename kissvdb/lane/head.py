@@ -89,15 +89,18 @@ class HeadReader:
         """Start afresh after a body llhttp has not seen (a chunked one)."""
         self._parser = httptools.HttpRequestParser(self)
 
-    def read_simple(self, raw: bytes) -> Head | None:
-        """The head in ``raw`` (see ``read``) if no body follows and the connection stays as it
-        is. Otherwise None, also for what is malformed: ``read`` can still tell why."""
+    def read_simple(self, raw: bytes, body: bytes) -> Head | None:
+        """The head in ``raw`` (see ``read``) if ``body`` is its whole body and the connection
+        stays as it is. Otherwise None, also for what is malformed: ``read`` can still tell why."""
         try:
             head = self.read(raw)
         except Refused:
             self.forget()
             return None
-        if head.keep_alive and not (head.content_length or head.chunked or head.foreign):
+        whole = head.content_length == len(body) and head.method != "HEAD"
+        if whole and head.keep_alive and not (head.chunked or head.foreign):
+            if body:
+                self.skip_body(body)
             return head
         self.forget()
         return None

@@ -65,11 +65,17 @@ class RequestReader:
         self._buffer = buffer[end:]
         return self._heads.read(raw)
 
-    def simple_head(self, data: bytes) -> Head | None:
-        """The head in ``data``, if that is one whole GET without a body and nothing unusual.
+    def whole_request(self, data: bytes) -> tuple[Head, bytes] | None:
+        """The head and the body in ``data``, if that is one whole request and nothing unusual.
         Otherwise None, and ``data`` can be read as if this had not looked at it."""
-        whole = data.find(HEAD_END) == len(data) - 4 and len(data) <= self._limits.header_bytes_max
-        return self._heads.read_simple(data) if whole and data.startswith(b"GET ") else None
+        end = data.find(HEAD_END) + 4
+        if not 4 <= end <= self._limits.header_bytes_max:
+            return None
+        body = data[end:]
+        if len(body) > self._limits.body_bytes_max:
+            return None
+        head = self._heads.read_simple(data if end == len(data) else data[:end], body)
+        return None if head is None else (head, body)
 
     async def _read_to_head_end(self) -> tuple[bytes, int]:
         transport, limits = self._transport, self._limits

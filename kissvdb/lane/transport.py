@@ -52,6 +52,7 @@ class Transport:
         self._poller = poller
         self._waiter: trio.lowlevel.Task | None = None
         self._answer: Answer | None = None
+        self._held = self._last = False
         self._unsent = b""
         self._result: bytes | Exception | None = None
         # There may be more to read, and no further edge would tell.
@@ -89,20 +90,38 @@ class Transport:
 
     async def receive_or_answer(self, answer: Answer) -> bytes | None:
         """Like ``receive``, but what comes is first shown to ``answer``, within the poller's turn:
-        True says that it has been answered, by ``answer_now``.
+        True says that it has been answered, by ``answer_now``, or will be, by ``answer_held``.
 
-        None: such an answer was begun but the socket is full; call ``send_unsent``.
+        None: such an answer was begun but the socket is full, or it was the last: call
+        ``send_unsent``.
         """
         self._answer = answer
         try:
             data = await self.receive()
         finally:
             self._answer = None
-        return None if self._unsent else data
+            self._held = False
+        return None if self._unsent or self._last else data
 
     def answer_now(self, data: bytes) -> None:
         """Send what the socket takes at once and keep the rest for ``send_unsent``."""
         self._unsent = data[self.send_now(data) :]
+
+    def hold(self) -> None:
+        """The answer takes a moment: what comes meanwhile waits in the socket."""
+        self._held = True
+
+    def answer_held(self, data: bytes, *, last: bool) -> None:
+        """The answer after ``hold``. The reader is woken if there is more to read or to send, and
+        after the ``last``. Does not raise: an error is the reader's."""
+        self._held = False
+        self._last = last
+        try:
+            self.answer_now(data)
+        except OSError as error:
+            self._wake(error)
+        else:
+            self._after_answer()
 
     async def send_unsent(self) -> None:
         """Send the rest of an answer, waiting. Raises as ``receive`` does."""
@@ -113,23 +132,29 @@ class Transport:
         """See `Readable`. Who waits for it gets what came, or the error it met."""
         self._readable = True
         self._ended = self._ended or ended
-        if self._waiter is None:
+        if self._waiter is None or self._held:
             return
         try:
             data = self._receive_now()
             if data is None:
                 return
             if data and self._answer is not None and self._answer(data):
-                if self._unsent:
-                    self._wake(b"")
-                elif self._readable:
-                    self._wake(None)
+                self._after_answer()
                 return
         except Exception as error:
             # It belongs to whoever serves the connection, not to the poller of all.
             self._wake(error)
         else:
             self._wake(data)
+
+    def _after_answer(self) -> None:
+        """Wake the reader if there is anything left for it to do."""
+        if self._held:
+            return
+        if self._unsent or self._last:
+            self._wake(b"")
+        elif self._readable:
+            self._wake(None)
 
     async def _wait(self) -> bytes | None:
         """Until ``on_readable`` has something; None: there may be more, look again."""

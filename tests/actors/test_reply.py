@@ -84,6 +84,47 @@ async def test_two_waiters_are_a_bug() -> None:
         reply.set()
 
 
+def test_a_callback_takes_the_value_or_the_error_when_it_comes_or_is_there() -> None:
+    for settle, expected in ((lambda r: r.set(1), 1), (lambda r: r.fail(OSError("x")), "x")):
+        for early in (True, False):
+            reply, got = Reply(), []
+
+            def take(reply: Reply = reply, got: list[object] = got) -> None:
+                try:
+                    got.append(reply.take())
+                except OSError as error:
+                    got.append(str(error))
+
+            if early:
+                settle(reply)
+            reply.call(take)
+            assert got == ([expected] if early else [])
+            if not early:
+                settle(reply)
+            assert got == [expected]
+
+
+async def test_a_caller_who_leaves_is_not_called_and_may_be_answered_in_vain() -> None:
+    reply = Reply()
+    reply.call(lambda: pytest.fail("called after it left"))
+    with pytest.raises(AssertionError, match="one waiter"):
+        await reply.wait()
+    reply.abandon()
+    assert reply.abandoned
+    assert not reply.answered
+    reply.set("in vain")
+    assert reply.answered
+
+
+def test_leaving_when_the_answer_is_there_changes_nothing() -> None:
+    reply = Reply()
+    reply.revoke(OSError("stopped"))
+    reply.abandon()
+    assert reply.answered
+    with pytest.raises(OSError, match="stopped"):
+        reply.take()
+
+
 async def test_an_error_that_was_raised_keeps_nothing_alive() -> None:
     class Traced(Exception):
         pass

@@ -22,20 +22,17 @@ from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.recall_audit import RecallAudit, recall
 from kissvdb.errors import (
     AlreadyExists,
-    Damaged,
     DimMismatch,
     InvalidArgument,
     NotFound,
     Refused,
 )
-from kissvdb.storage import backup, check
+from kissvdb.storage import backup
 from tests.engine.sse import collect
 from tests.engine.test_database import Clock
 
 # Compiled code is for the tests of kernels; here it would only take time.
 IN_NUMPY = Search(compile=False)
-FIRST_ROW = 4096
-"""Where the rows of a file begin."""
 IN_MEMORY = Config(storage=Storage(memory=True), search=IN_NUMPY)
 
 
@@ -316,62 +313,6 @@ async def test_a_backup_holds_collections_at_its_offset(config, tmp_path):
         assert len(await db.vectors.search("c", [0, 0, 0], 99)) == 19
         assert db.vectors.get("c", "id001") is None
         assert db.vectors.get("c", "id002") is not None
-
-
-async def test_a_damaged_row_is_named_and_never_served(config):
-    async with open_database(config) as db:
-        await fill(db, 10)
-    file = directory(config) / "vectors.0.rows"
-    with file.open("r+b") as rows:
-        rows.seek(FIRST_ROW)
-        before = rows.read(4)
-        rows.seek(FIRST_ROW)
-        rows.write(bytes(byte ^ 0xFF for byte in before))
-    async with open_database(config) as db:
-        with pytest.raises(Damaged, match="'c'"):
-            await db.vectors.search("c", [0, 0, 0], 10)
-        with pytest.raises(Damaged, match="'c'"):
-            db.vectors.get("c", "id000")
-        with pytest.raises(Damaged, match="'c'"):
-            await db.vectors.update("c", "id000", meta={})
-        with pytest.raises(Damaged, match="'c'"):
-            await db.vectors.delete_matching("c", None)
-        # Everything else goes on.
-        await db.vectors.upsert("c", "new", [1, 2, 3])
-        assert db.vectors.get("c", "new").id == "new"
-        await db.put("k", 1)
-
-
-async def test_check_tells_of_collections_what_can_be_mended_and_what_cannot(config):
-    async with open_database(config) as db:
-        await fill(db, 10)
-    data_dir = Path(config.storage.data_dir)
-    report = check.check(data_dir)
-    assert report.ok
-    assert report.views[-1].name == "vectors/c"
-    (index,) = directory(config).glob("metadata.*.arrays")
-    index.write_bytes(index.read_bytes()[:-1])
-    report = check.check(data_dir)
-    assert report.ok
-    assert "metadata" in report.notes[0]
-    (index,) = directory(config).glob("rows.*.arrays")
-    index.write_bytes(index.read_bytes()[:-1])
-    assert not check.check(data_dir).ok
-    with pytest.raises(Damaged):
-        async with open_database(config):
-            pass
-
-
-async def test_a_database_with_a_damaged_index_opens_and_serves(config):
-    async with open_database(config) as db:
-        await fill(db, 10)
-        before = await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}})
-    for name in ("metadata", "ids"):
-        (index,) = directory(config).glob(f"{name}.*.arrays")
-        index.write_bytes(index.read_bytes()[:-1])
-    async with open_database(config) as db:
-        assert await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}}) == before
-        assert db.vectors.get("c", "id004").id == "id004"
 
 
 async def test_a_searcher_that_leaves_does_not_wait_for_its_thread():

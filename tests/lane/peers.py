@@ -210,8 +210,8 @@ class GatedApi(Api):
     started = 0
     finished = 0
 
-    def answer_at_once(self, request, bound):
-        return None if self.gate is not None else super().answer_at_once(request, bound)
+    def begin(self, request, bound):
+        return None if self.gate is not None else super().begin(request, bound)
 
     async def dispatch(self, request, *, bound=None, timed=True):
         self.started += 1

@@ -144,14 +144,17 @@ async def test_a_read_needs_the_key_as_everything_else(lane):
         assert (await peer.answer()).status == 404
 
 
-async def test_an_operation_that_waits_though_its_route_says_not_is_a_bug_in_the_log(lane, caplog):
-    async def waits(context, request):
-        await trio.lowlevel.checkpoint()
-
-    bound, _ = lane.api.find("GET", "/v1/health")
-    wrong = attrs.evolve(bound, route=attrs.evolve(bound.route, operation=waits))
-    assert lane.api.answer_at_once(Request("GET", "/v1/health"), wrong).status == 500
-    assert "has waited" in caplog.text
+async def test_an_operation_that_needs_a_task_is_not_begun_without_one(lane):
+    large = b'{"value":"%s"}' % (b"x" * 70_000)
+    for method, path, body in (
+        ("PUT", "/v1/state/a", large),
+        ("POST", "/v1/events", b'{"type":"a","data":"%s"}' % (b"x" * 70_000)),
+    ):
+        bound, params = lane.api.find(method, path)
+        assert bound.prompt
+        request = Request(method, path, body=body, params=params)
+        assert lane.api.begin(request, bound) is None
+    assert lane.database.last_offset == 0
 
 
 async def test_without_epoll_every_connection_waits_for_itself(monkeypatch):

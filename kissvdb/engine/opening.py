@@ -1,0 +1,85 @@
+"""Opening a database: storage, actors and upkeep, in the order in which they need each other."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import trio
+
+from actors import Address, Restart, WorkerThread, open_supervisor
+from kissvdb.config import Config
+from kissvdb.engine import upkeep
+from kissvdb.engine.collection import Surroundings
+from kissvdb.engine.collections import Collections
+from kissvdb.engine.database import Clock, Database, wall_clock_ms
+from kissvdb.engine.log_writer import LogWriter
+from kissvdb.engine.recovery import Progress
+from kissvdb.engine.state_shard import StateShard
+from kissvdb.engine.store import Store
+from kissvdb.metrics import Metrics
+
+
+@asynccontextmanager
+async def open_database(
+    config: Config | None = None,
+    *,
+    metrics: Metrics | None = None,
+    clock_ms: Clock = wall_clock_ms,
+    progress: Progress = lambda what, done, total: None,
+) -> AsyncIterator["Database"]:
+    """Open (or create) the database and run it for the length of the block.
+
+    Recovers first: on entry every acknowledged write is there. Raises DirectoryInUse, Damaged
+    and ConfigError. The crash of an owner of data ends the block in an ExceptionGroup.
+    """
+    config = Config() if config is None else config
+    metrics = Metrics() if metrics is None else metrics
+    async with AsyncExitStack() as stack:
+        store = await trio.to_thread.run_sync(partial(Store, config, progress))
+        stack.callback(store.close)
+        thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
+        supervisor = await stack.enter_async_context(open_supervisor())
+        database = Database(config, store, thread, metrics, clock_ms)
+        hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
+        in_memory = config.storage.memory
+        writer = LogWriter(store.log, None if in_memory else thread, (hub,), clock_ms, metrics)
+        log = await supervisor.start(writer)
+        shards: list[tuple[StateShard, Address]] = []
+        for number, (table, path) in enumerate(store.tables):
+            shard = StateShard(
+                table,
+                path,
+                log,
+                lambda: writer.committed_offset,
+                clock_ms,
+                database.workers,
+                metrics,
+                json_bytes_max=config.limits.json_bytes_max,
+                mailbox_size=config.state.mailbox_size,
+                name=f"state-{number}",
+            )
+            shards.append((shard, await supervisor.start(shard)))
+        database._start(hub, writer, log, shards)
+        registry = Collections(
+            store.collections,
+            supervisor,
+            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
+            database.get,
+            database._ask,
+            config,
+        )
+        database.vectors.start(await supervisor.start(registry), registry)
+        database.ready = True
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(registry.look_after)
+            tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
+            tasks.start_soon(
+                upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
+            )
+            if not config.storage.memory:
+                tasks.start_soon(database._checkpoints.keep)
+            yield database
+            database._stop()
+            if not config.storage.memory:
+                await database._checkpoints.finish()
+            tasks.cancel_scope.cancel()
