@@ -68,7 +68,8 @@ def _copy_tables(store: Store, directory: DataDir) -> list[Entry]:
     """Consistent copies of the tables, in files that are gone once they are closed."""
     entries = []
     with tempfile.TemporaryDirectory(prefix="backup-", dir=directory.path) as scratch:
-        for _, path in store.tables:
+        for table in store.tables:
+            path = table.path
             assert path is not None
             copy = Path(scratch) / path.name
             state_table.backup(path, copy)

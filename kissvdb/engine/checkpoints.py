@@ -9,9 +9,9 @@ import trio
 from actors import ActorCrashed, MailboxClosed, Workers, WorkerThread
 from kissvdb import logs
 from kissvdb.config import Config
-from kissvdb.engine import upkeep
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.collections import OpenCollection
+from kissvdb.engine.state_upkeep import StateUpkeep
 from kissvdb.engine.store import Store
 from kissvdb.engine.upkeep import Shards
 from kissvdb.errors import PersistenceFailed
@@ -35,22 +35,33 @@ class Checkpoints:
         self._config = config
         self._store = store
         self._log_thread = log_thread
-        self._workers = workers
-        self._shards = shards
+        self._tables = [
+            StateUpkeep(
+                shard,
+                workers,
+                wal_pages_max=config.state.checkpoint_pages,
+                then=self._retain,
+            )
+            for shard, _ in shards
+            if shard.view.table.path is not None
+        ]
         self._collections = collections
         self._holds = holds
 
     async def keep(self) -> None:
         """The task that checkpoints now and then, and what has grown."""
         async with trio.open_nursery() as tasks:
-            tasks.start_soon(self._keep_collections)
-            await upkeep.keep_checkpoints(
-                self._shards,
-                self._workers,
-                pages_max=self._config.state.checkpoint_pages,
-                interval_secs=self._config.storage.snapshot_interval_secs,
-                then=self._retain,
-            )
+            for each in self._tables:
+                tasks.start_soon(each.run)
+            while True:
+                await trio.sleep(self._config.storage.snapshot_interval_secs)
+                for each in self._tables:
+                    await each.checkpoint()
+                try:
+                    await self._save_collections(lambda each: each.upkeep.save_is_due)
+                except (MailboxClosed, ActorCrashed):
+                    return
+                await self._retain()
 
     async def now(self) -> int:
         """Checkpoint everything; answers the offset up to which all are durable files.
@@ -60,30 +71,20 @@ class Checkpoints:
         try:
             for each in self._collections():
                 await each.upkeep.save()
-            offsets = [
-                await upkeep.checkpoint(shard, address, self._workers)
-                for shard, address in self._shards
-            ]
         except (MailboxClosed, ActorCrashed) as error:
             raise unavailable(error) from error
+        offsets = [await each.checkpoint() for each in self._tables]
         await self._retain()
-        return min([*offsets, *self._store.collections.durable_offsets])
+        return min([*offsets, *self._store.collections.durable_offsets], default=0)
 
     async def finish(self) -> None:
-        """Make the collections durable files as the last thing: they then open without a replay."""
+        """Store everything as the last thing: it then opens without a replay."""
+        for each in self._tables:
+            await each.store()
         try:
             await self._save_collections(lambda each: True)
         except (MailboxClosed, ActorCrashed):
             return
-
-    async def _keep_collections(self) -> None:
-        while True:
-            await trio.sleep(self._config.storage.snapshot_interval_secs)
-            try:
-                await self._save_collections(lambda each: each.upkeep.save_is_due)
-            except (MailboxClosed, ActorCrashed):
-                return
-            await self._retain()
 
     async def _save_collections(self, chosen: Callable[[OpenCollection], bool]) -> None:
         for each in self._collections():
@@ -94,8 +95,8 @@ class Checkpoints:
                     logs.event(logger, logging.WARNING, error.message, collection=each.name)
 
     async def _retain(self) -> None:
-        shards = [shard.durable_offset for shard, _ in self._shards]
-        durable = min([*shards, *self._store.collections.durable_offsets])
+        tables = [each.durable_offset for each in self._tables]
+        durable = min([*tables, *self._store.collections.durable_offsets], default=0)
         # In the writer's thread: the log has one writer, and removing is writing.
         await self._log_thread.run(
             partial(

@@ -96,7 +96,7 @@ class Database:
     def get(self, key: str) -> Item | None:
         """The key as of the last answered write; None when absent or expired. Never waits."""
         shard, _ = self._shards[shard_of(key, len(self._shards))]
-        return live(shard.table.get(key), self._clock_ms())
+        return live(shard.view.get(key), self._clock_ms())
 
     async def write(self, command: Command) -> Answer:
         """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
@@ -157,7 +157,7 @@ class Database:
         items: list[Item] = []
         horizons: list[str] = []
         for shard, _ in self._shards:
-            found, has_more = shard.table.scan(prefix, after=after, limit=limit, now_ms=now_ms)
+            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=now_ms)
             items.extend(found)
             if has_more:
                 horizons.append(found[-1].key)

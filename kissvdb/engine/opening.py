@@ -15,6 +15,7 @@ from kissvdb.engine.database import Clock, Database, wall_clock_ms
 from kissvdb.engine.log_writer import LogWriter
 from kissvdb.engine.recovery import Progress
 from kissvdb.engine.state_shard import StateShard
+from kissvdb.engine.state_view import StateView
 from kissvdb.engine.store import Store
 from kissvdb.metrics import Metrics
 
@@ -45,14 +46,12 @@ async def open_database(
         writer = LogWriter(store.log, None if in_memory else thread, (hub,), clock_ms, metrics)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
-        for number, (table, path) in enumerate(store.tables):
+        for number, table in enumerate(store.tables):
             shard = StateShard(
-                table,
-                path,
+                StateView(table),
                 log,
                 lambda: writer.committed_offset,
                 clock_ms,
-                database.workers,
                 metrics,
                 json_bytes_max=config.limits.json_bytes_max,
                 mailbox_size=config.state.mailbox_size,

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kissvdb import records
+from kissvdb.core.memtable import Memtable
 from kissvdb.engine.history import ReadableLog
+from kissvdb.engine.state_view import store
 from kissvdb.errors import ConfigError, Damaged
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
 from kissvdb.storage.log import OffsetTruncated
-from kissvdb.storage.state_table import ROWS_PER_TRANSACTION, StateTable
+from kissvdb.storage.state_table import StateTable
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -34,7 +36,7 @@ def shard_of_record(record: Record, shards: int) -> int | None:
 def claim_shards(tables: Sequence[StateTable], last_offset: int) -> None:
     """Refuse to spread keys over another number of shards than they were written with."""
     for table in tables:
-        noted = table.claim_shards(len(tables), free=last_offset == 0)
+        noted = table.writer.claim_shards(len(tables), free=last_offset == 0)
         if noted != len(tables):
             raise ConfigError(
                 f"state.shards is {len(tables)}, but the keys in this data directory are spread "
@@ -56,7 +58,7 @@ class View(Protocol):
         """
 
 
-class ShardView:
+class TableReplay:
     """One shard's table, which takes the records of its keys."""
 
     def __init__(self, table: StateTable, shard: int, shards: int) -> None:
@@ -70,17 +72,15 @@ class ShardView:
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         table = self._table
-        mine = [
-            (offset, record)
-            for offset, record in records
-            if offset > table.applied_offset
-            and shard_of_record(record, self._shards) == self._shard
-        ]
-        for first in range(0, len(mine), ROWS_PER_TRANSACTION):
-            part = mine[first : first + ROWS_PER_TRANSACTION]
-            table.apply(part, part[-1][0])
+        memtable = Memtable()
+        for offset, record in records:
+            if (
+                offset > table.applied_offset
+                and shard_of_record(record, self._shards) == self._shard
+            ):
+                memtable.apply(offset, record)
         if table.applied_offset < upto:
-            table.apply((), upto)
+            store(table, memtable, upto)
 
 
 def replay(log: ReadableLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:

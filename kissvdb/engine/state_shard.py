@@ -1,19 +1,20 @@
 """The state shard: owner of the keys whose hash falls to it."""
 
-from collections.abc import Callable, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 
-from actors import Actor, Address, Envelope, Workers
+from actors import Actor, Address, Envelope
+from kissvdb.core.memtable import changes_keys
 from kissvdb.core.state import Answer, Batch, Command, Decision, Expire, Item
 from kissvdb.engine.log_writer import Append
+from kissvdb.engine.state_view import StateView
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten, Record
-from kissvdb.storage import state_table
-from kissvdb.storage.state_table import ROWS_PER_TRANSACTION, StateTable, changes_table
+
+COMMANDS_PER_APPEND_MAX = 1024
+"""About as many are decided together: everybody else has to wait for that long."""
 
 
 @attrs.frozen
@@ -23,69 +24,63 @@ class Many:
     commands: tuple[Command, ...]
 
 
-@attrs.frozen
-class FinishCheckpoint:
-    """Hold writes at a batch boundary and finish the checkpoint. Answers the durable offset."""
-
-
 Outcome = Decision | Refused
 
 
 class StateShard(Actor):
-    """Owns one table. Decide, log, apply, answer: no reader ever sees what a crash can take back.
+    """Owns the keys of one view. Decide, log, apply, answer: no reader ever sees what a crash can
+    take back.
 
-    Reads (``table``) are done by anyone on the loop, synchronously: a batch is applied without a
-    checkpoint inside a transaction, so they see whole transactions and never wait for a fsync.
+    Reads (``view``) are done by anyone on the loop, synchronously: a batch is applied without a
+    checkpoint, so they see whole batches and never wait for a fsync.
     """
 
     batch_max = 256
 
     def __init__(
         self,
-        table: StateTable,
-        path: Path | None,
+        view: StateView,
         log: Address,
         committed_offset: Callable[[], int],
         clock_ms: Callable[[], int],
-        workers: Workers,
         metrics: Metrics,
         *,
         json_bytes_max: int,
         mailbox_size: int,
         name: str,
     ) -> None:
-        self.table = table
+        self.view = view
         self.name = name
         self.mailbox_size = mailbox_size
-        self.durable_offset = 0
-        self.path = path
         self._log = log
         self._committed_offset = committed_offset
         self._clock_ms = clock_ms
-        self._workers = workers
         self._metrics = metrics
         self._json_bytes_max = json_bytes_max
         self._asked_at: int | None = None
 
     @property
     def true_offset(self) -> int:
-        """An offset up to which the table holds every record of this shard."""
+        """An offset up to which the view holds every record of this shard."""
         return self._committed_offset() if self._asked_at is None else self._asked_at
 
     async def handle(self, batch: list[Envelope]) -> None:
+        for part in _parts(batch):
+            await self._handle(part)
+
+    async def _handle(self, batch: Sequence[Envelope]) -> None:
+        await self.view.wait_for_room()
         decided = Batch(
-            self.table.get,
-            self.table.operation,
+            self.view.get,
+            self.view.operation,
             self._clock_ms(),
             json_bytes_max=self._json_bytes_max,
         )
-        waiting: list[tuple[Envelope, Outcome | list[Outcome] | None]] = []
+        waiting: list[tuple[Envelope, Outcome | list[Outcome]]] = []
         for envelope in batch:
             message = envelope.message
-            if isinstance(message, FinishCheckpoint):
-                waiting.append((envelope, None))
-            elif isinstance(message, Expire):
-                decided.expire(self.table.expired(self._clock_ms(), message.limit))
+            if isinstance(message, Expire):
+                decided.expire(self.view.expired(self._clock_ms(), message.limit))
                 waiting.append((envelope, []))
             elif isinstance(message, Many):
                 waiting.append((envelope, decided.decide_each(message.commands)))
@@ -103,20 +98,13 @@ class StateShard(Actor):
                     envelope.refuse(PersistenceFailed(refusal.message))
                 return
         for envelope, outcome in waiting:
-            if outcome is not None:
-                _reply(envelope, outcome, first_offset)
-        for envelope, outcome in waiting:
-            if outcome is None:
-                envelope.answer(await self._finish_checkpoint())
+            _reply(envelope, outcome, first_offset)
 
     async def _log_and_apply(self, records: Sequence[Record]) -> int:
         self._asked_at = self._committed_offset()
         try:
             first: int = await self._log.ask(Append(tuple(records)))
-            numbered = [row for row in enumerate(records, start=first) if changes_table(row[1])]
-            for start in range(0, len(numbered), ROWS_PER_TRANSACTION):
-                rows = numbered[start : start + ROWS_PER_TRANSACTION]
-                self.table.apply(rows, rows[-1][0])
+            self.view.apply(row for row in enumerate(records, start=first) if changes_keys(row[1]))
         finally:
             self._asked_at = None
         written = sum(isinstance(record, KeyWritten) for record in records)
@@ -125,18 +113,17 @@ class StateShard(Actor):
         self._metrics.state_delete_total.inc(deleted)
         return first
 
-    async def _finish_checkpoint(self) -> int:
-        applied = self.true_offset
-        if applied > self.table.applied_offset:
-            # Records of other owners do not touch this table: it is true up to here without them.
-            self.table.apply((), applied)
-        self.table.forget_operations()
-        if self.path is not None and await self._workers.run(
-            partial(state_table.checkpoint, self.path, finish=True)
-        ):
-            self.table.wal_pages = 0
-            self.durable_offset = applied
-        return self.durable_offset
+
+def _parts(batch: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
+    """The batch in parts of about COMMANDS_PER_APPEND_MAX commands."""
+    commands = start = 0
+    for end, envelope in enumerate(batch):
+        message = envelope.message
+        commands += len(message.commands) if isinstance(message, Many) else 1
+        if commands > COMMANDS_PER_APPEND_MAX and end > start:
+            yield batch[start:end]
+            start, commands = end, 0
+    yield batch[start:]
 
 
 def _reply(envelope: Envelope, outcome: Outcome | list[Outcome], first_offset: int) -> None:

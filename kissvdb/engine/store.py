@@ -9,7 +9,7 @@ from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine import recovery
 from kissvdb.engine.collection_store import CollectionStore
-from kissvdb.engine.recovery import Progress, ShardView, View
+from kissvdb.engine.recovery import Progress, TableReplay, View
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.log import EventLog
@@ -23,7 +23,7 @@ class Store:
     """The open log and tables. Raises DirectoryInUse, Damaged, ConfigError."""
 
     log: EventLog | MemoryLog
-    tables: list[tuple[StateTable, Path | None]]
+    tables: list[StateTable]
     collections: CollectionStore
 
     def __init__(self, config: Config, progress: Progress) -> None:
@@ -33,12 +33,12 @@ class Store:
                 self._open_memory(config)
             else:
                 self._open_directory(config, progress, stack)
-            tables = [table for table, _ in self.tables]
+            tables = self.tables
             for table in tables:
                 stack.callback(table.close)
             recovery.claim_shards(tables, self.log.last_offset)
             views: list[View] = [
-                ShardView(table, shard, len(tables)) for shard, table in enumerate(tables)
+                TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
             views.extend(self.collections.views())
             recovery.replay(self.log, self.log.last_offset, views, progress)
@@ -52,21 +52,21 @@ class Store:
         self.log = MemoryLog(
             records_max=config.stream.ring_events, bytes_max=config.stream.ring_bytes_max
         )
-        self.tables = [(StateTable(None), None) for _ in range(config.state.shards)]
+        self.tables = [StateTable(None) for _ in range(config.state.shards)]
         self.collections = CollectionStore(None)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
         stack.callback(directory.close)
         paths = [directory.state_path(number) for number in range(config.state.shards)]
-        self.tables = [(StateTable(path), path) for path in paths]
+        self.tables = [StateTable(path) for path in paths]
         self.collections = CollectionStore(directory.path)
         stack.callback(self.collections.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(
             directory.offset_floor,
             self.collections.applied_offset_max,
-            *(table.applied_offset for table, _ in self.tables),
+            *(table.applied_offset for table in self.tables),
         )
         self.log = EventLog.open(
             Disk(directory.log_dir),

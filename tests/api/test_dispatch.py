@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from actors import Reply
 from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request, StreamResponse
 from kissvdb.api.routes import ROUTES
@@ -169,10 +170,10 @@ class Elsewhere:
     def __init__(self, failure=None):
         self.failure = failure
 
-    async def publish(self, event):
-        if self.failure is None:
-            await trio.sleep_forever()
-        raise self.failure
+    def append_events(self, events):
+        if self.failure is not None:
+            raise self.failure
+        return Reply()
 
 
 @pytest.mark.parametrize(

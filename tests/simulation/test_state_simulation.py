@@ -1,13 +1,15 @@
 """State against a plain dict, on a disk that loses power at any byte. Seeded and repeatable."""
 
 import random
+from pathlib import Path
 
 import pytest
 
 from kissvdb import records
 from kissvdb.core.events import Publish
 from kissvdb.core.state import Batch, Delete, Deleted, Patch, Precondition, Put
-from kissvdb.engine import recovery
+from kissvdb.engine import recovery, state_view
+from kissvdb.engine.state_view import StateView
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten
 from kissvdb.storage.log import EventLog
@@ -15,6 +17,8 @@ from kissvdb.storage.state_table import StateTable
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 SEGMENT_BYTES = 4096
+# Says that the table is stored into by others; SQLite itself is in memory.
+FILE = Path("state-0.db")
 KEYS = [f"k{n}" for n in range(6)]
 
 
@@ -58,15 +62,19 @@ class Machine:
         # SQLite's file is at some committed prefix of the log; the replay brings the rest, and
         # starting it twice must not matter.
         part = self.chance.randint(0, self.log.last_offset)
-        view = recovery.ShardView(self.table, 0, 1)
-        recovery.replay(self.log, part, [view], lambda *_: None)
-        recovery.replay(self.log, self.log.last_offset, [view], lambda *_: None)
+        replayed = recovery.TableReplay(self.table, 0, 1)
+        recovery.replay(self.log, part, [replayed], lambda *_: None)
+        recovery.replay(self.log, self.log.last_offset, [replayed], lambda *_: None)
+        self.table.path = FILE
+        self.view = StateView(self.table)
+        self.storing = None
 
     def run_batch(self):
         self.now_ms += self.chance.choice((0, 1, 50))
-        decided = Batch(self.table.get, self.table.operation, self.now_ms)
+        self.store_some()
+        decided = Batch(self.view.get, self.view.operation, self.now_ms)
         outcomes = decided.decide_each([self.command() for _ in range(self.chance.randint(1, 5))])
-        decided.expire(self.table.expired(self.now_ms, 10))
+        decided.expire(self.view.expired(self.now_ms, 10))
         if not decided.records:
             return
         self.in_flight = decided.records
@@ -76,11 +84,21 @@ class Machine:
         except PersistenceFailed:
             self.in_flight = None
             return
-        self.table.apply(list(enumerate(decided.records, start=first)), self.log.last_offset)
+        self.view.apply(enumerate(decided.records, start=first))
         # Answered from here on.
         self.check_answers(outcomes, first)
         self.model.apply(first, decided.records)
         self.in_flight = None
+
+    def store_some(self):
+        """What the thread does that stores memtables: begin, be done, or neither."""
+        if self.storing is None:
+            if self.chance.random() < 0.3:
+                self.storing = self.view.freeze()
+        elif self.chance.random() < 0.5:
+            state_view.store(self.table, self.storing)
+            self.view.stored(self.storing)
+            self.storing = None
 
     def check_answers(self, outcomes, first):
         assert first > self.model.last_offset, "an offset was used again"
@@ -132,7 +150,7 @@ class Machine:
         found = self.log.read(0, bytes_max=10**9)
         assert found[-1:] == [] or found[-1].offset == self.model.last_offset, "lost or made up"
         assert len(found) == self.model.records, "lost or made up"
-        items, more = self.table.scan("", after=None, limit=100, now_ms=0)
+        items, more = self.view.scan("", after=None, limit=100, now_ms=0)
         assert not more
         state = {i.key: (i.value, i.revision, i.offset, i.expires_at_ms) for i in items}
         assert state == self.model.keys

@@ -4,14 +4,19 @@ import apsw
 import pytest
 
 from kissvdb.errors import Damaged
-from kissvdb.records import Item, KeyDeleted, KeyWritten
-from kissvdb.storage import state_table
+from kissvdb.records import Item, Operation
+from kissvdb.storage import table_writer
 from kissvdb.storage.state_table import StateTable
+
+
+def put(table, *keys, offset, gone=()):
+    items = {key: Item(key, b"1", 1, offset) for key in keys}
+    table.writer.store(items | dict.fromkeys(gone), {}, offset)
 
 
 def test_commits_leave_the_fsync_to_the_log_and_checkpoints_to_the_engine(tmp_path):
     table = StateTable(tmp_path / "state-0.db")
-    assert table.settings() == {
+    assert table.writer.settings() == {
         "journal_mode": "wal",
         "synchronous": 1,
         "wal_autocheckpoint": 0,
@@ -22,32 +27,54 @@ def test_commits_leave_the_fsync_to_the_log_and_checkpoints_to_the_engine(tmp_pa
     table.close()
 
 
-def test_a_finished_checkpoint_moves_everything_into_the_file(tmp_path):
+def test_what_is_stored_is_seen_at_once_and_as_a_whole(tmp_path):
+    for path in (None, tmp_path / "state-0.db"):
+        table = StateTable(path)
+        put(table, *(f"k{n:03}" for n in range(200)), offset=5)
+        done = {"one": Operation("put", "k000", 5, 1, None)}
+        table.writer.store({"k007": None, "k008": Item("k008", b"2", 2, 6, 99)}, done, 7)
+        assert table.applied_offset == 7
+        assert table.get("k007") is None
+        assert table.get("k008") == Item("k008", b"2", 2, 6, 99)
+        assert table.operation("one") == done["one"]
+        keys = [item.key for item in table.items("k", after="k004", now_ms=0)]
+        assert keys == [f"k{n:03}" for n in range(5, 200) if n != 7]
+        assert list(table.expired(98)) == []
+        assert list(table.expired(99)) == ["k008"]
+        table.close()
+
+
+def test_a_checkpoint_moves_everything_into_the_file_and_starts_the_wal_anew(tmp_path):
     path = tmp_path / "state-0.db"
     table = StateTable(path)
-    table.apply([(n, KeyWritten(f"k{n}", b"1", 1)) for n in range(1, 100)], 99)
-    assert table.wal_pages > 0
-    assert state_table.checkpoint(path, finish=True)
+    put(table, *(f"k{n}" for n in range(100)), offset=99)
+    assert table.writer.wal_pages > 0
+    assert table.writer.checkpoint()
+    assert table.writer.wal_pages == 0
+    wal_bytes = (tmp_path / "state-0.db-wal").stat().st_size
     alone = tmp_path / "alone.db"
     alone.write_bytes(path.read_bytes())
     copy = StateTable(alone)
     assert copy.applied_offset == 99
-    assert copy.get("k7") == Item("k7", b"1", 1, 7)
+    assert copy.get("k7") == Item("k7", b"1", 1, 99)
     copy.close()
+    put(table, "a", offset=100)
+    assert 0 < table.writer.wal_pages < 10
+    assert (tmp_path / "state-0.db-wal").stat().st_size == wal_bytes
     table.close()
 
 
 def test_a_checkpoint_beside_a_reader_is_not_complete_and_says_so(tmp_path):
     path = tmp_path / "state-0.db"
     table = StateTable(path)
-    table.apply([(1, KeyWritten("a", b"1", 1))], 1)
+    put(table, "a", offset=1)
     reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     with reader:
         assert reader.execute("SELECT v FROM meta WHERE k='applied'").get == 1
-        table.apply([(2, KeyDeleted("a", "explicit"))], 2)
-        assert not state_table.checkpoint(path, finish=True)
+        put(table, gone=["a"], offset=2)
+        assert not table.writer.checkpoint()
     reader.close()
-    assert state_table.checkpoint(path, finish=True)
+    assert table.writer.checkpoint()
     table.close()
 
 
@@ -66,7 +93,7 @@ class BusyTwice:
 
 def test_a_checkpoint_waits_for_the_one_that_is_under_way():
     sqlite = BusyTwice()
-    assert state_table._move(sqlite) == (7, 7)
+    assert table_writer._move(sqlite) == (7, 7)
     assert sqlite.tries == 3
 
 
@@ -83,19 +110,9 @@ def test_a_checkpoint_waits_for_the_one_that_is_under_way():
 def test_a_prefix_ends_where_the_next_code_point_begins(prefix, expected):
     table = StateTable(None)
     keys = ["a", "a\ud7ff", "a\ue000", "b", "\U0010ffff", "\U0010ffffx"]
-    table.apply([(n, KeyWritten(key, b"1", 1)) for n, key in enumerate(keys, 1)], len(keys))
-    items, more = table.scan(prefix, after=None, limit=10, now_ms=0)
-    assert ([item.key for item in items], more) == (expected, False)
-    table.close()
-
-
-def test_a_page_ends_before_it_grows_too_large():
-    table = StateTable(None)
-    value = b'"' + b"x" * (state_table.LIST_BYTES_MAX // 3) + b'"'
-    table.apply([(n, KeyWritten(f"k{n}", value, 1)) for n in range(1, 6)], 5)
-    items, more = table.scan("", after=None, limit=10, now_ms=0)
-    assert 1 <= len(items) < 5
-    assert more
+    put(table, *keys, offset=1)
+    items = table.items(prefix, after=None, now_ms=0)
+    assert [item.key for item in items] == expected
     table.close()
 
 

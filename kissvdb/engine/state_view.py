@@ -1,0 +1,161 @@
+"""A shard's keys as of the last answered write: a table, and over it what it does not hold yet.
+
+Writes go to a memtable. A full one is frozen and stored into the table by a thread, while a new
+one takes the next writes; a read looks at the newest first. SQLite is then never written on the
+event loop, and a key that is written again and again is stored once.
+"""
+
+import heapq
+from collections.abc import Iterable
+from contextlib import closing
+
+import trio
+
+from kissvdb.core.memtable import Memtable
+from kissvdb.records import Item, Operation, Record
+from kissvdb.storage.state_table import StateTable
+
+ENTRIES_MAX = 4096
+BYTES_MAX = 4 * 1024 * 1024
+"""A memtable with as much is to be stored. With twice as much it takes no more until it is."""
+
+LIST_BYTES_MAX = 4 * 1024 * 1024
+
+
+class StateView:
+    """Lives on the event loop; every method is one look, or one change, at one moment."""
+
+    def __init__(self, table: StateTable) -> None:
+        self.table = table
+        self.store_due = trio.Event()
+        """Set when there is enough to store."""
+        self._young = Memtable()
+        # Kept when it is stored, until the next one: who writes a key has often written it before.
+        self._frozen = Memtable()
+        self._storing = False
+        self._room = trio.Event()
+
+    def get(self, key: str) -> Item | None:
+        """The key as it was written last, expired or not."""
+        items = self._young.items
+        if key in items:
+            return items[key]
+        items = self._frozen.items
+        if key in items:
+            return items[key]
+        return self.table.get(key)
+
+    def operation(self, op_id: str) -> Operation | None:
+        """What a former write with this ``op_id`` did."""
+        found = self._young.operations.get(op_id) or self._frozen.operations.get(op_id)
+        return found or self.table.operation(op_id)
+
+    def scan(
+        self, prefix: str, *, after: str | None, limit: int, now_ms: int
+    ) -> tuple[list[Item], bool]:
+        """Live keys that start with ``prefix`` and sort after ``after``, in byte order.
+
+        Returns at most ``limit`` items and about LIST_BYTES_MAX bytes (at least one item), and
+        whether there are more.
+        """
+        if limit <= 0:
+            return [], False
+        newer = self._newer(prefix, after)
+        live = [item for item in newer.values() if item is not None and _lives(item, now_ms)]
+        live.sort(key=_key)
+        items: list[Item] = []
+        size = 0
+        with closing(self.table.items(prefix, after=after, now_ms=now_ms)) as stored:
+            older = (item for item in stored if item.key not in newer)
+            for item in heapq.merge(older, live, key=_key):
+                if len(items) == limit or (items and size + len(item.value) > LIST_BYTES_MAX):
+                    return items, True
+                items.append(item)
+                size += len(item.value)
+        return items, False
+
+    def expired(self, now_ms: int, limit: int) -> list[str]:
+        """Keys whose time has come."""
+        young, frozen = self._young, self._frozen
+        keys = [key for key, at_ms in young.expiring.items() if at_ms <= now_ms]
+        if self._storing:
+            for key, at_ms in frozen.expiring.items():
+                if at_ms <= now_ms and key not in young.items:
+                    keys.append(key)
+        with closing(self.table.expired(now_ms)) as stored:
+            for key in stored:
+                if len(keys) >= limit:
+                    break
+                if key not in young.items and not (self._storing and key in frozen.items):
+                    keys.append(key)
+        return keys[:limit]
+
+    def apply(self, records: Iterable[tuple[int, Record]]) -> None:
+        """Take over records (offset, record); from now on they are seen."""
+        young = self._young
+        for offset, record in records:
+            young.apply(offset, record)
+        if self.table.path is None:
+            # A table in memory has one connection, and it is the loop's.
+            memtable = self.freeze()
+            store(self.table, memtable)
+            self.stored(memtable)
+        elif _is_full(young):
+            self.store_due.set()
+
+    async def wait_for_room(self) -> None:
+        """Return when a batch of records may be applied."""
+        while _is_full(self._young, 2):
+            self.store_due.set()
+            await self._room.wait()
+
+    def freeze(self) -> Memtable:
+        """What the table does not hold yet: `store` it, then pass it to `stored`.
+
+        Not before the one frozen before was stored.
+        """
+        assert not self._storing, "one memtable is stored at a time"
+        self._storing = True
+        self._frozen, self._young = self._young, Memtable()
+        self.store_due = trio.Event()
+        room, self._room = self._room, trio.Event()
+        room.set()
+        return self._frozen
+
+    def stored(self, memtable: Memtable) -> None:
+        """The table holds it now."""
+        assert memtable is self._frozen
+        self._storing = False
+
+    @property
+    def pending_entries(self) -> int:
+        """How much the table does not hold yet."""
+        return self._young.entries + (self._frozen.entries if self._storing else 0)
+
+    def _newer(self, prefix: str, after: str | None) -> dict[str, Item | None]:
+        """What is newer than the table, of the keys with ``prefix`` after ``after``."""
+        least = "" if after is None else after
+        return {
+            key: item
+            for memtable in ((self._frozen, self._young) if self._storing else (self._young,))
+            for key, item in memtable.items.items()
+            if key > least and key.startswith(prefix)
+        }
+
+
+def store(table: StateTable, memtable: Memtable, offset: int = 0) -> None:
+    """Bring the table to where the memtable is, or to a later ``offset`` that changed no key."""
+    applied = max(offset, memtable.applied_offset)
+    table.writer.store(memtable.items, memtable.operations, applied)
+
+
+def _is_full(memtable: Memtable, times: int = 1) -> bool:
+    return memtable.entries >= times * ENTRIES_MAX or memtable.bytes >= times * BYTES_MAX
+
+
+def _lives(item: Item, now_ms: int) -> bool:
+    return item.expires_at_ms is None or item.expires_at_ms > now_ms
+
+
+def _key(item: Item) -> str:
+    return item.key

@@ -1,0 +1,136 @@
+"""Writing a state table: whole memtables, one transaction each. For a thread, one at a time.
+
+A commit costs no fsync (WAL mode, synchronous=NORMAL): the log has the records, and after a crash
+the table stands at its applied offset and the log replays the rest.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import apsw
+
+from kissvdb.records import Item, Operation
+
+BUSY_MS_MAX = 5000
+OPERATIONS_KEPT = 200_000
+"""Offsets for which an ``op_id`` is remembered; older ones are forgotten."""
+
+# Rows in one statement: SQLite then works without the interpreter, which the event loop needs.
+_ROWS = 64
+_ROW = "(?,?,?,?,?)"
+_PUT = (
+    "INSERT INTO kv VALUES {} ON CONFLICT(key) DO UPDATE SET value=excluded.value,"
+    " revision=excluded.revision, off=excluded.off, expires_at=excluded.expires_at"
+)
+_PUT_ONE = _PUT.format(_ROW)
+_PUT_MANY = _PUT.format(",".join([_ROW] * _ROWS))
+_DELETE = "DELETE FROM kv WHERE key = ?"
+_REMEMBER = "INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?)"
+
+
+class TableWriter:
+    """The writing connection of one table; of one in memory, the only connection."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+        self.wal_pages = 0
+        db.set_wal_hook(self._note_wal_pages)
+        self.applied_offset: int = db.execute("SELECT v FROM meta WHERE k='applied'").get
+
+    def store(
+        self,
+        items: Mapping[str, Item | None],
+        operations: Mapping[str, Operation],
+        applied_offset: int,
+    ) -> None:
+        """Bring keys (None: gone) and operations to where they are at ``applied_offset``.
+
+        All in one transaction. Storing the same again changes nothing.
+        """
+        db = self._db
+        with db:
+            # In the order of the tree: neighbours share pages.
+            keys = sorted(items)
+            for start in range(0, len(keys), _ROWS):
+                _store_some(db, [(key, items[key]) for key in keys[start : start + _ROWS]])
+            for op_id, each in operations.items():
+                row = (op_id, each.kind, each.key, each.offset, each.revision, each.expires_at_ms)
+                db.execute(_REMEMBER, row)
+            db.execute("UPDATE meta SET v = ? WHERE k = 'applied'", (applied_offset,))
+        self.applied_offset = applied_offset
+
+    def forget_operations(self) -> None:
+        """Drop the oldest remembered operations beyond OPERATIONS_KEPT offsets."""
+        horizon = self.applied_offset - OPERATIONS_KEPT
+        if horizon > 0:
+            self._db.execute(
+                "DELETE FROM ops WHERE op_id IN (SELECT op_id FROM ops WHERE off < ?"
+                " ORDER BY off LIMIT 1000)",
+                (horizon,),
+            )
+
+    def claim_shards(self, shards: int, *, free: bool) -> int:
+        """Note how many shards the keys are spread over; returns the number that holds.
+
+        With ``free`` nothing was ever written and the new number holds, else the noted one.
+        """
+        noted: int = self._db.execute("SELECT v FROM meta WHERE k='shards'").get
+        if noted != shards and free:
+            self._db.execute("UPDATE meta SET v = ? WHERE k='shards'", (shards,))
+            return shards
+        return noted
+
+    def checkpoint(self) -> bool:
+        """Move the WAL into the database file and fsync it. Returns whether all is moved.
+
+        The WAL then starts again from its beginning, unless a reader still needs it.
+        """
+        frames, moved = _move(self._db)
+        if frames == moved:
+            self.wal_pages = 0
+        return frames == moved
+
+    def settings(self) -> dict[str, Any]:
+        """The pragmas that decide what a commit costs, as SQLite has them."""
+        names = ("journal_mode", "synchronous", "wal_autocheckpoint")
+        more = ("cache_size", "temp_store", "page_size")
+        return {name: self._db.execute(f"PRAGMA {name}").get for name in (*names, *more)}
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _note_wal_pages(self, _db: Any, _name: str, pages: int) -> int:
+        self.wal_pages = pages
+        return apsw.SQLITE_OK
+
+
+def _store_some(db: Any, changes: Sequence[tuple[str, Item | None]]) -> None:
+    gone = [(key,) for key, item in changes if item is None]
+    if gone:
+        db.executemany(_DELETE, gone)
+    rows = [
+        (key, item.value.decode(), item.revision, item.offset, item.expires_at_ms)
+        for key, item in changes
+        if item is not None
+    ]
+    if len(rows) == _ROWS:
+        db.execute(_PUT_MANY, tuple(chain.from_iterable(rows)))
+    elif rows:
+        db.executemany(_PUT_ONE, rows)
+
+
+def _move(db: Any) -> tuple[int, int]:
+    """One passive checkpoint: (frames in the WAL, frames moved). SQLite's busy timeout does not
+    cover the lock that checkpoints exclude each other with, so that one is waited for here."""
+    deadline = time.monotonic() + BUSY_MS_MAX / 1000
+    while True:
+        try:
+            frames, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                return 1, 0
+            time.sleep(0.005)
+        else:
+            return frames, moved

@@ -1,0 +1,131 @@
+"""The view of a shard: a table, and what is newer, whatever has been stored of it."""
+
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
+
+from kissvdb.engine import state_view
+from kissvdb.engine.state_view import ENTRIES_MAX, StateView
+from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
+from kissvdb.storage.state_table import StateTable
+
+KEYS = ["a", "aa", "ab", "b", "b\ud7ff", "\U0010ffff"]
+key = st.sampled_from(KEYS)
+op_id = st.none() | st.sampled_from(["one", "two"])
+records = st.one_of(
+    st.builds(KeyWritten, key, st.just(b"1"), st.integers(1, 3), st.none() | st.just(50), op_id),
+    st.builds(KeyDeleted, key, st.just("explicit"), op_id),
+    st.builds(EventPublished, st.just("note"), st.just(b"1"), op_id=op_id),
+)
+steps = st.lists(records | st.sampled_from(["freeze", "store"]), max_size=40)
+
+
+def stored_by_others():
+    """A view whose table is written when the test says so; SQLite itself is in memory."""
+    table = StateTable(None)
+    table.path = Path("state-0.db")
+    return StateView(table)
+
+
+def look(view):
+    found, more = view.scan("", after=None, limit=99, now_ms=0)
+    assert not more
+    return found
+
+
+@given(steps)
+def test_a_read_sees_the_last_write_wherever_it_is(steps):
+    view, frozen = stored_by_others(), None
+    keys, operations = {}, {}
+    for offset, step in enumerate(steps, 1):
+        if step == "freeze":
+            frozen = view.freeze() if frozen is None else frozen
+        elif step == "store":
+            if frozen is not None:
+                state_view.store(view.table, frozen)
+                view.stored(frozen)
+                frozen = None
+        else:
+            view.apply([(offset, step)])
+            if isinstance(step, KeyWritten):
+                value = (step.value, step.revision, offset, step.expires_at_ms)
+                keys[step.key] = Item(step.key, *value)
+            elif isinstance(step, KeyDeleted):
+                keys.pop(step.key, None)
+            if step.op_id is not None:
+                operations[step.op_id] = offset
+        assert {each: view.get(each) for each in KEYS} == {each: keys.get(each) for each in KEYS}
+    assert look(view) == [keys[each] for each in sorted(keys)]
+    for now_ms in (49, 50):
+        gone = {each for each, item in keys.items() if item.expires_at_ms == 50 <= now_ms}
+        assert set(view.expired(now_ms, 99)) == gone
+        live, _ = view.scan("", after=None, limit=99, now_ms=now_ms)
+        assert [item.key for item in live] == sorted(keys.keys() - gone)
+        assert len(view.expired(now_ms, 1)) == min(1, len(gone))
+    for prefix in ("a", "b", "c"):
+        mine = sorted(each for each in keys if each.startswith(prefix))
+        page, more = view.scan(prefix, after=None, limit=1, now_ms=0)
+        assert ([item.key for item in page], more) == (mine[:1], len(mine) > 1)
+        rest, _ = view.scan(prefix, after="aa", limit=99, now_ms=0)
+        assert [item.key for item in rest] == [each for each in mine if each > "aa"]
+    for name in ("one", "two"):
+        found = view.operation(name)
+        assert (found and found.offset) == operations.get(name)
+    view.table.close()
+
+
+def test_a_page_ends_before_it_grows_too_large():
+    view = StateView(StateTable(None))
+    value = b'"' + b"x" * (state_view.LIST_BYTES_MAX // 3) + b'"'
+    view.apply([(n, KeyWritten(f"k{n}", value, 1)) for n in range(1, 6)])
+    items, more = view.scan("", after=None, limit=10, now_ms=0)
+    assert 1 <= len(items) < 5
+    assert more
+    view.table.close()
+
+
+async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
+    view = stored_by_others()
+    done = []
+
+    async def write():
+        await view.wait_for_room()
+        done.append(view.pending_entries)
+
+    def fill(first, count):
+        view.apply((n, KeyWritten(f"k{n}", b"1", 1)) for n in range(first, first + count))
+
+    fill(1, ENTRIES_MAX)
+    assert view.store_due.is_set()
+    await write()
+    fill(ENTRIES_MAX + 1, ENTRIES_MAX)
+    nursery.start_soon(write)
+    await wait_all_tasks_blocked()
+    assert done == [ENTRIES_MAX]
+    memtable = view.freeze()
+    await wait_all_tasks_blocked()
+    assert done == [ENTRIES_MAX, 2 * ENTRIES_MAX]
+    state_view.store(view.table, memtable)
+    view.stored(memtable)
+    assert (view.pending_entries, view.table.get("k1").offset) == (0, 1)
+    view.table.close()
+
+
+def test_one_memtable_is_stored_at_a_time():
+    view = stored_by_others()
+    view.apply([(1, KeyWritten("a", b"1", 1))])
+    view.freeze()
+    with pytest.raises(AssertionError, match="at a time"):
+        view.freeze()
+    view.table.close()
+
+
+async def test_without_writes_nobody_waits():
+    view = stored_by_others()
+    with trio.fail_after(1):
+        await view.wait_for_room()
+    view.table.close()
