@@ -6,7 +6,6 @@ from pathlib import Path
 from kissvdb import records
 from kissvdb.core.stream import event_of
 from kissvdb.errors import ConfigError
-from kissvdb.records import Committed
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.frames import FrameScan
 from kissvdb.storage.segment import HEADER_BYTES, decode_header, first_offset_of, segment_name
@@ -47,7 +46,7 @@ def _segment(disk: Disk, first: int, since: int) -> Iterator[str]:
             for offset, payload in enumerate(frame.payloads(), start=frame.head.first_offset):
                 if offset > since:
                     record = records.decode(payload)
-                    event = event_of(Committed(offset, frame.head.ts_ms, record, len(payload)))
+                    event = event_of(offset, frame.head.ts_ms, record)
                     yield event.envelope().decode()
     finally:
         file.close()

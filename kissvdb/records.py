@@ -131,15 +131,3 @@ class Operation(msgspec.Struct, frozen=True):
     offset: int
     revision: int = 0
     expires_at_ms: int | None = None
-
-
-class Committed(msgspec.Struct, frozen=True, gc=False):
-    """A record with its place in the log: global ``offset`` (from 1) and Unix time in ms.
-
-    ``payload_bytes`` is its size in the log.
-    """
-
-    offset: int
-    ts_ms: int
-    record: Record
-    payload_bytes: int

@@ -1,17 +1,18 @@
 """User events and the stream over HTTP."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from kissvdb.api import limits
 from kissvdb.api.bodies import EventBody
 from kissvdb.api.context import Context
 from kissvdb.api.http import Pending, Request, Response, StreamResponse
-from kissvdb.api.json_body import DEPTH_MAX, Body, compact, is_compact, read_then
+from kissvdb.api.json_body import DEPTH_MAX, Body, compact, compact_whole, may_be_deep, read_then
 from kissvdb.api.query import parse_query, parse_u64, switch, u64
 from kissvdb.config import Limits
-from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.events import Publish, StreamQuery, record_of
 from kissvdb.errors import InvalidArgument
+from kissvdb.records import EventPublished
 
 EVENT = Body(EventBody)
 EVENTS = Body(list[EventBody])
@@ -31,7 +32,7 @@ def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
         if event.transient:
             context.database.stream_only(event)
             return Response(b'{"offset":null}')
-        return Pending(context.database.append_events([event]), _published)
+        return Pending(context.database.append_events([record_of(event)]), _published)
 
     return read_then(request.body, _event, context, request, then=append)
 
@@ -39,7 +40,7 @@ def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
 def _publish_batch(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     """All or nothing: the events are one append and get consecutive offsets."""
 
-    def append(events: list[Publish]) -> Pending:
+    def append(events: list[EventPublished]) -> Pending:
         reply = context.database.append_events(events)
         return Pending(reply, partial(_published_batch, len(events)))
 
@@ -65,25 +66,40 @@ def _event(context: Context, request: Request) -> Publish:
     return _checked(EVENT.read(request.body), context.config.limits, "body")
 
 
-def _events(context: Context, body: bytes) -> list[Publish]:
-    """The events of a batch. Checked in two passes over the whole body, because a pass for each
-    event would cost more than the rest of the request."""
+def _events(context: Context, body: bytes) -> list[EventPublished]:
+    """The records of a batch of events. Checked in two passes over the whole body, because a pass
+    for each event would cost more than the rest of the request."""
     bounds = context.config.limits
     found = EVENTS.read(body)
     if not 0 < len(found) <= EVENTS_PER_BATCH_MAX:
         raise InvalidArgument(
             f"body: 1 to {EVENTS_PER_BATCH_MAX} events, not {len(found)}: send several batches"
         )
-    sound = is_compact(body)
-    events = []
-    for place, each in enumerate(found):
-        data = bytes(each.data)
-        if not sound or len(data) > 2 * DEPTH_MAX or each.key or each.tags or each.transient:
-            events.append(_checked(each, bounds, f"body[{place}]"))
-        else:
-            limits.check_event_type(each.type, bounds)
-            events.append(Publish(each.type, data))
-    return events
+    whole = compact_whole(body)
+    if whole is not None and whole is not body:
+        found = EVENTS.read(whole)
+    texts = [bytes(each.data) for each in found]
+    if whole is None or not _are_simple(found, texts, bounds):
+        return [
+            record_of(_checked(each, bounds, f"body[{place}]")) for place, each in enumerate(found)
+        ]
+    for type_ in {each.type for each in found}:
+        limits.check_event_type(type_, bounds)
+    return [EventPublished(each.type, text) for each, text in zip(found, texts, strict=True)]
+
+
+def _are_simple(found: Sequence[EventBody], texts: Sequence[bytes], bounds: Limits) -> bool:
+    """Whether there is nothing to check but the types, once the whole batch is compact."""
+    more = [
+        each
+        for each in found
+        if each.key is not None or each.tags is not None or each.transient is not None
+    ]
+    return not (
+        more
+        or max(map(len, texts)) > bounds.json_bytes_max
+        or any(may_be_deep(text) for text in texts if len(text) > 2 * DEPTH_MAX)
+    )
 
 
 def _checked(body: EventBody, bounds: Limits, where: str) -> Publish:

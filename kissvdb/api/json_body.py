@@ -34,7 +34,7 @@ class MistypedField(InvalidArgument):
 
 
 class Body(Generic[T]):
-    """Reads one type of JSON body (an attrs class; ``msgspec.Raw`` fields keep their bytes)."""
+    """Reads one type of JSON body (``msgspec.Raw`` fields keep their bytes)."""
 
     def __init__(self, type_: type[T]) -> None:
         self.type = type_
@@ -80,25 +80,33 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
         decoded = _decode_any(text)
     except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
         explain(problem, text, where)
-    if text.count(b"[") + text.count(b"{") > DEPTH_MAX and _too_deep(decoded):
+    # Every level takes two brackets.
+    if len(text) > 2 * DEPTH_MAX and may_be_deep(text) and _too_deep(decoded):
         raise InvalidArgument(f"{where}: nested deeper than {DEPTH_MAX} levels: flatten it")
-    if b" " in text or b"\n" in text or b"\t" in text or b"\r" in text:
-        return msgspec.json.format(text, indent=-1)
-    return text
+    return msgspec.json.format(text, indent=-1) if _has_space(text) else text
 
 
-def is_compact(body: bytes) -> bool:
-    """Whether every JSON text within ``body`` is sound and has no whitespace between tokens
-    (False also where only a string has a space): what `compact` finds, for all of them at once.
-    What is unsound is not explained here. Depth is not looked at.
+def compact_whole(body: bytes) -> bytes | None:
+    """``body`` without whitespace between its tokens, if every JSON text within is sound: what
+    `compact` does, for all of them at once. None when one is not: `compact` then explains which.
+    Depth is not looked at.
     """
-    if b" " in body or b"\n" in body or b"\t" in body or b"\r" in body:
-        return False
     try:
         _decode_any(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
-        return False
-    return True
+        return None
+    return msgspec.json.format(body, indent=-1) if _has_space(body) else body
+
+
+def _has_space(text: bytes) -> bool:
+    """The quickest way to ask (0.1 us; four ``in`` take 0.5). What else ``split`` takes for space
+    is allowed nowhere in JSON."""
+    return text.split(None, 1) != [text]
+
+
+def may_be_deep(text: bytes) -> bool:
+    """Whether there are brackets enough for over DEPTH_MAX levels."""
+    return text.count(b"[") + text.count(b"{") > DEPTH_MAX
 
 
 def _too_deep(decoded: Any) -> bool:

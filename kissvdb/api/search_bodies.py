@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 from msgspec import UNSET, UnsetType
 
-from kissvdb.api.bodies import U64
+from kissvdb.api.bodies import U64, RequestBody
 from kissvdb.api.vector_bodies import Filters, Numbers
 
 
@@ -19,8 +19,7 @@ class StoredVector:
     expires_at_ms: U64 | None
 
 
-@attrs.frozen
-class SearchBody:
+class SearchBody(RequestBody, frozen=True):
     """What to search: ``vector``, ``vector_b64`` or the ``id`` of a stored one.
 
     ``offset`` skips the best; ``group_by`` names a field whose values each give one group of at
@@ -45,8 +44,7 @@ class SearchBody:
     emit: bool | None = None
 
 
-@attrs.frozen
-class SearchBatchBody:
+class SearchBatchBody(RequestBody, frozen=True):
     """Many queries with the same wishes. ``vectors``: an array of vectors, or base64 of all of
     them one after another."""
 
@@ -113,8 +111,7 @@ class SearchBatchResult:
     results: list[SearchResult]
 
 
-@attrs.frozen
-class SelectBody:
+class SelectBody(RequestBody, frozen=True):
     """Which vectors: those that pass; all of them without ``filters`` and ``namespace``."""
 
     filters: Filters = None
@@ -128,8 +125,7 @@ class Count:
     count: U64
 
 
-@attrs.frozen
-class ScrollBody:
+class ScrollBody(RequestBody, frozen=True):
     """A page of the vectors in the order they were written. ``cursor`` is that of the page
     before."""
 

@@ -10,7 +10,7 @@ import attrs
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kissvdb.api.bodies import U64, ErrorBody, TtlMs
+from kissvdb.api.bodies import U64, ErrorBody, RequestBody, TtlMs
 
 NO_JSON: Any = None
 """The default of a field that keeps the client's own JSON."""
@@ -23,8 +23,7 @@ Metric = Literal["cosine", "dot", "l2"]
 Filters = Annotated[Any, msgspec.Meta(description="An object; see the page on filters.")]
 
 
-@attrs.frozen
-class IndexBody:
+class IndexBody(RequestBody, frozen=True):
     """``flat`` looks at every vector, ``hnsw`` walks a graph. ``m``: links of a vector;
     ``ef_construction``: candidates that its neighbours are chosen from."""
 
@@ -42,8 +41,7 @@ class IndexInfo:
     ef_construction: int
 
 
-@attrs.frozen
-class CreateBody:
+class CreateBody(RequestBody, frozen=True):
     """A new collection. ``ttl_ms`` is the default of its vectors."""
 
     dim: int
@@ -131,27 +129,25 @@ class CollectionDetail:
     recall: float | None
 
 
-@attrs.frozen
-class WriteBody:
+class WriteBody(RequestBody, frozen=True):
     """A vector to add or upsert. ``vector_b64`` is another name for ``vector`` as base64."""
 
     id: str
     vector: Numbers | None = None
     vector_b64: bytes | None = None
-    meta: msgspec.Raw = attrs.field(default=NO_JSON)
+    meta: msgspec.Raw = NO_JSON
     namespace: str | None = None
     ttl_ms: TtlMs | None = None
     op_id: str | None = None
 
 
-@attrs.frozen
-class UpdateBody:
+class UpdateBody(RequestBody, frozen=True):
     """What of a vector to change: what is absent or null stays. ``meta`` is replaced whole."""
 
     id: str
     vector: Numbers | None = None
     vector_b64: bytes | None = None
-    meta: msgspec.Raw = attrs.field(default=NO_JSON)
+    meta: msgspec.Raw = NO_JSON
     namespace: str | None = None
     ttl_ms: TtlMs | None = None
     op_id: str | None = None
@@ -165,8 +161,7 @@ class VectorWritten:
     offset: U64
 
 
-@attrs.frozen
-class DeleteBody:
+class DeleteBody(RequestBody, frozen=True):
     """The vector to delete."""
 
     id: str
@@ -181,15 +176,13 @@ class VectorDeleted:
     offset: U64
 
 
-@attrs.frozen
-class UpsertBatchBody:
+class UpsertBatchBody(RequestBody, frozen=True):
     """Done in order, each for itself: one that is refused does not stop the others."""
 
     items: list[WriteBody]
 
 
-@attrs.frozen
-class DeleteBatchBody:
+class DeleteBatchBody(RequestBody, frozen=True):
     """The vectors to delete, each for itself."""
 
     ids: list[str]
@@ -212,8 +205,7 @@ class BatchResults:
     results: list[BatchResult]
 
 
-@attrs.frozen
-class DeleteByFilterBody:
+class DeleteByFilterBody(RequestBody, frozen=True):
     """Which vectors to delete. Everything only with ``all`` true, so that a forgotten filter
     deletes nothing."""
 

@@ -11,7 +11,6 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
-import attrs
 import msgspec
 
 from kissvdb.api import limits
@@ -131,13 +130,13 @@ def check_namespace(namespace: str | None, where: str) -> None:
 
 
 def from_query(request: Request, type_: type[T], **given: Any) -> T:
-    """A body of an attrs class from the query string: each field from the parameter of its name.
+    """A request body from the query string: each field from the parameter of its name.
 
     ``given`` fields are not looked for. Raises InvalidArgument and MistypedField.
     """
     parameters = parse_query(request.query)
     fields: dict[str, Any] = dict(given)
-    for field in attrs.fields(type_):  # type: ignore[arg-type]
+    for field in msgspec.structs.fields(type_):  # type: ignore[arg-type]
         text = parameters.get(field.name)
         if field.name not in given and text:
             fields[field.name] = _value(text, field.name)

@@ -34,7 +34,7 @@ class Memtable:
     def apply(self, offset: int, record: Record) -> None:
         """Take over what the record says. Records come in the order of their offsets."""
         self.applied_offset = offset
-        if isinstance(record, KeyWritten):
+        if type(record) is KeyWritten:
             self._put(offset, record)
         elif isinstance(record, KeyDeleted):
             key = record.key
@@ -61,8 +61,3 @@ class Memtable:
     def _remember(self, op_id: str, operation: Operation) -> None:
         self.operations[op_id] = operation
         self.bytes += len(op_id) + ENTRY_BYTES
-
-
-def changes_keys(record: Record) -> bool:
-    """Whether the record says anything of keys: an event leaves only its ``op_id``, if any."""
-    return not isinstance(record, EventPublished) or record.op_id is not None

@@ -15,10 +15,10 @@ from kissvdb.core.row_numbers import json_numbers
 from kissvdb.records import (
     CollectionCreated,
     CollectionDeleted,
-    Committed,
     EventPublished,
     KeyDeleted,
     KeyWritten,
+    Record,
     VectorDeleted,
     VectorRecord,
     VectorWritten,
@@ -138,9 +138,8 @@ class Event:
         return self._payload
 
 
-def event_of(committed: Committed) -> Event:
+def event_of(offset: int, ts_ms: int, record: Record) -> Event:
     """The event a record is streamed as."""
-    record = committed.record
     if isinstance(record, KeyWritten):
         data = b'{"key":%b,"revision":%d,"value":%b,"expires_at_ms":%b}' % (
             _json(record.key),
@@ -148,15 +147,15 @@ def event_of(committed: Committed) -> Event:
             record.value,
             b"null" if record.expires_at_ms is None else b"%d" % record.expires_at_ms,
         )
-        return Event(committed.offset, committed.ts_ms, "state_updated", data, key=record.key)
+        return Event(offset, ts_ms, "state_updated", data, key=record.key)
     if isinstance(record, KeyDeleted):
         data = b'{"key":%b,"reason":%b}' % (_json(record.key), _json(record.reason))
-        return Event(committed.offset, committed.ts_ms, "state_deleted", data, key=record.key)
+        return Event(offset, ts_ms, "state_deleted", data, key=record.key)
     if not isinstance(record, EventPublished):
-        return _vector_event(committed, record)
+        return _vector_event(offset, ts_ms, record)
     return Event(
-        committed.offset,
-        committed.ts_ms,
+        offset,
+        ts_ms,
         record.type,
         record.data,
         key=record.key,
@@ -164,7 +163,7 @@ def event_of(committed: Committed) -> Event:
     )
 
 
-def _vector_event(committed: Committed, record: VectorRecord) -> Event:
+def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
     collection = _json(record.collection)
     numbers: bytes | None = None
     if isinstance(record, VectorWritten):
@@ -194,8 +193,8 @@ def _vector_event(committed: Committed, record: VectorRecord) -> Event:
         type_ = "vector_collection_deleted"
         data = b'{"collection":%b}' % collection
     return Event(
-        committed.offset,
-        committed.ts_ms,
+        offset,
+        ts_ms,
         type_,
         data,
         collection=record.collection,

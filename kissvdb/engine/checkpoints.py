@@ -43,7 +43,6 @@ class Checkpoints:
                 then=self._retain,
             )
             for shard, _ in shards
-            if shard.view.table.path is not None
         ]
         self._collections = collections
         self._holds = holds

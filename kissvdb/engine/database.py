@@ -55,6 +55,7 @@ from kissvdb.metrics import (
     VIEW_APPLIED_OFFSET,
     Metrics,
 )
+from kissvdb.records import EventPublished
 
 WORKER_THREADS = 8
 Clock = Callable[[], int]
@@ -208,7 +209,7 @@ class Database:
             answer = await self.write(event)
             assert isinstance(answer, Published)
             return answer
-        return Published(await answered(self.append_events([event])))
+        return Published(await answered(self.append_events([record_of(event)])))
 
     def stream_only(self, event: Publish) -> None:
         """Stream a transient event. Raises Overloaded and Stopping."""
@@ -220,12 +221,15 @@ class Database:
     async def publish_batch(self, events: Sequence[Publish]) -> int:
         """Append several events at once, all or none; answers the first of their offsets, which
         are consecutive. An ``op_id`` is not looked at."""
-        first: int = await answered(self.append_events(events))
+        first: int = await answered(self.append_events(list(map(record_of, events))))
         return first
 
-    def append_events(self, events: Sequence[Publish]) -> Reply:
-        """Begin what `publish_batch` does. Raises Overloaded and Stopping."""
-        return submit(self._log, Append(tuple(map(record_of, events))))
+    def append_events(self, events: Sequence[EventPublished]) -> Reply:
+        """Begin to append several events at once; the reply has the first of their offsets.
+
+        Raises Overloaded and Stopping.
+        """
+        return submit(self._log, Append(events))
 
     def subscribe(self, query: StreamQuery) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""

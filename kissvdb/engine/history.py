@@ -9,7 +9,6 @@ import trio
 from actors import Workers
 from kissvdb import records
 from kissvdb.core.stream import Event, event_of
-from kissvdb.records import Committed
 from kissvdb.storage.log import LogRecord
 
 CHUNK_BYTES = 256 * 1024
@@ -75,7 +74,7 @@ class History:
         events = []
         for found in self._log.read(after, bytes_max=CHUNK_BYTES, until=until):
             record = records.decode(found.payload)
-            event = event_of(Committed(found.offset, found.ts_ms, record, len(found.payload)))
+            event = event_of(found.offset, found.ts_ms, record)
             event.frame()
             events.append(event)
         return events

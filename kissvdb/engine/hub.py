@@ -3,6 +3,8 @@
 It keeps one ring of the latest events for all of them and no buffer for any.
 """
 
+from collections.abc import Sequence
+
 import attrs
 
 from actors import Actor, Envelope
@@ -13,14 +15,17 @@ from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.engine.subscription import Pulse, Subscription
 from kissvdb.errors import Overloaded, Stopping
-from kissvdb.records import Committed
+from kissvdb.records import Record
 
 
 @attrs.frozen
 class Announce:
-    """Records that became durable, in offset order."""
+    """Records that became durable: their offsets go on from the first. ``sizes`` are in bytes."""
 
-    committed: tuple[Committed, ...]
+    first_offset: int
+    ts_ms: int
+    records: Sequence[Record]
+    sizes: Sequence[int]
 
 
 @attrs.frozen
@@ -49,7 +54,9 @@ class Hub(Actor):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Announce):
-                self.ring.extend(message.committed)
+                self.ring.extend(
+                    message.first_offset, message.ts_ms, message.records, message.sizes
+                )
             elif isinstance(message, StreamOnly):
                 self.ring.append(transient_event(message.event, message.ts_ms))
         self._pulse.waiting.unpark_all()

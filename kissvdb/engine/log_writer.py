@@ -2,17 +2,16 @@
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import count, repeat
 from typing import Protocol
 
-import attrs
+import msgspec
 
 from actors import Actor, Address, Envelope, MailboxFull, WorkerThread
 from kissvdb import records
 from kissvdb.engine.hub import Announce
 from kissvdb.errors import PersistenceFailed
 from kissvdb.metrics import Metrics
-from kissvdb.records import Committed, Record
+from kissvdb.records import Record
 
 
 class AppendableLog(Protocol):
@@ -24,11 +23,10 @@ class AppendableLog(Protocol):
     def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int: ...
 
 
-@attrs.frozen
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """Make these records durable, together and in order."""
 
-    records: tuple[Record, ...]
+    records: Sequence[Record]
 
 
 class LogWriter(Actor):
@@ -61,7 +59,9 @@ class LogWriter(Actor):
 
     async def handle(self, batch: list[Envelope]) -> None:
         appends: list[Append] = [envelope.message for envelope in batch]
-        merged = [record for append in appends for record in append.records]
+        merged: list[Record] = []
+        for append in appends:
+            merged += append.records
         payloads = records.encode_all(merged)
         # A clock that was set back must not make time run backwards in the log.
         ts_ms = self._last_ts_ms = max(self._last_ts_ms, self._clock_ms())
@@ -78,9 +78,7 @@ class LogWriter(Actor):
         self._metrics.log_fsync_seconds.observe(seconds)
         self._metrics.log_batch_records.observe(len(merged))
         self._metrics.events_total.inc(len(merged))
-        sizes = map(len, payloads)
-        committed = tuple(map(Committed, count(first), repeat(ts_ms), merged, sizes))
-        announcement = Announce(committed)
+        announcement = Announce(first, ts_ms, merged, list(map(len, payloads)))
         for follower in self._followers:
             try:
                 # Without a turn of the scheduler, which every waiting writer would pay for.

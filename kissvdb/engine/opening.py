@@ -75,10 +75,8 @@ async def open_database(
             tasks.start_soon(
                 upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
             )
-            if not config.storage.memory:
-                tasks.start_soon(database._checkpoints.keep)
+            tasks.start_soon(database._checkpoints.keep)
             yield database
             database._stop()
-            if not config.storage.memory:
-                await database._checkpoints.finish()
+            await database._checkpoints.finish()
             tasks.cancel_scope.cancel()

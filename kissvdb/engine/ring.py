@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import Event, Filter, event_of
-from kissvdb.records import Committed
+from kissvdb.records import Record
 
 # A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
 _EVENTS_PER_TAKE_MAX = 1000
@@ -29,10 +29,12 @@ class Ring:
     """A bounded ring of events; the oldest give way. Not thread-safe: lives on the loop."""
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
-        self._events: list[Event | Committed | None] = [None] * events_max
         # A record becomes an event when the first subscriber comes to it; without subscribers a
-        # write pays for neither. Of each slot: the highest offset at or before its event.
+        # write pays for neither.
+        self._events: list[Event | Record | None] = [None] * events_max
+        # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
+        self._times_ms = [0] * events_max
         self._sizes = [0] * events_max
         self._bytes_max = bytes_max
         self._bytes = 0
@@ -47,27 +49,35 @@ class Ring:
         """Payload bytes of the events in the ring."""
         return self._bytes
 
-    def extend(self, committed: Sequence[Committed]) -> None:
-        """Add the newest records; the oldest give way when a limit is reached.
+    def extend(
+        self, first_offset: int, ts_ms: int, records: Sequence[Record], sizes: Sequence[int]
+    ) -> None:
+        """Add the newest records, with their sizes in the log; the oldest give way when a limit
+        is reached.
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        if committed[0].offset <= self.last_offset:
-            committed = [each for each in committed if each.offset > self.last_offset]
+        known = max(0, min(len(records), self.last_offset + 1 - first_offset))
         capacity = len(self._events)
-        for start in range(0, len(committed), capacity):
-            part = committed[start : start + capacity]
-            self.last_offset = part[-1].offset
-            self._store(part, [each.offset for each in part], [each.payload_bytes for each in part])
+        for start in range(known, len(records), capacity):
+            part = records[start : start + capacity]
+            first = first_offset + start
+            self.last_offset = first + len(part) - 1
+            offsets = range(first, first + len(part))
+            self._store(part, offsets, ts_ms, sizes[start : start + capacity])
         self._rounds.clear()
 
     def append(self, transient: Event) -> None:
         """Add an event that is not in the log."""
-        self._store([transient], [self.last_offset], [len(transient.data)])
+        self._store([transient], [self.last_offset], transient.ts_ms, [len(transient.data)])
         self._rounds.clear()
 
     def _store(
-        self, events: Sequence[Event | Committed], offsets: list[int], sizes: list[int]
+        self,
+        events: Sequence[Event | Record],
+        offsets: Sequence[int],
+        ts_ms: int,
+        sizes: Sequence[int],
     ) -> None:
         """Put at most a ring full of events behind the newest: whole slices at a time."""
         capacity, count = len(self._events), len(events)
@@ -80,6 +90,8 @@ class Ring:
         self._events[: count - to_end] = events[to_end:]
         self._offsets[slot : slot + to_end] = offsets[:to_end]
         self._offsets[: count - to_end] = offsets[to_end:]
+        self._times_ms[slot : slot + to_end] = [ts_ms] * to_end
+        self._times_ms[: count - to_end] = [ts_ms] * (count - to_end)
         self._sizes[slot : slot + to_end] = sizes[:to_end]
         self._sizes[: count - to_end] = sizes[to_end:]
         self._bytes += sum(sizes)
@@ -134,9 +146,10 @@ class Ring:
 
     def _event(self, slot: int) -> Event:
         event = self._events[slot]
-        if isinstance(event, Committed):
-            event = self._events[slot] = event_of(event)
         assert event is not None
+        if not isinstance(event, Event):
+            event = event_of(self._offsets[slot], self._times_ms[slot], event)
+            self._events[slot] = event
         return event
 
     def _drop_oldest(self, count: int) -> None:

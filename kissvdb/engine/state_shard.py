@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 
 from actors import Actor, Address, Envelope
-from kissvdb.core.memtable import changes_keys
 from kissvdb.core.state import Answer, Batch, Command, Decision, Expire, Item
 from kissvdb.engine.log_writer import Append
 from kissvdb.engine.state_view import StateView
@@ -103,14 +102,13 @@ class StateShard(Actor):
     async def _log_and_apply(self, records: Sequence[Record]) -> int:
         self._asked_at = self._committed_offset()
         try:
-            first: int = await self._log.ask(Append(tuple(records)))
-            self.view.apply(row for row in enumerate(records, start=first) if changes_keys(row[1]))
+            first: int = await self._log.ask(Append(records))
+            self.view.apply(first, records)
         finally:
             self._asked_at = None
-        written = sum(isinstance(record, KeyWritten) for record in records)
-        deleted = sum(isinstance(record, KeyDeleted) for record in records)
-        self._metrics.state_put_total.inc(written)
-        self._metrics.state_delete_total.inc(deleted)
+        kinds = list(map(type, records))
+        self._metrics.state_put_total.inc(kinds.count(KeyWritten))
+        self._metrics.state_delete_total.inc(kinds.count(KeyDeleted))
         return first
 
 

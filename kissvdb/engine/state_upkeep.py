@@ -14,7 +14,7 @@ STORE_SECONDS = 0.5
 
 
 class StateUpkeep:
-    """The one who writes the table of a shard with a file. `run` is its task."""
+    """The one who writes a shard's table. `run` is its task."""
 
     def __init__(
         self,
@@ -28,8 +28,6 @@ class StateUpkeep:
         self.shard = shard
         self.durable_offset = 0
         """Up to here the table's file has everything, whatever happens to the machine."""
-        self.checkpoints = 0
-        """How many were complete."""
         self._workers = workers
         self._wal_pages_max = wal_pages_max
         self._then = then
@@ -54,13 +52,11 @@ class StateUpkeep:
 
     async def checkpoint(self) -> int:
         """Make the table's file durable as its shard is now; answers the durable offset."""
+        table = self.shard.view.table
         async with self._writing:
             applied = await self._store()
-            writer = self.shard.view.table.writer
-            if await self._workers.run(writer.checkpoint):
+            if table.path is None or await self._workers.run(table.writer.checkpoint):
                 self.durable_offset = applied
-                self.checkpoints += 1
-            await self._workers.run(writer.forget_operations)
         return self.durable_offset
 
     async def _store(self) -> int:
@@ -71,6 +67,11 @@ class StateUpkeep:
             return view.table.applied_offset
         memtable = view.freeze()
         with trio.CancelScope(shield=True):
-            await self._workers.run(partial(state_view.store, view.table, memtable, applied))
+            if view.table.path is None:
+                # Its one connection is the loop's.
+                for _ in state_view.store_steps(view.table, memtable, applied):
+                    await trio.lowlevel.checkpoint()
+            else:
+                await self._workers.run(partial(state_view.store, view.table, memtable, applied))
         view.stored(memtable)
         return view.table.applied_offset

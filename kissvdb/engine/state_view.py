@@ -6,7 +6,7 @@ event loop, and a key that is written again and again is stored once.
 """
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 import trio
@@ -90,17 +90,12 @@ class StateView:
                     keys.append(key)
         return keys[:limit]
 
-    def apply(self, records: Iterable[tuple[int, Record]]) -> None:
-        """Take over records (offset, record); from now on they are seen."""
+    def apply(self, first_offset: int, records: Iterable[Record]) -> None:
+        """Take over records with consecutive offsets; from now on they are seen."""
         young = self._young
-        for offset, record in records:
+        for offset, record in enumerate(records, first_offset):
             young.apply(offset, record)
-        if self.table.path is None:
-            # A table in memory has one connection, and it is the loop's.
-            memtable = self.freeze()
-            store(self.table, memtable)
-            self.stored(memtable)
-        elif _is_full(young):
+        if _is_full(young):
             self.store_due.set()
 
     async def wait_for_room(self) -> None:
@@ -145,8 +140,14 @@ class StateView:
 
 def store(table: StateTable, memtable: Memtable, offset: int = 0) -> None:
     """Bring the table to where the memtable is, or to a later ``offset`` that changed no key."""
+    for _ in store_steps(table, memtable, offset):
+        pass
+
+
+def store_steps(table: StateTable, memtable: Memtable, offset: int = 0) -> Iterator[None]:
+    """`store` in steps of some 100 us. It is done when the last one is."""
     applied = max(offset, memtable.applied_offset)
-    table.writer.store(memtable.items, memtable.operations, applied)
+    return table.writer.store_steps(memtable.items, memtable.operations, applied)
 
 
 def _is_full(memtable: Memtable, times: int = 1) -> bool:

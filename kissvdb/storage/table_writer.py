@@ -5,11 +5,12 @@ the table stands at its applied offset and the log replays the rest.
 """
 
 import time
-from collections.abc import Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import apsw
+from msgspec import structs
 
 from kissvdb.records import Item, Operation
 
@@ -27,6 +28,9 @@ _PUT = (
 _PUT_ONE = _PUT.format(_ROW)
 _PUT_MANY = _PUT.format(",".join([_ROW] * _ROWS))
 _DELETE = "DELETE FROM kv WHERE key = ?"
+_FORGET = (
+    "DELETE FROM ops WHERE op_id IN (SELECT op_id FROM ops WHERE off < ? ORDER BY off LIMIT ?)"
+)
 _REMEMBER = "INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?)"
 
 
@@ -39,15 +43,16 @@ class TableWriter:
         db.set_wal_hook(self._note_wal_pages)
         self.applied_offset: int = db.execute("SELECT v FROM meta WHERE k='applied'").get
 
-    def store(
+    def store_steps(
         self,
         items: Mapping[str, Item | None],
         operations: Mapping[str, Operation],
         applied_offset: int,
-    ) -> None:
+    ) -> Iterator[None]:
         """Bring keys (None: gone) and operations to where they are at ``applied_offset``.
 
-        All in one transaction. Storing the same again changes nothing.
+        All in one transaction, in steps of some 100 us: it is done when the iterator ends, and
+        undone when it is closed before. Storing the same again changes nothing.
         """
         db = self._db
         with db:
@@ -55,21 +60,15 @@ class TableWriter:
             keys = sorted(items)
             for start in range(0, len(keys), _ROWS):
                 _store_some(db, [(key, items[key]) for key in keys[start : start + _ROWS]])
-            for op_id, each in operations.items():
-                row = (op_id, each.kind, each.key, each.offset, each.revision, each.expires_at_ms)
-                db.execute(_REMEMBER, row)
+                yield
+            remembered = iter(operations.items())
+            while some := list(islice(remembered, _ROWS)):
+                db.executemany(_REMEMBER, [(op_id, *structs.astuple(each)) for op_id, each in some])
+                # Twice as many as come: the table never outgrows what it is to keep for long.
+                db.execute(_FORGET, (applied_offset - OPERATIONS_KEPT, 2 * _ROWS))
+                yield
             db.execute("UPDATE meta SET v = ? WHERE k = 'applied'", (applied_offset,))
         self.applied_offset = applied_offset
-
-    def forget_operations(self) -> None:
-        """Drop the oldest remembered operations beyond OPERATIONS_KEPT offsets."""
-        horizon = self.applied_offset - OPERATIONS_KEPT
-        if horizon > 0:
-            self._db.execute(
-                "DELETE FROM ops WHERE op_id IN (SELECT op_id FROM ops WHERE off < ?"
-                " ORDER BY off LIMIT 1000)",
-                (horizon,),
-            )
 
     def claim_shards(self, shards: int, *, free: bool) -> int:
         """Note how many shards the keys are spread over; returns the number that holds.

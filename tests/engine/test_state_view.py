@@ -1,7 +1,5 @@
 """The view of a shard: a table, and what is newer, whatever has been stored of it."""
 
-from pathlib import Path
-
 import pytest
 import trio
 from hypothesis import given
@@ -24,11 +22,8 @@ records = st.one_of(
 steps = st.lists(records | st.sampled_from(["freeze", "store"]), max_size=40)
 
 
-def stored_by_others():
-    """A view whose table is written when the test says so; SQLite itself is in memory."""
-    table = StateTable(None)
-    table.path = Path("state-0.db")
-    return StateView(table)
+def new_view():
+    return StateView(StateTable(None))
 
 
 def look(view):
@@ -39,7 +34,7 @@ def look(view):
 
 @given(steps)
 def test_a_read_sees_the_last_write_wherever_it_is(steps):
-    view, frozen = stored_by_others(), None
+    view, frozen = new_view(), None
     keys, operations = {}, {}
     for offset, step in enumerate(steps, 1):
         if step == "freeze":
@@ -50,7 +45,7 @@ def test_a_read_sees_the_last_write_wherever_it_is(steps):
                 view.stored(frozen)
                 frozen = None
         else:
-            view.apply([(offset, step)])
+            view.apply(offset, [step])
             if isinstance(step, KeyWritten):
                 value = (step.value, step.revision, offset, step.expires_at_ms)
                 keys[step.key] = Item(step.key, *value)
@@ -79,9 +74,9 @@ def test_a_read_sees_the_last_write_wherever_it_is(steps):
 
 
 def test_a_page_ends_before_it_grows_too_large():
-    view = StateView(StateTable(None))
+    view = new_view()
     value = b'"' + b"x" * (state_view.LIST_BYTES_MAX // 3) + b'"'
-    view.apply([(n, KeyWritten(f"k{n}", value, 1)) for n in range(1, 6)])
+    view.apply(1, [KeyWritten(f"k{n}", value, 1) for n in range(1, 6)])
     items, more = view.scan("", after=None, limit=10, now_ms=0)
     assert 1 <= len(items) < 5
     assert more
@@ -89,7 +84,7 @@ def test_a_page_ends_before_it_grows_too_large():
 
 
 async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
-    view = stored_by_others()
+    view = new_view()
     done = []
 
     async def write():
@@ -97,7 +92,7 @@ async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
         done.append(view.pending_entries)
 
     def fill(first, count):
-        view.apply((n, KeyWritten(f"k{n}", b"1", 1)) for n in range(first, first + count))
+        view.apply(first, [KeyWritten(f"k{n}", b"1", 1) for n in range(first, first + count)])
 
     fill(1, ENTRIES_MAX)
     assert view.store_due.is_set()
@@ -116,8 +111,8 @@ async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
 
 
 def test_one_memtable_is_stored_at_a_time():
-    view = stored_by_others()
-    view.apply([(1, KeyWritten("a", b"1", 1))])
+    view = new_view()
+    view.apply(1, [KeyWritten("a", b"1", 1)])
     view.freeze()
     with pytest.raises(AssertionError, match="at a time"):
         view.freeze()
@@ -125,7 +120,7 @@ def test_one_memtable_is_stored_at_a_time():
 
 
 async def test_without_writes_nobody_waits():
-    view = stored_by_others()
+    view = new_view()
     with trio.fail_after(1):
         await view.wait_for_room()
     view.table.close()

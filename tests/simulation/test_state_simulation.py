@@ -1,7 +1,6 @@
 """State against a plain dict, on a disk that loses power at any byte. Seeded and repeatable."""
 
 import random
-from pathlib import Path
 
 import pytest
 
@@ -17,8 +16,6 @@ from kissvdb.storage.state_table import StateTable
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 SEGMENT_BYTES = 4096
-# Says that the table is stored into by others; SQLite itself is in memory.
-FILE = Path("state-0.db")
 KEYS = [f"k{n}" for n in range(6)]
 
 
@@ -65,7 +62,6 @@ class Machine:
         replayed = recovery.TableReplay(self.table, 0, 1)
         recovery.replay(self.log, part, [replayed], lambda *_: None)
         recovery.replay(self.log, self.log.last_offset, [replayed], lambda *_: None)
-        self.table.path = FILE
         self.view = StateView(self.table)
         self.storing = None
 
@@ -84,7 +80,7 @@ class Machine:
         except PersistenceFailed:
             self.in_flight = None
             return
-        self.view.apply(enumerate(decided.records, start=first))
+        self.view.apply(first, decided.records)
         # Answered from here on.
         self.check_answers(outcomes, first)
         self.model.apply(first, decided.records)

@@ -11,7 +11,12 @@ from kissvdb.storage.state_table import StateTable
 
 def put(table, *keys, offset, gone=()):
     items = {key: Item(key, b"1", 1, offset) for key in keys}
-    table.writer.store(items | dict.fromkeys(gone), {}, offset)
+    store(table, items | dict.fromkeys(gone), {}, offset)
+
+
+def store(table, items, operations, offset):
+    for _ in table.writer.store_steps(items, operations, offset):
+        pass
 
 
 def test_commits_leave_the_fsync_to_the_log_and_checkpoints_to_the_engine(tmp_path):
@@ -32,7 +37,7 @@ def test_what_is_stored_is_seen_at_once_and_as_a_whole(tmp_path):
         table = StateTable(path)
         put(table, *(f"k{n:03}" for n in range(200)), offset=5)
         done = {"one": Operation("put", "k000", 5, 1, None)}
-        table.writer.store({"k007": None, "k008": Item("k008", b"2", 2, 6, 99)}, done, 7)
+        store(table, {"k007": None, "k008": Item("k008", b"2", 2, 6, 99)}, done, 7)
         assert table.applied_offset == 7
         assert table.get("k007") is None
         assert table.get("k008") == Item("k008", b"2", 2, 6, 99)
@@ -75,6 +80,31 @@ def test_a_checkpoint_beside_a_reader_is_not_complete_and_says_so(tmp_path):
         assert not table.writer.checkpoint()
     reader.close()
     assert table.writer.checkpoint()
+    table.close()
+
+
+def test_operations_are_forgotten_when_they_are_old_enough(monkeypatch):
+    monkeypatch.setattr(table_writer, "OPERATIONS_KEPT", 1000)
+    table = StateTable(None)
+    for first in range(0, 4000, 200):
+        done = {f"op{n}": Operation("event", "", n) for n in range(first, first + 200)}
+        store(table, {}, done, first + 199)
+    assert table.operation("op3999").offset == 3999
+    assert table.operation("op3100") is not None
+    kept = [n for n in range(4000) if table.operation(f"op{n}") is not None]
+    assert kept == list(range(kept[0], 4000))
+    assert len(kept) < 1500
+    table.close()
+
+
+def test_a_store_that_is_given_up_changes_nothing():
+    table = StateTable(None)
+    put(table, "a", offset=1)
+    steps = table.writer.store_steps({"a": None, "b": Item("b", b"1", 1, 2)}, {}, 2)
+    next(steps)
+    steps.close()
+    assert (table.applied_offset, table.get("b")) == (1, None)
+    assert table.get("a") is not None
     table.close()
 
 
