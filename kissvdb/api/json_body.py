@@ -49,14 +49,15 @@ class Body(Generic[T]):
 
 
 def read_then(
-    body: bytes, read: Callable[..., T], *args: Any, then: Callable[[T], R]
+    body: bytes, read: Callable[..., T], *args: Any, then: Callable[[T], R | Awaitable[R]]
 ) -> R | Awaitable[R]:
     """``then(read(*args))``; a coroutine that reads in a thread when ``body`` is large."""
     if len(body) <= INLINE_BYTES_MAX:
         return then(read(*args))
 
     async def later() -> R:
-        return then(await trio.to_thread.run_sync(read, *args))
+        outcome = then(await trio.to_thread.run_sync(read, *args))
+        return await outcome if isinstance(outcome, Awaitable) else outcome
 
     return later()
 

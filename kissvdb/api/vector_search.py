@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Awaitable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import msgspec
 from kissvdb.api import limits, vector_json
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
-from kissvdb.api.json_body import MistypedField, off_loop
+from kissvdb.api.json_body import MistypedField, off_loop, read_then
 from kissvdb.api.search_bodies import Explanation, SearchBatchBody, SearchBody
 from kissvdb.api.vector_forms import (
     OCTETS,
@@ -27,6 +28,7 @@ from kissvdb.core import filters
 from kissvdb.core.events import Publish
 from kissvdb.core.filters import MISSING, Node
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.engine.collections import OpenCollection
 from kissvdb.errors import DimMismatch, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -76,30 +78,46 @@ class Wishes:
         return not (self.narrowed or self.exact or self.ef or cut)
 
 
-async def search(context: Context, request: Request) -> Response:
+def search(context: Context, request: Request) -> Response | Awaitable[Response]:
     collection = collection_of(context, request)
-    vectors = context.database.vectors
-    found = vectors.find(collection)
-    body, vector, wishes = await off_loop(request.body, _read, context, request)
-    spec = found.actor.rows.spec
+    context.database.vectors.find(collection)
+    then = partial(_search_one, context, collection)
+    return read_then(request.body, _read, context, request, then=then)
+
+
+def _search_one(
+    context: Context, collection: str, read: tuple[SearchBody, bytes | None, Wishes]
+) -> Response | Awaitable[Response]:
+    """A quick search is done here: the way to a thread and back costs more than 100 us."""
+    body, vector, wishes = read
+    found = context.database.vectors.find(collection)
+    view = found.actor.view()
     if vector is None:
         assert body.id is not None
-        stored = vectors.get(collection, body.id)
+        stored = view.get(body.id)
         if stored is None:
             raise NotFound(f"no vector {body.id!r} in collection {collection!r} to search with")
         vector = stored.vector
-    _check_dim(len(vector), spec)
+    _check_dim(len(vector), view.spec)
+    if body.emit or not _is_quick(wishes, view):
+        return _search_in_thread(context, found, body, vector, wishes)
+    if wishes.is_plain:
+        found.audit.note(wishes.k, vector)
+    return _answered(_search(view, vector, wishes, time.perf_counter_ns()))
+
+
+async def _search_in_thread(
+    context: Context, found: OpenCollection, body: SearchBody, vector: bytes, wishes: Wishes
+) -> Response:
     if wishes.is_plain:
         found.audit.note(wishes.k, vector)
     started_ns = time.perf_counter_ns()
-    answer = await vectors.look(
-        collection,
-        lambda view: _search(view, vector, wishes, started_ns),
-        is_quick=partial(_is_quick, wishes),
+    answer = await context.database.vectors.look(
+        found.name, lambda view: _search(view, vector, wishes, started_ns)
     )
     if body.emit:
-        await context.database.publish(_search_event(collection, body, answer))
-    return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
+        await context.database.publish(_search_event(found.name, body, answer))
+    return _answered(answer)
 
 
 async def search_batch(context: Context, request: Request) -> Response:
@@ -107,8 +125,9 @@ async def search_batch(context: Context, request: Request) -> Response:
     vectors = context.database.vectors
     spec = vectors.find(collection).actor.rows.spec
     queries, wishes = await off_loop(request.body, _read_batch, context, request, spec)
-    answer = await vectors.look(collection, lambda view: _search_batch(view, queries, wishes))
-    return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
+    return _answered(
+        await vectors.look(collection, lambda view: _search_batch(view, queries, wishes))
+    )
 
 
 def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
@@ -131,6 +150,10 @@ class Answer:
     text: bytes
     offset: int
     ids: tuple[str, ...] = ()
+
+
+def _answered(answer: Answer) -> Response:
+    return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
 
 
 def _search(view: "RowsView", vector: bytes, wishes: Wishes, started_ns: int) -> Answer:

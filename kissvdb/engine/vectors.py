@@ -193,21 +193,12 @@ class Vectors:
         """A vector as of the last answered write; None when absent or expired. Never waits."""
         return self.find(collection).actor.view().get(id_)
 
-    async def look(
-        self,
-        collection: str,
-        job: "Callable[[RowsView], T]",
-        *,
-        is_quick: "Callable[[RowsView], bool]" = lambda view: False,
-    ) -> T:
+    async def look(self, collection: str, job: "Callable[[RowsView], T]") -> T:
         """``job(view)`` in one of the search threads, with all that was answered until now.
 
-        A caller that is cancelled leaves at once; the thread finishes alone. What ``is_quick``
-        is done here: the way to a thread and back costs more than 100 us.
+        A caller that is cancelled leaves at once; the thread finishes alone.
         """
         view = self.find(collection).actor.view()
-        if is_quick(view):
-            return job(view)
         return await self._searchers.run(job, view, abandon_on_cancel=True)
 
     async def search(
