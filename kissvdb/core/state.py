@@ -101,6 +101,9 @@ class Deleted(msgspec.Struct, frozen=True):
 
 Command = Put | Patch | Delete | Publish
 Answer = Written | Deleted | Published
+Logged = KeyWritten | KeyDeleted | EventPublished
+
+_NOTHING = Deleted(deleted=False)
 
 
 @attrs.frozen
@@ -113,32 +116,28 @@ class Page:
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """A command that was accepted, waiting for the offset of its record.
+    """A command that was accepted: the ``record`` to be logged and its ``position`` in the batch;
+    or, when nothing is to be logged, the ``answer``."""
 
-    ``position`` is the record's place in the batch; None when nothing is to be logged, and then
-    ``answer`` is complete.
-    """
-
-    answer: Answer
-    position: int | None = None
+    record: Logged | None
+    position: int = 0
+    answer: Answer = _NOTHING
 
     def at(self, first_offset: int) -> Answer:
         """The answer once the batch's first record has got ``first_offset``."""
-        if self.position is None:
+        record = self.record
+        if record is None:
             return self.answer
         offset = first_offset + self.position
-        answer = self.answer
-        # Spelled out, because a generic copy costs more than the rest of the decision.
-        if isinstance(answer, Written):
-            return Written(answer.key, answer.revision, offset, answer.expires_at_ms)
-        if isinstance(answer, Deleted):
-            return Deleted(answer.deleted, offset)
+        if type(record) is KeyWritten:
+            return Written(record.key, record.revision, offset, record.expires_at_ms)
+        if type(record) is KeyDeleted:
+            return Deleted(deleted=True, offset=offset)
         return Published(offset)
 
 
 # No client can know the offset of a write that is not answered yet, so no precondition on it holds.
 _NOT_YET_KNOWN = -1
-_NOTHING_DELETED = Decision(Deleted(deleted=False))
 
 
 class Batch:
@@ -152,12 +151,12 @@ class Batch:
         *,
         json_bytes_max: int = 2**31,
     ) -> None:
-        self.records: list[KeyWritten | KeyDeleted | EventPublished] = []
+        self.records: list[Logged] = []
         self._lookup = lookup
         self._operation = operation
         self._now_ms = now_ms
         self._json_bytes_max = json_bytes_max
-        self._pending: dict[str, Item | None] = {}
+        self._pending: dict[str, KeyWritten | None] = {}
         self._pending_operations: dict[str, Decision] = {}
 
     def decide(self, command: Command) -> Decision:
@@ -169,9 +168,9 @@ class Batch:
         if again is None:
             operation = self._operation(op_id)
             if operation is not None:
-                return Decision(_answer_again(operation))
+                return Decision(None, answer=_answer_again(operation))
             again = self._decide(command)
-            if again.position is not None:
+            if again.record is not None:
                 self._pending_operations[op_id] = again
         return again
 
@@ -199,8 +198,7 @@ class Batch:
             return self._delete(command)
         if isinstance(command, Patch):
             return self._patch(command)
-        self.records.append(record_of(command))
-        return Decision(Published(None), len(self.records) - 1)
+        return self._log(record_of(command))
 
     def _put(self, command: Put) -> Decision:
         live = self._live(command.key)
@@ -227,10 +225,9 @@ class Batch:
         live = self._live(command.key)
         _check(command.precondition, command.key, live)
         if live is None:
-            return _NOTHING_DELETED
-        self.records.append(KeyDeleted(command.key, "explicit", command.op_id))
+            return Decision(None)
         self._pending[command.key] = None
-        return Decision(Deleted(deleted=True), len(self.records) - 1)
+        return self._log(KeyDeleted(command.key, "explicit", command.op_id))
 
     def _write(
         self,
@@ -245,19 +242,26 @@ class Batch:
             # why the revision restarts.
             self._end(key)
         revision = 1 if live is None else live.revision + 1
-        self.records.append(KeyWritten(key, value, revision, expires_at_ms, op_id))
-        self._pending[key] = Item(key, value, revision, _NOT_YET_KNOWN, expires_at_ms)
-        written = Written(key, revision, _NOT_YET_KNOWN, expires_at_ms)
-        return Decision(written, len(self.records) - 1)
+        record = KeyWritten(key, value, revision, expires_at_ms, op_id)
+        self._pending[key] = record
+        return self._log(record)
+
+    def _log(self, record: Logged) -> Decision:
+        records = self.records
+        records.append(record)
+        return Decision(record, len(records) - 1)
 
     def _end(self, key: str) -> None:
         self.records.append(KeyDeleted(key, "ttl"))
         self._pending[key] = None
 
     def _stored(self, key: str) -> Item | None:
-        if key in self._pending:
-            return self._pending[key]
-        return self._lookup(key)
+        if key not in self._pending:
+            return self._lookup(key)
+        new = self._pending[key]
+        if new is None:
+            return None
+        return Item(key, new.value, new.revision, _NOT_YET_KNOWN, new.expires_at_ms)
 
     def _live(self, key: str) -> Item | None:
         item = self._stored(key)
