@@ -23,6 +23,7 @@ from kissvdb.core.row_spec import NAMESPACE_FIELD
 from kissvdb.errors import InvalidArgument
 
 T = TypeVar("T")
+B = TypeVar("B", bound=msgspec.Struct)
 
 MSGPACK = "application/msgpack"
 OCTETS = "application/octet-stream"
@@ -129,17 +130,17 @@ def check_namespace(namespace: str | None, where: str) -> None:
         raise InvalidArgument(f"{where}: must have 1 to {NAMESPACE_BYTES_MAX} bytes")
 
 
-def from_query(request: Request, type_: type[T], **given: Any) -> T:
+def from_query(request: Request, type_: type[B], **given: Any) -> B:
     """A request body from the query string: each field from the parameter of its name.
 
     ``given`` fields are not looked for. Raises InvalidArgument and MistypedField.
     """
     parameters = parse_query(request.query)
     fields: dict[str, Any] = dict(given)
-    for field in msgspec.structs.fields(type_):  # type: ignore[arg-type]
-        text = parameters.get(field.name)
-        if field.name not in given and text:
-            fields[field.name] = _value(text, field.name)
+    for name in type_.__struct_fields__:
+        text = parameters.get(name)
+        if name not in given and text:
+            fields[name] = _value(text, name)
     try:
         return msgspec.convert(fields, type_, strict=False)
     except msgspec.ValidationError as problem:

@@ -49,8 +49,7 @@ SEARCH_BATCH = Form(SearchBatchBody)
 _json = msgspec.json.encode
 
 
-@attrs.frozen
-class Wishes:
+class Wishes(msgspec.Struct, frozen=True):
     """What a search asks for besides its vectors, checked."""
 
     k: int
@@ -143,8 +142,7 @@ def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
     return view.kernels.ready and rows * view.spec.dim <= QUICK_SCANNED_NUMBERS_MAX
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """The body of an answer, the ids in it, and the offset it is true at."""
 
     text: bytes
@@ -235,11 +233,8 @@ def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None,
             raise InvalidArgument(f"body.group_by: must have 1 to {FIELD_BYTES_MAX} bytes")
         if body.offset or body.explain:
             raise InvalidArgument("body.group_by: goes without offset and explain")
-    wishes = attrs.evolve(
-        _wishes(context, body),
-        group_by=body.group_by,
-        group_limit=body.group_limit or 1,
-        explain=bool(body.explain),
+    wishes = _wishes(
+        context, body, body.group_by, body.group_limit or 1, explain=bool(body.explain)
     )
     return body, vector, wishes
 
@@ -268,7 +263,14 @@ def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tup
     return queries, _wishes(context, body)
 
 
-def _wishes(context: Context, body: SearchBody | SearchBatchBody) -> Wishes:
+def _wishes(
+    context: Context,
+    body: SearchBody | SearchBatchBody,
+    group_by: str | None = None,
+    group_limit: int = 1,
+    *,
+    explain: bool = False,
+) -> Wishes:
     _check_range(body.k, 1, context.config.limits.k_max, "body.k")
     _check_range(body.offset, 0, OFFSET_MAX, "body.offset")
     _check_range(body.ef_search, 1, EF_SEARCH_MAX, "body.ef_search")
@@ -285,6 +287,9 @@ def _wishes(context: Context, body: SearchBody | SearchBatchBody) -> Wishes:
         body.min_score,
         bool(body.include_meta),
         bool(body.include_vector),
+        group_by,
+        group_limit,
+        explain,
     )
 
 
