@@ -8,20 +8,19 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 # Import from the root instead of from here: http.py beside this file is not Python's http.
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from bench.load.markdown import Result, about, latency, number, one, table
 from bench.load.process import ROOT
 from bench.load.report import RESULTS
+from bench.vector_parts import tables as vector_tables
 
 PAGE = ROOT / "docs" / "performance.md"
-Result = Mapping[str, Any]
-Metrics = Mapping[str, float]
 
 
 def main() -> int:
@@ -31,7 +30,7 @@ def main() -> int:
     command.add_argument("--check", action="store_true", help="change nothing; 1 if it would")
     arguments = command.parse_args()
     results = {}
-    for name in ("writes", "sse", "sse_complete", "http"):
+    for name in ("writes", "sse", "sse_complete", "http", "vectors"):
         path = RESULTS / f"{name}.json"
         if path.exists():
             results[name] = json.loads(path.read_text())
@@ -49,6 +48,9 @@ def parts(results: Mapping[str, Result]) -> Iterable[tuple[str, str]]:
     """Names of parts of the page and what stands there."""
     for name, result in results.items():
         if name == "sse_complete":
+            continue
+        if name == "vectors":
+            yield from vector_tables.parts(result)
             continue
         rate = "delivered_per_s" if name == "sse" else "operations_per_s"
         yield f"{name} about", about(result)
@@ -68,49 +70,6 @@ def replace(page: str, name: str, content: str) -> str:
         raise KeyError(f"{PAGE.name} has no marks for {name!r}")
     mark = re.escape(begin) + ".*?" + re.escape(end)
     return re.sub(mark, lambda _: begin + content + end, page, count=1, flags=re.DOTALL)
-
-
-def about(result: Result) -> str:
-    """The machine and the versions, in one paragraph."""
-    machine, servers = result["about"], result["servers"]
-    load = ", ".join(f"{each:.1f}" for each in machine["load_average_before"])
-    versions = ", ".join(f"{name} {each['version']}" for name, each in servers.items())
-    return (
-        f"{machine['date']}: {machine['cores']} cores ({machine['processor']}), Linux "
-        f"{machine['system']}, {machine['file_system']}, Python {machine['python']}; load average "
-        f"before: {load}. {versions}.\n"
-    )
-
-
-def table(result: Result, show: Callable[[Metrics], str]) -> str:
-    """Servers down, numbers of clients across, for each thing that was measured."""
-    found = {(e["group"], e["target"], e["clients"]): e["metrics"] for e in result["medians"]}
-    clients = sorted({key[2] for key in found})
-    lines = ["| | | " + " | ".join(f"{each}" for each in clients) + " |"]
-    lines.append("|---|---|" + "---:|" * len(clients))
-    for group in dict.fromkeys(key[0] for key in found):
-        for target in sorted({key[1] for key in found if key[0] == group}):
-            cells = [found.get((group, target, each)) for each in clients]
-            texts = ["" if cell is None else show(cell) for cell in cells]
-            lines.append(f"| {group} | {target} | " + " | ".join(texts) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def one(metric: str) -> Callable[[Metrics], str]:
-    """Shows one metric."""
-    return lambda metrics: number(metrics[metric])
-
-
-def latency(metrics: Metrics) -> str:
-    """p50 / p95 / p99 in milliseconds."""
-    return " / ".join(number(metrics[f"{each}_ms"]) for each in ("p50", "p95", "p99"))
-
-
-def number(value: float) -> str:
-    """A figure with no more digits than it deserves."""
-    if value != value:
-        return "-"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def complete(result: Result) -> str:

@@ -157,7 +157,21 @@ def save(
     """Write ``bench/results/<name>.json`` and answer its path."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
-    content = {
+    written = content(about=about, servers=servers, cells=cells, found=found, more=more)
+    path.write_text(json.dumps(written, indent=1) + "\n")
+    return path
+
+
+def content(
+    *,
+    about: Mapping[str, Any],
+    servers: Iterable[Server],
+    cells: Sequence[Cell],
+    found: Sequence[Ratio] = (),
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What the file of one bench, or of one part, holds."""
+    return {
         "about": about,
         "servers": {
             each.name: {"version": each.version, "settings": each.settings} for each in servers
@@ -169,5 +183,3 @@ def save(
         "rounds": [attrs.asdict(cell) for cell in cells],
         **(more or {}),
     }
-    path.write_text(json.dumps(content, indent=1) + "\n")
-    return path
