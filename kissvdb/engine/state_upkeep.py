@@ -9,7 +9,7 @@ from actors import Workers
 from kissvdb.engine import state_view
 from kissvdb.engine.state_shard import StateShard
 
-STORE_SECONDS = 0.5
+STORE_SECONDS = 1.0
 """At most so long what was answered is in the log and in memory only, not yet in the table."""
 
 

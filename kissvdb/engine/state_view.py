@@ -15,8 +15,8 @@ from kissvdb.core.memtable import Memtable
 from kissvdb.records import Item, Operation, Record
 from kissvdb.storage.state_table import StateTable
 
-ENTRIES_MAX = 4096
-BYTES_MAX = 4 * 1024 * 1024
+ENTRIES_MAX = 8192
+BYTES_MAX = 8 * 1024 * 1024
 """A memtable with as much is to be stored. With twice as much it takes no more until it is."""
 
 LIST_BYTES_MAX = 4 * 1024 * 1024
