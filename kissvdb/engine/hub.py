@@ -15,17 +15,15 @@ from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.engine.subscription import Pulse, Subscription
 from kissvdb.errors import Overloaded, Stopping
-from kissvdb.records import Record
 
 
 @attrs.frozen
 class Announce:
-    """Records that became durable: their offsets go on from the first. ``sizes`` are in bytes."""
+    """Records that became durable, as the log has them: their offsets go on from the first."""
 
     first_offset: int
     ts_ms: int
-    records: Sequence[Record]
-    sizes: Sequence[int]
+    payloads: Sequence[bytes]
 
 
 @attrs.frozen
@@ -54,9 +52,7 @@ class Hub(Actor):
         for envelope in batch:
             message = envelope.message
             if isinstance(message, Announce):
-                self.ring.extend(
-                    message.first_offset, message.ts_ms, message.records, message.sizes
-                )
+                self.ring.extend(message.first_offset, message.ts_ms, message.payloads)
             elif isinstance(message, StreamOnly):
                 self.ring.append(transient_event(message.event, message.ts_ms))
         self._pulse.waiting.unpark_all()

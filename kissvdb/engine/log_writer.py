@@ -78,7 +78,7 @@ class LogWriter(Actor):
         self._metrics.log_fsync_seconds.observe(seconds)
         self._metrics.log_batch_records.observe(len(merged))
         self._metrics.events_total.inc(len(merged))
-        announcement = Announce(first, ts_ms, merged, list(map(len, payloads)))
+        announcement = Announce(first, ts_ms, payloads)
         for follower in self._followers:
             try:
                 # Without a turn of the scheduler, which every waiting writer would pay for.

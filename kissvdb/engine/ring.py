@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import Event, Filter, event_of
-from kissvdb.records import Record
+from kissvdb.records import decode
 
 # A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
 _EVENTS_PER_TAKE_MAX = 1000
@@ -29,9 +29,9 @@ class Ring:
     """A bounded ring of events; the oldest give way. Not thread-safe: lives on the loop."""
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
-        # A record becomes an event when the first subscriber comes to it; without subscribers a
-        # write pays for neither.
-        self._events: list[Event | Record | None] = [None] * events_max
+        # A record's payload becomes an event when the first subscriber comes to it; without
+        # subscribers a write pays for neither.
+        self._events: list[Event | bytes | None] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
         self._times_ms = [0] * events_max
@@ -49,22 +49,19 @@ class Ring:
         """Payload bytes of the events in the ring."""
         return self._bytes
 
-    def extend(
-        self, first_offset: int, ts_ms: int, records: Sequence[Record], sizes: Sequence[int]
-    ) -> None:
-        """Add the newest records, with their sizes in the log; the oldest give way when a limit
-        is reached.
+    def extend(self, first_offset: int, ts_ms: int, payloads: Sequence[bytes]) -> None:
+        """Add the newest records as the log has them; the oldest give way when a limit is reached.
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        known = max(0, min(len(records), self.last_offset + 1 - first_offset))
+        known = max(0, min(len(payloads), self.last_offset + 1 - first_offset))
         capacity = len(self._events)
-        for start in range(known, len(records), capacity):
-            part = records[start : start + capacity]
+        for start in range(known, len(payloads), capacity):
+            part = payloads[start : start + capacity]
             first = first_offset + start
             self.last_offset = first + len(part) - 1
             offsets = range(first, first + len(part))
-            self._store(part, offsets, ts_ms, sizes[start : start + capacity])
+            self._store(part, offsets, ts_ms, list(map(len, part)))
         self._rounds.clear()
 
     def append(self, transient: Event) -> None:
@@ -74,7 +71,7 @@ class Ring:
 
     def _store(
         self,
-        events: Sequence[Event | Record],
+        events: Sequence[Event | bytes],
         offsets: Sequence[int],
         ts_ms: int,
         sizes: Sequence[int],
@@ -147,8 +144,8 @@ class Ring:
     def _event(self, slot: int) -> Event:
         event = self._events[slot]
         assert event is not None
-        if not isinstance(event, Event):
-            event = event_of(self._offsets[slot], self._times_ms[slot], event)
+        if isinstance(event, bytes):
+            event = event_of(self._offsets[slot], self._times_ms[slot], decode(event))
             self._events[slot] = event
         return event
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from kissvdb.core.stream import Event
 from kissvdb.engine.ring import Ring
-from kissvdb.records import EventPublished
+from kissvdb.records import EventPublished, encode
 
 CAPACITY = 16
 
@@ -31,12 +31,12 @@ def test_a_ring_holds_the_newest_events_and_knows_their_places(steps, skipped, r
             model.append((offset, 2, None))
         else:
             offset += skipped if not repeated else 0
-            records = [EventPublished("t", b"1" * size) for size in step]
+            payloads = [encode(EventPublished("t", b"1" * size)) for size in step]
             # A restarted hub may hear again of what it knows.
             first = max(1, offset + 1 - repeated)
             again = offset + 1 - first
-            ring.extend(first, 7, records[:1] * again + records, [0] * again + step)
-            model += [(offset + n, size, offset + n) for n, size in enumerate(step, 1)]
+            ring.extend(first, 7, [b""] * again + payloads)
+            model += [(offset + n, len(each), offset + n) for n, each in enumerate(payloads, 1)]
             offset += len(step)
         while len(model) > CAPACITY or (sum(size for _, size, _ in model) > 300 and len(model) > 1):
             model.pop(0)
