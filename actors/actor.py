@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 
-from .mailbox import Envelope
+from .mailbox import Envelope, Mailbox
 
 
 class Actor(ABC):
@@ -19,6 +19,7 @@ class Actor(ABC):
     """Messages that `handle` gets at once, at most."""
 
     _name: str | None = None
+    _mailbox: Mailbox | None = None
 
     @property
     def name(self) -> str:
@@ -39,6 +40,14 @@ class Actor(ABC):
         An envelope may be kept and answered later; what is still owed when the actor stops is
         refused. A cancellation here means that the drain took longer than it may.
         """
+
+    def take_waiting(self) -> list[Envelope]:
+        """Within `handle`: up to `batch_max` further envelopes that wait now, or none.
+
+        For an actor that waits for others: it may begin the next work while it still answers what
+        is done. What is not answered yet stays the actor's to answer.
+        """
+        return [] if self._mailbox is None else self._mailbox.take(self.batch_max)
 
     async def close(self) -> None:  # noqa: B027 - optional, as is open
         """Run after the last batch, also after a crash of `handle` or a cancellation."""

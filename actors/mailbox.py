@@ -37,6 +37,11 @@ class Envelope:
         return self.reply is not None and self.reply.abandoned
 
     @property
+    def settled(self) -> bool:
+        """True when nobody waits for an answer."""
+        return self.reply is None or self.reply.settled
+
+    @property
     def answered(self) -> bool:
         """True when no answer is owed any more: it was given, or the message was told."""
         return self.reply is None or self.reply.answered
@@ -121,6 +126,21 @@ class Mailbox:
         elif not self.closed:
             self._receiver = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._stop_receiving)
+        self._batch = self._take(batch_max)
+        return self._batch
+
+    def take(self, batch_max: int) -> list[Envelope]:
+        """Take up to `batch_max` envelopes that wait now, while a batch is in hand."""
+        if not self._queue:
+            return []
+        in_hand = [each for each in self._batch if not each.settled]
+        self._handled += len(self._batch) - len(in_hand)
+        self._batches += 1
+        taken = self._take(batch_max)
+        self._batch = in_hand + taken
+        return taken
+
+    def _take(self, batch_max: int) -> list[Envelope]:
         queue = self._queue
         depth = len(queue)
         if depth <= batch_max:
@@ -131,7 +151,7 @@ class Mailbox:
         if self._waiting:
             self._admit()
         self._depth_largest = max(self._depth_largest, depth)
-        self._batch = batch
+        self._batch_largest = max(self._batch_largest, len(batch))
         return batch
 
     def settle(self) -> None:
@@ -139,7 +159,6 @@ class Mailbox:
         batch, self._batch = self._batch, []
         self._handled += len(batch)
         self._batches += 1
-        self._batch_largest = max(self._batch_largest, len(batch))
         for envelope in batch:
             reply = envelope.reply
             if reply is not None and not reply.settled:

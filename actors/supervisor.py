@@ -225,6 +225,7 @@ class _Member:
                 # crashes end the actor, so that it can drain when the block is cancelled.
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._scope.shield = True
+            actor._mailbox = mailbox
             while batch := await mailbox.receive(actor.batch_max):
                 await actor.handle(batch)
                 mailbox.settle()

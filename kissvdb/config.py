@@ -175,10 +175,12 @@ class Storage:
 
 @attrs.frozen
 class Log:
-    """The event log's segment files: when to start a new one, how many to keep."""
+    """The event log's segment files: when to start a new one, how many to keep. ``io_uring``:
+    write through the kernel's ring where it can be had, else in a thread."""
 
     segment_max_bytes: int = _int(64 * MIB, MIB, 16 * GIB)
     retention_segments: int = _int(8, 1, 1_000_000)
+    io_uring: bool = _switch(True)
 
 
 @attrs.frozen

@@ -48,7 +48,7 @@ async def _blocks(
             for each in collections:
                 entries += await each.upkeep.files()
             entries += await workers.run(_copy_tables, store, directory)
-            # In the log's own thread, so that no append moves the end meanwhile.
+            # In the log's own thread, so that no segment is begun or removed meanwhile.
             entries += await log_thread.run(_log_entries, store, directory)
         except BaseException:
             for entry in entries:
@@ -80,13 +80,15 @@ def _copy_tables(store: Store, directory: DataDir) -> list[Entry]:
 
 def _log_entries(store: Store, directory: DataDir) -> list[Entry]:
     assert isinstance(store.log, EventLog)
+    segments = store.log.segments
     entries = [
         Entry(f"log/{name}", size, (directory.log_dir / name).open("rb"))
-        for name, size in ((segment_name(first), end) for first, _, end in store.log.segments)
+        for name, size in ((segment_name(first), end) for first, _, end in segments)
     ]
     meta = (directory.path / META_NAME).read_bytes()
     entries.append(Entry.of_bytes(META_NAME, meta))
     # Last: what lacks it broke off.
     created_at_ms = time.time_ns() // 1_000_000
-    entries.append(backup.description(store.log.last_offset, directory.database_id, created_at_ms))
+    last_offset = segments[-1][1]
+    entries.append(backup.description(last_offset, directory.database_id, created_at_ms))
     return entries

@@ -1,5 +1,6 @@
 """Opening a database: storage, actors and upkeep, in the order in which they need each other."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -18,6 +19,9 @@ from kissvdb.engine.state_shard import StateShard
 from kissvdb.engine.state_view import StateView
 from kissvdb.engine.store import Store
 from kissvdb.metrics import Metrics
+from kissvdb.storage.uring import Uring
+
+logger = logging.getLogger("kissvdb.log")
 
 
 @asynccontextmanager
@@ -39,11 +43,16 @@ async def open_database(
         store = await trio.to_thread.run_sync(partial(Store, config, progress))
         stack.callback(store.close)
         thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
+        in_memory = config.storage.memory
+        ring = None if in_memory or not config.log.io_uring else _open_ring()
+        if ring is not None:
+            stack.callback(ring.close)
         supervisor = await stack.enter_async_context(open_supervisor())
         database = Database(config, store, thread, metrics, clock_ms)
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        in_memory = config.storage.memory
-        writer = LogWriter(store.log, None if in_memory else thread, (hub,), clock_ms, metrics)
+        writer = LogWriter(
+            store.log, None if in_memory else thread, ring, (hub,), clock_ms, metrics
+        )
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, table in enumerate(store.tables):
@@ -80,3 +89,11 @@ async def open_database(
             database._stop()
             await database._checkpoints.finish()
             tasks.cancel_scope.cancel()
+
+
+def _open_ring() -> Uring | None:
+    try:
+        return Uring()
+    except OSError as error:
+        logger.debug("no io_uring (%s): the log is written in a thread", error)
+        return None

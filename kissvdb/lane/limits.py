@@ -36,7 +36,7 @@ class LaneLimits:
     sweep_interval_secs: float = 1.0
     accept_backoff_secs: float = 0.1
     accept_turn_max: int = 64
-    poll_turn_max: int = 64
+    poll_turn_secs: float = 0.0006
 
     @classmethod
     def of(cls, config: Config) -> "LaneLimits":

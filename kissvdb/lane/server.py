@@ -223,7 +223,7 @@ async def serve_lane(
     """
     limits = LaneLimits.of(config) if limits is None else limits
     door = HypercornDoor(app, hypercorn_config(config) if hypercorn is None else hypercorn)
-    poller = Poller(limits.poll_turn_max) if poller_available() else None
+    poller = Poller(limits.poll_turn_secs) if poller_available() else None
     try:
         async with trio.open_nursery() as lifespan:
             await door.open(lifespan)

@@ -24,6 +24,10 @@ class DiskFile:
         self._fd = fd
         self._dsync = _DSYNC
 
+    def fileno(self) -> int:
+        """The descriptor, for whoever writes in another way."""
+        return self._fd
+
     def size(self) -> int:
         """Bytes in the file."""
         return os.fstat(self._fd).st_size

@@ -23,6 +23,8 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from kissvdb.storage.disk import DiskFile
 
 FRAME_HEADER = struct.Struct("<4sIIIIQQ")
@@ -68,6 +70,18 @@ class Frame(NamedTuple):
             payloads.append(body[at : at + length])
             at += length
         return payloads
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """One durable write to be: ``data`` goes to ``at`` of ``file``. It is a frame of
+    ``frame_bytes`` bytes with ``count`` records, and zeros behind it."""
+
+    file: DiskFile
+    at: int
+    data: bytes
+    frame_bytes: int
+    first_offset: int
+    count: int
 
 
 def encoded_bytes(payloads: Sequence[bytes]) -> int:

@@ -123,7 +123,7 @@ async def test_an_answer_under_way_is_finished_at_a_shutdown():
 
 
 async def test_more_connections_than_one_turn_serves_are_all_served():
-    async with open_lane(poll_turn_max=1) as served, trio.open_nursery() as nursery:
+    async with open_lane(poll_turn_secs=0) as served, trio.open_nursery() as nursery:
 
         async def client():
             async with served.connect() as peer:
@@ -186,7 +186,7 @@ class Noted:
 
 @pytest.fixture
 async def poller(nursery):
-    poller = Poller(turn_max=8)
+    poller = Poller(turn_secs=0)
     nursery.start_soon(poller.run)
     yield poller
     nursery.cancel_scope.cancel()
