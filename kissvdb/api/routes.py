@@ -58,6 +58,7 @@ STATE = (
             Parameter("cursor", "Kissvdb-Cursor of the page before.", _TEXT),
         ),
         errors=(InvalidArgument,),
+        hot=True,
     ),
     Route(
         "POST",

@@ -69,7 +69,6 @@ def _route(
     body: Any = None,
     media: tuple[str, ...] = _FORMS,
     parameters: tuple[Parameter, ...] = (),
-    hot: bool = False,
     waits: bool = True,
     bounded: bool = True,
 ) -> Route:
@@ -86,7 +85,7 @@ def _route(
         body_media=media if body is not None else (),
         parameters=parameters,
         errors=(InvalidArgument, *errors),
-        hot=hot,
+        hot=True,
         waits=waits,
         bounded=bounded,
     )
@@ -154,7 +153,6 @@ _WRITES = (
         body=vector_bodies.WriteBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
-        hot=True,
     ),
     _route(
         "POST",
@@ -168,7 +166,6 @@ _WRITES = (
         body=vector_bodies.WriteBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
-        hot=True,
     ),
     _route(
         "POST",
@@ -181,7 +178,6 @@ _WRITES = (
         body=vector_bodies.UpdateBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
-        hot=True,
     ),
     _route(
         "POST",
@@ -191,7 +187,6 @@ _WRITES = (
         Success("Deleted, durably.", vector_bodies.VectorDeleted),
         *_WRITE_ERRORS,
         body=vector_bodies.DeleteBody,
-        hot=True,
     ),
     _route(
         "POST",
@@ -202,7 +197,6 @@ _WRITES = (
         *_WRITE_ERRORS,
         body=vector_bodies.UpsertBatchBody,
         media=_WITH_OCTETS,
-        hot=True,
     ),
     _route(
         "POST",
@@ -212,7 +206,6 @@ _WRITES = (
         Success("A result for each, in order.", vector_bodies.BatchResults),
         *_WRITE_ERRORS,
         body=vector_bodies.DeleteBatchBody,
-        hot=True,
     ),
     _route(
         "POST",
@@ -237,7 +230,6 @@ _READS = (
         body=search_bodies.SearchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH_ONE,
-        hot=True,
     ),
     _route(
         "POST",
@@ -250,7 +242,6 @@ _READS = (
         body=search_bodies.SearchBatchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH,
-        hot=True,
     ),
     _route(
         "GET",
@@ -260,7 +251,6 @@ _READS = (
         Success("As it was sent.", search_bodies.StoredVector),
         NotFound,
         parameters=(Parameter("id", "The vector's id.", _TEXT),),
-        hot=True,
         waits=False,
     ),
     _route(

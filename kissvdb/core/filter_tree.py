@@ -202,3 +202,14 @@ Node = Leaf | And | Or | Not
 def matches(tree: Node | None, document: Any) -> bool:
     """Whether the filter lets the document through; None is no filter."""
     return tree is None or tree.matches(document)
+
+
+def size(tree: Node | None) -> int:
+    """How many conditions the filter has, each as often as it names values."""
+    if tree is None:
+        return 0
+    if isinstance(tree, And | Or):
+        return sum(map(size, tree.parts))
+    if isinstance(tree, Not):
+        return size(tree.part)
+    return max(1, len(tree.values.values)) if isinstance(tree, In | Contains) else 1

@@ -26,6 +26,7 @@ from kissvdb.core.filter_tree import (
     equal,
     lookup,
     matches,
+    size,
 )
 from kissvdb.errors import InvalidArgument
 
@@ -49,6 +50,7 @@ __all__ = [
     "lookup",
     "matches",
     "parse",
+    "size",
 ]
 
 DEPTH_MAX = 16

@@ -59,6 +59,13 @@ class MetadataView:
                 sure[row] = tree.matches(document_at(row))
         return bitmaps.pack(sure)
 
+    def sure_bitmap(self, tree: Node | None) -> Words | None:
+        """As ``bitmap``, unless a document would have to be read: then None."""
+        if tree is None:
+            return None
+        sure, possible = self._evaluate(tree)
+        return bitmaps.pack(sure) if sure is possible else None
+
     def count(self, tree: Node | None, document_at: DocumentAt) -> int:
         """How many rows pass."""
         words = self.bitmap(tree, document_at)

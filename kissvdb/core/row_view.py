@@ -96,21 +96,32 @@ class RowsView:
 
     def bitmap(self, tree: Node | None, namespace: str | None = None) -> Words | None:
         """The visible rows that pass, uint64 [ceil(rows / 64)]; None for all rows."""
-        if namespace is not None:
-            inside = In(NAMESPACE_FIELD, (namespace,))
-            tree = inside if tree is None else And((inside, tree))
+        tree = _within(namespace, tree)
         if tree is None and not self.hidden.count:
             return None
-        # By its text, since 1 and true are equal keys in Python.
-        key = repr(tree)
-        words = self._bitmaps.get(key)
+        words = self._bitmaps.get(_bitmap_key(tree))
         if words is None:
-            passing = self.metadata.bitmap(tree, self.data.document)
-            words = self.hidden.allowed(self.data.count, passing)
-            assert words is not None, "None is for all rows, and then for no filter"
-            if len(self._bitmaps) >= BITMAPS_MAX:
-                self._bitmaps.clear()
-            self._bitmaps[key] = words
+            words = self._remember(tree, self.metadata.bitmap(tree, self.data.document))
+        return words
+
+    def knows_bitmap(self, tree: Node | None, namespace: str | None = None) -> bool:
+        """Whether the rows that pass are known, or can be without reading a document. Then they
+        are, and a search will take no time to find out."""
+        tree = _within(namespace, tree)
+        if tree is None or _bitmap_key(tree) in self._bitmaps:
+            return True
+        passing = self.metadata.sure_bitmap(tree)
+        if passing is None:
+            return False
+        self._remember(tree, passing)
+        return True
+
+    def _remember(self, tree: Node | None, passing: Words | None) -> Words:
+        words = self.hidden.allowed(self.data.count, passing)
+        assert words is not None, "None is for all rows, and then for no filter"
+        if len(self._bitmaps) >= BITMAPS_MAX:
+            self._bitmaps.clear()
+        self._bitmaps[_bitmap_key(tree)] = words
         return words
 
     def count(self, tree: Node | None = None, namespace: str | None = None) -> int:
@@ -261,3 +272,15 @@ class RowsView:
         allow = self.bitmap(tree, namespace)
         allowed = self.data.count if allow is None else bitmaps.count(allow)
         return Source(self.data, self.ids, self.kernels, self.body, allow, allowed)
+
+
+def _within(namespace: str | None, tree: Node | None) -> Node | None:
+    if namespace is None:
+        return tree
+    inside = In(NAMESPACE_FIELD, (namespace,))
+    return inside if tree is None else And((inside, tree))
+
+
+def _bitmap_key(tree: Node | None) -> str:
+    # By its text, since 1 and true are equal keys in Python.
+    return repr(tree)

@@ -187,6 +187,20 @@ def test_numbers_compare_exactly_beyond_the_precision_of_floats():
     assert passes({"n": {"$lt": 10**400}}, {"n": 1e308})
 
 
+@pytest.mark.parametrize(
+    ("filter_", "size"),
+    [
+        ({}, 0),
+        ({"a": 1}, 1),
+        ({"a": {"$in": [1, 2, 3]}, "b": {"$gte": 1, "$lt": 2}}, 4),
+        ({"$or": [{"a": 1}, {"$not": {"b": {"$contains": "x"}}}]}, 2),
+        ({"a": {"$in": []}}, 1),
+    ],
+)
+def test_the_size_of_a_filter_is_its_conditions_and_values(filter_, size):
+    assert filters.size(filters.parse(filter_)) == size
+
+
 def test_depth_conditions_and_values_are_limited():
     deep = {"a": 1}
     for _ in range(filters.DEPTH_MAX):

@@ -66,6 +66,9 @@ def check(index, documents, tree):
     assert bitmaps.count(words) == sum(expected) == view.count(tree, documents.__getitem__)
     least, most = view.bounds(tree)
     assert least <= sum(expected) <= most
+    sure = view.sure_bitmap(tree)
+    if sure is not None:
+        assert (least, sure.tolist()) == (most, words.tolist())
 
 
 CASES = (

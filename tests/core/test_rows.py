@@ -131,6 +131,26 @@ def test_filters_that_look_alike_are_not_mixed_up():
     assert view.count(filters.parse({"x": 1})) == 1
 
 
+def test_a_view_says_whether_it_knows_who_passes_without_reading_documents():
+    here = world()
+    vectors = whole_numbers(7, 600, 4)
+    meta = {f"v{n}": b'{"n":%d,"list":[%d]}' % (n, n % 5) for n in range(600)}
+    here.upsert({f"v{n}": vector for n, vector in enumerate(vectors)}, meta)
+    here.run(Delete("v1"))
+    view = here.view()
+    known = filters.parse({"n": {"$lt": 10}})
+    assert view.knows_bitmap(None)
+    assert view.knows_bitmap(known)
+    assert view.count(known) == 9
+    assert view.knows_bitmap(known, "nobody's")
+    assert view.count(known, "nobody's") == 0
+    # Equality with an array is for the documents to say: until one has asked.
+    unknown = filters.parse({"list": [3]})
+    assert not view.knows_bitmap(unknown)
+    assert view.count(unknown) == 120
+    assert view.knows_bitmap(unknown)
+
+
 def test_namespaces_share_a_collection_and_nothing_else():
     here = world()
     vectors = whole_numbers(6, 60, 4)
