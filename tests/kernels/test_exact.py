@@ -57,6 +57,20 @@ def test_numpy_alone_gives_the_same_answers(count, metric):
         assert scores.tobytes() == plain_scores.tobytes()
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-8, 1e-7, 1e-6])
+def test_numpy_alone_settles_what_float32_cannot_tell_apart(noise):
+    """The rough product that comes first must not lose a row that is as near."""
+    random = np.random.default_rng(3)
+    one = random.standard_normal(384)
+    rows = plain.prepare(one + noise * random.standard_normal((3000, 384)), COSINE)
+    queries = plain.prepare(one + 0.3 * random.standard_normal((3, 384)), COSINE)
+    for k in (1, 10, 100):
+        ids, scores = scan.scan_rows(rows, 3000, COSINE, queries, k)
+        plain_ids, plain_scores = plain.scan(rows, 3000, COSINE, queries, k)
+        assert ids.tolist() == plain_ids.tolist()
+        assert scores.tobytes() == plain_scores.tobytes()
+
+
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 1.0])
 def test_a_bitmap_admits_its_rows_only(share):
     rows = plain.prepare(clustered(333, 20), COSINE)
