@@ -28,6 +28,7 @@ class LaneLimits:
     trailer_bytes_max: int = 4096
     chunk_overhead_bytes_max: int = 65536
     receive_bytes_max: int = 65536
+    piece_bytes_max: int = 512 * 1024
     pipelined_turn_max: int = 16
     send_stall_secs: float = 20.0
     linger_secs: float = 2.0

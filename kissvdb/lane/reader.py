@@ -141,11 +141,22 @@ class RequestReader:
         await self.say_continue()
         self._transport.extend(self._limits.idle_timeout_secs)
         try:
-            return await self._transport.receive()
+            return await self._receive_all_there_is()
         except OSError:
             return b""
         finally:
             self._transport.extend(inf)
+
+    async def _receive_all_there_is(self) -> bytes:
+        """What has come, and what came while the piece before was worked on: a large piece is
+        done in one go, with one sync."""
+        transport = self._transport
+        parts = [await transport.receive()]
+        size = len(parts[0])
+        while size < self._limits.piece_bytes_max and (more := transport.receive_more()):
+            parts.append(more)
+            size += len(more)
+        return b"".join(parts)
 
     async def _read_chunked(self, head: Head) -> bytes:
         chunks = ChunkedBody(self._limits, self._too_large)

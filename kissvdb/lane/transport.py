@@ -88,6 +88,12 @@ class Transport:
             if data is not None:
                 return data
 
+    def receive_more(self) -> bytes:
+        """What has come since ``receive``; empty when nothing has. Raises OSError."""
+        if self._poller is not None and not self._readable:
+            return b""
+        return self._receive_now() or b""
+
     async def receive_or_answer(self, answer: Answer) -> bytes | None:
         """Like ``receive``, but what comes is first shown to ``answer``, within the poller's turn:
         True says that it has been answered, by ``answer_now``, or will be, by ``answer_held``.

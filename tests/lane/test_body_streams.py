@@ -1,12 +1,19 @@
 """Bodies read while they are answered: POST /v1/bulk over the lane."""
 
 import json
+import socket
 
 import attrs
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Http, Limits
+from kissvdb.lane.head import Head
+from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.poller import Poller
+from kissvdb.lane.reader import RequestReader
+from kissvdb.lane.response import Clock
+from kissvdb.lane.transport import Transport
 from tests.lane.peers import IN_MEMORY, Gone, open_lane, request, until
 
 NDJSON = "Content-Type: application/x-ndjson"
@@ -132,3 +139,31 @@ async def test_a_shutdown_ends_a_body_and_answers_what_has_arrived(lane):
         with pytest.raises(Gone):
             await peer.chunk()
         await lane.finished.wait()
+
+
+@pytest.mark.parametrize("polled", [True, False])
+async def test_what_came_while_a_piece_was_worked_on_is_the_next_piece(nursery, polled):
+    poller = Poller(turn_secs=0) if polled else None
+    if poller is not None:
+        nursery.start_soon(poller.run)
+    ours, theirs = socket.socketpair()
+    limits = LaneLimits.of(IN_MEMORY)
+    limits = attrs.evolve(limits, receive_bytes_max=1000, piece_bytes_max=10_000)
+    with theirs:
+        ours.setblocking(False)
+        transport = Transport(ours, limits, Clock(), poller)
+        reader = RequestReader(transport, limits, lambda: None)
+        head = Head("POST", "/v1/bulk", "", {}, True, True, content_length=25_500)
+        body = reader.stream_body(head)
+        theirs.sendall(b"x" * 500)
+        assert await anext(body) == b"x" * 500
+        theirs.sendall(b"y" * 25_000)
+        await wait_all_tasks_blocked()
+        sizes = [len(piece) async for piece in body]
+        # A piece ends where it is large enough, or where nothing more is there.
+        assert sizes == [10_000, 10_000, 5_000]
+        assert body.complete
+        transport.close()
+    nursery.cancel_scope.cancel()
+    if poller is not None:
+        poller.close()
