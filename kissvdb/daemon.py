@@ -32,6 +32,7 @@ from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import KissError
+from kissvdb.lane.hypercorn_door import configure
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
 from kissvdb.metrics import Metrics
@@ -142,9 +143,8 @@ async def _serve_http(
             await serve_lane(api, app, config, listeners=sockets, shutdown=stop, limits=limits)
         else:
             settings = _OurSockets(sockets)
+            configure(settings, config)
             settings.graceful_timeout = drain_secs
-            settings.keep_alive_timeout = config.http.idle_timeout_secs
-            settings.h11_max_incomplete_size = config.http.header_bytes_max
             settings.include_server_header = False
             await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
     finally:

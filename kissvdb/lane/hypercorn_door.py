@@ -19,12 +19,21 @@ from kissvdb.config import Config
 from kissvdb.lane.replay import ReplayStream
 from kissvdb.lane.transport import Transport
 
+# Hypercorn closes a connection after 1,000 requests unless told otherwise; the lane never does.
+REQUESTS_MAX = 2**62
+
+
+def configure(settings: HypercornConfig, config: Config) -> None:
+    """Set what our configuration says of every connection."""
+    settings.h11_max_incomplete_size = config.http.header_bytes_max
+    settings.keep_alive_timeout = config.http.idle_timeout_secs
+    settings.keep_alive_max_requests = REQUESTS_MAX
+
 
 def hypercorn_config(config: Config) -> HypercornConfig:
     """Hypercorn's settings for connections that the lane hands over."""
     settings = HypercornConfig()
-    settings.h11_max_incomplete_size = config.http.header_bytes_max
-    settings.keep_alive_timeout = config.http.idle_timeout_secs
+    configure(settings, config)
     settings.graceful_timeout = config.server.shutdown_timeout_secs
     settings.errorlog = logging.getLogger("kissvdb.hypercorn")
     settings.accesslog = None

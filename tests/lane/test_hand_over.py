@@ -151,3 +151,11 @@ async def test_an_idle_connection_with_hypercorn_is_closed(mock_clock):
         await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(4)
         assert await peer.rest() == b""
+
+
+async def test_a_connection_that_was_handed_over_lasts_for_any_number_of_requests(lane):
+    async with lane.connect() as peer:
+        for _ in range(1100):
+            await peer.send(request("GET", "/v1/ready"))
+            answer = await peer.answer()
+            assert (answer.status, answer.headers.get("connection")) == (200, None)

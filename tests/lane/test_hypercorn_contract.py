@@ -36,7 +36,10 @@ def test_the_constructors_take_what_they_are_given(callable_, parameters):
 
 def test_the_settings_that_are_set_exist():
     config = Config()
-    for name in ("h11_max_incomplete_size", "keep_alive_timeout", "graceful_timeout"):
+    for name in (
+        *("h11_max_incomplete_size", "keep_alive_timeout", "graceful_timeout"),
+        "keep_alive_max_requests",
+    ):
         assert isinstance(getattr(config, name), int | float)
     assert config.accesslog is None
     assert config.errorlog == "-"
