@@ -100,7 +100,7 @@ def _are_simple(found: Sequence[EventBody], texts: Sequence[bytes], bounds: Limi
     return not (
         more
         or max(map(len, texts)) > bounds.json_bytes_max
-        or any(may_be_deep(text) for text in texts if len(text) > 2 * DEPTH_MAX)
+        or any(map(may_be_deep, [text for text in texts if len(text) > 2 * DEPTH_MAX]))
     )
 
 

@@ -36,16 +36,14 @@ def encode_response(response: Response, clock: Clock, *, close: bool, head_only:
     length is told; ``close``: announce that the connection ends here."""
     status = response.status
     body = response.body
-    bodiless = status in _BODILESS
-    about_body = "" if bodiless else f"content-type: {response.content_type}\r\n"
+    ending = f"{_header_lines(response.headers)}{clock.date_line}{_CONNECTION_END[close]}"
+    if status in _BODILESS:
+        return f"{_status_line(status)}{ending}".encode("latin-1")
+    type_ = response.content_type
     # To HEAD, the length that GET would tell; of a stream it is not known.
-    if not bodiless and (body or not head_only):
-        about_body += f"content-length: {len(body)}\r\n"
-    head = (
-        f"{_status_line(status)}{about_body}{_header_lines(response.headers)}{clock.date_line}"
-        f"{_CONNECTION_END[close]}"
-    ).encode("latin-1")
-    return head if head_only or bodiless else head + body
+    length = f"content-length: {len(body)}\r\n" if body or not head_only else ""
+    head = f"{_status_line(status)}content-type: {type_}\r\n{length}{ending}".encode("latin-1")
+    return head if head_only else head + body
 
 
 def encode_stream_head(response: StreamResponse, clock: Clock, *, chunked: bool) -> bytes:
@@ -70,7 +68,9 @@ def _status_line(status: int) -> str:
 
 
 def _header_lines(headers: Headers) -> str:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    lines = ""
+    for name, value in headers:
+        lines += f"{name}: {value}\r\n"
     # A line break inside a value would be a header, or an answer, of the client's choosing.
     if lines.count("\n") + lines.count("\r") != 2 * len(headers):
         raise ValueError(f"a response header holds a line break: {headers!r}")
