@@ -12,7 +12,7 @@ from typing import Protocol
 
 import trio
 
-SOCKETS_PER_LOOK = 4
+SOCKETS_PER_LOOK = 64
 
 
 def poller_available() -> bool:
@@ -33,9 +33,9 @@ class Poller:
 
     Registering reports what is there already. A turn looks again until nothing is ready, for what
     comes meanwhile is cheapest now, but other tasks have theirs after ``turn_secs``: what was
-    begun goes to the disk while the next requests are read. It is synchronous and no socket is
-    accepted within it, so an event can never meet a descriptor number that has come to mean
-    another connection.
+    begun goes to the disk while the next requests are read. What is left waits for the next turn;
+    a socket that is forgotten meanwhile is forgotten there, too, so that nothing can be told of a
+    descriptor number that has come to mean another connection.
     """
 
     def __init__(self, turn_secs: float) -> None:
@@ -44,6 +44,7 @@ class Poller:
         self._events = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._turn_secs = turn_secs
         self._registered: dict[int, Readable] = {}
+        self._left: dict[int, int] = {}
 
     def close(self) -> None:
         """Let go of the epoll, once nothing is registered any more."""
@@ -59,18 +60,24 @@ class Poller:
         """Forget ``sock``: before it is closed, or its number may be another's by then."""
         descriptor = sock.fileno()
         del self._registered[descriptor]
+        self._left.pop(descriptor, None)
         self._epoll.unregister(descriptor)
 
     async def run(self) -> None:
         """Watch until cancelled."""
-        poll, registered = self._epoll.poll, self._registered
+        left, poll, registered, ended = self._left, self._epoll.poll, self._registered, self._ended
         while True:
-            await trio.lowlevel.wait_readable(self._epoll.fileno())
+            if left:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
             until = perf_counter() + self._turn_secs
-            while ready := poll(0, SOCKETS_PER_LOOK):
-                for descriptor, events in ready:
-                    readable = registered.get(descriptor)
-                    if readable is not None:
-                        readable.on_readable(ended=bool(events & self._ended))
+            while True:
+                if not left:
+                    left.update(poll(0, SOCKETS_PER_LOOK))
+                    if not left:
+                        break
+                descriptor, events = left.popitem()
+                registered[descriptor].on_readable(ended=bool(events & ended))
                 if perf_counter() >= until:
                     break
