@@ -62,12 +62,14 @@ class Address:
     def submit(self, message: Any) -> Reply:
         """Send `message` now and return the reply to wait for later, or raise `MailboxFull`."""
         reply = Reply()
-        self._send_now(Envelope(message, reply))
+        if not self._mailbox.put(Envelope(message, reply)):
+            raise self._full()
         return reply
 
     def tell_nowait(self, message: Any) -> None:
         """Send `message` now, or raise `MailboxFull`."""
-        self._send_now(Envelope(message))
+        if not self._mailbox.put(Envelope(message)):
+            raise self._full()
 
     def statistics(self) -> MailboxStatistics:
         return self._mailbox.statistics()
@@ -75,9 +77,8 @@ class Address:
     def __repr__(self) -> str:
         return f"<Address of {self.name}>"
 
-    def _send_now(self, envelope: Envelope) -> None:
-        if not self._mailbox.put(envelope):
-            raise MailboxFull(self.name, self._mailbox.size)
+    def _full(self) -> MailboxFull:
+        return MailboxFull(self.name, self._mailbox.size)
 
     def _refuse_own_task(self) -> None:
         own = self._mailbox.owner is trio.lowlevel.current_task()

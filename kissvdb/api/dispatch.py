@@ -16,6 +16,7 @@ import attrs
 import msgspec
 import trio
 
+from actors import ActorCrashed, MailboxClosed
 from kissvdb.api.auth import check_api_key
 from kissvdb.api.context import Context
 from kissvdb.api.cors import Cors
@@ -24,7 +25,7 @@ from kissvdb.api.route import Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
-from kissvdb.engine.asking import answered, taken
+from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import (
     KissError,
     MethodNotAllowed,
@@ -133,9 +134,11 @@ class Api:
         """The answer to what was begun, once its reply is settled. Never raises."""
         pending, request = begun.pending, begun.request
         try:
-            answer = pending.finish(taken(pending.reply))
+            answer = pending.finish(pending.reply.take())
         except KissError as error:
             answer = _error(error)
+        except (MailboxClosed, ActorCrashed) as error:
+            answer = _error(unavailable(error))
         except Exception:
             answer = self._crashed(request)
         return self._finished(answer, request, begun.bound, begun.started)
@@ -143,7 +146,9 @@ class Api:
     def _finished(
         self, answer: Response, request: Request, bound: Bound, started: float
     ) -> Response:
-        headers = (*answer.headers, *self._common(request.headers))
+        headers = self._common(request.headers)
+        if answer.headers:
+            headers = (*answer.headers, *headers)
         bound.metrics.observe(answer.status, perf_counter() - started)
         return Response(answer.body, answer.status, answer.content_type, headers)
 
@@ -260,7 +265,8 @@ class Api:
         given = request_headers.get("x-request-id")
         if given is None or not _is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
-        return (("x-request-id", given), *self._cors.headers(request_headers))
+        cors = self._cors.headers(request_headers)
+        return (("x-request-id", given), *cors) if cors else (("x-request-id", given),)
 
     def _crashed(self, request: Request) -> Response:
         _log.exception("%s %s failed", request.method, request.path)

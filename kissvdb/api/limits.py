@@ -23,6 +23,8 @@ def utf8_length(text: str) -> int:
 
 def check_key(key: str, limits: Limits, where: str = "key") -> None:
     """Raises InvalidArgument unless the key has 1 to key_bytes_max bytes."""
+    if key.isascii() and 0 < len(key) <= limits.key_bytes_max:
+        return
     if not 0 < utf8_length(key) <= limits.key_bytes_max:
         raise InvalidArgument(
             f"{where}: must have 1 to {limits.key_bytes_max} bytes, not {utf8_length(key)} "

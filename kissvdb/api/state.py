@@ -123,9 +123,11 @@ def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
     body = PUT.read(text)
     value = compact(body.value, "body.value")
     limits.check_json_size(value, context.config.limits, "body.value")
-    limits.check_ttl(body.ttl_ms, "body.ttl_ms")
-    limits.check_u64(body.if_revision, "body.if_revision")
-    limits.check_u64(body.if_offset, "body.if_offset")
+    if body.ttl_ms is not None:
+        limits.check_ttl(body.ttl_ms, "body.ttl_ms")
+    if body.if_revision is not None or body.if_offset is not None:
+        limits.check_u64(body.if_revision, "body.if_revision")
+        limits.check_u64(body.if_offset, "body.if_offset")
     return body, value
 
 

@@ -22,14 +22,6 @@ async def answered(reply: Reply) -> Any:
         raise unavailable(error) from error
 
 
-def taken(reply: Reply) -> Any:
-    """What a settled reply holds: as `answered`, without waiting."""
-    try:
-        return reply.take()
-    except (MailboxClosed, ActorCrashed) as error:
-        raise unavailable(error) from error
-
-
 def unavailable(error: MailboxFull | MailboxClosed | ActorCrashed) -> KissError:
     """What an actor error means to the client of the database."""
     if isinstance(error, MailboxFull):

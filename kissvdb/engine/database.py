@@ -308,11 +308,11 @@ class Database:
     def _owner(self, command: Command | VectorCommand) -> Address:
         if isinstance(command, VectorCommand):
             return self.vectors.owner(command.collection)
-        key = command.key
-        if isinstance(command, Publish):
-            key = command.op_id or ""
-        assert key is not None
-        return self._shards[shard_of(key, len(self._shards))][1]
+        shards = self._shards
+        if len(shards) == 1:
+            return shards[0][1]
+        key = (command.op_id or "") if isinstance(command, Publish) else command.key
+        return shards[shard_of(key, len(shards))][1]
 
     def _true_offset(self) -> int:
         return min(shard.true_offset for shard, _ in self._shards)

@@ -78,11 +78,11 @@ class StateShard(Actor):
         waiting: list[tuple[Envelope, Outcome | list[Outcome]]] = []
         for envelope in batch:
             message = envelope.message
-            if isinstance(message, Expire):
+            if type(message) is Many:
+                waiting.append((envelope, decided.decide_each(message.commands)))
+            elif type(message) is Expire:
                 decided.expire(self.view.expired(self._clock_ms(), message.limit))
                 waiting.append((envelope, []))
-            elif isinstance(message, Many):
-                waiting.append((envelope, decided.decide_each(message.commands)))
             else:
                 try:
                     waiting.append((envelope, decided.decide(message)))
@@ -97,7 +97,12 @@ class StateShard(Actor):
                     envelope.refuse(PersistenceFailed(refusal.message))
                 return
         for envelope, outcome in waiting:
-            _reply(envelope, outcome, first_offset)
+            if isinstance(outcome, Decision):
+                envelope.answer(outcome.at(first_offset))
+            elif isinstance(outcome, Refused):
+                envelope.refuse(outcome)
+            else:
+                envelope.answer([_answer(each, first_offset) for each in outcome])
 
     async def _log_and_apply(self, records: Sequence[Record]) -> int:
         self._asked_at = self._committed_offset()
@@ -117,20 +122,11 @@ def _parts(batch: Sequence[Envelope]) -> Iterator[Sequence[Envelope]]:
     commands = start = 0
     for end, envelope in enumerate(batch):
         message = envelope.message
-        commands += len(message.commands) if isinstance(message, Many) else 1
+        commands += len(message.commands) if type(message) is Many else 1
         if commands > COMMANDS_PER_APPEND_MAX and end > start:
             yield batch[start:end]
             start, commands = end, 0
     yield batch[start:]
-
-
-def _reply(envelope: Envelope, outcome: Outcome | list[Outcome], first_offset: int) -> None:
-    if isinstance(outcome, list):
-        envelope.answer([_answer(each, first_offset) for each in outcome])
-    elif isinstance(outcome, Refused):
-        envelope.refuse(outcome)
-    else:
-        envelope.answer(outcome.at(first_offset))
 
 
 def _answer(outcome: Outcome, first_offset: int) -> Answer | Refused:

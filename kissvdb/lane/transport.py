@@ -123,11 +123,18 @@ class Transport:
         self._held = False
         self._last = last
         try:
-            self.answer_now(data)
+            sent = self.sock.send(data)
+        except BlockingIOError:
+            sent = 0
         except OSError as error:
             self._wake(error)
-        else:
-            self._after_answer()
+            return
+        if sent < len(data):
+            self._unsent = data[sent:]
+        if self._unsent or last:
+            self._wake(b"")
+        elif self._readable:
+            self._wake(None)
 
     async def send_unsent(self) -> None:
         """Send the rest of an answer, waiting. Raises as ``receive`` does."""
@@ -145,22 +152,16 @@ class Transport:
             if data is None:
                 return
             if data and self._answer is not None and self._answer(data):
-                self._after_answer()
+                if self._unsent:
+                    self._wake(b"")
+                elif self._readable and not self._held:
+                    self._wake(None)
                 return
         except Exception as error:
             # It belongs to whoever serves the connection, not to the poller of all.
             self._wake(error)
         else:
             self._wake(data)
-
-    def _after_answer(self) -> None:
-        """Wake the reader if there is anything left for it to do."""
-        if self._held:
-            return
-        if self._unsent or self._last:
-            self._wake(b"")
-        elif self._readable:
-            self._wake(None)
 
     async def _wait(self) -> bytes | None:
         """Until ``on_readable`` has something; None: there may be more, look again."""
