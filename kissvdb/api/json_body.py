@@ -24,7 +24,10 @@ INLINE_BYTES_MAX = 64 * 1024
 DEPTH_MAX = 128
 """Nesting of a stored value. Far below what any JSON reader on the way out can recurse into."""
 
+_SPACES = (b" ", b"\n", b"\t", b"\r")
+
 _decode_any = msgspec.json.decode
+_decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class MistypedField(InvalidArgument):
@@ -87,16 +90,18 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
     return msgspec.json.format(text, indent=-1) if _has_space(text) else text
 
 
-def compact_whole(body: bytes) -> bytes | None:
-    """``body`` without whitespace between its tokens, if every JSON text within is sound: what
-    `compact` does, for all of them at once. None when one is not: `compact` then explains which.
-    Depth is not looked at.
+def compact_all(texts: list[bytes]) -> list[bytes] | None:
+    """What `compact` does, for well-formed ``texts`` all at once; None when one of them is not
+    sound: `compact` then explains which. Depth is not looked at.
     """
+    joined = b"[%b]" % b",".join(texts)
     try:
-        _decode_any(body)
+        _decode_any(joined)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    return msgspec.json.format(body, indent=-1) if _has_space(body) else body
+    if not any(map(joined.__contains__, _SPACES)):
+        return texts
+    return list(map(bytes, _decode_raws(msgspec.json.format(joined, indent=-1))))
 
 
 def _has_space(text: bytes) -> bool:
