@@ -167,7 +167,9 @@ class Metrics:
         yield from self._counters()
         yield from self._requests()
         yield _histogram(
-            "kissvdb_log_fsync_seconds", "Time of one durable log write.", self.log_fsync_seconds
+            "kissvdb_log_fsync_seconds",
+            "Time until a durable log write was seen to be done.",
+            self.log_fsync_seconds,
         )
         yield _histogram(
             "kissvdb_log_batch_records", "Records in one durable write.", self.log_batch_records

@@ -1,7 +1,7 @@
 """POST /v1/bulk: operations one after another, answered one by one, in order.
 
 The body is newline-delimited JSON or a sequence of msgpack maps, one operation each. What has
-arrived is done together (one append for all), so a loader gets group commit for free. The
+arrived is done together (one append for up to 1,024), so a loader gets group commit for free. The
 request may be cut anywhere: what was answered is durable. Send the rest again; an operation
 with an ``op_id`` that was done already is answered again, not applied again.
 """
@@ -108,6 +108,8 @@ class Lines:
         for line in lines:
             if self._skipping:
                 self._skipping = False
+            elif len(line) > self._limits.body_bytes_max:
+                self._waiting.append(_too_long(self._limits.body_bytes_max))
             elif line and not line.isspace():
                 self._waiting.append(line)
                 self.pending_bytes += len(line)
@@ -141,20 +143,27 @@ class Maps:
 
     def __init__(self, context: Context) -> None:
         self._limits = context.config.limits
-        self._unpacker = msgpack.Unpacker(max_buffer_size=2 * self._limits.body_bytes_max)
-        self._problem: KissError | None = None
+        # What waits in its buffer is bounded by ``take``, what one array may ask for by these.
+        most = self._limits.body_bytes_max
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=0,
+            max_str_len=most,
+            max_bin_len=most,
+            max_ext_len=most,
+            max_array_len=most,
+            max_map_len=most,
+        )
+        self._fed_bytes = 0
         self._dropping = False
         self.pending_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Take bytes, cut anywhere."""
-        if self._dropping or self._problem is not None:
+        """Take bytes, cut anywhere. What can be taken must be, before there are more."""
+        if self._dropping:
             return
         self.pending_bytes += len(data)
-        try:
-            self._unpacker.feed(data)
-        except msgpack.BufferFull:
-            self._problem = _too_long(self._limits.body_bytes_max)
+        self._fed_bytes += len(data)
+        self._unpacker.feed(data)
 
     def end(self) -> None:
         """The last byte came. A map that is not whole was cut off: it is nothing."""
@@ -163,19 +172,22 @@ class Maps:
         """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
         self.pending_bytes = 0
         taken: list[Outcome] = []
+        unpacker, bytes_max = self._unpacker, self._limits.body_bytes_max
         while not self._dropping and len(taken) < OPERATIONS_PER_WRITE_MAX:
+            begin = unpacker.tell()
             try:
-                operation = self._unpacker.unpack()
+                operation = unpacker.unpack()
             except msgpack.OutOfData:
-                if self._problem is None:
+                if self._fed_bytes - begin <= bytes_max:
                     break
-                taken.append(self._problem)
+                taken.append(_too_long(bytes_max))
                 self._dropping = True
             except (msgpack.UnpackException, ValueError) as problem:
                 taken.append(InvalidArgument(f"operation: not msgpack ({problem})"))
                 self._dropping = True
             else:
-                taken.append(read_map(operation, self._limits))
+                fits = unpacker.tell() - begin <= bytes_max
+                taken.append(read_map(operation, self._limits) if fits else _too_long(bytes_max))
         return taken
 
 

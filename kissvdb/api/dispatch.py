@@ -109,8 +109,8 @@ class Api:
 
         Begun: when its reply is settled, `finish` makes the answer; until then the caller may
         abandon the reply, but what it asked for happens. None: this request needs a task;
-        nothing was done, `dispatch` it. ``bound`` is prompt, ``request`` has its parameters.
-        Never raises.
+        nothing came of it so far, `dispatch` it. ``bound`` is prompt, ``request`` has its
+        parameters. Never raises.
         """
         started = perf_counter()
         try:

@@ -111,21 +111,21 @@ def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
         return None
     # One string for all events of a type: thousands of them stay in the ring.
     types = {each.type: each.type for each in found}
-    for type_ in types:
-        limits.check_event_type(type_, bounds)
+    if any(map(partial(limits.is_bad_event_type, limits=bounds), types)):
+        return None
     return [EventPublished(types[each.type], text) for each, text in zip(found, texts, strict=True)]
 
 
 def _checked(body: EventBody, bounds: Limits, where: str) -> Publish:
     """One event, looked at closely."""
-    limits.check_event_type(body.type, bounds)
+    limits.check_event_type(body.type, bounds, f"{where}.type")
     data = compact(body.data, f"{where}.data")
     limits.check_json_size(data, bounds, f"{where}.data")
     if body.key is not None:
         limits.check_key(body.key, bounds, f"{where}.key")
     if body.transient and where != "body":
         raise InvalidArgument(f"{where}.transient: a batch is logged; send transients alone")
-    tags = limits.check_tags(body.tags, bounds)
+    tags = limits.check_tags(body.tags, bounds, f"{where}.tags")
     return Publish(body.type, data, body.key, tags, bool(body.transient))
 
 

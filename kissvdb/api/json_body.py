@@ -26,6 +26,9 @@ DEPTH_MAX = 128
 
 _SPACES = (b" ", b"\n", b"\t", b"\r")
 
+# What msgspec says, too, of a string that ends with half a surrogate pair.
+_CUT_OFF = "Input data was truncated"
+
 _decode_any = msgspec.json.decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
@@ -137,6 +140,8 @@ def explain(problem: Exception, body: bytes, where: str) -> NoReturn:
     if isinstance(problem, UnicodeDecodeError):
         raise InvalidArgument(f"{where}: not valid UTF-8 ({problem.reason})") from None
     text = str(problem)
+    if text == _CUT_OFF and b"\\ud" in body.lower():
+        text += ", or a surrogate (\\ud800 to \\udfff) is without its other half"
     if "out of range" in text:
         raise InvalidArgument(f"{where}: a number is out of range: send it as a string") from None
     if not isinstance(problem, msgspec.ValidationError):

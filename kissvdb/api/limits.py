@@ -79,31 +79,36 @@ def check_ttl(ttl_ms: int | None, where: str, kind: type[InvalidArgument] = Mist
         raise kind(f"{where}: ttl_ms lies beyond the end of time; leave it out for no expiry")
 
 
-def check_event_type(type_: str, limits: Limits) -> None:
+def check_event_type(type_: str, limits: Limits, where: str = "type") -> None:
     """Raises InvalidArgument for a type that is malformed or belongs to the database."""
     problem = _type_problem(type_, limits.event_type_bytes_max)
     if problem is not None:
-        raise InvalidArgument(problem)
+        raise InvalidArgument(f"{where}: {problem}")
+
+
+def is_bad_event_type(type_: str, limits: Limits) -> bool:
+    """Whether `check_event_type` would raise."""
+    return _type_problem(type_, limits.event_type_bytes_max) is not None
 
 
 # Programs have few types and many events.
 @lru_cache(maxsize=1024)
 def _type_problem(type_: str, bytes_max: int) -> str | None:
     if utf8_length(type_) > bytes_max or not _EVENT_TYPE.fullmatch(type_):
-        return f"body.type: must have 1 to {bytes_max} of the characters A-Z a-z 0-9 . _ : -"
+        return f"must have 1 to {bytes_max} of the characters A-Z a-z 0-9 . _ : -"
     if type_ in RESERVED_TYPES or type_.startswith(RESERVED_PREFIXES):
         reserved = ", ".join([*sorted(RESERVED_TYPES), *(f"{each}*" for each in RESERVED_PREFIXES)])
-        return f"body.type: {type_} belongs to the database (reserved: {reserved})"
+        return f"{type_} belongs to the database (reserved: {reserved})"
     return None
 
 
-def check_tags(tags: list[str] | None, limits: Limits) -> tuple[str, ...]:
+def check_tags(tags: list[str] | None, limits: Limits, where: str = "tags") -> tuple[str, ...]:
     """The tags. Raises InvalidArgument when they are too many or of a wrong length."""
     if not tags:
         return ()
     if len(tags) > limits.event_tags_max:
-        raise InvalidArgument(f"body.tags: at most {limits.event_tags_max}, not {len(tags)}")
+        raise InvalidArgument(f"{where}: at most {limits.event_tags_max}, not {len(tags)}")
     for place, tag in enumerate(tags):
         if not 0 < utf8_length(tag) <= TAG_BYTES_MAX:
-            raise InvalidArgument(f"body.tags[{place}]: must have 1 to {TAG_BYTES_MAX} bytes")
+            raise InvalidArgument(f"{where}[{place}]: must have 1 to {TAG_BYTES_MAX} bytes")
     return tuple(tags)

@@ -51,7 +51,7 @@ class Route:
     those any request can meet are added in the description. ``public`` needs no API key.
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
-    leaves the event loop, so it needs none.
+    leaves the event loop: it cannot be too late.
     """
 
     method: str

@@ -1,4 +1,4 @@
-"""Vectors and hits as JSON text. For the thread that searched: numbers cost the most to print."""
+"""Vectors and hits as JSON text. Numbers cost the most to print: vectors are for a thread."""
 
 from typing import TYPE_CHECKING
 

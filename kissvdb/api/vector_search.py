@@ -12,7 +12,7 @@ import msgspec
 from kissvdb.api import limits, vector_json
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
-from kissvdb.api.json_body import MistypedField, off_loop, read_then
+from kissvdb.api.json_body import INLINE_BYTES_MAX, MistypedField, off_loop, read_then
 from kissvdb.api.search_bodies import Explanation, SearchBatchBody, SearchBody
 from kissvdb.api.vector_forms import (
     OCTETS,
@@ -40,10 +40,13 @@ GROUP_LIMIT_MAX = 100
 FIELD_BYTES_MAX = 256
 # What a search may be to be done on the event loop.
 QUICK_HITS_MAX = 64
-QUICK_EF_MAX = 128
+QUICK_META_BYTES_MAX = 64 * 1024
+QUICK_EF_MAX = 256
+QUICK_WALKED_NUMBERS_MAX = 100_000
 QUICK_SCANNED_NUMBERS_MAX = 500_000
 QUICK_FILTERED_ROWS_MAX = 100_000
 QUICK_FILTER_MAX = 16
+QUICK_FILTER_STEPS_MAX = 1000
 
 SEARCH = Form(SearchBody)
 SEARCH_BATCH = Form(SearchBatchBody)
@@ -82,12 +85,16 @@ class Wishes(msgspec.Struct, frozen=True):
 def search(context: Context, request: Request) -> Response | Awaitable[Response]:
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
-    then = partial(_search_one, context, collection)
+    then = partial(_search_one, context, collection, large=len(request.body) > INLINE_BYTES_MAX)
     return read_then(request.body, _read, context, request, then=then)
 
 
 def _search_one(
-    context: Context, collection: str, read: tuple[SearchBody, bytes | None, Wishes]
+    context: Context,
+    collection: str,
+    read: tuple[SearchBody, bytes | None, Wishes],
+    *,
+    large: bool,
 ) -> Response | Awaitable[Response]:
     """A quick search is done here: the way to a thread and back costs more than 100 us."""
     body, vector, wishes = read
@@ -100,7 +107,7 @@ def _search_one(
             raise NotFound(f"no vector {body.id!r} in collection {collection!r} to search with")
         vector = stored.vector
     _check_dim(len(vector), view.spec)
-    if body.emit or not _is_quick(wishes, view):
+    if body.emit or large or not _is_quick(wishes, view):
         return _search_in_thread(context, found, body, vector, wishes)
     if wishes.is_plain:
         found.audit.note(wishes.k, vector)
@@ -132,23 +139,30 @@ async def search_batch(context: Context, request: Request) -> Response:
 
 
 def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
-    """Whether the search takes about as long as any other handler: some 100 us.
+    """Whether the search takes about as long as any other handler: some 100 us, half a millisecond
+    at most.
 
-    It walks the graph with little to scan behind it, or scans what fits into the CPU's caches. A
-    filter is one that the metadata index answers alone, in some 20 us a condition.
+    It walks the graph with little to scan behind it, or scans what fits into the CPU's caches, and
+    looks at rows that are known to be sound. A filter is one that the metadata index answers alone.
     """
     if wishes.exact or wishes.group_by or wishes.vector or not view.kernels.ready:
         return False
-    if wishes.k + wishes.offset > QUICK_HITS_MAX or (wishes.ef or 0) > QUICK_EF_MAX:
+    data, dim, want = view.data, view.spec.dim, wishes.k + wishes.offset
+    if want > QUICK_HITS_MAX or data.guard is not None:
         return False
-    rows = view.data.count - view.indexed_rows if view.indexed_rows else view.data.count
-    if rows * view.spec.dim > QUICK_SCANNED_NUMBERS_MAX:
+    if wishes.meta and want * data.text_bytes > QUICK_META_BYTES_MAX * data.count:
         return False
+    if (data.count - view.indexed_rows) * dim > QUICK_SCANNED_NUMBERS_MAX:
+        return False
+    if view.indexed_rows:
+        ef = wishes.ef or view.ef_default(want)
+        if ef > QUICK_EF_MAX or ef * dim > QUICK_WALKED_NUMBERS_MAX:
+            return False
     if not wishes.narrowed:
         return True
-    if view.data.count > QUICK_FILTERED_ROWS_MAX or filters.size(wishes.tree) > QUICK_FILTER_MAX:
+    if data.count > QUICK_FILTERED_ROWS_MAX or filters.size(wishes.tree) > QUICK_FILTER_MAX:
         return False
-    return view.knows_bitmap(wishes.tree, wishes.namespace)
+    return view.knows_bitmap(wishes.tree, wishes.namespace, steps_max=QUICK_FILTER_STEPS_MAX)
 
 
 class Answer(msgspec.Struct, frozen=True):

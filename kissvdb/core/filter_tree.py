@@ -204,12 +204,25 @@ def matches(tree: Node | None, document: Any) -> bool:
     return tree is None or tree.matches(document)
 
 
+_CONTAINS_SIZE = 4
+
+
 def size(tree: Node | None) -> int:
-    """How many conditions the filter has, each as often as it names values."""
+    """How much work the filter is for a document: about one for each condition and each value it
+    names, down to those within arrays and objects. ``Contains`` looks at many elements."""
     if tree is None:
         return 0
     if isinstance(tree, And | Or):
-        return sum(map(size, tree.parts))
+        return max(1, sum(map(size, tree.parts)))
     if isinstance(tree, Not):
         return size(tree.part)
-    return max(1, len(tree.values.values)) if isinstance(tree, In | Contains) else 1
+    if isinstance(tree, In | Contains):
+        values = max(1, sum(map(_value_size, tree.values.values)))
+        return values * _CONTAINS_SIZE if isinstance(tree, Contains) else values
+    return 1
+
+
+def _value_size(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + sum(map(_value_size, value.values()))
+    return 1 + sum(map(_value_size, value)) if isinstance(value, list) else 1

@@ -91,6 +91,8 @@ class _Parser:
         if depth > DEPTH_MAX:
             raise InvalidArgument(f"{at}: nested deeper than {DEPTH_MAX} levels")
         parts: list[Node] = []
+        if not filters:
+            self._count(at)
         for key, value in filters.items():
             where = f"{at}.{key}"
             self._count(where)

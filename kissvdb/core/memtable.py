@@ -4,6 +4,10 @@ Point writes to hot keys meet here: of a thousand puts to one key the table sees
 here is lost in a crash, because the log has every record.
 """
 
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from itertools import islice
+
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten, Operation, Record
 
 ENTRY_BYTES = 200
@@ -22,14 +26,29 @@ class Memtable:
         """About what all this takes, keys that were written twice counted twice."""
         self.applied_offset = 0
         """The offset of the newest record."""
-
-    @property
-    def empty(self) -> bool:
-        return not (self.items or self.operations)
+        # The first so many keys of ``items``, sorted: a key that is there stays.
+        self._sorted: list[str] = []
 
     @property
     def entries(self) -> int:
         return len(self.items) + len(self.operations)
+
+    def scan(self, prefix: str, after: str | None) -> Iterator[tuple[str, Item | None]]:
+        """Keys that start with ``prefix`` and sort after ``after``, in byte order, with what they
+        are. To be read at once: no key may be written meanwhile."""
+        keys = self._sorted
+        if len(keys) < len(self.items):
+            # Two sorted runs are merged in linear time, and code points sort like UTF-8's bytes.
+            keys += sorted(islice(self.items, len(keys), None))
+            keys.sort()
+        start = bisect_left(keys, prefix)
+        if after is not None:
+            start = max(start, bisect_right(keys, after))
+        for place in range(start, len(keys)):
+            key = keys[place]
+            if not key.startswith(prefix):
+                return
+            yield key, self.items[key]
 
     def apply(self, offset: int, record: Record) -> None:
         """Take over what the record says. Records come in the order of their offsets."""

@@ -29,6 +29,7 @@ some 10 us."""
 # More at once cost 2-3x as much a row: their values fall out of the CPU's caches.
 _BUILD_ROWS_MAX = 4096
 _MERGE_RATIO = 1.5
+_SEGMENT_STEPS = 15
 
 DocumentAt = Callable[[int], Any]
 """The decoded metadata of a row. Called only for rows whose indexed form leaves a filter open."""
@@ -58,6 +59,11 @@ class MetadataView:
             for row in np.flatnonzero(possible & ~sure).tolist():
                 sure[row] = tree.matches(document_at(row))
         return bitmaps.pack(sure)
+
+    def steps(self, tree: Node | None) -> int:
+        """How much work ``sure_bitmap`` is, in conditions asked of a document: some 0.5 us each.
+        A segment costs as much as that many documents of the tail (measured)."""
+        return filters.size(tree) * (_SEGMENT_STEPS * len(self._segments) + self._tail_rows)
 
     def sure_bitmap(self, tree: Node | None) -> Words | None:
         """As ``bitmap``, unless a document would have to be read: then None."""

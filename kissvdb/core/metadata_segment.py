@@ -6,7 +6,6 @@ its document can decide. Where nothing is left open the two are the same array.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import attrs
@@ -59,11 +58,14 @@ class Segment:
         if not parts:
             flags = np.full(self.row_count, neutral)
             return flags, flags
-        outcomes = [self.evaluate(part) for part in parts]
-        sure = reduce(operation, (one for one, _ in outcomes))
-        if all(one is other for one, other in outcomes):
-            return sure, sure
-        return sure, reduce(operation, (other for _, other in outcomes))
+        # One after the other: a thousand parts must not be a thousand arrays at once.
+        sure, possible = self.evaluate(parts[0])
+        for part in parts[1:]:
+            also_sure, also_possible = self.evaluate(part)
+            known = sure is possible and also_sure is also_possible
+            sure = operation(sure, also_sure)
+            possible = sure if known else operation(possible, also_possible)
+        return sure, possible
 
     def _leaf(self, leaf: Leaf) -> Outcome:
         column = self.fields.get(leaf.path)

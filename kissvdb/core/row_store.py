@@ -114,6 +114,11 @@ class RowData:
     expires_at_ms: Array
     guard: "Guard | None" = None
 
+    @property
+    def text_bytes(self) -> int:
+        """What the ids and metadata of all rows take."""
+        return int(self.ends[self.count - 1, 1]) if self.count else 0
+
     def check(self, rows: Iterable[int]) -> None:
         """Make sure that these rows are what was written. Raises Damaged."""
         if self.guard is not None:

@@ -64,7 +64,8 @@ class RowsView:
     metadata: MetadataView
     kernels: Kernels
     body: Body | None
-    _bitmaps: dict[str, Words] = attrs.field(factory=dict, init=False, repr=False)
+    # None: to be found out by reading documents.
+    _bitmaps: dict[str, Words | None] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def indexed_rows(self) -> int:
@@ -75,6 +76,10 @@ class RowsView:
     def live_count(self) -> int:
         """How many rows a reader can see."""
         return self.data.count - self.hidden.count
+
+    def ef_default(self, want: int) -> int:
+        """What a walk for the ``want`` best rows keeps in view unless a search says it."""
+        return row_search.ef_default(self.indexed_rows, want)
 
     def row_of(self, id_: str) -> int | None:
         """The row of an id; None if there is none, or its time has come."""
@@ -99,30 +104,40 @@ class RowsView:
         tree = _within(namespace, tree)
         if tree is None and not self.hidden.count:
             return None
-        words = self._bitmaps.get(_bitmap_key(tree))
+        key = _bitmap_key(tree)
+        words = self._bitmaps.get(key)
         if words is None:
-            words = self._remember(tree, self.metadata.bitmap(tree, self.data.document))
+            words = self._allowed(self.metadata.bitmap(tree, self.data.document))
+            self._remember(key, words)
         return words
 
-    def knows_bitmap(self, tree: Node | None, namespace: str | None = None) -> bool:
-        """Whether the rows that pass are known, or can be without reading a document. Then they
-        are, and a search will take no time to find out."""
+    def knows_bitmap(
+        self, tree: Node | None, namespace: str | None = None, *, steps_max: int
+    ) -> bool:
+        """Whether the rows that pass are known, or can be in ``steps_max`` steps of the metadata
+        index and without reading a document. Then they are, and a search will take no time to
+        find out."""
         tree = _within(namespace, tree)
-        if tree is None or _bitmap_key(tree) in self._bitmaps:
+        if tree is None:
             return True
-        passing = self.metadata.sure_bitmap(tree)
-        if passing is None:
+        key = _bitmap_key(tree)
+        if key in self._bitmaps:
+            return self._bitmaps[key] is not None
+        if self.metadata.steps(tree) > steps_max:
             return False
-        self._remember(tree, passing)
-        return True
+        passing = self.metadata.sure_bitmap(tree)
+        self._remember(key, None if passing is None else self._allowed(passing))
+        return passing is not None
 
-    def _remember(self, tree: Node | None, passing: Words | None) -> Words:
+    def _allowed(self, passing: Words | None) -> Words:
         words = self.hidden.allowed(self.data.count, passing)
         assert words is not None, "None is for all rows, and then for no filter"
+        return words
+
+    def _remember(self, key: str, words: Words | None) -> None:
         if len(self._bitmaps) >= BITMAPS_MAX:
             self._bitmaps.clear()
-        self._bitmaps[_bitmap_key(tree)] = words
-        return words
+        self._bitmaps[key] = words
 
     def count(self, tree: Node | None = None, namespace: str | None = None) -> int:
         """How many visible rows pass."""
@@ -258,12 +273,11 @@ class RowsView:
             + data.expires_at_ms[:1].nbytes
             + (data.sent[:1].nbytes if data.sent is not data.vectors else 0)
         )
-        texts = int(data.ends[data.count - 1, 1]) if data.count else 0
         return Statistics(
             self.live_count,
             self.hidden.count,
             data.count - self.indexed_rows,
-            data.count * a_row + texts,
+            data.count * a_row + data.text_bytes,
             0 if self.body is None else self.body.nbytes,
             "none" if self.body is None else self.body.precision,
         )

@@ -1,7 +1,7 @@
 """Checkpoints: what the owners have applied becomes durable files, and old log may go."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 import trio
@@ -55,7 +55,7 @@ class Checkpoints:
             while True:
                 await trio.sleep(self._config.storage.snapshot_interval_secs)
                 for each in self._tables:
-                    await each.checkpoint()
+                    await _warned(each.checkpoint)
                 try:
                     await self._save_collections(lambda each: each.upkeep.save_is_due)
                 except (MailboxClosed, ActorCrashed):
@@ -79,7 +79,8 @@ class Checkpoints:
     async def finish(self) -> None:
         """Store everything as the last thing: it then opens without a replay."""
         for each in self._tables:
-            await each.store()
+            await _warned(each.store)
+            each.shard.view.store_no_more()
         try:
             await self._save_collections(lambda each: True)
         except (MailboxClosed, ActorCrashed):
@@ -88,15 +89,12 @@ class Checkpoints:
     async def _save_collections(self, chosen: Callable[[OpenCollection], bool]) -> None:
         for each in self._collections():
             if chosen(each):
-                try:
-                    await each.upkeep.save()
-                except PersistenceFailed as error:
-                    logs.event(logger, logging.WARNING, error.message, collection=each.name)
+                await _warned(each.upkeep.save, collection=each.name)
 
     async def _retain(self) -> None:
         tables = [each.durable_offset for each in self._tables]
         durable = min([*tables, *self._store.collections.durable_offsets], default=0)
-        # In the writer's thread: the log has one writer, and removing is writing.
+        # In the thread that begins segments: one changes their list at a time.
         await self._log_thread.run(
             partial(
                 self._store.log.retain,
@@ -105,3 +103,11 @@ class Checkpoints:
                 hold_offset=min(self._holds, default=None),
             )
         )
+
+
+async def _warned(save: Callable[[], Awaitable[object]], **about: str) -> None:
+    """What the disk refuses is tried again the next time: the log has it."""
+    try:
+        await save()
+    except PersistenceFailed as error:
+        logs.event(logger, logging.WARNING, error.message, **about)

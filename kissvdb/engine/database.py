@@ -45,7 +45,7 @@ from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.upkeep import Shards
 from kissvdb.engine.vectors import Vectors
-from kissvdb.errors import KissError, NotFound, Overloaded, Unavailable
+from kissvdb.errors import KissError, NotFound, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
@@ -119,6 +119,8 @@ class Database:
         All that fall to one owner share one append. Where an owner cannot take them, its commands
         are refused (Overloaded, PersistenceFailed, Stopping, NotFound).
         """
+        if not commands:
+            return []
         events = plain_events(commands)
         if events is not None:
             # Nobody has to decide them.
@@ -138,7 +140,7 @@ class Database:
         for owner, mine in places.items():
             try:
                 reply = submit(owner, _together([commands[place] for place in mine]))
-            except Overloaded as refusal:
+            except Unavailable as refusal:
                 for place in mine:
                     answers[place] = refusal
             else:
@@ -227,8 +229,10 @@ class Database:
     def append_events(self, events: Sequence[EventPublished]) -> Reply:
         """Begin to append several events at once; the reply has the first of their offsets.
 
-        Raises Overloaded and Stopping.
+        Raises Overloaded, Stopping, and ValueError without any event.
         """
+        if not events:
+            raise ValueError("at least one event")
         return submit(self._log, Append(events))
 
     def subscribe(self, query: StreamQuery) -> Subscription:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,18 +12,20 @@ import trio
 from actors import Actor, Address, Envelope, MailboxFull, WorkerThread
 from kissvdb import logs, records
 from kissvdb.engine.hub import Announce
-from kissvdb.errors import PersistenceFailed
+from kissvdb.errors import PayloadTooLarge, PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import Record
 from kissvdb.storage.frames import Prepared
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import REFUSALS, EventLog
 from kissvdb.storage.memory_log import MemoryLog
 from kissvdb.storage.uring import Uring
 
 logger = logging.getLogger("kissvdb.log")
 
 # What a kernel says that has io_uring but not this operation of it.
-_NOT_KNOWN = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS)
+_NOT_KNOWN = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
+# Nothing is wrong with the disk, or it has no room: then a thread writes, or is told so.
+_TRY_AGAIN = _NOT_KNOWN | REFUSALS | {errno.EAGAIN, errno.EINTR, errno.ECANCELED}
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ class LogWriter(Actor):
     one (group commit). A write that the disk refused cleanly is refused to those who asked; one
     whose outcome is unknown crashes the actor, and with it the process: recovery decides.
 
-    It writes through ``ring`` where there is one, and what is not a single write, or failed
+    It writes through ``ring`` where there is one, and what is not a single write, or was not done
     there, in ``thread``. A log in memory waits for nothing: it needs neither.
     """
 
@@ -70,7 +73,7 @@ class LogWriter(Actor):
             refusal = None
             try:
                 first_offset = await self._finish(done)
-            except PersistenceFailed as error:
+            except (PersistenceFailed, PayloadTooLarge) as error:
                 refusal = error
             else:
                 self.committed_offset = first_offset + len(done.payloads) - 1
@@ -126,7 +129,9 @@ class LogWriter(Actor):
         if result == len(prepared.data):
             return log.written(prepared)
         if -result in _NOT_KNOWN:
-            self._give_up_ring(OSError(-result, errno.errorcode[-result]))
+            self._give_up_ring(_error_of(result))
+        if result < 0 and -result not in _TRY_AGAIN:
+            raise log.fail(_error_of(result))
         return await self._thread.run(log.write, prepared)
 
     def _give_up_ring(self, error: OSError) -> None:
@@ -151,6 +156,10 @@ class LogWriter(Actor):
         for envelope in write.batch:
             envelope.answer(offset)
             offset += len(envelope.message.records)
+
+
+def _error_of(result: int) -> OSError:
+    return OSError(-result, os.strerror(-result))
 
 
 class _Write(msgspec.Struct, frozen=True):

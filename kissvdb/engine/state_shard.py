@@ -68,7 +68,12 @@ class StateShard(Actor):
             await self._handle(part)
 
     async def _handle(self, batch: Sequence[Envelope]) -> None:
-        await self.view.wait_for_room()
+        try:
+            await self.view.wait_for_room()
+        except PersistenceFailed as refusal:
+            for envelope in batch:
+                envelope.refuse(PersistenceFailed(refusal.message))
+            return
         decided = Batch(
             self.view.get,
             self.view.operation,
@@ -108,9 +113,12 @@ class StateShard(Actor):
         self._asked_at = self._committed_offset()
         try:
             first: int = await self._log.ask(Append(records))
-            self.view.apply(first, records)
-        finally:
+        except PersistenceFailed:
             self._asked_at = None
+            raise
+        # Left alone if it is not known what the log holds: the view must not claim to have it.
+        self.view.apply(first, records)
+        self._asked_at = None
         kinds = list(map(type, records))
         self._metrics.state_put_total.inc(kinds.count(KeyWritten))
         self._metrics.state_delete_total.inc(kinds.count(KeyDeleted))

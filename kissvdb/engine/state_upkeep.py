@@ -1,16 +1,25 @@
 """Upkeep of one shard's table: memtables stored into it, its file made durable."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
 
 from actors import Workers
+from kissvdb import logs
+from kissvdb.core.memtable import Memtable
 from kissvdb.engine import state_view
 from kissvdb.engine.state_shard import StateShard
+from kissvdb.errors import PersistenceFailed
+
+logger = logging.getLogger("kissvdb.state")
 
 STORE_SECONDS = 1.0
-"""At most so long what was answered is in the log and in memory only, not yet in the table."""
+"""So often what was answered, and is in the log and in memory only, is stored in the table."""
+
+REFUSED_PAUSE_SECONDS = 2.0
+"""Between tries to store what the disk refused."""
 
 
 class StateUpkeep:
@@ -39,19 +48,24 @@ class StateUpkeep:
         while True:
             with trio.move_on_after(STORE_SECONDS):
                 await view.store_due.wait()
-            if view.pending_entries:
-                await self.store()
-            if view.table.writer.wal_pages > self._wal_pages_max:
-                await self.checkpoint()
-                await self._then()
+            try:
+                if view.pending_entries:
+                    await self.store()
+                if view.table.writer.wal_pages > self._wal_pages_max:
+                    await self.checkpoint()
+                    await self._then()
+            except PersistenceFailed as error:
+                logs.event(logger, logging.WARNING, error.message)
+                await trio.sleep(REFUSED_PAUSE_SECONDS)
 
     async def store(self) -> None:
-        """Bring the table to where its shard is now."""
+        """Bring the table to where its shard is now. Raises PersistenceFailed."""
         async with self._writing:
             await self._store()
 
     async def checkpoint(self) -> int:
-        """Make the table's file durable as its shard is now; answers the durable offset."""
+        """Make the table's file durable as its shard is now; answers the durable offset. Raises
+        PersistenceFailed."""
         table = self.shard.view.table
         async with self._writing:
             applied = await self._store()
@@ -60,18 +74,28 @@ class StateUpkeep:
         return self.durable_offset
 
     async def _store(self) -> int:
+        view = self.shard.view
+        if view.unstored is not None:
+            # The disk refused it the last time. What came since is not in it.
+            await self._write(view.unstored, view.unstored.applied_offset)
         # Records of other owners do not touch this table: it is true up to here without them.
         applied = self.shard.true_offset
-        view = self.shard.view
-        if view.pending_entries == 0 and applied <= view.table.applied_offset:
-            return view.table.applied_offset
-        memtable = view.freeze()
-        with trio.CancelScope(shield=True):
-            if view.table.path is None:
-                # Its one connection is the loop's.
-                for _ in state_view.store_steps(view.table, memtable, applied):
-                    await trio.lowlevel.checkpoint()
-            else:
-                await self._workers.run(partial(state_view.store, view.table, memtable, applied))
-        view.stored(memtable)
+        if view.pending_entries or applied > view.table.applied_offset:
+            await self._write(view.freeze(), applied)
         return view.table.applied_offset
+
+    async def _write(self, memtable: Memtable, applied: int) -> None:
+        view = self.shard.view
+        with trio.CancelScope(shield=True):
+            try:
+                if view.table.path is None:
+                    # Its one connection is the loop's.
+                    for _ in state_view.store_steps(view.table, memtable, applied):
+                        await trio.lowlevel.checkpoint()
+                else:
+                    store = partial(state_view.store, view.table, memtable, applied)
+                    await self._workers.run(store)
+            except PersistenceFailed as refusal:
+                view.not_stored(refusal)
+                raise
+        view.stored(memtable)

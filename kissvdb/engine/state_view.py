@@ -12,6 +12,7 @@ from contextlib import closing
 import trio
 
 from kissvdb.core.memtable import Memtable
+from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation, Record
 from kissvdb.storage.state_table import StateTable
 
@@ -20,6 +21,8 @@ BYTES_MAX = 8 * 1024 * 1024
 """A memtable with as much is to be stored. With twice as much it takes no more until it is."""
 
 LIST_BYTES_MAX = 4 * 1024 * 1024
+
+_NOTHING = Memtable()
 
 
 class StateView:
@@ -33,6 +36,8 @@ class StateView:
         # Kept when it is stored, until the next one: who writes a key has often written it before.
         self._frozen = Memtable()
         self._storing = False
+        self._refusal: PersistenceFailed | None = None
+        self._stores_no_more = False
         self._room = trio.Event()
 
     def get(self, key: str) -> Item | None:
@@ -60,14 +65,20 @@ class StateView:
         """
         if limit <= 0:
             return [], False
-        newer = self._newer(prefix, after)
-        live = [item for item in newer.values() if item is not None and _lives(item, now_ms)]
-        live.sort(key=_key)
+        # What is stored needs no sorting here.
+        young, frozen = self._young, self._frozen if self._storing else _NOTHING
+        newest = (item for _, item in young.scan(prefix, after))
+        newer = (item for key, item in frozen.scan(prefix, after) if key not in young.items)
         items: list[Item] = []
         size = 0
         with closing(self.table.items(prefix, after=after, now_ms=now_ms)) as stored:
-            older = (item for item in stored if item.key not in newer)
-            for item in heapq.merge(older, live, key=_key):
+            older = (
+                item
+                for item in stored
+                if item.key not in young.items and item.key not in frozen.items
+            )
+            merged = heapq.merge(older, _living(newer, now_ms), _living(newest, now_ms), key=_key)
+            for item in merged:
                 if len(items) == limit or (items and size + len(item.value) > LIST_BYTES_MAX):
                     return items, True
                 items.append(item)
@@ -99,8 +110,11 @@ class StateView:
             self.store_due.set()
 
     async def wait_for_room(self) -> None:
-        """Return when a batch of records may be applied."""
-        while _is_full(self._young, 2):
+        """Return when a batch of records may be applied. Raises PersistenceFailed when there is no
+        room because the table could not be stored."""
+        while _is_full(self._young, 2) and not self._stores_no_more:
+            if self._refusal is not None:
+                raise PersistenceFailed(self._refusal.message)
             self.store_due.set()
             await self._room.wait()
 
@@ -109,33 +123,43 @@ class StateView:
 
         Not before the one frozen before was stored.
         """
-        assert not self._storing, "one memtable is stored at a time"
+        if self._storing:
+            raise RuntimeError("a memtable that is not stored would be lost")
         self._storing = True
         self._frozen, self._young = self._young, Memtable()
         self.store_due = trio.Event()
-        room, self._room = self._room, trio.Event()
-        room.set()
+        self._wake_writers()
         return self._frozen
 
     def stored(self, memtable: Memtable) -> None:
         """The table holds it now."""
         assert memtable is self._frozen
         self._storing = False
+        self._refusal = None
+
+    def not_stored(self, refusal: PersistenceFailed) -> None:
+        """The frozen memtable could not be stored; it is `unstored` until it is."""
+        self._refusal = refusal
+        self._wake_writers()
+
+    @property
+    def unstored(self) -> Memtable | None:
+        """The frozen memtable, if it is not stored yet."""
+        return self._frozen if self._storing else None
+
+    def store_no_more(self) -> None:
+        """The end: what is still written stays in memory and in the log."""
+        self._stores_no_more = True
+        self._wake_writers()
+
+    def _wake_writers(self) -> None:
+        room, self._room = self._room, trio.Event()
+        room.set()
 
     @property
     def pending_entries(self) -> int:
         """How much the table does not hold yet."""
         return self._young.entries + (self._frozen.entries if self._storing else 0)
-
-    def _newer(self, prefix: str, after: str | None) -> dict[str, Item | None]:
-        """What is newer than the table, of the keys with ``prefix`` after ``after``."""
-        least = "" if after is None else after
-        return {
-            key: item
-            for memtable in ((self._frozen, self._young) if self._storing else (self._young,))
-            for key, item in memtable.items.items()
-            if key > least and key.startswith(prefix)
-        }
 
 
 def store(table: StateTable, memtable: Memtable, offset: int = 0) -> None:
@@ -154,8 +178,10 @@ def _is_full(memtable: Memtable, times: int = 1) -> bool:
     return memtable.entries >= times * ENTRIES_MAX or memtable.bytes >= times * BYTES_MAX
 
 
-def _lives(item: Item, now_ms: int) -> bool:
-    return item.expires_at_ms is None or item.expires_at_ms > now_ms
+def _living(items: Iterable[Item | None], now_ms: int) -> Iterator[Item]:
+    for item in items:
+        if item is not None and (item.expires_at_ms is None or item.expires_at_ms > now_ms):
+            yield item
 
 
 def _key(item: Item) -> str:

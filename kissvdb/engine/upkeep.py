@@ -1,15 +1,21 @@
 """Upkeep: the tasks that own no data and ask the owners to look after theirs."""
 
+import logging
 from collections.abc import Callable, Sequence
 
 import trio
 
 from actors import Address
+from kissvdb import logs
 from kissvdb.core.state import Expire
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.state_shard import StateShard
+from kissvdb.errors import PersistenceFailed
+
+logger = logging.getLogger("kissvdb.state")
 
 EXPIRY_TICK_SECONDS = 0.25
+REFUSED_PAUSE_SECONDS = 5.0
 
 Shards = Sequence[tuple[StateShard, Address]]
 
@@ -19,8 +25,13 @@ async def expire_keys(shards: Shards, clock_ms: Callable[[], int]) -> None:
     while True:
         for shard, address in shards:
             # Looked at first, so that an idle server sends no messages.
-            while shard.view.expired(clock_ms(), 1):
-                await address.ask(Expire())
+            try:
+                while shard.view.expired(clock_ms(), 1):
+                    await address.ask(Expire())
+            except PersistenceFailed as error:
+                # They are hidden from readers already; the disk may have room again later.
+                logs.event(logger, logging.WARNING, error.message, trying="to delete expired keys")
+                await trio.sleep(REFUSED_PAUSE_SECONDS)
         await trio.sleep(EXPIRY_TICK_SECONDS)
 
 

@@ -75,11 +75,11 @@ def scan(
         candidates = np.flatnonzero(bits)
         chosen = rows[candidates]
     for j, query in enumerate(queries):
-        places = _near(chosen, query, k) if metric == COSINE else np.arange(len(chosen))
-        score = scores(chosen[places], query, metric)
+        places = _near(chosen, query, k) if metric == COSINE else None
+        score = scores(chosen if places is None else chosen[places], query, metric)
         # A stable sort keeps ids in order among equal scores.
         best = np.argsort(-score, kind="stable")[:k]
-        places = places[best]
+        places = best if places is None else places[best]
         ids[j, : best.size] = places if candidates is None else candidates[places]
         found[j, : best.size] = score[best]
     return ids, found
@@ -95,5 +95,7 @@ def _near(rows: Array, query: Array, k: int) -> Array:
     if len(rows) <= k:
         return np.arange(len(rows))
     rough = rows @ query
+    # Only damaged rows have no score. They must not take the places of others.
+    rough[np.isnan(rough)] = -np.inf
     margin = 2 * (1.01 * rows.shape[1] + 2) * 2.0**-24
     return np.flatnonzero(rough >= np.partition(rough, len(rough) - k)[len(rough) - k] - margin)

@@ -167,7 +167,7 @@ class Connection:
                 if turn % limits.pipelined_turn_max == 0:
                     # Other connections must get their turn while this one never has to wait.
                     await trio.lowlevel.checkpoint()
-        if reader.has_more or unread:
+        if reader.has_more or unread or transport.has_more:
             await self._linger()
 
     async def _stream(self, head: Head, response: StreamResponse) -> None:
@@ -193,6 +193,8 @@ class Connection:
             transport.enter(Phase.ANSWERING)
             await transport.send_unsent()
             if owner.stopping or transport.closing:
+                if transport.has_more:
+                    await self._linger()
                 return False
 
     def _answer_at_once(self, data: bytes) -> bool:
@@ -214,6 +216,7 @@ class Connection:
             return False
         if isinstance(outcome, Begun):
             self._begun = outcome
+            self._head = head
             self._awaiting_answer = True
             transport.hold()
             transport.enter(Phase.ANSWERING, owner.limits.answer_timeout_secs)
@@ -228,7 +231,7 @@ class Connection:
         """The reply to what was begun is there. The task of this connection still sleeps."""
         owner, transport, begun = self._owner, self.transport, self._begun
         assert begun is not None
-        self._begun = None
+        self._begun = self._head = None
         self._awaiting_answer = False
         response = owner.api.finish(begun)
         close = owner.stopping or transport.closing

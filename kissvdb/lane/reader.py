@@ -153,7 +153,14 @@ class RequestReader:
         transport = self._transport
         parts = [await transport.receive()]
         size = len(parts[0])
-        while size < self._limits.piece_bytes_max and (more := transport.receive_more()):
+        while size < self._limits.piece_bytes_max:
+            try:
+                more = transport.receive_more()
+            except OSError:
+                # The client is gone, but what it had sent is here.
+                break
+            if not more:
+                break
             parts.append(more)
             size += len(more)
         return b"".join(parts)

@@ -70,6 +70,11 @@ class Transport:
         """Set the deadline anew, within the phase."""
         self.deadline = self._clock.now + timeout_secs
 
+    @property
+    def has_more(self) -> bool:
+        """There may be input that nobody has received. False where no poller tells."""
+        return self._poller is not None and self._readable
+
     async def receive(self) -> bytes:
         """What has come, after waiting for it; empty at the end of input. Raises OSError, or
         ClosedResourceError when this side closed."""

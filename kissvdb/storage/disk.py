@@ -1,7 +1,8 @@
 """The seam under the event log: the few file operations it needs, bound to one directory.
 
 The log reaches the disk through these two classes only, so that a test can put a disk in their
-place that loses or tears every write that was not made durable.
+place that loses or tears every write that was not made durable. The one exception is io_uring,
+which is given a file's descriptor.
 
 A durable write is one system call where the kernel offers it (Linux: ``pwritev`` with
 ``RWF_DSYNC``): it measures like ``pwrite`` + ``fdatasync`` but gives the interpreter lock away

@@ -40,7 +40,8 @@ PREPARED_BYTES_MAX = 512 * 1024
 
 READ_WINDOW_BYTES_MAX = 1024 * 1024
 
-_REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""The disk has no room, or is not to be written: nothing is wrong with what it holds."""
 
 
 class LogFailed(KissError):
@@ -78,7 +79,8 @@ class _View:
 
 
 class EventLog:
-    """The log of one directory. ``append`` and ``close`` belong to one thread.
+    """The log of one directory. One write at a time, from any thread: `append`, or `prepare` and
+    then `written` or `write`.
 
     ``report`` says what ``open`` cut away, None if nothing.
     """
@@ -179,7 +181,8 @@ class EventLog:
 
     def prepare(self, ts_ms: int, payloads: Sequence[bytes]) -> Prepared | None:
         """What `append` would write, for someone who writes durably in another way: then call
-        `written`, or `write` if that failed. Nothing else may be appended in between.
+        `written`; `write` if it was not done; `fail` if that is not known. Nothing else may be
+        appended in between.
 
         None when there is more to do than one write, or much to write: use `append`.
         """
@@ -207,6 +210,10 @@ class EventLog:
         data = blob + bytes(zeros) if zeros else blob
         return Prepared(self._file, segment.end, data, len(blob), first, len(payloads))
 
+    def fail(self, error: OSError) -> LogFailed:
+        """What to raise when it is not known what a prepared write left: no other will follow."""
+        return self._fail(f"write to {self._disk.path(self._view.segments[-1].name)}", error)
+
     def written(self, prepared: Prepared) -> int:
         """Note that all of ``prepared.data`` is durable; returns the first record's offset."""
         segment = self._view.segments[-1]
@@ -231,8 +238,8 @@ class EventLog:
             try:
                 self._file.write_durable(attempt.data, attempt.at)
             except OSError as error:
-                if error.errno not in _REFUSALS:
-                    raise self._fail(f"write to {self._disk.path(segment.name)}", error) from error
+                if error.errno not in REFUSALS:
+                    raise self.fail(error) from error
                 self._restore(segment, prepared.frame_bytes)
                 refusal = error
             else:
@@ -264,7 +271,7 @@ class EventLog:
             write_index(self._disk, sealed)
             file = create_segment(self._disk, header)
         except OSError as error:
-            if error.errno not in _REFUSALS:
+            if error.errno not in REFUSALS:
                 raise self._fail(f"create {self._disk.path(segment.name)}", error) from error
             try:
                 remove_segment(self._disk, header.first_offset)

@@ -6,12 +6,14 @@ the table stands at its applied offset and the log replays the rest.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
 
 import apsw
 from msgspec import structs
 
+from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation
 
 BUSY_MS_MAX = 5000
@@ -52,10 +54,11 @@ class TableWriter:
         """Bring keys (None: gone) and operations to where they are at ``applied_offset``.
 
         All in one transaction, in steps of some 100 us: it is done when the iterator ends, and
-        undone when it is closed before. Storing the same again changes nothing.
+        undone when it is closed before. The same may be stored again. Raises PersistenceFailed
+        when the disk refuses it.
         """
         db = self._db
-        with db:
+        with _refusals("store keys"), db:
             # In the order of the tree: neighbours share pages.
             keys = sorted(items)
             for start in range(0, len(keys), _ROWS):
@@ -84,9 +87,11 @@ class TableWriter:
     def checkpoint(self) -> bool:
         """Move the WAL into the database file and fsync it. Returns whether all is moved.
 
-        The WAL then starts again from its beginning, unless a reader still needs it.
+        The WAL then starts again from its beginning, unless a reader still needs it. Raises
+        PersistenceFailed when the disk refuses it.
         """
-        frames, moved = _move(self._db)
+        with _refusals("make keys durable"):
+            frames, moved = _move(self._db)
         if frames == moved:
             self.wal_pages = 0
         return frames == moved
@@ -103,6 +108,17 @@ class TableWriter:
     def _note_wal_pages(self, _db: Any, _name: str, pages: int) -> int:
         self.wal_pages = pages
         return apsw.SQLITE_OK
+
+
+@contextmanager
+def _refusals(action: str) -> Iterator[None]:
+    """What SQLite says when the disk has no room or fails. What was begun is rolled back."""
+    try:
+        yield
+    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError) as error:
+        raise PersistenceFailed(
+            f"SQLite could not {action} ({error}); the log has them: make room, or mend the disk"
+        ) from error
 
 
 def _store_some(db: Any, changes: Sequence[tuple[str, Item | None]]) -> None:

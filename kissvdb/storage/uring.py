@@ -21,6 +21,8 @@ _SINGLE_MMAP = 1
 _RING_AT, _ENTRIES_AT = 0, 0x10000000
 _ENTRIES = 2
 _WRITE = 23
+# RWF_DSYNC. Python's os has it only where the C library it was built with has.
+_DSYNC = 2
 _ENTRY_BYTES, _RESULT_BYTES = 64, 16
 
 _U32 = struct.Struct("<I")
@@ -106,7 +108,7 @@ class Uring:
         _ENTRY.pack_into(
             self._entries,
             slot * _ENTRY_BYTES,
-            *(_WRITE, 0, 0, fd, at, address, len(data), os.RWF_DSYNC, self._tail),
+            *(_WRITE, 0, 0, fd, at, address, len(data), _DSYNC, self._tail),
         )
         _U32.pack_into(self._ring, self._sq_array + slot * _U32.size, slot)
         # System calls order memory: the kernel sees the entry when it is told of it.

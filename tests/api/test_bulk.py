@@ -104,6 +104,23 @@ def test_msgpack_says_the_same(port):
     check_mixed(answers(body))
 
 
+def test_msgpack_that_comes_in_one_large_piece_is_done(port):
+    event = msgpack.packb({"op": "event", "type": "log", "data": "x" * 1000})
+    status, body = send(port, event * 300, media="application/msgpack", query="?answers=errors")
+    assert (status, answers(body)[-1]["operations"], answers(body)[-1]["errors"]) == (200, 300, 0)
+
+
+def test_a_map_that_is_too_large_is_refused(port):
+    good = msgpack.packb({"op": "event", "type": "log", "data": 1})
+    large = msgpack.packb({"op": "event", "type": "log", "data": ["x" * 1000] * 30})
+    # In one piece the next map can be found, but nobody waits for the end of one that never ends.
+    for body in (good + large + good, [good, large[:25_000], large[25_000:]]):
+        _, text = send(port, body, media="application/msgpack")
+        first, second, *_ = answers(text)
+        assert first["status"] == "ok"
+        assert second["error"]["error"] == "payload_too_large"
+
+
 def test_what_is_no_msgpack_ends_it_and_says_so(port):
     good = msgpack.packb({"op": "event", "type": "log", "data": 1})
     status, body = send(port, good + b"\xc1\xc1" + good, media="application/msgpack")
@@ -151,11 +168,12 @@ def test_a_load_of_any_length_goes_through_and_a_quiet_one_is_summed_up(port):
 def test_a_line_that_is_too_long_is_refused_alone(port):
     long = b'{"op":"put","key":"a","value":"' + b"x" * 30_000 + b'"}\n'
     put = lines({"op": "put", "key": "b", "value": 1})
-    _, body = send(port, [put, long[:15_000], long[15_000:], put])
-    first, second, third = answers(body)
-    assert (first["status"], third["status"]) == ("ok", "ok")
-    assert second["line"] == 2
-    assert second["error"]["error"] == "payload_too_large"
+    for pieces in ([put, long[:15_000], long[15_000:], put], put + long + put):
+        _, body = send(port, pieces)
+        first, second, third = answers(body)
+        assert (first["status"], third["status"]) == ("ok", "ok")
+        assert second["line"] == 2
+        assert second["error"]["error"] == "payload_too_large"
 
 
 @pytest.mark.parametrize(

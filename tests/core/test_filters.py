@@ -193,12 +193,21 @@ def test_numbers_compare_exactly_beyond_the_precision_of_floats():
         ({}, 0),
         ({"a": 1}, 1),
         ({"a": {"$in": [1, 2, 3]}, "b": {"$gte": 1, "$lt": 2}}, 4),
-        ({"$or": [{"a": 1}, {"$not": {"b": {"$contains": "x"}}}]}, 2),
+        ({"$or": [{"a": 1}, {"$not": {"b": {"$contains": "x"}}}]}, 5),
         ({"a": {"$in": []}}, 1),
+        ({"a": [1, [2, 3], {"b": 4}]}, 7),
+        ({"$or": [{}, {}, {"$and": [{}]}]}, 3),
     ],
 )
-def test_the_size_of_a_filter_is_its_conditions_and_values(filter_, size):
+def test_the_size_of_a_filter_is_the_work_it_makes(filter_, size):
     assert filters.size(filters.parse(filter_)) == size
+
+
+@pytest.mark.parametrize("key", ["$and", "$or"])
+def test_filters_that_ask_for_nothing_count_too(key):
+    assert passes({key: [{}] * (filters.NODES_MAX - 1)}, {}) is True
+    with pytest.raises(InvalidArgument, match="more than 1024 conditions"):
+        filters.parse({key: [{}] * filters.NODES_MAX})
 
 
 def test_depth_conditions_and_values_are_limited():

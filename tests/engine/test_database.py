@@ -19,6 +19,7 @@ from kissvdb.errors import (
     NotSupported,
     Overloaded,
     RevisionMismatch,
+    Stopping,
 )
 from kissvdb.storage import backup, state_table
 from tests.engine.sse import collect, places
@@ -140,6 +141,22 @@ async def test_many_writes_are_answered_or_refused_one_by_one_in_order(config):
         assert answers[-1].deleted
         offsets = sorted(a.offset for a in answers if not isinstance(a, RevisionMismatch))
         assert offsets == list(range(2, 9))
+
+
+async def test_no_writes_are_no_work(config):
+    async with open_database(config) as db:
+        assert await db.write_many([]) == []
+        with pytest.raises(ValueError, match="at least one"):
+            await db.publish_batch([])
+        assert (await db.put("a", 1)).offset == 1
+
+
+async def test_a_database_that_stops_refuses_many_writes_one_by_one(config):
+    config = attrs.evolve(config, state=State(shards=3))
+    async with open_database(config) as db:
+        pass
+    answers = await db.write_many([Put("a", b"1"), Put("b", b"1"), Put("c", b"1")])
+    assert [type(answer) for answer in answers] == [Stopping] * 3
 
 
 async def test_a_key_expires_without_any_read_and_says_so():

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import Workers, WorkerThread, open_supervisor
+from actors import ActorCrashed, Workers, WorkerThread, open_supervisor
 from kissvdb import records
 from kissvdb.config import Stream
 from kissvdb.engine.history import History
@@ -18,7 +18,7 @@ from kissvdb.errors import PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import PREPARED_BYTES_MAX, EventLog
+from kissvdb.storage.log import PREPARED_BYTES_MAX, EventLog, LogFailed
 from kissvdb.storage.uring import Uring
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -140,8 +140,8 @@ async def test_what_waits_is_written_while_the_write_before_it_is_answered(tmp_p
     assert await reopened(tmp_path) == ["t1", "t2", "t3"]
 
 
-@pytest.mark.parametrize("answer", [0.0, 0.5, errno.EIO, errno.EINTR, errno.EINVAL, "not begun"])
-async def test_a_write_that_fails_in_the_ring_is_done_by_the_thread(tmp_path, answer):
+@pytest.mark.parametrize("answer", [0.0, 0.5, errno.EINTR, errno.EAGAIN, errno.EINVAL, "not begun"])
+async def test_a_write_that_is_not_done_in_the_ring_is_done_by_the_thread(tmp_path, answer):
     ring = Ring(1.0, answer)
     async with written(tmp_path, ring) as (log, _, address):
         assert await address.ask(events(1)) == 1
@@ -151,6 +151,15 @@ async def test_a_write_that_fails_in_the_ring_is_done_by_the_thread(tmp_path, an
     # One that will never work is not asked again.
     assert ring.submitted == {errno.EINVAL: 2, "not begun": 1}.get(answer, 3)
     assert await reopened(tmp_path) == ["t1", "t2", "t3", "t4"]
+
+
+async def test_a_disk_that_fails_in_the_ring_ends_the_log(tmp_path):
+    with pytest.RaisesGroup(LogFailed, flatten_subgroups=True):
+        async with written(tmp_path, Ring(1.0, errno.EIO)) as (_, _, address):
+            assert await address.ask(events(1)) == 1
+            with pytest.raises(ActorCrashed):
+                await address.ask(events(2))
+    assert await reopened(tmp_path) == ["t1"]
 
 
 async def test_a_full_disk_refuses_the_write_and_the_log_goes_on(tmp_path, monkeypatch):

@@ -57,6 +57,15 @@ def test_numpy_alone_gives_the_same_answers(count, metric):
         assert scores.tobytes() == plain_scores.tobytes()
 
 
+def test_rows_without_a_score_take_no_place():
+    rows = plain.prepare(clustered(100, 16), COSINE)
+    query, rows = rows[:1].copy(), rows[1:].copy()
+    expected, _ = plain.scan(rows[20:], 79, COSINE, query, 18)
+    rows[:20] = np.nan
+    found, _ = plain.scan(rows, 99, COSINE, query, 18)
+    assert found.tolist() == (expected + 20).tolist()
+
+
 @pytest.mark.parametrize("noise", [0.0, 1e-8, 1e-7, 1e-6])
 def test_numpy_alone_settles_what_float32_cannot_tell_apart(noise):
     """The rough product that comes first must not lose a row that is as near."""

@@ -102,9 +102,10 @@ async def test_an_answer_that_does_not_come_is_a_timeout_and_the_write_stays():
     config = attrs.evolve(IN_MEMORY, server=Server(request_timeout_secs=1))
     async with open_lane(config, api_class=HoldingApi, sweep_interval_secs=0.05) as lane:
         async with connect(lane) as peer:
-            await peer.send(put("a", 1))
+            await peer.send(put("a", 1, "X-Request-Id: mine"))
             answer = await peer.answer()
             assert (answer.status, answer.error) == (408, "timeout")
+            assert answer.headers["x-request-id"] == "mine"
             assert await peer.rest() == b""
         lane.api.release()
         assert lane.database.get("a").value == b"1"

@@ -1,0 +1,78 @@
+"""Searches that are answered without a thread, and those that must not be."""
+
+import json
+
+import pytest
+import trio
+
+from kissvdb.api.http import Request, Response
+from tests.api.caller import Caller
+
+SECONDS_MAX = 180.0
+"""The kernels may have to be compiled first."""
+ROWS = 300
+
+
+def begun(call: Caller, **body):
+    """What there is without a task; None: it needs one."""
+    bound, params = call.api.find("POST", "/v1/vector/c/search")
+    text = json.dumps({"vector": [1, 0], "k": 10, **body}).encode()
+    return call.api.begin(Request("POST", "/v1/vector/c/search", body=text, params=params), bound)
+
+
+@pytest.fixture
+async def filled(call: Caller):
+    await call("POST", "/v1/vector/c", {"dim": 2, "metric": "cosine"})
+    vectors = [
+        {"id": str(n), "vector": [n, 1], "meta": {"n": n, "tags": ["a", "b"], "text": "x" * 2000}}
+        for n in range(ROWS)
+    ]
+    for first in range(0, ROWS, 100):
+        await call("POST", "/v1/vector/c/upsert_batch", {"items": vectors[first : first + 100]})
+    with trio.fail_after(SECONDS_MAX):
+        while begun(call) is None:
+            await trio.lowlevel.checkpoint()
+    return call
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {},
+        {"k": 64},
+        {"k": 20, "include_meta": True},
+        {"filters": {"n": {"$lt": 100}}},
+        {"filters": {"tags": {"$contains": "a"}}},
+        {"ef_search": 256},
+    ],
+    ids=str,
+)
+async def test_a_small_search_needs_no_task(filled, wishes):
+    answer = begun(filled, **wishes)
+    assert isinstance(answer, Response)
+    usual = await filled("POST", "/v1/vector/c/search", {"vector": [1, 0], "k": 10, **wishes})
+    assert answer.body == usual.body
+    assert len(json.loads(answer.body)["hits"]) == wishes.get("k", 10)
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"k": 65},
+        {"exact": True},
+        {"include_vector": True},
+        {"group_by": "n"},
+        {"k": 60, "include_meta": True},
+        {"filters": {"tags": ["a", "b"]}},
+        {"filters": {"$or": [{}] * 20}},
+        {"filters": {"n": {"$nin": list(range(20))}}},
+        {"filters": {"n": list(range(20))}},
+        {"filters": {"$and": [{"tags": {"$contains": each}} for each in "abcde"]}},
+        {"filters": {"n": {"$nin": ["x" * 10_000 for _ in range(7)]}}},
+    ],
+    ids=lambda wishes: str(wishes)[:50],
+)
+async def test_what_may_take_long_is_left_to_a_thread(filled, wishes):
+    assert begun(filled, **wishes) is None
+    answer = await filled("POST", "/v1/vector/c/search", {"vector": [1, 0], "k": 10, **wishes})
+    assert answer.status == 200
