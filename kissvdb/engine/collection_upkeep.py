@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kissvdb.collections")
 
+START_PAUSE_SECONDS = 0.5
+"""What clients ask first, and the loading of compiled code, go before the comparing of rows."""
 TICK_SECONDS = 0.05
 RETRY_SECONDS = 5.0
 EXPIRY_TICK_SECONDS = 0.25
@@ -71,6 +73,7 @@ class CollectionUpkeep:
     async def run(self) -> None:
         """Do what is due, until the collection is dropped or stops."""
         try:
+            await trio.sleep(START_PAUSE_SECONDS)
             while not self._collection.dropped:
                 await self._collection.changed()
                 while await self._work("due"):

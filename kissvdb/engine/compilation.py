@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kissvdb.kernels")
 
+START_PAUSE_SECONDS = 0.1
+"""What clients ask first goes before the loading of compiled code, which holds the interpreter."""
+
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 _PACKAGE = Path(package.__file__).parent
 _CPU_LINES = ("model name", "flags", "Features", "CPU part")
@@ -103,6 +106,7 @@ async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> N
             message = "the kernels could not be compiled: searches stay exact"
             logs.event(logger, logging.ERROR, message, reason=" ".join(reason))
             return
+    await trio.sleep(START_PAUSE_SECONDS)
     await workers.run(_load, kernels, directory)
 
 
