@@ -14,30 +14,28 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
+from functools import partial
+from typing import TYPE_CHECKING, cast
 
 import attrs
-import hypercorn
-import hypercorn.trio
 import trio
-from hypercorn.config import Sockets
-from hypercorn.typing import ASGIFramework
 
 from actors import ActorCrashed
 from kissvdb import logs
 from kissvdb.api.dispatch import Api
-from kissvdb.api.quart_app import create_app
 from kissvdb.api.starting import Starting
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import KissError
-from kissvdb.lane.hypercorn_door import configure
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
 from kissvdb.metrics import Metrics
 from kissvdb.settings import Loaded
 from kissvdb.version import VERSION
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIFramework
 
 logger = logging.getLogger("kissvdb.daemon")
 
@@ -135,33 +133,26 @@ async def _serve_http(
     stopped: trio.Event,
 ) -> None:
     """Serve until ``stop``; drains for half of the time a shutdown may take."""
-    app = cast(ASGIFramework, create_app(api))
     drain_secs = config.server.shutdown_timeout_secs / 2
     try:
         if config.http.lane:
             limits = attrs.evolve(LaneLimits.of(config), shutdown_timeout_secs=drain_secs)
-            await serve_lane(api, app, config, listeners=sockets, shutdown=stop, limits=limits)
+            make_app = partial(_make_app, api)
+            await serve_lane(api, make_app, config, listeners=sockets, shutdown=stop, limits=limits)
         else:
-            settings = _OurSockets(sockets)
-            configure(settings, config)
-            settings.graceful_timeout = drain_secs
-            settings.include_server_header = False
-            await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
+            from kissvdb.lane.hypercorn_door import serve_alone
+
+            await serve_alone(_make_app(api), config, sockets, stop, drain_secs)
     finally:
         for each in sockets:
             each.close()
         stopped.set()
 
 
-class _OurSockets(hypercorn.Config):
-    """Hypercorn's settings with sockets that are open already."""
+def _make_app(api: Api) -> "ASGIFramework":
+    from kissvdb.api.quart_app import create_app
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        super().__init__()
-        self._ours = sockets
-
-    def create_sockets(self) -> Sockets:
-        return Sockets([], list(self._ours), [])
+    return cast("ASGIFramework", create_app(api))
 
 
 async def _listen(config: Config) -> list[socket.socket]:

@@ -253,6 +253,7 @@ OPERATIONS = (
         Success("Ready.", bodies.Ready),
         errors=(Stopping,),
         public=True,
+        hot=True,
         waits=False,
     ),
     Route(

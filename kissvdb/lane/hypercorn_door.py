@@ -5,11 +5,15 @@ holds what is relied upon, and the pin in ``pyproject.toml`` names the versions 
 """
 
 import logging
+import socket
+from collections.abc import Sequence
 from typing import Any
 
+import hypercorn.trio
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.config import Sockets
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -38,6 +42,32 @@ def hypercorn_config(config: Config) -> HypercornConfig:
     settings.errorlog = logging.getLogger("kissvdb.hypercorn")
     settings.accesslog = None
     return settings
+
+
+async def serve_alone(
+    app: ASGIFramework,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    stop: trio.Event,
+    drain_secs: float,
+) -> None:
+    """Serve everything, without a lane, until ``stop``; then drain for at most ``drain_secs``."""
+    settings = _OurSockets(sockets)
+    configure(settings, config)
+    settings.graceful_timeout = drain_secs
+    settings.include_server_header = False
+    await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
+
+
+class _OurSockets(HypercornConfig):
+    """Hypercorn's settings with sockets that are open already."""
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        super().__init__()
+        self._ours = sockets
+
+    def create_sockets(self) -> Sockets:
+        return Sockets([], list(self._ours), [])
 
 
 class PromptTCPServer(TCPServer):

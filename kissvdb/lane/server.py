@@ -4,13 +4,11 @@ import errno
 import logging
 import select
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
-from hypercorn.config import Config as HypercornConfig
-from hypercorn.typing import ASGIFramework
 
 from kissvdb.api.http import StreamResponse
 from kissvdb.config import Config
@@ -18,7 +16,7 @@ from kissvdb.engine.push import Pushers
 from kissvdb.engine.subscription import Subscription
 from kissvdb.errors import Overloaded
 from kissvdb.lane.connection import Connection
-from kissvdb.lane.hypercorn_door import HypercornDoor, hypercorn_config
+from kissvdb.lane.late_door import LateDoor
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.poller import Poller, poller_available
 from kissvdb.lane.response import Clock
@@ -26,6 +24,8 @@ from kissvdb.lane.streams import ChunkCache, PushSink, StreamSender
 from kissvdb.lane.transport import Transport
 
 if TYPE_CHECKING:
+    from hypercorn.typing import ASGIFramework
+
     from kissvdb.api.dispatch import Api
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Lane:
     def __init__(
         self,
         api: "Api",
-        door: HypercornDoor,
+        door: LateDoor,
         limits: LaneLimits,
         nursery: trio.Nursery,
         poller: Poller | None,
@@ -205,28 +205,27 @@ class Lane:
 
 async def serve_lane(
     api: "Api",
-    app: ASGIFramework,
+    make_app: "Callable[[], ASGIFramework]",
     config: Config,
     *,
     listeners: Sequence[socket.socket],
     shutdown: trio.Event,
     limits: LaneLimits | None = None,
-    hypercorn: HypercornConfig | None = None,
     task_status: trio.TaskStatus[Lane] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve HTTP/1.1 on ``listeners`` until ``shutdown`` is set and all has been drained.
 
     ``listeners`` are bound, listening, non-blocking stream sockets; they are closed at the end.
     Hot routes are answered from ``api`` here; every other connection goes, with the bytes
-    already read, to ``app`` through Hypercorn. ``app`` is started and stopped (its lifespan).
+    already read, to the application through Hypercorn. ``make_app`` is called, in a thread, when
+    the first does; the application is started and stopped (its lifespan).
     Returns within ``server.shutdown_timeout_secs`` of the shutdown, whatever the clients do.
     """
     limits = LaneLimits.of(config) if limits is None else limits
-    door = HypercornDoor(app, hypercorn_config(config) if hypercorn is None else hypercorn)
     poller = Poller(limits.poll_turn_secs) if poller_available() else None
     try:
         async with trio.open_nursery() as lifespan:
-            await door.open(lifespan)
+            door = LateDoor(make_app, config, lifespan)
             async with trio.open_nursery() as connections:
                 lane = Lane(api, door, limits, connections, poller)
                 connections.start_soon(lane.sweep)

@@ -90,3 +90,9 @@ def test_everything_has_its_place():
         if len(parts) > 1:
             assert parts[0] in TOP or parts[0].startswith("."), name
         assert len(parts) <= 4, f"{name} lies more than two folders deep"
+
+
+def test_a_start_imports_neither_the_other_door_nor_numpy():
+    code = "import kissvdb.daemon, sys; print({'quart', 'hypercorn', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

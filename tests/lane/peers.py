@@ -235,7 +235,7 @@ async def open_lane(config=IN_MEMORY, *, api_class=Api, **changes):
         serve = partial(
             serve_lane,
             api,
-            create_app(api),
+            partial(create_app, api),
             config,
             listeners=[listener],
             shutdown=shutdown,

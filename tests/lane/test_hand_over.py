@@ -3,13 +3,26 @@
 import base64
 import json
 import ssl
+import threading
 
 import attrs
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.api.quart_app import create_app
 from kissvdb.config import Http, Limits
-from tests.lane.peers import IN_MEMORY, Peer, chunked_request, get, open_lane, put, request, until
+from tests.lane.peers import (
+    IN_MEMORY,
+    PATIENCE_SECS,
+    Peer,
+    chunked_request,
+    get,
+    open_lane,
+    put,
+    request,
+    until,
+)
 
 
 def by_hypercorn(answer):
@@ -20,7 +33,6 @@ def by_hypercorn(answer):
 @pytest.mark.parametrize(
     ("raw", "status"),
     [
-        (request("GET", "/v1/ready"), 200),
         (request("GET", "/v1/metrics"), 200),
         (request("GET", "/openapi.yaml"), 200),
         (request("GET", "/nowhere"), 404),
@@ -39,11 +51,69 @@ async def test_other_routes_and_methods_are_answered_by_hypercorn(lane, raw, sta
     assert lane.lane.statistics().handed_over == 1
 
 
+async def test_the_other_door_is_made_once_when_it_is_first_needed(monkeypatch):
+    made = []
+
+    def counted(api):
+        made.append(api)
+        return create_app(api)
+
+    monkeypatch.setattr("tests.lane.peers.create_app", counted)
+    async with open_lane() as lane, lane.connect() as one, lane.connect() as other:
+        await one.send(put("a", 1) + request("GET", "/v1/ready"))
+        assert [(await one.answer()).status for _ in range(2)] == [200, 200]
+        assert not made
+        for peer in (one, other):
+            await peer.send(request("GET", "/v1/metrics"))
+        assert [by_hypercorn(await peer.answer()) for peer in (one, other)] == [True, True]
+        assert len(made) == 1
+
+
+async def test_a_client_that_leaves_while_the_door_is_made_costs_nobody_else_anything(monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(api):
+        begun.set()
+        go_on.wait()
+        return create_app(api)
+
+    monkeypatch.setattr("tests.lane.peers.create_app", slow)
+    async with open_lane() as lane, lane.connect() as other:
+        async with lane.connect() as one:
+            await one.send(request("GET", "/v1/metrics"))
+            await trio.to_thread.run_sync(begun.wait)
+            one.reset()
+        await other.send(request("GET", "/v1/metrics"))
+        go_on.set()
+        assert by_hypercorn(await other.answer())
+
+
+async def test_a_door_that_is_made_during_a_shutdown_is_closed_again(monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(api):
+        begun.set()
+        go_on.wait()
+        return create_app(api)
+
+    monkeypatch.setattr("tests.lane.peers.create_app", slow)
+    async with open_lane() as lane, lane.connect() as peer:
+        await peer.send(request("GET", "/v1/metrics"))
+        await trio.to_thread.run_sync(begun.wait)
+        lane.shutdown.set()
+        await wait_all_tasks_blocked()
+        go_on.set()
+        answer = await peer.answer()
+        assert (answer.status, answer.headers["connection"]) == (503, "close")
+        with trio.fail_after(PATIENCE_SECS):
+            await lane.finished.wait()
+
+
 async def test_a_request_handed_over_may_come_byte_by_byte(lane):
     async with lane.connect() as peer:
-        await peer.send_slowly(request("GET", "/v1/ready"))
+        await peer.send_slowly(request("GET", "/v1/metrics"))
         answer = await peer.answer()
-    assert (answer.json()["ready"], by_hypercorn(answer)) == (True, True)
+    assert (answer.status, by_hypercorn(answer)) == (200, True)
 
 
 async def test_a_request_handed_over_may_be_split_at_every_point(lane):
@@ -57,7 +127,7 @@ async def test_a_request_handed_over_may_be_split_at_every_point(lane):
 
 async def test_the_connection_stays_with_hypercorn_for_hot_routes_too(lane):
     async with lane.connect() as peer:
-        await peer.send(request("GET", "/v1/ready"))
+        await peer.send(request("GET", "/v1/metrics"))
         assert by_hypercorn(await peer.answer())
         await peer.send(put("a", 1))
         assert by_hypercorn(await peer.answer())
@@ -69,7 +139,7 @@ async def test_the_connection_stays_with_hypercorn_for_hot_routes_too(lane):
 
 async def test_what_is_pipelined_behind_goes_along(lane):
     async with lane.connect() as peer:
-        await peer.send(put("a", 1) + request("GET", "/v1/ready") + get("a"))
+        await peer.send(put("a", 1) + request("GET", "/v1/metrics") + get("a"))
         assert not by_hypercorn(await peer.answer())
         assert by_hypercorn(await peer.answer())
         answer = await peer.answer()
@@ -82,7 +152,7 @@ async def test_a_large_body_goes_along(lane):
     async with lane.connect() as peer:
         await peer.send(raw)
         assert (await peer.answer()).status == 405
-        await peer.send(chunked_request("GET", "/v1/ready", b"5\r\nhello\r\n0\r\n\r\n"))
+        await peer.send(chunked_request("GET", "/v1/metrics", b"5\r\nhello\r\n0\r\n\r\n"))
         assert (await peer.answer()).status == 200
 
 
@@ -137,7 +207,7 @@ async def test_tls_to_the_plain_port_ends_without_harm(lane):
 @pytest.mark.parametrize("leave", [Peer.reset, Peer.half_close])
 async def test_a_client_of_hypercorn_that_leaves_is_forgotten_at_once(lane, leave):
     async with lane.connect() as peer:
-        await peer.send(request("GET", "/v1/ready"))
+        await peer.send(request("GET", "/v1/metrics"))
         await peer.answer()
         leave(peer)
         await until(lambda: lane.lane.statistics().connections == 0)
@@ -146,7 +216,7 @@ async def test_a_client_of_hypercorn_that_leaves_is_forgotten_at_once(lane, leav
 async def test_an_idle_connection_with_hypercorn_is_closed(mock_clock):
     config = attrs.evolve(IN_MEMORY, http=Http(idle_timeout_secs=3))
     async with open_lane(config) as served, served.connect() as peer:
-        await peer.send(request("GET", "/v1/ready"))
+        await peer.send(request("GET", "/v1/metrics"))
         assert (await peer.answer()).status == 200
         await trio.testing.wait_all_tasks_blocked(0.01)
         mock_clock.jump(4)
@@ -156,6 +226,6 @@ async def test_an_idle_connection_with_hypercorn_is_closed(mock_clock):
 async def test_a_connection_that_was_handed_over_lasts_for_any_number_of_requests(lane):
     async with lane.connect() as peer:
         for _ in range(1100):
-            await peer.send(request("GET", "/v1/ready"))
+            await peer.send(request("GET", "/v1/metrics"))
             answer = await peer.answer()
             assert (answer.status, answer.headers.get("connection")) == (200, None)

@@ -43,7 +43,7 @@ def connections(served):
 SCRIPTS = {
     "hot": put("a", 1) + get("a"),
     "chunked": chunked_request("PUT", "/v1/state/a", b"5\r\n12345\r\n0\r\n\r\n"),
-    "handed over": request("GET", "/v1/ready") + get("a"),
+    "handed over": request("GET", "/v1/metrics") + get("a"),
     "stream": request("GET", "/v1/stream"),
     "bulk": chunked_request("POST", "/v1/bulk", b"5\r\n12345\r\n").replace(b"json", b"x-ndjson"),
 }
@@ -127,7 +127,7 @@ async def test_a_reader_that_stalls_with_hypercorn_is_cut_off(mock_clock):
     async with open_lane(send_stall_secs=5) as served:
         await served.database.put("large", value)
         async with served.connect(receive_buffer_bytes=4096) as stalled:
-            await stalled.send(request("GET", "/v1/ready") + get("large") * 500)
+            await stalled.send(request("GET", "/v1/metrics") + get("large") * 500)
             await wait_all_tasks_blocked(0.05)
             await healthy(served)
             await until(lambda: connections(served) == 1)
@@ -139,7 +139,7 @@ async def test_a_reader_that_stalls_with_hypercorn_and_resets_is_let_go():
     async with open_lane() as served:
         await served.database.put("large", "x" * 60_000)
         async with served.connect(receive_buffer_bytes=4096) as stalled:
-            await stalled.send(request("GET", "/v1/ready") + get("large") * 500)
+            await stalled.send(request("GET", "/v1/metrics") + get("large") * 500)
             await wait_all_tasks_blocked(0.05)
             assert connections(served) == 1
             stalled.reset()

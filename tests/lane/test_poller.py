@@ -166,7 +166,7 @@ async def test_without_epoll_every_connection_waits_for_itself(monkeypatch):
             assert (await peer.answer()).json()["value"] == 1
             await peer.send_slowly(chunked_request("PUT", "/v1/state/b", b"1\r\n5\r\n0\r\n\r\n"), 7)
             assert (await peer.answer()).status == 422
-            await peer.send(request("GET", "/v1/ready"))
+            await peer.send(request("GET", "/v1/metrics"))
             assert (await peer.answer()).status == 200
             peer.half_close()
             assert await peer.rest() == b""

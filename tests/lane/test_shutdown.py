@@ -30,7 +30,7 @@ async def test_idle_connections_are_closed_and_new_ones_refused(lane):
     async with lane.connect() as fresh, lane.connect() as used, lane.connect() as handed:
         await used.send(request("GET", "/v1/health"))
         await used.answer()
-        await handed.send(request("GET", "/v1/ready"))
+        await handed.send(request("GET", "/v1/metrics"))
         await handed.answer()
         await until(lambda: lane.lane.statistics().connections == 3)
         lane.shutdown.set()
@@ -74,7 +74,7 @@ async def test_an_answer_under_way_is_finished_and_says_that_it_is_the_last(raw)
 async def test_hypercorn_finishes_its_answer_too():
     async with open_lane(QUICK, api_class=GatedApi) as served, served.connect() as peer:
         served.api.gate = trio.Event()
-        await peer.send(request("GET", "/v1/ready"))
+        await peer.send(request("GET", "/v1/metrics"))
         await until(lambda: served.api.started == 1)
         served.shutdown.set()
         await wait_all_tasks_blocked(0.01)
@@ -98,7 +98,7 @@ async def test_streams_end_with_their_last_chunk(lane):
 
 async def test_a_stream_through_hypercorn_ends_when_the_hub_ends_it(lane):
     async with lane.connect() as peer:
-        await peer.send(request("GET", "/v1/ready") + request("GET", "/v1/stream"))
+        await peer.send(request("GET", "/v1/metrics") + request("GET", "/v1/stream"))
         await peer.answer()
         await peer.stream_head()
         lane.database.end_streams()
@@ -110,7 +110,7 @@ async def test_a_stream_through_hypercorn_ends_when_the_hub_ends_it(lane):
 async def test_an_answer_that_does_not_come_is_cut_off_at_the_deadline(door, mock_clock):
     async with open_lane(QUICK, api_class=GatedApi) as served, served.connect() as peer:
         served.api.gate = trio.Event()
-        await peer.send(get("a") if door == "lane" else request("GET", "/v1/ready"))
+        await peer.send(get("a") if door == "lane" else request("GET", "/v1/metrics"))
         await until(lambda: served.api.started == 1)
         served.shutdown.set()
         await wait_all_tasks_blocked(0.01)
@@ -120,7 +120,7 @@ async def test_an_answer_that_does_not_come_is_cut_off_at_the_deadline(door, moc
         assert await peer.rest() == b""
 
 
-@pytest.mark.parametrize("first", [b"", request("GET", "/v1/ready")], ids=["lane", "hypercorn"])
+@pytest.mark.parametrize("first", [b"", request("GET", "/v1/metrics")], ids=["lane", "hypercorn"])
 async def test_a_stalled_reader_does_not_hold_the_shutdown(first, mock_clock):
     async with open_lane(QUICK) as served:
         await served.database.put("large", "x" * 60_000)
