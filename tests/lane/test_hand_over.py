@@ -69,7 +69,9 @@ async def test_the_other_door_is_made_once_when_it_is_first_needed(monkeypatch):
         assert len(made) == 1
 
 
-async def test_a_client_that_leaves_while_the_door_is_made_costs_nobody_else_anything(monkeypatch):
+@pytest.fixture
+def slow_door(monkeypatch):
+    """Making the other door has begun; it may go on."""
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(api):
@@ -78,6 +80,11 @@ async def test_a_client_that_leaves_while_the_door_is_made_costs_nobody_else_any
         return create_app(api)
 
     monkeypatch.setattr("tests.lane.peers.create_app", slow)
+    return begun, go_on
+
+
+async def test_a_client_that_leaves_while_the_door_is_made_costs_nobody_else_anything(slow_door):
+    begun, go_on = slow_door
     async with open_lane() as lane, lane.connect() as other:
         async with lane.connect() as one:
             await one.send(request("GET", "/v1/metrics"))
@@ -88,15 +95,8 @@ async def test_a_client_that_leaves_while_the_door_is_made_costs_nobody_else_any
         assert by_hypercorn(await other.answer())
 
 
-async def test_a_door_that_is_made_during_a_shutdown_is_closed_again(monkeypatch):
-    begun, go_on = threading.Event(), threading.Event()
-
-    def slow(api):
-        begun.set()
-        go_on.wait()
-        return create_app(api)
-
-    monkeypatch.setattr("tests.lane.peers.create_app", slow)
+async def test_a_door_that_is_made_during_a_shutdown_is_closed_again(slow_door):
+    begun, go_on = slow_door
     async with open_lane() as lane, lane.connect() as peer:
         await peer.send(request("GET", "/v1/metrics"))
         await trio.to_thread.run_sync(begun.wait)
