@@ -21,6 +21,8 @@ from kissvdb.core.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
 
+_NOT_ASKED = object()
+
 BITMAPS_MAX = 32
 """Filters whose bitmaps a view remembers, until the next write brings a new view."""
 
@@ -121,8 +123,10 @@ class RowsView:
         if tree is None:
             return True
         key = _bitmap_key(tree)
-        if key in self._bitmaps:
-            return self._bitmaps[key] is not None
+        # One look: a search in a thread may forget them all in between.
+        known = self._bitmaps.get(key, _NOT_ASKED)
+        if known is not _NOT_ASKED:
+            return known is not None
         if self.metadata.steps(tree) > steps_max:
             return False
         passing = self.metadata.sure_bitmap(tree)
