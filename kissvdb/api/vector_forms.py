@@ -6,7 +6,6 @@ before its numbers.
 """
 
 import json
-import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
@@ -19,7 +18,7 @@ from kissvdb.api.json_body import Body, MistypedField, compact, explain
 from kissvdb.api.query import parse_query
 from kissvdb.api.route import JSON
 from kissvdb.config import Limits
-from kissvdb.core.row_spec import NAMESPACE_FIELD
+from kissvdb.core.row_spec import NAMESPACE_FIELD, NUMBER_MAX
 from kissvdb.errors import InvalidArgument
 
 T = TypeVar("T")
@@ -62,8 +61,7 @@ def packed(numbers: Sequence[float] | bytes, where: str) -> bytes:
             raise InvalidArgument(
                 f"{where}: {len(numbers)} bytes are no whole number of float32 values"
             )
-        if not _all_finite(numbers):
-            raise InvalidArgument(f"{where}: holds NaN or infinity: send finite numbers")
+        _check_numbers(numbers, where)
         return numbers
     try:
         vector = struct.pack(f"<{len(numbers)}f", *numbers)
@@ -71,9 +69,7 @@ def packed(numbers: Sequence[float] | bytes, where: str) -> bytes:
         raise InvalidArgument(f"{where}: a number is beyond the range of float32") from None
     except (struct.error, TypeError):
         raise MistypedField(f"{where}: expected an array of numbers") from None
-    # msgpack can hold what JSON cannot.
-    if not math.isfinite(sum(numbers)):
-        raise InvalidArgument(f"{where}: holds NaN or infinity: send finite numbers")
+    _check_numbers(vector, where)
     return vector
 
 
@@ -111,11 +107,11 @@ def json_metadata(
     text = None if raw is None else compact(raw, f"{where}.meta")
     if text == b"null":
         text = None
-    if text is not None and NAMESPACE_FIELD.encode() in text:
-        named = msgspec.json.decode(text)
-        named = named.get(NAMESPACE_FIELD) if isinstance(named, dict) else None
-        if named is not None:
-            _check_stored_namespace(named, namespace, f"{where}.meta")
+    # A name may also be written with escapes.
+    if text is not None and (NAMESPACE_FIELD.encode() in text or b"\\u" in text):
+        document = msgspec.json.decode(text)
+        if isinstance(document, dict) and NAMESPACE_FIELD in document:
+            _check_stored_namespace(document[NAMESPACE_FIELD], namespace, f"{where}.meta")
             namespace = None
     if namespace is not None:
         text = _with_namespace(text, namespace, where)
@@ -139,7 +135,8 @@ def from_query(request: Request, type_: type[B], **given: Any) -> B:
     fields: dict[str, Any] = dict(given)
     for name in type_.__struct_fields__:
         text = parameters.get(name)
-        if name not in given and text:
+        # An empty parameter is none, but never a namespace: that would be all of them.
+        if name not in given and (text or (name == "namespace" and text is not None)):
             fields[name] = _value(text, name)
     try:
         return msgspec.convert(fields, type_, strict=False)
@@ -160,20 +157,24 @@ def split_batch(body: bytes) -> tuple[bytes, bytes]:
 
 def rows_of(numbers: bytes, count: int, where: str) -> list[bytes]:
     """The ``count`` vectors of equal length that lie one after another. Raises InvalidArgument."""
-    if count == 0 or len(numbers) % (_FLOAT_BYTES * count):
+    if not count or not numbers or len(numbers) % (_FLOAT_BYTES * count):
         raise InvalidArgument(
             f"{where}: {len(numbers)} bytes are not {count} vectors of float32 values"
         )
-    if not _all_finite(numbers):
-        raise InvalidArgument(f"{where}: holds NaN or infinity: send finite numbers")
+    _check_numbers(numbers, where)
     length = len(numbers) // count
-    return [numbers[start : start + length] for start in range(0, len(numbers), length or 1)]
+    return [numbers[start : start + length] for start in range(0, len(numbers), length)]
 
 
-def _all_finite(numbers: bytes) -> bool:
+def _check_numbers(numbers: bytes, where: str) -> None:
+    """Raises InvalidArgument for float32 values that have no place in a vector."""
     import numpy as np
 
-    return bool(np.isfinite(np.frombuffer(numbers, "<f4")).all())
+    if numbers and not np.abs(np.frombuffer(numbers, "<f4")).max() <= NUMBER_MAX:
+        raise InvalidArgument(
+            f"{where}: holds NaN, infinity or a number beyond {NUMBER_MAX:g}: send finite numbers "
+            "of a smaller scale"
+        )
 
 
 def _as_json(raw: msgspec.Raw, where: str) -> msgspec.Raw:

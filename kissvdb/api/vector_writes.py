@@ -107,7 +107,7 @@ async def delete_by_filter(context: Context, request: Request) -> Response:
     body = DELETE_BY_FILTER.read(request)
     tree = filters.parse(body.filters)
     check_namespace(body.namespace, "body.namespace")
-    if tree is None and body.namespace is None and not body.all:
+    if filters.asks_nothing(tree) and body.namespace is None and not body.all:
         raise InvalidArgument(
             'body: this would delete every vector: give filters or a namespace, or "all": true'
         )

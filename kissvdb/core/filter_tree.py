@@ -204,6 +204,15 @@ def matches(tree: Node | None, document: Any) -> bool:
     return tree is None or tree.matches(document)
 
 
+def asks_nothing(tree: Node | None) -> bool:
+    """Whether the filter is one without a condition, so that everything passes."""
+    if isinstance(tree, And):
+        return all(map(asks_nothing, tree.parts))
+    if isinstance(tree, Or):
+        return any(map(asks_nothing, tree.parts))
+    return tree is None
+
+
 _CONTAINS_SIZE = 4
 
 

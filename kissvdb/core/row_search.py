@@ -157,12 +157,7 @@ def search(
             source.kernels.scan_codes(body, data, queries, count, plan.depth, source.allow)
         )
     elif plan.name != "tail scan":
-        allow = None if plan.name == "graph" else source.allow
-        parts.append(
-            source.kernels.search_graph(
-                body, data, queries, count, plan.ef, plan.depth, allow, plan.allowed
-            )
-        )
+        parts.append(_walk(source, body, queries, want, plan))
     laps = [lap()]
     if body.size < data.count:
         parts.append(
@@ -175,6 +170,22 @@ def search(
         return [NO_HITS] * len(queries), [*laps, lap()]
     rows, scores = parts[0] if len(parts) == 1 else _merged(*parts)
     return ordered(source.ids, rows, scores, want), [*laps, lap()]
+
+
+def _walk(source: Source, body: Body, queries: Array, want: int, plan: Plan) -> Answer:
+    """The best rows by a walk of the graph, and by a scan for queries whose walk has found fewer
+    than there are: it may end in a crowd of near rows that do not pass, or are not linked on."""
+    kernels, data, count = source.kernels, source.data, want + TIES_SPARE
+    allow = None if plan.name == "graph" else source.allow
+    rows, scores = kernels.search_graph(
+        body, data, queries, count, plan.ef, plan.depth, allow, plan.allowed
+    )
+    short = np.flatnonzero((rows >= 0).sum(axis=1) < min(want, plan.allowed))
+    if len(short):
+        depth = max(plan.depth, count)
+        found = kernels.scan_codes(body, data, queries[short], count, depth, allow)
+        rows[short], scores[short] = found
+    return rows, scores
 
 
 def _merged(one: Answer, other: Answer) -> Answer:
@@ -249,6 +260,18 @@ def _ordered_by_id(ids: IdMap, rows: Array, scores: Array, want: int) -> Hits:
     names, values = ids.ids_at(rows.tolist()), scores.tolist()
     places = sorted(range(len(names)), key=lambda place: (-values[place], names[place]))[:want]
     return Hits(tuple(names[place] for place in places), scores[places], rows[places])
+
+
+def by_distance(hits: Hits) -> Hits:
+    """Hits scored by the negative square of the distance, scored by the negative distance."""
+    scores = np.float32(0.0) - np.sqrt(-hits.scores)
+    found = Hits(hits.ids, scores, hits.rows)
+    if (scores[1:] == scores[:-1]).any():
+        # Two squares may have one root.
+        values = scores.tolist()
+        places = range(len(hits.ids))
+        return taken(found, sorted(places, key=lambda place: (-values[place], hits.ids[place])))
+    return found
 
 
 def at_least(hits: Sequence[Hits], min_score: float | None) -> list[Hits]:

@@ -13,6 +13,8 @@ QUANTIZATIONS: Final = ("auto", "q4", "q8", "none")
 M_MIN: Final = 4
 M_MAX: Final = 64
 EF_CONSTRUCTION_MAX: Final = 2000
+NUMBER_MAX: Final = 1e15
+"""Of a vector: the square of a distance then fits into a float32, whatever the dimension."""
 NAMESPACE_FIELD: Final = "_namespace"
 """The metadata field that says to which namespace a row belongs."""
 

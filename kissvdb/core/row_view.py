@@ -173,6 +173,8 @@ class RowsView:
         hits, laps = row_search.search(
             source, self.kernels.prepared(queries, self.spec.metric), want, plan, lap
         )
+        if self.spec.metric == "l2":
+            hits = list(map(row_search.by_distance, hits))
         hits = [each.slice(offset, want) for each in row_search.at_least(hits, min_score)]
         self.data.check(row for each in hits for row in each.rows.tolist())
         if not explain:

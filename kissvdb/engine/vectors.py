@@ -15,7 +15,7 @@ from kissvdb.core import filters
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
 from kissvdb.core.filters import Node
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.collections import (
@@ -239,6 +239,6 @@ def _packed(vector: Sequence[float]) -> bytes:
 
     with np.errstate(over="ignore"):
         numbers = np.asarray(vector, "<f4")
-    if not np.isfinite(numbers).all():
-        raise InvalidArgument("vector: holds a number that is not finite in float32")
+    if numbers.size and not np.abs(numbers).max() <= NUMBER_MAX:
+        raise InvalidArgument(f"vector: holds NaN, infinity or a number beyond {NUMBER_MAX:g}")
     return numbers.tobytes()

@@ -16,7 +16,7 @@ import platform
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,12 @@ class RowArrays:
     A vacuum writes a new generation beside the old one.
     """
 
-    def __init__(self, directory: Path | None, generation: int) -> None:
+    def __init__(
+        self, directory: Path | None, generation: int, *, written: Iterable[str] = ()
+    ) -> None:
+        """``written``: arrays whose files are there, and hold what will be asked for first."""
         self.generation = generation
+        self._written = set(written)
         self._directory = directory
         # Of anonymous memory the descriptor is all there is; files are opened when needed, since
         # each mapping holds a descriptor of its own already.
@@ -115,9 +119,10 @@ class RowArrays:
         try:
             with self._file(name) as fd:
                 size = os.fstat(fd).st_size
+                need = HEADER_BYTES + rows * row_bytes
+                self._check_whole(name, size, need)
                 if size < HEADER_BYTES:
                     os.pwrite(fd, header, 0)
-                need = HEADER_BYTES + rows * row_bytes
                 if size < need:
                     size = max(need, int(size * _GROWTH))
                     self._allocate(fd, -(-size // mmap.PAGESIZE) * mmap.PAGESIZE, need)
@@ -133,6 +138,14 @@ class RowArrays:
         count = (size - HEADER_BYTES) // row_bytes
         flat = np.frombuffer(mapping, dtype, count * max(width, 1), HEADER_BYTES)
         return flat.reshape(count, width) if width else flat
+
+    def _check_whole(self, name: str, size: int, need: int) -> None:
+        """Raises Damaged if a file that was written is cut off."""
+        if name in self._written:
+            # Once: if that can be mended, it is made anew.
+            self._written.remove(name)
+            if size < need:
+                raise Damaged(f"{self._path(name)} is cut off: {size} bytes, {need} are needed")
 
     @contextmanager
     def _file(self, name: str) -> Iterator[int]:

@@ -91,9 +91,10 @@ def save(
 def open_directory(directory: Path) -> Opened:
     """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong."""
     body = _read_manifest(directory / MANIFEST)
-    arrays = RowArrays(directory, body["generation"])
+    arrays = RowArrays(directory, body["generation"], written=body["rows"])
     for name in body["rows"].values():
-        if not (directory / name).exists():
+        # Codes can be made again.
+        if not name.startswith("codes") and not (directory / name).exists():
             raise Damaged(f"{directory / name} is missing: restore a backup")
     indexes, damaged = {}, {}
     for name, file in body["indexes"].items():

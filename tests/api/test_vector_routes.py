@@ -209,13 +209,32 @@ def test_a_vector_that_is_none_is_refused_everywhere(client, vector, status, cod
         (MSGPACK, b"\xc1"),
         (OCTETS, floats(1, float("inf"))),
         (OCTETS, b"12345"),
+        # Their scores would not be finite.
+        (JSON, b'{"id":"a","vector":[1,1.1e15]}'),
+        (OCTETS, floats(1, -3e38)),
     ],
 )
-def test_numbers_that_are_not_finite_never_get_in(client, media, body):
+def test_numbers_that_have_no_place_in_a_vector_never_get_in(client, media, body):
     made = Collection(client)
     query = {"id": "a"} if media == OCTETS else {}
     refused(made.post("upsert", body, media, **query), 400, "invalid_argument")
     refused(made.get("a"), 404, "not_found")
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "l2"])
+def test_scores_of_the_largest_numbers_are_finite(client, metric):
+    made = Collection(client, metric=metric)
+    made.ok("upsert", {"id": "a", "vector": [1e15, 1e15]})
+    made.ok("upsert", {"id": "b", "vector": [-1e15, -1e15]})
+    hits = made.ok("search", {"vector": [1e15, 1e15], "k": 2})["hits"]
+    assert [hit["id"] for hit in hits] == ["a", "b"]
+
+
+@pytest.mark.parametrize("numbers", [b"", floats(1)])
+def test_a_raw_batch_without_its_numbers_is_refused(client, numbers):
+    made = Collection(client)
+    body = b'{"ids":["a","b"]}\n' + numbers
+    refused(made.post("upsert_batch", body, OCTETS), 400, "invalid_argument", "2 vectors")
 
 
 def test_metadata_has_a_limit_and_keeps_its_text(client):
@@ -298,7 +317,8 @@ def test_delete_by_filter_wants_to_know_which(client):
     made = Collection(client)
     for number in range(4):
         made.upsert(f"v{number}", number, 0, meta={"n": number}, namespace=f"s{number % 2}")
-    refused(made.post("delete_by_filter", {}), 400, "invalid_argument", '"all"')
+    for everything in ({}, {"filters": {"must": []}}, {"filters": {"$or": [{"n": 1}, {}]}}):
+        refused(made.post("delete_by_filter", everything), 400, "invalid_argument", '"all"')
     deleted = made.ok("delete_by_filter", {"filters": {"n": {"$gte": 2}}, "namespace": "s1"})
     assert deleted["deleted"] == 1
     assert made.ok("delete_by_filter", {"filters": {"n": 9}}) == {"deleted": 0, "offset": None}

@@ -1,10 +1,11 @@
 """Vector collections over real HTTP, through both doors: searching, counting, scrolling."""
 
 import json
+import struct
 
 import pytest
 
-from tests.api.vector_client import Collection, refused
+from tests.api.vector_client import OCTETS, Collection, refused
 
 
 def test_search_orders_pages_and_cuts(client):
@@ -97,12 +98,14 @@ def test_filters_namespaces_and_groups_choose_among_the_vectors(client):
         "invalid_argument",
         "meta",
     )
-    refused(
-        made.post("upsert", {"id": "a", "vector": [1, 2], "meta": {"_namespace": 1}}),
-        400,
-        "invalid_argument",
-        "_namespace",
-    )
+    for meta in (b'{"_namespace":1}', b'{"_namespace":null}', rb'{"\u005fnamespace":5}'):
+        body = b'{"id":"a","vector":[1,2],"meta":%b}' % meta
+        refused(made.post("upsert", body), 400, "invalid_argument", "_namespace")
+    for meta in (b'{"_namespace":"low"}', rb'{"\u005fnamespace":"low"}', b'{"_namespace":null}'):
+        body = b'{"id":"a","vector":[1,2],"namespace":"high","meta":%b}' % meta
+        refused(made.post("upsert", body), 400, "invalid_argument", "_namespace")
+    raw = made.post("search", struct.pack("<2f", 0, 0), OCTETS, k=9, namespace="")
+    refused(raw, 400, "invalid_argument", "namespace")
 
 
 def test_explain_tells_how_a_search_went(client):

@@ -141,7 +141,7 @@ def reference_scores(vectors, query, metric):
     """float32 scores as the documentation defines them, in plain numpy."""
     wide, wanted = vectors.astype(np.float64), np.asarray(query, np.float32).astype(np.float64)
     if metric == "l2":
-        return -np.square(wide - wanted).sum(axis=1).astype(np.float32)
+        return 0 - np.sqrt(np.square(wide - wanted).sum(axis=1).astype(np.float32))
     if metric == "cosine":
         wide, wanted = unit(wide), unit(wanted[None])[0]
     return (wide @ wanted).astype(np.float32)

@@ -203,6 +203,24 @@ def test_the_size_of_a_filter_is_the_work_it_makes(filter_, size):
     assert filters.size(filters.parse(filter_)) == size
 
 
+@pytest.mark.parametrize(
+    ("filter_", "nothing"),
+    [
+        (None, True),
+        ({}, True),
+        ({"must": []}, True),
+        ({"should": []}, True),
+        ({"$and": [{}, {"must": []}]}, True),
+        ({"$or": [{"a": 1}, {}]}, True),
+        ({"$or": [{"a": 1}, {"b": 1}]}, False),
+        ({"$not": {}}, False),
+        ({"a": {"$exists": True}}, False),
+    ],
+)
+def test_a_filter_that_asks_nothing_is_told(filter_, nothing):
+    assert filters.asks_nothing(filters.parse(filter_)) is nothing
+
+
 @pytest.mark.parametrize("key", ["$and", "$or"])
 def test_filters_that_ask_for_nothing_count_too(key):
     assert passes({key: [{}] * (filters.NODES_MAX - 1)}, {}) is True

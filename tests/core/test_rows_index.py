@@ -326,3 +326,35 @@ def test_wanting_more_than_there_is_gives_all_there_is(kernels):
     here.upsert({"tail": [0.0] * DIM})
     found = here.view().search(queries(2), 5000)
     assert [len(each) for each in found.hits] == [1101, 1101]
+
+
+@pytest.mark.parametrize(("dim", "precision"), [(2, "none"), (3, "q8"), (11, "q8"), (12, "q4")])
+def test_few_numbers_are_not_rounded_to_four_bits(kernels, dim, precision):
+    here = World(CollectionSpec("c", dim, "cosine", ef_construction=64), kernels)
+    vectors = np.random.default_rng(dim).standard_normal((1500, dim)).astype(np.float32)
+    write(here, vectors)
+    here.upkeep()
+    view = here.view()
+    assert (view.indexed_rows, view.statistics().precision) == (1500, precision)
+    assert view.audit(vectors[:50] + 0.1, 10) >= 0.95
+
+
+def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
+    """A walk that ends in a crowd of near rows, none of which pass, has found nothing."""
+    here = grown(kernels, 1500)
+    view = here.view()
+    passing = filters.parse({"n": {"$lt": 1200}})
+    walk = Kernels.search_graph
+    monkeypatch.setattr(Kernels, "scan_is_cheaper", lambda *_: False)
+
+    def lost(*arguments):
+        rows, scores = walk(*arguments)
+        rows[::2, 3:], scores[::2, 3:] = -1, -np.inf
+        return rows, scores
+
+    monkeypatch.setattr(Kernels, "search_graph", lost)
+    for tree in (None, passing):
+        found = view.search(queries(40), 10, tree=tree, explain=True)
+        assert found.explanation.plan == ("graph" if tree is None else "filtered graph")
+        assert {len(each) for each in found.hits} == {10}
+        assert recall(here, tree=tree) >= 0.95

@@ -6,7 +6,7 @@ from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import RowArrays
 from tests.core.row_world import SALT, World, clusters
 
-DIM = 8
+DIM = 12
 
 
 def stored_world(directory, kernels=None, **fields):

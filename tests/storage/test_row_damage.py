@@ -107,6 +107,33 @@ def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kern
     assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits):
+    here = stored_world(tmp_path, kernels)
+    fill(here, 1300)
+    here.upkeep()
+    save(here, tmp_path)
+    file_of(tmp_path, f"codes{bits}-1300").unlink()
+    again, warnings = reopen(here, tmp_path)
+    assert "graph" in warnings[0]
+    again.upkeep()
+    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
+    save(again, tmp_path)
+    _, warnings = reopen(again, tmp_path)
+    assert warnings == []
+
+
+@pytest.mark.parametrize("name", ["vectors", "sent", "blob", "ends", "expires"])
+def test_rows_that_are_cut_off_are_damage(tmp_path, name):
+    here = stored_world(tmp_path)
+    fill(here, 1000)
+    save(here, tmp_path)
+    path = file_of(tmp_path, name)
+    os.truncate(path, HEADER_BYTES + (path.stat().st_size - HEADER_BYTES) // 3)
+    with pytest.raises(Damaged, match=f"{name}.*is cut off"):
+        reopen(here, tmp_path)
+
+
 def test_nothing_is_made_anew_from_damaged_rows(tmp_path):
     here = stored_world(tmp_path)
     fill(here, 50)
