@@ -39,7 +39,7 @@ from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_visibility import Visibility
 from kissvdb.core.row_work import Drain, MetadataMerge, Policy, Verification, Work
 from kissvdb.core.tombstones import Tombstones
-from kissvdb.errors import Refused
+from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 Change = VectorWritten | VectorDeleted
@@ -244,7 +244,10 @@ class Rows:
         return self._work
 
     def install(self, work: Work) -> None:
-        """Take over what a piece of upkeep has made. It has run to its end."""
+        """Take over what a piece of upkeep has made. It has run to its end.
+
+        Raises PersistenceFailed when there is no room for it; then all is as before.
+        """
         assert work is self._work, "only work that was handed out, once"
         self._work = None
         if isinstance(work, MetadataMerge):
@@ -339,8 +342,14 @@ class Rows:
         )
 
     def _take(self, vacuum: Vacuum) -> None:
-        """Go on with what a vacuum has made."""
-        vacuum.take_rest()
+        """Go on with what a vacuum has made. Raises PersistenceFailed if its last rows have no
+        room: then it is forgotten, and due again."""
+        try:
+            vacuum.take_rest()
+        except PersistenceFailed:
+            vacuum.space.close()
+            self._vacuum = None
+            raise
         assert vacuum.ids is not None
         self._vacuum = None
         before, self._space = self._space, vacuum.space

@@ -14,7 +14,7 @@ from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.state_upkeep import StateUpkeep
 from kissvdb.engine.store import Store
 from kissvdb.engine.upkeep import Shards
-from kissvdb.errors import PersistenceFailed
+from kissvdb.errors import Damaged, PersistenceFailed
 
 logger = logging.getLogger("kissvdb.checkpoints")
 
@@ -59,6 +59,7 @@ class Checkpoints:
                 try:
                     await self._save_collections(lambda each: each.upkeep.save_is_due)
                 except (MailboxClosed, ActorCrashed):
+                    # The database stops: see `finish`.
                     return
                 await self._retain()
 
@@ -67,11 +68,12 @@ class Checkpoints:
 
         Raises Stopping and PersistenceFailed.
         """
-        try:
-            for each in self._collections():
+        for each in self._collections():
+            try:
                 await each.upkeep.save()
-        except (MailboxClosed, ActorCrashed) as error:
-            raise unavailable(error) from error
+            except (MailboxClosed, ActorCrashed) as error:
+                if not each.actor.dropped:
+                    raise unavailable(error) from error
         offsets = [await each.checkpoint() for each in self._tables]
         await self._retain()
         return min([*offsets, *self._store.collections.durable_offsets], default=0)
@@ -89,7 +91,11 @@ class Checkpoints:
     async def _save_collections(self, chosen: Callable[[OpenCollection], bool]) -> None:
         for each in self._collections():
             if chosen(each):
-                await _warned(each.upkeep.save, collection=each.name)
+                try:
+                    await _warned(each.upkeep.save, collection=each.name)
+                except (MailboxClosed, ActorCrashed):
+                    if not each.actor.dropped:
+                        raise
 
     async def _retain(self) -> None:
         tables = [each.durable_offset for each in self._tables]
@@ -109,5 +115,5 @@ async def _warned(save: Callable[[], Awaitable[object]], **about: str) -> None:
     """What the disk refuses is tried again the next time: the log has it."""
     try:
         await save()
-    except PersistenceFailed as error:
+    except (PersistenceFailed, Damaged) as error:
         logs.event(logger, logging.WARNING, error.message, **about)

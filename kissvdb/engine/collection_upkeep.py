@@ -107,7 +107,8 @@ class CollectionUpkeep:
     async def save(self) -> None:
         """Make the collection durable files, if it is not.
 
-        Raises PersistenceFailed, MailboxClosed and ActorCrashed.
+        Not one that is dropped meanwhile. Raises PersistenceFailed, Damaged, MailboxClosed and
+        ActorCrashed.
         """
         collection, stored = self._collection, self._stored
         if stored.directory is None or self.damage is not None:
@@ -119,8 +120,10 @@ class CollectionUpkeep:
                 self._changes_saved = changes
         else:
             async with self._one_at_a_time:
+                # A collection that was dropped may be made anew, in the same directory.
                 offset = collection.true_offset
-                if changes == collection.changes and offset > stored.durable_offset:
+                unchanged = changes == collection.changes and not collection.dropped
+                if unchanged and offset > stored.durable_offset:
                     await self._workers.run(stored.restate, offset)
 
     async def files(self) -> list[Entry]:
@@ -130,6 +133,8 @@ class CollectionUpkeep:
         """
         await self.save()
         async with self._one_at_a_time:
+            if self._collection.dropped:
+                return []
             # Nothing is rewritten meanwhile; later checkpoints replace files that are open here.
             return await self._workers.run(self._stored.entries)
 
@@ -137,23 +142,34 @@ class CollectionUpkeep:
         """Do one piece of work. False when there is none, or it failed."""
         if self.damage is not None:
             return False
+        # What was handed out comes back, whoever asked for it and left: one piece at a time.
+        did = False
         async with self._one_at_a_time:
-            work: Work | None = await self._address.ask(TakeWork(wish))
-            if work is None:
-                return False
-            self.working = work.kind
-            started = time.perf_counter()
-            try:
-                await self._workers.run(self._stored.run, work)
-            except (OSError, MemoryError, PersistenceFailed, Damaged) as error:
-                await self._address.ask(FinishWork(work, failed=True))
-                self._note_failure(work.kind, error)
-                return False
-            finally:
-                self.working = None
+            with trio.CancelScope(shield=True):
+                did = await self._do_next(wish)
+        return did
+
+    async def _do_next(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
+        work: Work | None = await self._address.ask(TakeWork(wish))
+        if work is None:
+            return False
+        self.working = work.kind
+        started = time.perf_counter()
+        try:
+            await self._workers.run(self._stored.run, work)
+        except (OSError, MemoryError, PersistenceFailed, Damaged) as error:
+            await self._address.ask(FinishWork(work, failed=True))
+            self._note_failure(work.kind, error)
+            return False
+        finally:
+            self.working = None
+        try:
             await self._address.ask(FinishWork(work))
-            self._done(work.kind, time.perf_counter() - started)
-            return True
+        except PersistenceFailed as error:
+            self._note_failure(work.kind, error)
+            return False
+        self._done(work.kind, time.perf_counter() - started)
+        return True
 
     def _done(self, kind: str, seconds: float) -> None:
         self.done_total += 1
