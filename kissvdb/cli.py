@@ -35,6 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KissError as error:
         return _fail(error.message)
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(f"the disk has no room ({error}): make room under the data directory")
         named = error.filename is not None and error.strerror
         return _fail(f"{error.filename}: {error.strerror}" if named else str(error))
     except KeyboardInterrupt:
@@ -74,7 +76,13 @@ def check(arguments: argparse.Namespace) -> int:
     directory = _data_dir(arguments)
     from kissvdb.storage import check
 
-    report = (check.repair if arguments.repair else check.check)(directory)
+    if arguments.repair:
+        repaired = check.repair(directory)
+        _print_lines(repaired.lines())
+        return 0 if repaired.ok else 1
+    from kissvdb.engine.collection_store import verify_rows
+
+    report = check.check(directory, verify_rows)
     _print_lines(report.lines())
     return 0 if report.ok else 1
 

@@ -134,20 +134,8 @@ def opened(
     damaged: why an index is not among ``indexes``. salt: for a new id map, if it is needed. Raises
     Damaged when the truth itself is lost.
     """
-    try:
-        fields = msgspec.convert(manifest, Fields)
-        spec = CollectionSpec(**fields.spec)
-    except (msgspec.ValidationError, TypeError) as error:
-        raise Damaged(f"the manifest of a collection is of another form: {error}") from error
-    name = f"collection {spec.name!r}"
-    if fields.format != FORMAT:
-        raise Damaged(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
-    if "rows" not in indexes:
-        raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
+    fields, spec, store, guard = _guarded_rows(manifest, indexes, damaged, space)
     truth = indexes["rows"]
-    store = RowStore(spec, space, fields.rows)
-    guard = RowGuard(name, store.view(), truth["sums"])
-    store.guarded_by(guard)
     dead = Tombstones.from_arrays(truth)
     opener = _Opener(fields, indexes, damaged, store, dead, guard)
     operations = msgspec.msgpack.decode(
@@ -169,6 +157,39 @@ def opened(
         {} if body is None else sums,
         opener.warnings,
     )
+
+
+def verify(
+    manifest: Mapping[str, Any],
+    indexes: Mapping[str, Index],
+    damaged: Mapping[str, str],
+    space: Space,
+) -> None:
+    """Compare all rows of a checkpoint with their checksums. Changes nothing; raises Damaged."""
+    _, _, _, guard = _guarded_rows(manifest, indexes, damaged, space)
+    guard.check_all()
+
+
+def _guarded_rows(
+    manifest: Mapping[str, Any],
+    indexes: Mapping[str, Index],
+    damaged: Mapping[str, str],
+    space: Space,
+) -> tuple[Fields, CollectionSpec, RowStore, RowGuard]:
+    try:
+        fields = msgspec.convert(manifest, Fields)
+        spec = CollectionSpec(**fields.spec)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise Damaged(f"the manifest of a collection is of another form: {error}") from error
+    name = f"collection {spec.name!r}"
+    if fields.format != FORMAT:
+        raise Damaged(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
+    if "rows" not in indexes:
+        raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
+    store = RowStore(spec, space, fields.rows)
+    guard = RowGuard(name, store.view(), indexes["rows"]["sums"])
+    store.guarded_by(guard)
+    return fields, spec, store, guard
 
 
 class _Opener:

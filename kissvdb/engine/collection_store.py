@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from kissvdb.core.row_index import Kernels
     from kissvdb.core.row_work import Work
     from kissvdb.core.rows import Rows
+    from kissvdb.storage import row_files
 
 logger = logging.getLogger("kissvdb.store")
 
@@ -263,3 +264,10 @@ class CollectionView:
                 stored.rows.apply_all(waiting[start : start + ROWS_AT_ONCE])
                 stored.stale = True
             stored.rows.note_offset(upto)
+
+
+def verify_rows(opened: "row_files.Opened") -> None:
+    """Compare the rows of a collection's checkpoint with their checksums. Raises Damaged."""
+    from kissvdb.core import row_checkpoint
+
+    row_checkpoint.verify(opened.manifest, opened.indexes, opened.damaged, opened.arrays)

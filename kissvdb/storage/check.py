@@ -12,16 +12,17 @@ from pathlib import Path
 
 from kissvdb.errors import ConfigError
 from kissvdb.storage.data_dir import META_NAME, lock
-from kissvdb.storage.inspection import CheckReport, examine
+from kissvdb.storage.inspection import CheckReport, VerifyRows, examine, no_rows
 from kissvdb.storage.repair import RepairReport, mend
 
 __all__ = ["CheckReport", "RepairReport", "check", "repair"]
 
 
-def check(path: str | os.PathLike[str]) -> CheckReport:
-    """Verify every frame of every segment, their order, the indexes, meta.json, the tables."""
+def check(path: str | os.PathLike[str], verify_rows: VerifyRows = no_rows) -> CheckReport:
+    """Verify every frame of every segment, their order, the indexes, meta.json, the tables, the
+    checkpoints of collections, and by ``verify_rows`` their rows."""
     with _locked(path, shared=True) as directory:
-        return examine(directory)
+        return examine(directory, verify_rows)
 
 
 def repair(path: str | os.PathLike[str]) -> RepairReport:

@@ -1,7 +1,9 @@
 """Read a whole data directory and say what is wrong with it. Changes nothing, takes no lock."""
 
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apsw
 import attrs
@@ -22,7 +24,13 @@ from kissvdb.storage.segment import (
     segment_name,
 )
 
+if TYPE_CHECKING:
+    from kissvdb.storage import row_files
+
 REPAIR = "run `kissvdb check --repair`"
+
+VerifyRows = Callable[["row_files.Opened"], None]
+"""Compares the rows of a collection's checkpoint with their checksums. Raises Damaged."""
 
 
 @attrs.frozen
@@ -94,8 +102,13 @@ class SegmentState:
         return max(self.segment.next_offset - 1, self.tail.issued_offset)
 
 
-def examine(directory: Path) -> CheckReport:
-    """Verify every frame of every segment, their order, the indexes, meta.json, the tables."""
+def no_rows(opened: "row_files.Opened") -> None:
+    """Verifies nothing: for who only needs to know what the log must hold."""
+
+
+def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
+    """Verify every frame of every segment, their order, the indexes, meta.json, the tables, the
+    checkpoints of collections, and by ``verify_rows`` (raises Damaged) their rows."""
     notes: list[str] = []
     problems: list[str] = []
     floor = _check_meta(directory, problems)
@@ -120,7 +133,13 @@ def examine(directory: Path) -> CheckReport:
     filled = [segment for segment in segments if not segment.empty]
     first = segments[0].header.previous_offset + 1 if segments else floor + 1
     last_offset = max([floor, *(segment.next_offset - 1 for segment in segments)])
-    views = _check_views(directory, first, last_offset, bool(states), notes, problems)
+    log_is_whole = not problems
+    views = _tables(directory, first, problems)
+    views += _collections(directory, notes, problems, verify_rows)
+    if states:
+        _check_views(directory, views, first, last_offset, log_is_whole, problems)
+    else:
+        _note_views(directory, views, last_offset, notes)
     return CheckReport(
         path=directory,
         first_offset=filled[0].first_offset if filled else 0,
@@ -128,7 +147,7 @@ def examine(directory: Path) -> CheckReport:
         records=sum(segment.last_offset - segment.first_offset + 1 for segment in filled),
         segments=len(states),
         log_bytes=sum(state.size for state in states),
-        views=views,
+        views=tuple(views),
         notes=tuple(notes),
         problems=tuple(problems),
     )
@@ -226,28 +245,34 @@ def _check_index(disk: Disk, state: SegmentState, notes: list[str]) -> None:
 
 def _check_views(
     directory: Path,
+    views: Sequence[View],
     first_offset: int,
     last_offset: int,
-    has_log: bool,
-    notes: list[str],
+    log_is_whole: bool,
     problems: list[str],
-) -> tuple[View, ...]:
-    log_is_whole = not problems
-    views = _tables(directory, first_offset, problems) + _collections(directory, notes, problems)
+) -> None:
     for view in views:
         name, applied = directory / view.name, view.applied_offset
-        if applied > last_offset:
-            text = f"{name} has applied offset {applied}, but the log ends at {last_offset}"
-            if has_log and log_is_whole:
-                problems.append(f"{text}: the log's end is lost; {REPAIR}")
-            elif not has_log:
-                notes.append(f"{text}: its files are gone; offsets go on after the table's")
-        elif applied + 1 < first_offset and has_log:
+        if applied > last_offset and log_is_whole:
+            problems.append(
+                f"{name} has applied offset {applied}, but the log ends at {last_offset}: the "
+                f"log's end is lost; {REPAIR}"
+            )
+        elif applied + 1 < first_offset:
             problems.append(
                 f"{name} has applied offset {applied}, but the log begins at {first_offset}: "
                 "restore a backup"
             )
-    return tuple(views)
+
+
+def _note_views(directory: Path, views: Sequence[View], last_offset: int, notes: list[str]) -> None:
+    """There is no log at all: somebody has removed it."""
+    notes.extend(
+        f"{directory / view.name} has applied offset {view.applied_offset}, but the log ends at "
+        f"{last_offset}: its files are gone; offsets go on after the table's"
+        for view in views
+        if view.applied_offset > last_offset
+    )
 
 
 def _tables(directory: Path, first_offset: int, problems: list[str]) -> list[View]:
@@ -263,19 +288,27 @@ def _tables(directory: Path, first_offset: int, problems: list[str]) -> list[Vie
     return views
 
 
-def _collections(directory: Path, notes: list[str], problems: list[str]) -> list[View]:
-    """The checkpoints of vector collections. Their rows are verified when a server opens them."""
+def _collections(
+    directory: Path, notes: list[str], problems: list[str], verify_rows: VerifyRows
+) -> list[View]:
+    """The checkpoints of vector collections."""
     views = []
     for manifest in sorted(directory.glob("vectors/*/manifest.json")):
         # Imported for them only, because numpy comes with it.
         from kissvdb.storage import row_files
 
+        opened = None
         try:
             opened = row_files.open_directory(manifest.parent)
             applied = int(opened.manifest["offset"])
+            if "rows" in opened.indexes:
+                verify_rows(opened)
         except (Damaged, KeyError, TypeError, ValueError) as error:
             problems.append(f"{manifest.parent} is damaged ({error}): restore a backup")
             continue
+        finally:
+            if opened is not None:
+                opened.arrays.close()
         views.append(View(f"vectors/{manifest.parent.name}", applied))
         for name, reason in opened.damaged.items():
             if name == "rows":

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from kissvdb import open_database
+from kissvdb.engine.collection_store import verify_rows
 from kissvdb.errors import Damaged
 from kissvdb.storage import check
+from kissvdb.storage.row_arrays import HEADER_BYTES
 from tests.engine.test_collection import config, directory, fill
+from tests.storage.row_directory import flip
 
 __all__ = ["config"]
 
@@ -57,6 +60,20 @@ async def test_check_tells_of_collections_what_can_be_mended_and_what_cannot(con
     with pytest.raises(Damaged):
         async with open_database(config):
             pass
+
+
+@pytest.mark.parametrize("name", ["vectors", "blob", "ends", "expires"])
+async def test_check_compares_the_rows_with_their_checksums(config, name):
+    async with open_database(config) as db:
+        await fill(db, 100)
+    data_dir = Path(config.storage.data_dir)
+    assert check.check(data_dir, verify_rows).ok
+    (rows,) = directory(config).glob(f"{name}.*.rows")
+    flip(rows, HEADER_BYTES + 70)
+    assert check.check(data_dir).ok
+    report = check.check(data_dir, verify_rows)
+    assert "do not match their checksum" in report.problems[0]
+    assert str(directory(config)) in report.problems[0]
 
 
 async def test_a_database_with_a_damaged_index_opens_and_serves(config):
