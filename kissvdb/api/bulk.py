@@ -154,6 +154,8 @@ class Maps:
             max_map_len=most,
         )
         self._fed_bytes = 0
+        # Where the next map begins. The unpacker's own place moves on within a part of one.
+        self._begin = 0
         self._dropping = False
         self.pending_bytes = 0
 
@@ -174,11 +176,10 @@ class Maps:
         taken: list[Outcome] = []
         unpacker, bytes_max = self._unpacker, self._limits.body_bytes_max
         while not self._dropping and len(taken) < OPERATIONS_PER_WRITE_MAX:
-            begin = unpacker.tell()
             try:
                 operation = unpacker.unpack()
             except msgpack.OutOfData:
-                if self._fed_bytes - begin <= bytes_max:
+                if self._fed_bytes - self._begin <= bytes_max:
                     break
                 taken.append(_too_long(bytes_max))
                 self._dropping = True
@@ -186,7 +187,8 @@ class Maps:
                 taken.append(InvalidArgument(f"operation: not msgpack ({problem})"))
                 self._dropping = True
             else:
-                fits = unpacker.tell() - begin <= bytes_max
+                begin, self._begin = self._begin, unpacker.tell()
+                fits = self._begin - begin <= bytes_max
                 taken.append(read_map(operation, self._limits) if fits else _too_long(bytes_max))
         return taken
 

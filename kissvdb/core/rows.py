@@ -39,7 +39,7 @@ from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_visibility import Visibility
 from kissvdb.core.row_work import Drain, MetadataMerge, Policy, Verification, Work
 from kissvdb.core.tombstones import Tombstones
-from kissvdb.errors import PersistenceFailed, Refused
+from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 Change = VectorWritten | VectorDeleted
@@ -246,7 +246,8 @@ class Rows:
     def install(self, work: Work) -> None:
         """Take over what a piece of upkeep has made. It has run to its end.
 
-        Raises PersistenceFailed when there is no room for it; then all is as before.
+        Raises PersistenceFailed when there is no room for it, and Damaged when rows are; then all
+        is as before.
         """
         assert work is self._work, "only work that was handed out, once"
         self._work = None
@@ -343,10 +344,10 @@ class Rows:
 
     def _take(self, vacuum: Vacuum) -> None:
         """Go on with what a vacuum has made. Raises PersistenceFailed if its last rows have no
-        room: then it is forgotten, and due again."""
+        room, and Damaged if they are: then it is forgotten, and due again."""
         try:
             vacuum.take_rest()
-        except PersistenceFailed:
+        except (PersistenceFailed, Damaged):
             vacuum.space.close()
             self._vacuum = None
             raise

@@ -165,7 +165,7 @@ class CollectionUpkeep:
             self.working = None
         try:
             await self._address.ask(FinishWork(work))
-        except PersistenceFailed as error:
+        except (PersistenceFailed, Damaged) as error:
             self._note_failure(work.kind, error)
             return False
         self._done(work.kind, time.perf_counter() - started)

@@ -77,7 +77,8 @@ class StateUpkeep:
         view = self.shard.view
         if view.unstored is not None:
             # The disk refused it the last time. What came since is not in it.
-            await self._write(view.unstored, view.unstored.applied_offset)
+            applied = max(view.unstored.applied_offset, view.table.applied_offset)
+            await self._write(view.unstored, applied)
         # Records of other owners do not touch this table: it is true up to here without them.
         applied = self.shard.true_offset
         if view.pending_entries or applied > view.table.applied_offset:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import apsw
 import attrs
 
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.storage.data_dir import META_NAME, NewerFormat, read_meta
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.frames import MARKER_BYTES, FrameScan, records_max, used_end
@@ -303,6 +303,9 @@ def _collections(
             applied = int(opened.manifest["offset"])
             if "rows" in opened.indexes:
                 verify_rows(opened)
+        except PersistenceFailed as error:
+            problems.append(f"{manifest.parent} cannot be read whole: {error.message}")
+            continue
         except (Damaged, KeyError, TypeError, ValueError) as error:
             problems.append(f"{manifest.parent} is damaged ({error}): restore a backup")
             continue

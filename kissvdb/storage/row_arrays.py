@@ -142,7 +142,6 @@ class RowArrays:
     def _check_whole(self, name: str, size: int, need: int) -> None:
         """Raises Damaged if a file that was written is cut off."""
         if name in self._written:
-            # Once: if that can be mended, it is made anew.
             self._written.remove(name)
             if size < need:
                 raise Damaged(f"{self._path(name)} is cut off: {size} bytes, {need} are needed")

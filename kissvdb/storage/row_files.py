@@ -91,11 +91,13 @@ def save(
 def open_directory(directory: Path) -> Opened:
     """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong."""
     body = _read_manifest(directory / MANIFEST)
-    arrays = RowArrays(directory, body["generation"], written=body["rows"])
-    for name in body["rows"].values():
-        # Codes can be made again.
-        if not name.startswith("codes") and not (directory / name).exists():
-            raise Damaged(f"{directory / name} is missing: restore a backup")
+    # Codes have checksums, and can be made again.
+    written = [name for name in body["rows"] if not name.startswith("codes")]
+    arrays = RowArrays(directory, body["generation"], written=written)
+    for name in written:
+        path = directory / body["rows"][name]
+        if not path.exists():
+            raise Damaged(f"{path} is missing: restore a backup")
     indexes, damaged = {}, {}
     for name, file in body["indexes"].items():
         try:

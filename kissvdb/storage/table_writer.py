@@ -20,6 +20,7 @@ BUSY_MS_MAX = 5000
 OPERATIONS_KEPT = 200_000
 """Offsets for which an ``op_id`` is remembered; older ones are forgotten."""
 
+_REFUSALS = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError)
 # Rows in one statement: SQLite then works without the interpreter, which the event loop needs.
 _ROWS = 64
 _ROW = "(?,?,?,?,?)"
@@ -115,9 +116,13 @@ def _refusals(action: str) -> Iterator[None]:
     """What SQLite says when the disk has no room or fails. What was begun is rolled back."""
     try:
         yield
-    except (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError) as error:
+    except apsw.Error as error:
+        # SQLite may have rolled back by itself; that there is nothing to roll back comes on top.
+        refusal = error if isinstance(error, _REFUSALS) else error.__context__
+        if not isinstance(refusal, _REFUSALS):
+            raise
         raise PersistenceFailed(
-            f"SQLite could not {action} ({error}); the log has them: make room, or mend the disk"
+            f"SQLite could not {action} ({refusal}); the log has them: make room, or mend the disk"
         ) from error
 
 

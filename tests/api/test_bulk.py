@@ -114,7 +114,8 @@ def test_a_map_that_is_too_large_is_refused(port):
     good = msgpack.packb({"op": "event", "type": "log", "data": 1})
     large = msgpack.packb({"op": "event", "type": "log", "data": ["x" * 1000] * 30})
     # In one piece the next map can be found, but nobody waits for the end of one that never ends.
-    for body in (good + large + good, [good, large[:25_000], large[25_000:]]):
+    pieces = [large[at : at + 4_000] for at in range(0, len(large), 4_000)]
+    for body in (good + large + good, [good, large[:25_000], large[25_000:]], [good, *pieces]):
         _, text = send(port, body, media="application/msgpack")
         first, second, *_ = answers(text)
         assert first["status"] == "ok"

@@ -107,13 +107,16 @@ def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kern
     assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
 
 
+@pytest.mark.parametrize("graph", ["sound", "gone"])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits):
+def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits, graph):
     here = stored_world(tmp_path, kernels)
     fill(here, 1300)
     here.upkeep()
     save(here, tmp_path)
     file_of(tmp_path, f"codes{bits}-1300").unlink()
+    if graph == "gone":
+        file_of(tmp_path, "graph").unlink()
     again, warnings = reopen(here, tmp_path)
     assert "graph" in warnings[0]
     again.upkeep()

@@ -3,7 +3,7 @@
 import apsw
 import pytest
 
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
 from kissvdb.storage import table_writer
 from kissvdb.storage.state_table import StateTable
@@ -151,3 +151,24 @@ def test_a_file_that_is_no_database_is_named(tmp_path):
     path.write_bytes(b"something else" * 500)
     with pytest.raises(Damaged, match="state-0"):
         StateTable(path)
+
+
+def test_a_store_that_the_disk_refuses_in_the_middle_changes_nothing(tmp_path):
+    """SQLite rolls back by itself then: there is nothing left to roll back."""
+    table = StateTable(tmp_path / "state-0.db")
+    put(table, "k", offset=1)
+    connection = table.writer._db
+    connection.execute("PRAGMA cache_size = 5")
+    connection.execute(
+        f"PRAGMA max_page_count = {connection.execute('PRAGMA page_count').get + 40}"
+    )
+    items = {f"k{n:05}": Item(f"k{n:05}", b'"%s"' % (b"x" * 500), 1, n + 2) for n in range(3000)}
+    for _ in range(2):
+        with pytest.raises(PersistenceFailed, match="full"):
+            store(table, items, {}, 3001)
+    assert table.applied_offset == 1
+    assert [item.key for item in table.items("", after=None, now_ms=0)] == ["k"]
+    connection.execute("PRAGMA max_page_count = 1000000")
+    store(table, items, {}, 3001)
+    assert table.applied_offset == 3001
+    table.close()
