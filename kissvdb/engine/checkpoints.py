@@ -101,14 +101,18 @@ class Checkpoints:
         tables = [each.durable_offset for each in self._tables]
         durable = min([*tables, *self._store.collections.durable_offsets], default=0)
         # In the thread that begins segments: one changes their list at a time.
-        await self._log_thread.run(
-            partial(
-                self._store.log.retain,
-                applied_offset=durable,
-                segments_max=self._config.log.retention_segments,
-                hold_offset=min(self._holds, default=None),
-            )
+        retain = partial(
+            self._store.log.retain,
+            applied_offset=durable,
+            segments_max=self._config.log.retention_segments,
+            hold_offset=min(self._holds, default=None),
         )
+        try:
+            await self._log_thread.run(retain)
+        except OSError as error:
+            # Kept for longer than asked for: nothing is lost, and it is tried again.
+            message = "old segments of the log could not be removed"
+            logs.event(logger, logging.WARNING, message, error=str(error))
 
 
 async def _warned(save: Callable[[], Awaitable[object]], **about: str) -> None:

@@ -106,3 +106,16 @@ async def test_a_database_that_ends_without_room_for_the_table_replays_the_log(c
             await database._checkpoints.finish()
     async with open_database(config) as database:
         assert len((await database.list(limit=1000)).items) == 300
+
+
+async def test_segments_that_cannot_be_removed_are_kept_and_nothing_ends(config, monkeypatch):
+    def refuse(**_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async with open_database(config) as database:
+        with monkeypatch.context() as patch:
+            patch.setattr(database._store.log, "retain", refuse)
+            await database.put("a", 1)
+            assert await database.snapshot() == 1
+        assert (await database.put("a", 2)).offset == 2
+        assert await database.snapshot() == 2
