@@ -109,9 +109,15 @@ def _search_one(
     _check_dim(len(vector), view.spec)
     if body.emit or large or not _is_quick(wishes, view):
         return _search_in_thread(context, found, body, vector, wishes)
+    from kissvdb.core.row_view import WalkedShort
+
+    try:
+        answer = _search(view, vector, wishes, time.perf_counter_ns(), may_scan=False)
+    except WalkedShort:
+        return _search_in_thread(context, found, body, vector, wishes)
     if wishes.is_plain:
         found.audit.note(wishes.k, vector)
-    return _answered(_search(view, vector, wishes, time.perf_counter_ns()))
+    return _answered(answer)
 
 
 async def _search_in_thread(
@@ -177,14 +183,16 @@ def _answered(answer: Answer) -> Response:
     return Response(answer.text, headers=(("kissvdb-offset", str(answer.offset)),))
 
 
-def _search(view: "RowsView", vector: bytes, wishes: Wishes, started_ns: int) -> Answer:
+def _search(
+    view: "RowsView", vector: bytes, wishes: Wishes, started_ns: int, *, may_scan: bool = True
+) -> Answer:
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
     import numpy as np
 
     query = np.frombuffer(vector, "<f4")
     if wishes.group_by is not None:
         return _search_groups(view, query, wishes)
-    found = _found(view, query[None], wishes)
+    found = _found(view, query[None], wishes, may_scan=may_scan)
     hits = found.hits[0]
     text = b'{"hits":' + vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
     if found.explanation is not None:
@@ -226,7 +234,7 @@ def _search_batch(view: "RowsView", queries: bytes, wishes: Wishes) -> Answer:
     return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
 
 
-def _found(view: "RowsView", queries: Any, wishes: Wishes) -> Any:
+def _found(view: "RowsView", queries: Any, wishes: Wishes, *, may_scan: bool = True) -> Any:
     return view.search(
         queries,
         wishes.k,
@@ -237,6 +245,7 @@ def _found(view: "RowsView", queries: Any, wishes: Wishes) -> Any:
         min_score=wishes.min_score,
         namespace=wishes.namespace,
         explain=wishes.explain,
+        may_scan=may_scan,
     )
 
 

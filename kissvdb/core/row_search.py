@@ -139,10 +139,23 @@ def ef_default(size: int, want: int) -> int:
     return max(64, 2 * want)
 
 
+class WalkedShort(Exception):
+    """A walk has found fewer rows than there are, and the scan that makes up for it takes long."""
+
+
 def search(
-    source: Source, queries: Array, want: int, plan: Plan, lap: Callable[[], int]
+    source: Source,
+    queries: Array,
+    want: int,
+    plan: Plan,
+    lap: Callable[[], int],
+    *,
+    may_scan: bool = True,
 ) -> tuple[list[Hits], list[int]]:
-    """The ``want`` best rows of each prepared query, and the laps: index, tail, order."""
+    """The ``want`` best rows of each prepared query, and the laps: index, tail, order.
+
+    Raises WalkedShort instead of scanning what a walk has missed, unless it ``may_scan``.
+    """
     if not len(queries):
         return [], [0, 0, 0]
     if plan.name == "exact scan":
@@ -157,7 +170,7 @@ def search(
             source.kernels.scan_codes(body, data, queries, count, plan.depth, source.allow)
         )
     elif plan.name != "tail scan":
-        parts.append(_walk(source, body, queries, want, plan))
+        parts.append(_walk(source, body, queries, want, plan, may_scan=may_scan))
     laps = [lap()]
     if body.size < data.count:
         parts.append(
@@ -172,7 +185,9 @@ def search(
     return ordered(source.ids, rows, scores, want), [*laps, lap()]
 
 
-def _walk(source: Source, body: Body, queries: Array, want: int, plan: Plan) -> Answer:
+def _walk(
+    source: Source, body: Body, queries: Array, want: int, plan: Plan, *, may_scan: bool
+) -> Answer:
     """The best rows by a walk of the graph, and by a scan for queries whose walk has found fewer
     than there are: it may end in a crowd of near rows that do not pass, or are not linked on."""
     kernels, data, count = source.kernels, source.data, want + TIES_SPARE
@@ -182,6 +197,8 @@ def _walk(source: Source, body: Body, queries: Array, want: int, plan: Plan) -> 
     )
     short = np.flatnonzero((rows >= 0).sum(axis=1) < min(want, plan.allowed))
     if len(short):
+        if not may_scan:
+            raise WalkedShort
         depth = max(plan.depth, count)
         found = kernels.scan_codes(body, data, queries[short], count, depth, allow)
         rows[short], scores[short] = found

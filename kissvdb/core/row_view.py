@@ -15,6 +15,7 @@ from kissvdb.core.row_body import Body
 from kissvdb.core.row_groups import Group as Group
 from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_search import Explanation, Hits, Source
+from kissvdb.core.row_search import WalkedShort as WalkedShort
 from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import TombstoneView
@@ -160,10 +161,12 @@ class RowsView:
         min_score: float | None = None,
         namespace: str | None = None,
         explain: bool = False,
+        may_scan: bool = True,
     ) -> Found:
         """The ``k`` best visible rows of each query after the ``offset`` best.
 
         queries: float32 [n, dim], finite. ``ef``: rows a graph search keeps in view; None chooses.
+        Raises WalkedShort if a walk is not enough and it may not scan.
         """
         lap = row_search.lap_clock() if explain else int
         source = self._source(tree, namespace)
@@ -171,7 +174,12 @@ class RowsView:
         want = offset + k
         plan = row_search.plan(source, want, ef, exact)
         hits, laps = row_search.search(
-            source, self.kernels.prepared(queries, self.spec.metric), want, plan, lap
+            source,
+            self.kernels.prepared(queries, self.spec.metric),
+            want,
+            plan,
+            lap,
+            may_scan=may_scan,
         )
         if self.spec.metric == "l2":
             hits = list(map(row_search.by_distance, hits))

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 from kissvdb.api.http import Request, Response
+from kissvdb.core.row_view import WalkedShort
 from tests.api.caller import Caller
 
 SECONDS_MAX = 180.0
@@ -53,6 +54,17 @@ async def test_a_small_search_needs_no_task(filled, wishes):
     usual = await filled("POST", "/v1/vector/c/search", {"vector": [1, 0], "k": 10, **wishes})
     assert answer.body == usual.body
     assert len(json.loads(answer.body)["hits"]) == wishes.get("k", 10)
+
+
+async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatch):
+    def short(*_, may_scan, **__):
+        assert not may_scan
+        raise WalkedShort
+
+    with monkeypatch.context() as patch:
+        patch.setattr("kissvdb.core.row_search.search", short)
+        assert begun(filled) is None
+    assert isinstance(begun(filled), Response)
 
 
 @pytest.mark.parametrize(

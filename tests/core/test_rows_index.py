@@ -6,6 +6,7 @@ import pytest
 from kissvdb.core import filters
 from kissvdb.core.collection import Delete
 from kissvdb.core.row_index import Kernels
+from kissvdb.core.row_view import WalkedShort
 from kissvdb.core.rows import POLICY, CollectionSpec
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled
@@ -357,4 +358,6 @@ def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
         found = view.search(queries(40), 10, tree=tree, explain=True)
         assert found.explanation.plan == ("graph" if tree is None else "filtered graph")
         assert {len(each) for each in found.hits} == {10}
+        with pytest.raises(WalkedShort):
+            view.search(queries(40), 10, tree=tree, may_scan=False)
         assert recall(here, tree=tree) >= 0.95
