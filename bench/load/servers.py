@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.load import protocols
 from bench.load.process import (
+    ROOT,
     NotInstalled,
     Server,
     StartFailed,
@@ -27,15 +28,22 @@ NATS_SUBJECT = b"bench.kept"
 
 
 @contextmanager
-def kissvdb(directory: Path, *settings: str, name: str = "kissvdb") -> Iterator[Server]:
-    """Our server with ``settings`` (``section.field=value``), its data in ``directory``."""
+def kissvdb(
+    directory: Path, *settings: str, name: str = "kissvdb", checkout: Path = ROOT
+) -> Iterator[Server]:
+    """Our server with ``settings`` (``section.field=value``), its data in ``directory``.
+
+    Another ``checkout`` than this one runs with its own virtual environment.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(port)]
+    python = sys.executable if checkout == ROOT else str(checkout / ".venv" / "bin" / "python")
+    command = [python, "-m", "kissvdb", "serve", "--port", str(port)]
     command += ["--data-dir", str(directory / "data"), "--logs", "warning"]
     for setting in settings:
         command += ["--set", setting]
     its_version = version([sys.executable, "-m", "kissvdb", "--version"])
-    with running(name, its_version, " ".join(settings), port, directory, command) as server:
+    path = {"PYTHONPATH": str(checkout)}
+    with running(name, its_version, " ".join(settings), port, directory, command, **path) as server:
         wait(server, lambda: http_ok(port, "/v1/ready"))
         yield server
 
