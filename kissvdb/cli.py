@@ -149,7 +149,8 @@ def _print_lines(lines: Iterable[str]) -> int:
 def _load(arguments: argparse.Namespace) -> "Loaded":
     from kissvdb.settings import Flag, load
 
-    return load([Flag(*flag) for flag in arguments.flags], config_file=arguments.config)
+    flags = [Flag(*flag) for flag in arguments.flags]
+    return load(flags, config_file=arguments.config, env_file=arguments.env_file)
 
 
 def _data_dir(arguments: argparse.Namespace) -> Path:
@@ -200,6 +201,7 @@ def _shared_flags() -> tuple[argparse.ArgumentParser, ...]:
     """The flags that commands have in common: sources of settings, data directory, serving."""
     sources = _flags()
     sources.add_argument("--config", metavar="FILE", help="TOML file (or KISSVDB_CONFIG)")
+    sources.add_argument("--env-file", metavar="FILE", help="variables, instead of ./.env")
     sources.add_argument(
         "--set",
         action=_Set,
@@ -231,7 +233,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         made = group.add_parser(
             name, help=help, description=help, parents=parents, allow_abbrev=False
         )
-        made.set_defaults(run=run, parser=made, flags=(), config=None)
+        made.set_defaults(run=run, parser=made, flags=(), config=None, env_file=None)
         return made
 
     command(commands, "serve", serve, "run the database", serving)

@@ -90,7 +90,7 @@ def serve(loaded: Loaded) -> int:
     for notice in loaded.notices:
         logger.warning(notice)
     try:
-        trio.run(_serve_until_signalled, config)
+        trio.run(_serve_until_signalled, loaded)
     except BaseExceptionGroup as group:
         failure = _first_known(group)
         if failure is None:
@@ -99,7 +99,8 @@ def serve(loaded: Loaded) -> int:
     return 0
 
 
-async def _serve_until_signalled(config: Config) -> None:
+async def _serve_until_signalled(loaded: Loaded) -> None:
+    config = loaded.config
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with running(config) as server:
             _collect_less()
@@ -110,12 +111,26 @@ async def _serve_until_signalled(config: Config) -> None:
                 f"kissvdb {VERSION} serves on {server.url}",
                 data=where,
                 offset=server.database.last_offset,
+                **_origins(loaded),
             )
             async for number in signals:
                 logger.info("stopping on %s", signal.Signals(number).name)
                 break
             _leave_after(config.server.shutdown_timeout_secs)
     logger.info("stopped")
+
+
+def _origins(loaded: Loaded) -> dict[str, str]:
+    """Where the address, the directory and the key came from: what surprises most."""
+    storage = "memory" if loaded.config.storage.memory else "data_dir"
+    origins = {
+        "bind_from": loaded.origins["server.bind"],
+        "port_from": loaded.origins["server.port"],
+        "data_from": loaded.origins[f"storage.{storage}"],
+    }
+    if loaded.config.server.api_key:
+        return {**origins, "key_from": loaded.origins["server.api_key"]}
+    return {**origins, "key_from": "no key"}
 
 
 def _collect_less() -> None:

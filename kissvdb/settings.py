@@ -1,8 +1,9 @@
-"""Where settings come from: defaults < TOML file < .env < environment < flags.
+"""Where settings come from: defaults < TOML file < env file < environment < flags.
 
 ``load`` answers a valid Config and, for every setting, the text that says where its value came
-from. Whatever is unknown or invalid is a ConfigError that names the setting, its source and what
-is allowed. Text (environment, .env, flags) is parsed by the field's type; TOML values must have
+from. What is invalid, and an unknown flag or field of a file, is a ConfigError that names the
+setting, its source and what is allowed. An unknown variable is only a notice: others set variables
+as well. Text (environment, env file, flags) is parsed by the field's type; TOML values must have
 the type, except that a size may be written as ``"64MiB"``.
 """
 
@@ -24,9 +25,11 @@ from kissvdb.sources import (
     PROCESS_VARIABLES,
     WITHOUT_EFFECT,
     Entry,
+    Variable,
     is_foreign,
-    read_dotenv,
+    read_env_file,
     read_toml,
+    why_left_alone,
 )
 
 T = TypeVar("T")
@@ -56,10 +59,8 @@ class Setting:
     @property
     def environment_names(self) -> tuple[str, ...]:
         """All names the environment may use, the strongest first."""
-        return (
-            f"{PREFIX}{self.section}_{self.field}".upper(),
-            *ALIASES.get(self.name, ()),
-        )
+        names = (f"{PREFIX}{self.section}_{self.field}", f"{PREFIX}{self.field}")
+        return (*map(str.upper, names), *ALIASES.get(self.name, ()))
 
     @property
     def is_size(self) -> bool:
@@ -130,24 +131,29 @@ def load(
     flags: Sequence[Flag] = (),
     *,
     config_file: str | None = None,
+    env_file: str | None = None,
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Loaded:
     """Read all sources. ``config_file`` wins over KISSVDB_CONFIG; without both no TOML is read.
 
-    ``environ`` defaults to the process's; ``.env`` is looked for in ``directory``, by default
-    the working directory. Raises ConfigError.
+    ``environ`` defaults to the process's. Without an ``env_file``, the ``.env`` in ``directory``,
+    by default the working directory, is read if it is by its names kissvdb's. Raises ConfigError.
     """
     environ = dict(os.environ if environ is None else environ)
     for name in PROCESS_VARIABLES:
         environ.pop(name, None)
-    dotenv = read_dotenv((directory or Path.cwd()) / ".env", _is_ours)
+    dotenv, left_alone = _dotenv(env_file, directory or Path.cwd())
     written = {name: variable.value for name, variable in dotenv.items()}
     config_file = config_file or environ.get(FILE_VARIABLE) or written.get(FILE_VARIABLE)
 
+    sources = [
+        (written, lambda name: dotenv[name].origin),
+        (environ, lambda name: f"environment {name}"),
+    ]
     candidates = list(_from_toml(config_file)) if config_file else []
-    candidates += _from_variables(written, lambda name: f".env:{dotenv[name].line} {name}")
-    candidates += _from_variables(environ, lambda name: f"environment {name}")
+    for variables, origin_of in sources:
+        candidates += _from_variables(variables, origin_of)
     candidates += map(_from_flag, flags)
 
     values: dict[str, dict[str, object]] = {section: {} for section in _SECTIONS}
@@ -164,7 +170,10 @@ def load(
         # Single values were checked above: what is left is the bind that needs a key.
         origin = origins["server.bind"]
         raise ConfigError(f"{error.message} (server.bind is from: {origin})") from None
-    return Loaded(config, origins, tuple(_notices(config, [*written, *environ])))
+    notices = [*left_alone, *_notices(config, [*written, *environ])]
+    for variables, origin_of in sources:
+        notices += _not_settings(variables, origin_of)
+    return Loaded(config, origins, tuple(notices))
 
 
 def parse_size(text: str) -> int:
@@ -253,20 +262,45 @@ def _from_flag(flag: Flag) -> _Candidate:
 def _from_variables(
     variables: Mapping[str, str], origin_of: Callable[[str], str]
 ) -> Iterator[_Candidate]:
-    for name, value in variables.items():
-        known = name in _BY_VARIABLE or name == FILE_VARIABLE or is_foreign(name, value)
-        if name.startswith(PREFIX) and not known:
-            hint = nearest(name, _BY_VARIABLE)
-            raise ConfigError(f"{name} is not a setting (from: {origin_of(name)}){hint}")
     for setting in SETTINGS.values():
         # Empty means unset: `API_KEY=` in a compose file must not switch a key off.
-        given = [name for name in setting.environment_names if variables.get(name)]
-        if given:
-            yield _parsed(setting, variables[given[0]], origin_of(given[0]))
+        for name in setting.environment_names:
+            text = variables.get(name)
+            if text and not is_foreign(name, text):
+                yield _parsed(setting, text, origin_of(name))
+                break
+
+
+def _not_settings(variables: Mapping[str, str], origin_of: Callable[[str], str]) -> Iterator[str]:
+    """A line for each variable with our prefix that means nothing, one for all of a service's."""
+    of_a_service = [name for name, value in variables.items() if is_foreign(name, value)]
+    if of_a_service:
+        yield (
+            f"{', '.join(sorted(of_a_service))}: not settings but what an orchestrator sets for a "
+            f"service called kissvdb; left alone (from: {origin_of(min(of_a_service))})"
+        )
+    for name, value in variables.items():
+        known = name in _BY_VARIABLE or name == FILE_VARIABLE or name in of_a_service
+        if name.startswith(PREFIX) and value and not known:
+            hint = nearest(name, _BY_VARIABLE)
+            yield f"{name} is not a setting and is left alone (from: {origin_of(name)}){hint}"
+
+
+def _dotenv(named: str | None, directory: Path) -> tuple[Mapping[str, Variable], list[str]]:
+    """What is read of an env file, and what is to be said of one that is not."""
+    if named:
+        return read_env_file(Path(named), _is_ours, named), []
+    path = directory / ".env"
+    if not path.is_file():
+        return {}, []
+    reason = why_left_alone(path)
+    if reason is not None:
+        return {}, [reason]
+    return read_env_file(path, _is_ours, ".env"), []
 
 
 def _is_ours(name: str) -> bool:
-    """What ``.env`` is read for: with our prefix also misspelt names, so that they are refused."""
+    """What an env file is read for: with our prefix also misspelt names, so that they are told."""
     return name.startswith(PREFIX) or name in _BY_VARIABLE or name in WITHOUT_EFFECT
 
 

@@ -1,4 +1,4 @@
-"""Reading what settings are made of: variables, ``.env`` files and TOML files, with line numbers.
+"""Reading what settings are made of: variables, env files and TOML files, with line numbers.
 
 Knows the names of variables and the forms of files; what a setting is and may be, no.
 """
@@ -67,10 +67,15 @@ WITHOUT_EFFECT = frozenset(
 )
 """The seed's names that are accepted so that its deployments start, and do nothing here yet."""
 
-# Kubernetes sets these in every pod beside a service that is called kissvdb.
-_SERVICE_LINK = re.compile(r"KISSVDB_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP)\w*)")
+# Kubernetes sets these in every pod beside a service that is called kissvdb, or kissvdb-server;
+# Docker in a container that is linked to one.
+_SERVICE_LINK = re.compile(
+    r"KISSVDB_(\w+_)?(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*|ENV_\w+)"
+)
+_SERVICE_ADDRESS = re.compile(r"(tcp|udp|sctp)://.*")
 
-_DOTENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
+_OWN_NAME = re.compile(r"KISSVDB_|RUSTKISS_|PORT_(RUST_KISS|LUMA)_VDB$")
+_ENV_LINE = re.compile(r"\s*(?:export\s+)?([A-Za-z_]\w*)\s*=\s*(.*?)\s*")
 
 
 @attrs.frozen
@@ -84,16 +89,19 @@ class Entry:
 
 @attrs.frozen
 class Variable:
-    """The value of a ``.env`` line and its number, from 1."""
+    """A line of an env file: its value, and where it stands (``.env:3 NAME``)."""
 
     value: str
-    line: int
+    origin: str
 
 
 def is_foreign(name: str, value: str) -> bool:
-    """A variable with our prefix that Kubernetes made for a service called kissvdb."""
-    if name == "KISSVDB_PORT":
-        return value.startswith(("tcp://", "udp://"))
+    """A variable with our prefix that an orchestrator made for a service of our name, such as
+    ``KISSVDB_PORT=tcp://10.0.0.1:9917``: it says where others are, not what we shall do."""
+    if not name.startswith(PREFIX):
+        return False
+    if name.endswith("_PORT") and _SERVICE_ADDRESS.fullmatch(value):
+        return True
     return _SERVICE_LINK.fullmatch(name) is not None
 
 
@@ -116,20 +124,39 @@ def read_toml(file: str) -> Iterator[Entry]:
                 yield entry(f"{section}.{field}", value)
 
 
-def read_dotenv(path: Path, wanted: Callable[[str], bool]) -> dict[str, Variable]:
+def read_env_file(path: Path, wanted: Callable[[str], bool], label: str) -> dict[str, Variable]:
     """The variables with a ``wanted`` name; everything else in the file is not ours.
 
     Lines are ``NAME=VALUE``, also ``export NAME=VALUE``, the value bare or in quotes, with
-    ``#`` comments; nothing is expanded. A missing file is an empty one. Raises ConfigError.
+    ``#`` comments; nothing is expanded. ``label`` is what messages call the file. Raises
+    ConfigError.
     """
-    if not path.is_file():
-        return {}
     found: dict[str, Variable] = {}
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
-        match = _DOTENV_LINE.fullmatch(line)
-        if match is not None and wanted(match[1]):
-            found[match[1]] = Variable(_unquoted(match[2], f".env:{number} {match[1]}"), number)
+    for number, name, value in _env_lines(path):
+        if wanted(name):
+            origin = f"{label}:{number} {name}"
+            found[name] = Variable(_unquoted(value, origin), origin)
     return found
+
+
+def why_left_alone(path: Path) -> str | None:
+    """Why a ``.env`` that nobody named is not read: nothing in it is by its name kissvdb's, so it
+    is another program's, whose ``API_KEY`` or ``DATA_DIR`` are not for us. None: it is ours."""
+    try:
+        if any(map(_OWN_NAME.match, (name for _, name, _ in _env_lines(path)))):
+            return None
+        reason = "it has no KISSVDB_ or RUSTKISS_ name, so it is another program's"
+    except ConfigError as error:
+        reason = error.message
+    return f".env in the working directory is left alone: {reason}; --env-file .env reads it"
+
+
+def _env_lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number, name and unparsed value of each line that sets a variable."""
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        match = _ENV_LINE.fullmatch(line)
+        if match is not None:
+            yield number, match[1], match[2]
 
 
 def _read_text(path: Path) -> str:

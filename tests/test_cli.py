@@ -235,6 +235,39 @@ def test_without_a_command_it_serves_until_it_is_told_to_stop():
     assert Path("new/log").is_dir()
 
 
+def test_the_start_line_names_the_sources_of_address_directory_and_key(tmp_path):
+    (tmp_path / "my.env").write_text("API_KEY=hunter2\nDATA_DIR=new\n")
+    (tmp_path / ".env").write_text("API_KEY=anothers\n")
+    command = [sys.executable, "-m", "kissvdb", "--port", "0"]
+    environ = {**os.environ, "KISSVDB_PORT": "tcp://10.0.0.1:9917", "KISSVDB_PROT": "1"}
+
+    def said(*flags: str) -> list[str]:
+        process = subprocess.Popen(
+            [*command, *flags], stderr=subprocess.PIPE, text=True, env=environ
+        )
+        with process:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if " serves on " in line:
+                    process.send_signal(signal.SIGTERM)
+            assert process.wait() == 0
+        return lines
+
+    lines = said("--env-file", "my.env")
+    (start,) = [line for line in lines if " serves on " in line]
+    assert 'bind_from=default port_from="flag --port"' in start
+    assert 'data_from="my.env:2 DATA_DIR" key_from="my.env:1 API_KEY"' in start
+    assert any("WARNING" in line and "KISSVDB_PROT is not a setting" in line for line in lines)
+    assert any("WARNING" in line and "KISSVDB_PORT: not settings" in line for line in lines)
+
+    lines = said("--data-dir", "other")
+    (start,) = [line for line in lines if " serves on " in line]
+    assert 'data_from="flag --data-dir" key_from="no key"' in start
+    assert any("WARNING" in line and ".env" in line and "left alone" in line for line in lines)
+
+
 def test_a_port_in_use_is_one_line(run, logs_restored):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
