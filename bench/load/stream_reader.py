@@ -20,7 +20,9 @@ from bench.load.closed_loop import cpu_seconds
 
 PLACEHOLDER = b"@@@@@@@@@@"
 READ_BYTES = 262144
-_GAP = re.compile(rb'event: gap\ndata: \{"from_offset":(\d+),"to_offset":(\d+)[^\n]*\n')
+_GAP = re.compile(
+    rb'event: gap\n(?:id: \d+\n)?data: \{"from_offset":(\d+),"to_offset":(\d+)[^\n]*\n'
+)
 _ID = re.compile(rb"\nid: (\d+)")
 # Chunk boundaries of HTTP lie between frames: a size in hexadecimal on a line of its own.
 _CHUNK = re.compile(rb"(?:\r\n)?[0-9A-Fa-f]+\r\n(?=event|id|data|:)")

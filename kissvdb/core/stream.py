@@ -218,17 +218,19 @@ def transient_event(event: Publish, ts_ms: int) -> Event:
 def gap_frame(from_offset: int, to_offset: int, reason: str) -> bytes:
     """Says that offsets ``from_offset..to_offset`` (inclusive) will not come.
 
-    It has no ``id:``, so that a client which reconnects asks again from before the gap.
-    ``reason``: ``trimmed`` (the log no longer holds them) or ``ahead`` (the client's place is
-    past the end of this log: it belongs to another database).
+    Its ``id:`` is where the stream goes on from, so that a client which reconnects neither hears
+    of the gap again nor loses what is written meanwhile. ``reason``: ``trimmed`` (the log no
+    longer holds them: on from ``to_offset``) or ``ahead`` (the client's place is past the end of
+    this log, it belongs to another database: on from the end).
     """
+    on_from = from_offset - 1 if reason == "ahead" else to_offset
     data = b'{"from_offset":%d,"to_offset":%d,"dropped":%d,"reason":"%b"}' % (
         from_offset,
         to_offset,
         to_offset - from_offset + 1,
         reason.encode(),
     )
-    return b"event: gap\ndata: " + data + b"\n\n"
+    return b"event: gap\nid: %d\ndata: %b\n\n" % (on_from, data)
 
 
 Filter = Callable[[Event], bool]

@@ -63,7 +63,7 @@ async def test_a_reader_that_stalls_beyond_history_gets_one_exact_gap():
                 frames += parse(await anext(blobs))
         gap, *rest = frames
         assert gap[0] == "gap"
-        assert gap[1] is None
+        assert gap[1] == gap[2]["to_offset"]
         assert gap[2]["from_offset"] == 2
         assert gap[2]["dropped"] == gap[2]["to_offset"] - 1
         assert places(rest) == list(range(gap[2]["to_offset"] + 1, 41))

@@ -160,10 +160,12 @@ async def test_a_client_too_slow_for_the_ring_is_told_exactly_what_it_missed():
     assert b"event: gap\n" in text
     told = []
     for frame in text.split(b"\n\n"):
-        told += places(frame)
         if frame.startswith(b"event: gap\n"):
             gap = json.loads(frame.partition(b"data: ")[2])
+            assert places(frame) == [gap["to_offset"]]
             told += range(gap["from_offset"], gap["to_offset"] + 1)
+        else:
+            told += places(frame)
     assert told == list(range(1, count + 1))
 
 
