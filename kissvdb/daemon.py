@@ -23,7 +23,7 @@ import trio
 from actors import ActorCrashed
 from kissvdb import logs
 from kissvdb.api.dispatch import Api
-from kissvdb.api.starting import Starting
+from kissvdb.api.starting import Recovering
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
@@ -58,13 +58,13 @@ class Server:
 async def running(config: Config) -> AsyncIterator[Server]:
     """Serve for the length of the block; on leaving it, stop in order.
 
-    Until recovery is done every request that needs the database is answered 503. Raises OSError
-    when the address cannot be had, and what `open_database` raises.
+    Until recovery is done every request that needs the database waits, for as long as a request
+    may take. Raises OSError when the address cannot be had, and what `open_database` raises.
     """
     metrics = Metrics()
     sockets = await _listen(config)
     port: int = sockets[0].getsockname()[1]
-    api = Api(Starting(), config, metrics)
+    api = Api(Recovering(), config, metrics)
     stop, stopped = trio.Event(), trio.Event()
     async with trio.open_nursery() as serving:
         serving.start_soon(_serve_http, api, config, sockets, stop, stopped)

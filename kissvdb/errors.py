@@ -128,9 +128,15 @@ class Overloaded(Unavailable):
 
 
 class Stopping(Unavailable):
-    """The server is shutting down, or not ready yet."""
+    """The server is shutting down."""
 
     code = "stopping"
+
+
+class Starting(Unavailable):
+    """The server still recovers its data; it was waited for as long as a request may take."""
+
+    code = "starting"
 
 
 class PersistenceFailed(Unavailable):

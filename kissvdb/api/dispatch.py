@@ -24,6 +24,7 @@ from kissvdb.api.http import Answer, Headers, Pending, Request, Response, Stream
 from kissvdb.api.route import Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
+from kissvdb.api.starting import Recovering, still_starting
 from kissvdb.config import Config
 from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import (
@@ -39,7 +40,6 @@ from kissvdb.errors import (
 from kissvdb.metrics import Metrics, RouteMetrics
 
 if TYPE_CHECKING:
-    from kissvdb.api.starting import Starting
     from kissvdb.engine.database import Database
 
 REQUEST_ID_LENGTH_MAX = 128
@@ -77,8 +77,10 @@ class Begun(msgspec.Struct, frozen=True):
 class Api:
     """Every route, bound to one database. Made once per server; holds no request's state."""
 
-    def __init__(self, db: "Database | Starting", config: Config, metrics: Metrics) -> None:
+    def __init__(self, db: "Database | Recovering", config: Config, metrics: Metrics) -> None:
         self.config = config
+        # Until it is set and gone, requests that need the database wait for it.
+        self._opening = trio.Event() if isinstance(db, Recovering) else None
         self._context = Context(cast("Database", db), config, metrics)
         self._router = Router((route.method, route.path, _bind(route, metrics)) for route in ROUTES)
         self._unmatched = metrics.route(_UNMATCHED)
@@ -91,6 +93,9 @@ class Api:
     def open(self, db: "Database") -> None:
         """From now on answer from ``db``: recovery is done."""
         self._context = attrs.evolve(self._context, database=db)
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            opening.set()
 
     def route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of a raw path and its decoded parameters, before any body is read.
@@ -112,6 +117,8 @@ class Api:
         nothing came of it so far, `dispatch` it. ``bound`` is prompt, ``request`` has its
         parameters. Never raises.
         """
+        if self._opening is not None and bound.route.recovered:
+            return None
         started = perf_counter()
         try:
             if not bound.route.public:
@@ -192,8 +199,10 @@ class Api:
         headers = (*answer.headers, *self._common({} if request is None else request.headers))
         return Response(answer.body, answer.status, answer.content_type, headers)
 
-    def timeout(self) -> RequestTimeout:
+    def timeout(self) -> KissError:
         """What to refuse with when a request took too long."""
+        if self._opening is not None:
+            return still_starting()
         return RequestTimeout(
             f"no answer within {self.config.server.request_timeout_secs} s "
             "(REQUEST_TIMEOUT_SECS): a write may or may not have happened, check with GET"
@@ -252,6 +261,8 @@ class Api:
         )
 
     async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
+        if self._opening is not None and route.recovered:
+            return await self._answer_when_open(self._opening, route, request)
         outcome = route.operation(self._context, request)
         if isinstance(outcome, Response):
             return outcome
@@ -260,6 +271,18 @@ class Api:
         with trio.move_on_after(self.config.server.request_timeout_secs):
             return await _completed(outcome)
         raise self.timeout()
+
+    async def _answer_when_open(
+        self, opening: trio.Event, route: Route, request: Request
+    ) -> Answer:
+        """As `_answer`, once recovery is done; the wait is part of the time a request may take."""
+        with trio.move_on_after(self.config.server.request_timeout_secs):
+            await opening.wait()
+            if route.bounded:
+                return await self._answer(route, request, timed=False)
+        if route.bounded or self._opening is not None:
+            raise self.timeout()
+        return await self._answer(route, request, timed=False)
 
     def _common(self, request_headers: Mapping[str, str]) -> Headers:
         given = request_headers.get("x-request-id")

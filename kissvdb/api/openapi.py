@@ -14,6 +14,7 @@ from kissvdb.errors import (
     KissError,
     PayloadTooLarge,
     RequestTimeout,
+    Starting,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -152,6 +153,8 @@ def _common_errors(route: Route) -> Iterable[type[KissError]]:
         yield Unauthorized
     if route.bounded and route.waits:
         yield RequestTimeout
+    if route.recovered:
+        yield Starting
     if route.body_media:
         yield PayloadTooLarge
         yield UnsupportedMediaType

@@ -2,6 +2,7 @@
 
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
+from kissvdb.api.starting import Recovering, still_starting
 from kissvdb.errors import Stopping
 from kissvdb.metrics import CONTENT_TYPE as METRICS
 
@@ -18,9 +19,12 @@ def health(context: Context, request: Request) -> Response:
 
 
 def ready(context: Context, request: Request) -> Response:
-    if not context.database.ready:
-        raise Stopping("not ready: the server is recovering or shutting down, ask again")
-    return Response(b'{"ready":true,"offset":%d}' % context.database.last_offset)
+    database = context.database
+    if isinstance(database, Recovering):
+        raise still_starting()
+    if not database.ready:
+        raise Stopping("not ready: the server is shutting down, ask again when it is back")
+    return Response(b'{"ready":true,"offset":%d}' % database.last_offset)
 
 
 def metrics(context: Context, request: Request) -> Response:

@@ -51,7 +51,8 @@ class Route:
     those any request can meet are added in the description. ``public`` needs no API key.
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
-    leaves the event loop: it cannot be too late.
+    leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
+    while the data is still recovered; other requests wait for it.
     """
 
     method: str
@@ -70,6 +71,7 @@ class Route:
     bounded: bool = True
     waits: bool = True
     streamed: bool = False
+    recovered: bool = True
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from kissvdb.errors import (
     PersistenceFailed,
     PreconditionFailed,
     RevisionMismatch,
+    Starting,
     Stopping,
 )
 from kissvdb.metrics import CONTENT_TYPE as METRICS
@@ -243,6 +244,7 @@ OPERATIONS = (
         public=True,
         hot=True,
         waits=False,
+        recovered=False,
     ),
     Route(
         "GET",
@@ -251,10 +253,11 @@ OPERATIONS = (
         "Is the database ready to serve?",
         "operations",
         Success("Ready.", bodies.Ready),
-        errors=(Stopping,),
+        errors=(Starting, Stopping),
         public=True,
         hot=True,
         waits=False,
+        recovered=False,
     ),
     Route(
         "GET",
@@ -264,6 +267,7 @@ OPERATIONS = (
         "operations",
         Success("Prometheus text format 0.0.4.", media=METRICS),
         waits=False,
+        recovered=False,
     ),
 )
 
@@ -271,7 +275,7 @@ OPERATIONS = (
 def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
     type_ = dict[str, Any] if media == pages.YAML else None
     answer = Success(summary, type_, media=media)
-    return Route("GET", path, operation, summary, "pages", answer, public=True)
+    return Route("GET", path, operation, summary, "pages", answer, public=True, recovered=False)
 
 
 PAGES = (
@@ -289,6 +293,7 @@ PAGES = (
         Success("The file.", media="*/*"),
         errors=(InvalidArgument, NotFound),
         public=True,
+        recovered=False,
     ),
 )
 

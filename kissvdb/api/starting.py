@@ -2,14 +2,19 @@
 
 from typing import Any
 
-from kissvdb.errors import Stopping
+from kissvdb.errors import Starting
 
 
-class Starting:
-    """Refuses whatever is asked of it: the routes that need the database answer 503."""
+class Recovering:
+    """Answers what is asked of a server that is not ready; for the rest its requests wait."""
 
     ready = False
     last_offset = 0
 
     def __getattr__(self, name: str) -> Any:
-        raise Stopping("the server is starting and recovers its data: retry in a moment")
+        raise still_starting()
+
+
+def still_starting() -> Starting:
+    """The refusal of what came too early."""
+    return Starting("the server is starting and recovers its data: retry in a moment")
