@@ -23,7 +23,10 @@ GIB = 1024 * MIB
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("text", "json")
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s,]+")
+ANY_ORIGIN = "*"
+
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _KEY = re.compile(r"[\x21-\x7e]{0,256}")
 
 
@@ -134,7 +137,10 @@ class Server:
         "", "at most 256 visible ASCII characters without spaces", _KEY.pattern, secret=True
     )
     cors_allowed_origins: tuple[str, ...] = _field(
-        (), Rule(pattern=_ORIGIN, form="origins such as https://example.org (none: any origin)")
+        (), Rule(pattern=_ORIGIN, form="origins such as https://example.org, or * for any")
+    )
+    hosts: tuple[str, ...] = _field(
+        (), Rule(pattern=_HOST, form="host names such as db.example.org, without a port")
     )
     request_timeout_secs: int = _int(30, 1, 3600)
     shutdown_timeout_secs: int = _int(10, 1, 600)

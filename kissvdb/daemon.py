@@ -23,6 +23,7 @@ import trio
 from actors import ActorCrashed
 from kissvdb import logs
 from kissvdb.api.dispatch import Api
+from kissvdb.api.origins import Origins
 from kissvdb.api.starting import Recovering
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
@@ -112,6 +113,7 @@ async def _serve_until_signalled(loaded: Loaded) -> None:
                 data=where,
                 offset=server.database.last_offset,
                 **_origins(loaded),
+                pages=Origins(config.server.cors_allowed_origins),
             )
             async for number in signals:
                 logger.info("stopping on %s", signal.Signals(number).name)

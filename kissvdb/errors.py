@@ -40,6 +40,13 @@ class Unauthorized(Refused):
     status = 401
 
 
+class Forbidden(Refused):
+    """A web page of another origin asks, or one that came by a name that is not the server's."""
+
+    code = "forbidden"
+    status = 403
+
+
 class NotFound(Refused):
     """No such key, id, collection or route."""
 

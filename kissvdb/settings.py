@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import attrs
 
-from kissvdb.config import Config, Rule, field_kind
+from kissvdb.config import ANY_ORIGIN, Config, Rule, field_kind
 from kissvdb.errors import ConfigError
 from kissvdb.sources import (
     ALIASES,
@@ -80,8 +80,7 @@ class Setting:
                 raise ValueError(f"must be true or false, not {text!r}")
             return _BOOLEANS[text.strip().lower()]
         if self.kind is tuple:
-            parts = tuple(part.strip() for part in text.split(",") if part.strip())
-            return () if parts == ("*",) else parts
+            return tuple(part.strip() for part in text.split(",") if part.strip())
         return text
 
 
@@ -246,6 +245,11 @@ def _notices(config: Config, names: Sequence[str]) -> Iterator[str]:
         yield (
             f"server.bind {config.server.bind!r} is open to other machines without an API key: "
             "anybody who can reach it can read and change everything"
+        )
+    if ANY_ORIGIN in config.server.cors_allowed_origins and not config.server.api_key:
+        yield (
+            "server.cors_allowed_origins has * and no API key is set: any web page that a browser "
+            "on this machine opens can read and change everything"
         )
     for name in sorted(WITHOUT_EFFECT.intersection(names)):
         yield f"{name} is accepted and has no effect here yet"

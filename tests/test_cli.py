@@ -255,16 +255,17 @@ def test_the_start_line_names_the_sources_of_address_directory_and_key(tmp_path)
             assert process.wait() == 0
         return lines
 
-    lines = said("--env-file", "my.env")
+    lines = said("--env-file", "my.env", "--set", "server.cors_allowed_origins=*")
     (start,) = [line for line in lines if " serves on " in line]
     assert 'bind_from=default port_from="flag --port"' in start
     assert 'data_from="my.env:2 DATA_DIR" key_from="my.env:1 API_KEY"' in start
+    assert 'pages="any origin"' in start
     assert any("WARNING" in line and "KISSVDB_PROT is not a setting" in line for line in lines)
     assert any("WARNING" in line and "KISSVDB_PORT: not settings" in line for line in lines)
 
     lines = said("--data-dir", "other")
     (start,) = [line for line in lines if " serves on " in line]
-    assert 'data_from="flag --data-dir" key_from="no key"' in start
+    assert 'data_from="flag --data-dir" key_from="no key" pages="loopback origins"' in start
     assert any("WARNING" in line and ".env" in line and "left alone" in line for line in lines)
 
 

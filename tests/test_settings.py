@@ -82,10 +82,13 @@ def test_every_setting_has_a_long_and_a_short_variable_of_its_own(read, name, lo
     other = {
         int: str(row.rule.least),
         bool: str(not row.default).lower(),
-        tuple: "https://example.org, https://example.com",
-    }.get(row.kind) or {"logs.level": "error", "logs.format": "json", "server.bind": "::1"}.get(
-        name, "other"
-    )
+    }.get(row.kind) or {
+        "logs.level": "error",
+        "logs.format": "json",
+        "server.bind": "::1",
+        "server.cors_allowed_origins": "https://example.org, https://example.com",
+        "server.hosts": "example.org, example.com",
+    }.get(name, "other")
     variable = f"KISSVDB_{name if long else row.field}".upper().replace(".", "_")
     loaded = read(**{variable: other})
     assert getattr(getattr(loaded.config, row.section), row.field) == row.parse(other)
@@ -149,7 +152,7 @@ def test_sizes_have_units(read, text, size):
 
 
 def test_a_star_means_any_origin(read):
-    assert read(CORS_ALLOWED_ORIGINS="*").config.server.cors_allowed_origins == ()
+    assert read(CORS_ALLOWED_ORIGINS="*").config.server.cors_allowed_origins == ("*",)
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,7 @@ def test_a_star_means_any_origin(read):
             r"must be a list of strings, not the string 'x'",
         ),
         ("[server]\ncors_allowed_origins = ['x']\n", r"must be origins such as .* not 'x'"),
+        ("[server]\nhosts = ['a:9917']\n", r"must be host names .* without a port, not 'a:9917'"),
         ("[log]\nsegment_max_bytes = 1\n", r"must be between 1048576 and 17179869184, not 1 "),
         ("[log]\nsegment_max_bytes = '1 TB'\n", r"a size such as 64MiB, not '1 TB' .*:2\)"),
         ("[logs]\nlevel = 'loud'\n", r"must be one of debug, .*critical, not 'loud'"),
@@ -305,6 +309,7 @@ def values_of(row) -> st.SearchStrategy:
         "server.bind": st.ip_addresses().map(str),
         "server.api_key": st.just(""),
         "server.cors_allowed_origins": st.just(("https://a.example", "https://b.example")),
+        "server.hosts": st.just(("db.example.org", "b")),
         "storage.data_dir": st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
         ),

@@ -1,36 +1,40 @@
-"""CORS (the Fetch standard): which pages of other origins may use the API."""
+"""CORS (the Fetch standard): telling browsers which pages of other origins may read an answer."""
 
 from collections.abc import Mapping
 
 from kissvdb.api.http import Headers, Response
+from kissvdb.api.origins import Origins
 
 EXPOSED = "ETag, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After"
 ALLOWED_HEADERS = (
-    "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, X-Api-Key, X-Request-Id"
+    "Authorization, Content-Encoding, Content-Type, If-Match, If-None-Match, Last-Event-ID, "
+    "X-Api-Key, X-Request-Id"
 )
 PREFLIGHT_SECONDS = 86_400
 
 _EXPOSE = ("access-control-expose-headers", EXPOSED)
 _VARY = ("vary", "Origin")
+_ANY: Headers = (("access-control-allow-origin", "*"), _EXPOSE)
 
 
 class Cors:
-    """The answers' CORS headers. No origins configured: any may use the API."""
+    """The answers' CORS headers."""
 
-    def __init__(self, origins: tuple[str, ...]) -> None:
-        self._any: Headers = () if origins else (("access-control-allow-origin", "*"), _EXPOSE)
-        # Vary also for a stranger, or a cache would hand it the answer of a friend.
-        self._otherwise: Headers = (_VARY,) if origins else ()
-        self._by_origin: dict[str, Headers] = {
-            origin: (("access-control-allow-origin", origin), _EXPOSE, _VARY) for origin in origins
-        }
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
+        # Vary also where no origin was sent, or a cache would hand that answer to a friend.
+        self._without_origin: Headers = (_VARY,) if origins.listed and not origins.any else ()
 
     def headers(self, request_headers: Mapping[str, str]) -> Headers:
         """What to add to the answer to a request with these headers."""
         origin = request_headers.get("origin")
         if origin is None:
-            return self._otherwise
-        return self._any or self._by_origin.get(origin, self._otherwise)
+            return self._without_origin
+        if self._origins.any:
+            return _ANY
+        if self._origins.allow(origin):
+            return (("access-control-allow-origin", origin), _EXPOSE, _VARY)
+        return (_VARY,)
 
     def preflight(self, allowed: tuple[str, ...]) -> Response:
         """The answer to OPTIONS on a path with these methods."""

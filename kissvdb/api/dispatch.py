@@ -1,6 +1,6 @@
 """From a request to an answer, the same for every door.
 
-The order is: route, key, content type, size, operation. Whatever goes wrong becomes
+The order is: route, admission, content type, size, operation. Whatever goes wrong becomes
 ``{"error", "message"}`` here, so that a client sees one shape from every place.
 """
 
@@ -17,10 +17,12 @@ import msgspec
 import trio
 
 from actors import ActorCrashed, MailboxClosed
-from kissvdb.api.auth import check_api_key
+from kissvdb.api.admission import Admission
 from kissvdb.api.context import Context
 from kissvdb.api.cors import Cors
+from kissvdb.api.hosts import Hosts
 from kissvdb.api.http import Answer, Headers, Pending, Request, Response, StreamResponse
+from kissvdb.api.origins import Origins
 from kissvdb.api.route import Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
@@ -84,8 +86,9 @@ class Api:
         self._context = Context(cast("Database", db), config, metrics)
         self._router = Router((route.method, route.path, _bind(route, metrics)) for route in ROUTES)
         self._unmatched = metrics.route(_UNMATCHED)
-        self._api_key = config.server.api_key.encode()
-        self._cors = Cors(config.server.cors_allowed_origins)
+        origins = Origins(config.server.cors_allowed_origins)
+        self._admission = Admission(config.server, origins, Hosts(config.server))
+        self._cors = Cors(origins)
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
@@ -121,8 +124,7 @@ class Api:
             return None
         started = perf_counter()
         try:
-            if not bound.route.public:
-                self._check_key(request)
+            self._admission.admit(request, bound)
             self._check_body(bound, request)
             outcome = bound.route.operation(self._context, request)
             if isinstance(outcome, Pending):
@@ -174,8 +176,8 @@ class Api:
         try:
             if bound is None:
                 bound, request = self._find(request)
-            elif not bound.route.public:
-                self._check_key(request)
+            else:
+                self._admission.admit(request, bound)
             if bound is None:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
@@ -213,17 +215,16 @@ class Api:
         preflight, which needs no key."""
         if request.method == "OPTIONS":
             if not self._router.allowed(request.path):
-                self._check_key(request)
+                self._admission.admit(request, None)
                 raise NotFound(f"no route {request.path[:200]}: see /docs for all there are")
+            self._admission.admit_page(request.headers)
             return None, request
         try:
             bound, params = self._router.find(request.method, request.path)
         except KissError:
-            # Strangers do not learn which paths exist.
-            self._check_key(request)
+            self._admission.admit(request, None)
             raise
-        if not bound.route.public:
-            self._check_key(request)
+        self._admission.admit(request, bound)
         return bound, Request(
             request.method,
             request.path,
@@ -233,10 +234,6 @@ class Api:
             params,
             request.stream,
         )
-
-    def _check_key(self, request: Request) -> None:
-        if self._api_key:
-            check_api_key(request.headers, request.query, self._api_key)
 
     def _check_body(self, bound: Bound, request: Request) -> None:
         if len(request.body) > self.config.limits.body_bytes_max:

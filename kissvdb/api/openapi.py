@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from kissvdb.api import bodies, yaml
-from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
+from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.routes import ROUTES
 from kissvdb.errors import (
+    Forbidden,
     InvalidArgument,
     KissError,
     PayloadTooLarge,
@@ -118,7 +119,7 @@ def _operation(
         "operationId": route.operation_id,
         "tags": [route.tag],
     }
-    if route.public:
+    if route.scope is Scope.PUBLIC:
         operation["security"] = []
     parameters = [*map(_path_parameter, route.path_parameters), *map(_parameter, route.parameters)]
     if parameters:
@@ -148,9 +149,10 @@ def _operation(
 
 def _common_errors(route: Route) -> Iterable[type[KissError]]:
     """What any request may be told, whatever its operation does."""
-    if not route.public:
+    if route.scope is not Scope.PUBLIC:
         yield InvalidArgument
         yield Unauthorized
+    yield Forbidden
     if route.bounded and route.waits:
         yield RequestTimeout
     if route.recovered:

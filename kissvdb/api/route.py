@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 from typing import Any
 
 import attrs
@@ -19,6 +20,15 @@ _NOT_WORD = re.compile(r"[^A-Za-z0-9]+")
 Operation = Callable[[Context, Request], Answer | Pending | Awaitable[Answer | Pending]]
 """What answers a request: at once, by a reply that is on its way, or as a coroutine. A plain
 function that returns a coroutine has done nothing yet: a door may drop that and call again."""
+
+
+class Scope(IntEnum):
+    """What one must be allowed to do to use a route; each includes those before it."""
+
+    PUBLIC = 0
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
 
 
 @attrs.frozen
@@ -48,7 +58,7 @@ class Route:
     """A method and a path template (see Router) with the operation behind it.
 
     ``also`` are further answers that are not errors. ``errors`` are the refusals of its own;
-    those any request can meet are added in the description. ``public`` needs no API key.
+    those any request can meet are added in the description. ``scope`` PUBLIC needs no API key.
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
@@ -61,12 +71,12 @@ class Route:
     summary: str
     tag: str
     answer: Success
+    scope: Scope = attrs.field(kw_only=True)
     body: Any = None
     body_media: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     also: tuple[Success, ...] = ()
     errors: tuple[type[KissError], ...] = ()
-    public: bool = False
     hot: bool = False
     bounded: bool = True
     waits: bool = True

@@ -6,7 +6,7 @@ import msgspec
 
 from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages, state
 from kissvdb.api.json_body import MistypedField
-from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Success
+from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.vector_routes import VECTORS
 from kissvdb.core.state import U64_MAX
 from kissvdb.errors import (
@@ -60,6 +60,7 @@ STATE = (
         ),
         errors=(InvalidArgument,),
         hot=True,
+        scope=Scope.READ,
     ),
     Route(
         "POST",
@@ -72,6 +73,7 @@ STATE = (
         body_media=(JSON,),
         errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
         hot=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -85,6 +87,7 @@ STATE = (
         errors=(InvalidArgument, NotFound),
         hot=True,
         waits=False,
+        scope=Scope.READ,
     ),
     Route(
         "PUT",
@@ -98,6 +101,7 @@ STATE = (
         parameters=_CONDITION_HEADERS,
         errors=(InvalidArgument, MistypedField, *_CONDITION_ERRORS, *_WRITE_ERRORS),
         hot=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "PATCH",
@@ -115,6 +119,7 @@ STATE = (
         ),
         errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
         hot=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "DELETE",
@@ -126,6 +131,7 @@ STATE = (
         parameters=(*_CONDITION_HEADERS, *_CONDITION_QUERY),
         errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
         hot=True,
+        scope=Scope.WRITE,
     ),
 )
 
@@ -160,6 +166,7 @@ EVENTS = (
         body_media=(JSON,),
         errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
         hot=True,
+        scope=Scope.WRITE,
     ),
     Route(
         "GET",
@@ -172,6 +179,7 @@ EVENTS = (
         errors=(InvalidArgument, Overloaded, Stopping),
         hot=True,
         bounded=False,
+        scope=Scope.READ,
     ),
     Route(
         "GET",
@@ -187,6 +195,7 @@ EVENTS = (
         errors=(InvalidArgument, Overloaded, Stopping),
         hot=True,
         bounded=False,
+        scope=Scope.READ,
     ),
 )
 
@@ -211,6 +220,7 @@ BULK = (
         hot=True,
         bounded=False,
         streamed=True,
+        scope=Scope.WRITE,
     ),
 )
 
@@ -223,6 +233,7 @@ OPERATIONS = (
         "operations",
         Success("Done.", bodies.SnapshotTaken),
         errors=_WRITE_ERRORS,
+        scope=Scope.ADMIN,
     ),
     Route(
         "GET",
@@ -233,6 +244,7 @@ OPERATIONS = (
         Success("A tar file; `kissvdb restore` reads it.", media="application/x-tar"),
         errors=(NotSupported, Stopping),
         bounded=False,
+        scope=Scope.ADMIN,
     ),
     Route(
         "GET",
@@ -241,7 +253,7 @@ OPERATIONS = (
         "Is the process alive?",
         "operations",
         Success("ok", media=operations.TEXT),
-        public=True,
+        scope=Scope.PUBLIC,
         hot=True,
         waits=False,
         recovered=False,
@@ -254,7 +266,7 @@ OPERATIONS = (
         "operations",
         Success("Ready.", bodies.Ready),
         errors=(Starting, Stopping),
-        public=True,
+        scope=Scope.PUBLIC,
         hot=True,
         waits=False,
         recovered=False,
@@ -268,6 +280,7 @@ OPERATIONS = (
         Success("Prometheus text format 0.0.4.", media=METRICS),
         waits=False,
         recovered=False,
+        scope=Scope.READ,
     ),
 )
 
@@ -275,7 +288,9 @@ OPERATIONS = (
 def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
     type_ = dict[str, Any] if media == pages.YAML else None
     answer = Success(summary, type_, media=media)
-    return Route("GET", path, operation, summary, "pages", answer, public=True, recovered=False)
+    return Route(
+        "GET", path, operation, summary, "pages", answer, scope=Scope.PUBLIC, recovered=False
+    )
 
 
 PAGES = (
@@ -292,7 +307,7 @@ PAGES = (
         "pages",
         Success("The file.", media="*/*"),
         errors=(InvalidArgument, NotFound),
-        public=True,
+        scope=Scope.PUBLIC,
         recovered=False,
     ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 from kissvdb.api import search_bodies, vector_bodies, vector_reads, vector_search, vector_writes
 from kissvdb.api import vectors as collections
 from kissvdb.api.json_body import MistypedField
-from kissvdb.api.route import JSON, Operation, Parameter, Route, Success
+from kissvdb.api.route import JSON, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.vector_forms import MSGPACK, OCTETS
 from kissvdb.errors import (
     AlreadyExists,
@@ -66,6 +66,7 @@ def _route(
     summary: str,
     answer: Success,
     *errors: type[KissError],
+    scope: Scope,
     body: Any = None,
     media: tuple[str, ...] = _FORMS,
     parameters: tuple[Parameter, ...] = (),
@@ -81,6 +82,7 @@ def _route(
         summary,
         "vectors",
         answer,
+        scope=scope,
         body=body,
         body_media=media if body is not None else (),
         parameters=parameters,
@@ -98,6 +100,7 @@ _COLLECTIONS = (
         collections.list_collections,
         "List the collections",
         Success("All of them, by name.", vector_bodies.Collections),
+        scope=Scope.READ,
         waits=False,
     ),
     _route(
@@ -107,6 +110,7 @@ _COLLECTIONS = (
         "Look at a collection",
         Success("What it is and how it is.", vector_bodies.CollectionDetail),
         NotFound,
+        scope=Scope.READ,
         waits=False,
     ),
     _route(
@@ -119,6 +123,7 @@ _COLLECTIONS = (
         Overloaded,
         Stopping,
         PersistenceFailed,
+        scope=Scope.WRITE,
         body=vector_bodies.CreateBody,
     ),
     _route(
@@ -128,6 +133,7 @@ _COLLECTIONS = (
         "Delete a collection and everything in it",
         Success("Gone, durably.", vector_bodies.CollectionDropped),
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
     ),
     _route(
         "POST",
@@ -137,6 +143,7 @@ _COLLECTIONS = (
         Success("Done; reads and writes went on meanwhile.", vector_bodies.Vacuumed),
         NotFound,
         Stopping,
+        scope=Scope.ADMIN,
         bounded=False,
     ),
 )
@@ -150,6 +157,7 @@ _WRITES = (
         Success("Written, durably.", vector_bodies.VectorWritten),
         DimMismatch,
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.WriteBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
@@ -163,6 +171,7 @@ _WRITES = (
         DimMismatch,
         AlreadyExists,
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.WriteBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
@@ -175,6 +184,7 @@ _WRITES = (
         Success("Written, durably.", vector_bodies.VectorWritten),
         DimMismatch,
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.UpdateBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
@@ -186,6 +196,7 @@ _WRITES = (
         "Delete a vector",
         Success("Deleted, durably.", vector_bodies.VectorDeleted),
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.DeleteBody,
     ),
     _route(
@@ -195,6 +206,7 @@ _WRITES = (
         "Write many vectors, each for itself",
         Success("A result for each, in order.", vector_bodies.BatchResults),
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.UpsertBatchBody,
         media=_WITH_OCTETS,
     ),
@@ -205,6 +217,7 @@ _WRITES = (
         "Delete many vectors, each for itself",
         Success("A result for each, in order.", vector_bodies.BatchResults),
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.DeleteBatchBody,
     ),
     _route(
@@ -214,6 +227,7 @@ _WRITES = (
         "Delete the vectors that pass a filter",
         Success("Deleted, durably.", vector_bodies.DeletedCount),
         *_WRITE_ERRORS,
+        scope=Scope.WRITE,
         body=vector_bodies.DeleteByFilterBody,
     ),
 )
@@ -227,6 +241,7 @@ _READS = (
         Success("Best first; equal scores by id.", search_bodies.SearchResult, headers=_OFFSET),
         DimMismatch,
         NotFound,
+        scope=Scope.READ,
         body=search_bodies.SearchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH_ONE,
@@ -239,6 +254,7 @@ _READS = (
         Success("A result for each, in order.", search_bodies.SearchBatchResult, headers=_OFFSET),
         DimMismatch,
         NotFound,
+        scope=Scope.READ,
         body=search_bodies.SearchBatchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH,
@@ -250,6 +266,7 @@ _READS = (
         "Read a vector",
         Success("As it was sent.", search_bodies.StoredVector),
         NotFound,
+        scope=Scope.READ,
         parameters=(Parameter("id", "The vector's id.", _TEXT),),
         waits=False,
     ),
@@ -260,6 +277,7 @@ _READS = (
         "Count the vectors, or those that pass",
         Success("How many.", search_bodies.Count),
         NotFound,
+        scope=Scope.READ,
         body=search_bodies.SelectBody,
     ),
     _route(
@@ -269,6 +287,7 @@ _READS = (
         "Read all vectors, page by page, in the order they were written",
         Success("A page.", search_bodies.ScrollPage),
         NotFound,
+        scope=Scope.READ,
         body=search_bodies.ScrollBody,
     ),
 )
