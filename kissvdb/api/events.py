@@ -10,15 +10,17 @@ from kissvdb.api.bodies import EventBody
 from kissvdb.api.context import Context
 from kissvdb.api.http import Pending, Request, Response, StreamResponse
 from kissvdb.api.json_body import DEPTH_MAX, Body, compact, compact_all, may_be_deep, read_then
-from kissvdb.api.query import parse_query, parse_u64, switch, u64
+from kissvdb.api.query import parse_query, parse_u64, switch
 from kissvdb.config import Limits
 from kissvdb.core.events import Publish, StreamQuery, record_of
+from kissvdb.core.state import U64_MAX
 from kissvdb.errors import InvalidArgument
 from kissvdb.records import EventPublished
 
 EVENT = Body(EventBody)
 EVENTS = Body(list[EventBody])
 EVENTS_PER_BATCH_MAX = 1000
+_FROM_NOW_ON = ("now", "latest", "-1")
 
 
 class _PlainEvent(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,8 +135,8 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
     """Last-Event-ID wins over ``since`` when it is a number, else it is ignored; ``prefix`` is
     the old name of ``key_prefix``. An empty parameter filters nothing."""
     query = parse_query(request.query)
-    since = u64(query, "since") or 0
-    resumed = parse_u64(request.headers.get("last-event-id", ""))
+    since = _since(query.get("since", "").strip())
+    resumed = parse_u64(request.headers.get("last-event-id", "").strip())
     key_prefix = query.get("key_prefix") or query.get("prefix")
     if key_prefix:
         limits.check_prefix(key_prefix, context.config.limits, "query.key_prefix")
@@ -149,3 +151,16 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
         tag=query.get("tag") or None,
         vectors=switch(query, "vectors", default=True),
     )
+
+
+def _since(text: str) -> int | None:
+    """The offset after which a stream starts; None: from now on."""
+    if text in _FROM_NOW_ON:
+        return None
+    since = parse_u64(text or "0")
+    if since is None:
+        raise InvalidArgument(
+            f"query.since: must be an offset, 0 to {U64_MAX}, or now (also: latest, -1) for new "
+            "events only"
+        )
+    return since

@@ -140,12 +140,16 @@ _STREAM = Success(
     media="text/event-stream",
 )
 _STREAM_PARAMETERS = (
-    Parameter("since", "Events after this offset (default 0: all that are kept).", _U64),
+    Parameter(
+        "since",
+        "Events after this offset (default 0: all that are kept); now, latest, -1: new ones only.",
+        {"anyOf": [_U64, {"type": "string", "enum": ["now", "latest", "-1"]}]},
+    ),
     Parameter("types", "Only these types, separated by commas.", _TEXT),
     Parameter("key", "Only events of this key.", _TEXT),
     Parameter("key_prefix", "Only events of keys that start so.", _TEXT),
     Parameter("collection", "Only events of this collection.", _TEXT),
-    Parameter("job_id", "Only events whose value or data has this job_id.", _TEXT),
+    Parameter("job_id", "Only events with this job_id in value or data, number or text.", _TEXT),
     Parameter("tag", "Only events with this tag.", _TEXT),
     Parameter("vectors", "false: events of vectors come without their numbers.", _SWITCH),
     Parameter("Last-Event-ID", "Wins over since when it is an offset.", _TEXT, "header"),

@@ -49,12 +49,13 @@ def plain_events(commands: Sequence[object]) -> Sequence[Publish] | None:
 class StreamQuery:
     """What a subscriber wants: events with offset > ``since`` that pass every given filter.
 
-    ``types`` empty means all. ``key`` and ``key_prefix`` look at the event's key, ``collection``
-    at its collection, ``job_id`` at ``job_id`` in the value or data, ``tag`` at its tags. Without
-    ``vectors`` the events of vectors come without their numbers.
+    ``since`` None means from now on. ``types`` empty means all. ``key`` and ``key_prefix`` look
+    at the event's key, ``collection`` at its collection, ``job_id`` at ``job_id`` in the value or
+    data, ``tag`` at its tags; both match numbers and texts. Without ``vectors`` the events of
+    vectors come without their numbers.
     """
 
-    since: int = 0
+    since: int | None = 0
     types: frozenset[str] = frozenset()
     key: str | None = None
     key_prefix: str | None = None

@@ -4,13 +4,12 @@ SSE framing after the WHATWG HTML standard, section 9.2. A frame holds no raw ne
 data, because values and event data are kept as compact JSON.
 """
 
-import json
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.marks import Mark, Marks, marks_of
 from kissvdb.core.row_numbers import json_numbers
 from kissvdb.records import (
     CollectionCreated,
@@ -27,21 +26,24 @@ from kissvdb.records import (
 HEARTBEAT = b": keepalive\n\n"
 OPENING = b": ok\n\n"
 
+_MARKS_KEPT_BYTES_MAX = 256
+"""Of one event: larger ones are read again, so that a filter costs no memory."""
+
 _json = msgspec.json.encode
 
 
 class Event:
     """One event of the stream. ``offset`` None means transient: streamed, not in the log.
 
-    The frames and the decoded payload are made when first asked for and then shared by all
+    The frames and the marks are made when first asked for and then shared by all
     subscribers; an event nobody listens to costs neither. ``data`` is without the numbers of a
     vector: they are most of it, and not everybody wants them.
     """
 
     __slots__ = (
         "_frame",
+        "_marks",
         "_numbers",
-        "_payload",
         "_short_frame",
         "_tags",
         "collection",
@@ -75,7 +77,7 @@ class Event:
         self._numbers = numbers
         self._frame: bytes | None = None
         self._short_frame: bytes | None = None
-        self._payload: Any = msgspec.UNSET
+        self._marks: Marks | None = None
 
     def envelope(self, *, vectors: bool = True) -> bytes:
         """The event as one line of JSON: ``{"offset","ts_ms","type",["key","tags",]"data"}``.
@@ -110,32 +112,26 @@ class Event:
         head = b"event: " + self.type.encode() + b"\n" + place
         return head + b"data: " + self.envelope(vectors=vectors) + b"\n\n"
 
-    def has_job_id(self, job_id: str) -> bool:
+    def has_job_id(self, job_id: Mark) -> bool:
         """Whether ``job_id`` stands at the top of the event's value or data."""
-        body = self._body()
-        return isinstance(body, dict) and body.get("job_id") == job_id
+        return job_id.is_job_id(self._read_marks())
 
-    def has_tag(self, tag: str) -> bool:
+    def has_tag(self, tag: str, mark: Mark) -> bool:
         """Whether the tag is one of the event's own, or in ``tags`` of its value or data."""
-        if tag in self._tags:
-            return True
-        body = self._body()
-        tags = body.get("tags") if isinstance(body, dict) else None
-        return tag in tags if isinstance(tags, list) else tags == tag
+        return tag in self._tags or mark.is_tag(self._read_marks())
 
-    def _body(self) -> Any:
-        if self._payload is msgspec.UNSET:
-            # The standard library's json, because it takes integers of any size.
-            try:
-                payload = json.loads(self.data)
-            except RecursionError:
-                payload = None
-            if self.type == "state_updated" and isinstance(payload, dict):
-                payload = payload["value"]
-            elif self.collection is not None and isinstance(payload, dict):
-                payload = payload.get("meta")
-            self._payload = payload
-        return self._payload
+    def _read_marks(self) -> Marks:
+        if self._marks is not None:
+            return self._marks
+        member = None
+        if self.type == "state_updated":
+            member = "value"
+        elif self.collection is not None:
+            member = "meta"
+        marks = marks_of(self.data, member)
+        if len(marks.job_id) + len(marks.tags) <= _MARKS_KEPT_BYTES_MAX:
+            self._marks = marks
+        return marks
 
 
 def event_of(offset: int, ts_ms: int, record: Record) -> Event:
@@ -215,6 +211,11 @@ def transient_event(event: Publish, ts_ms: int) -> Event:
     )
 
 
+def opening(place: int | None) -> bytes:
+    """The first of a stream: a comment and, where the client does not know it, its ``place``."""
+    return OPENING if place is None else b": ok\nid: %d\n\n" % place
+
+
 def gap_frame(from_offset: int, to_offset: int, reason: str) -> bytes:
     """Says that offsets ``from_offset..to_offset`` (inclusive) will not come.
 
@@ -249,11 +250,11 @@ def compile_filter(query: StreamQuery) -> Filter | None:
     if query.collection is not None:
         tests.append(lambda event: event.collection == query.collection)
     if query.job_id is not None:
-        job_id = query.job_id
+        job_id = Mark(query.job_id)
         tests.append(lambda event: event.has_job_id(job_id))
     if query.tag is not None:
-        tag = query.tag
-        tests.append(lambda event: event.has_tag(tag))
+        tag, mark = query.tag, Mark(query.tag)
+        tests.append(lambda event: event.has_tag(tag, mark))
     if not tests:
         return None
     if len(tests) == 1:

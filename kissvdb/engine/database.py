@@ -267,7 +267,7 @@ class Database:
     # Wiring
 
     def _make_hub(self) -> Hub:
-        self.hub = Hub(self.config.stream, self._history, self.last_offset)
+        self.hub = Hub(self.config.stream, self._history, lambda: self.last_offset)
         return self.hub
 
     def _start(

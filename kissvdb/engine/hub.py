@@ -3,7 +3,7 @@
 It keeps one ring of the latest events for all of them and no buffer for any.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import attrs
 
@@ -37,13 +37,17 @@ class StreamOnly:
 class Hub(Actor):
     """Owns the ring. Follower of the log: it asks nobody."""
 
-    def __init__(self, config: Stream, history: History, last_offset: int) -> None:
+    def __init__(
+        self, config: Stream, history: History, committed_offset: Callable[[], int]
+    ) -> None:
+        """``committed_offset``: what the log holds, of which the hub hears a moment later."""
         self._config = config
         self._history = history
+        self._committed_offset = committed_offset
         self.ring = Ring(
             events_max=config.ring_events,
             bytes_max=config.ring_bytes_max,
-            last_offset=last_offset,
+            last_offset=committed_offset(),
         )
         self._subscriptions: set[Subscription] = set()
         self._pulse = Pulse()
@@ -98,6 +102,7 @@ class Hub(Actor):
             self.ring,
             self._history,
             self._pulse,
+            committed_offset=self._committed_offset,
             send_bytes_max=self._config.send_bytes_max,
             closed=self._subscriptions.discard,
         )

@@ -7,12 +7,10 @@ A sink that cannot take all of it leaves the loop and catches up by itself, from
 """
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
 
-from kissvdb.core.stream import HEARTBEAT
 from kissvdb.engine.subscription import Pulse, Subscription
 
 PAUSE_SECS_MIN = 0.0005
@@ -24,7 +22,7 @@ class Sink(Protocol):
 
     def push(self, blob: bytes) -> bool:
         """Send ``blob``. False: not all of it went. The sink has left the pusher, and in a task
-        of its own sends the rest, catches up (`catch_up`), and joins again."""
+        of its own sends the rest, catches up (`Subscription.catch_up`), and joins again."""
 
     def fall_behind(self) -> None:
         """The ring has lost the cursor's place: the sink has left and must catch up likewise."""
@@ -46,7 +44,8 @@ class Pusher:
         return len(self._sinks)
 
     def join(self, subscription: Subscription, sink: Sink) -> None:
-        """Push from now on. Only with nothing awaited since `catch_up` said that it is live."""
+        """Push from now on. Only with nothing awaited since `Subscription.catch_up` said that
+        it is live."""
         self._sinks[subscription] = sink
 
     def leave(self, subscription: Subscription) -> None:
@@ -77,7 +76,7 @@ class Pusher:
         """Give everyone the next blob. False when nobody has anything left to take."""
         busy = False
         for subscription, sink in list(self._sinks.items()):
-            blob = next_nowait(subscription)
+            blob = subscription.next_nowait()
             if blob is None:
                 self.leave(subscription)
                 sink.fall_behind()
@@ -85,7 +84,7 @@ class Pusher:
                 busy = True
                 if not sink.push(blob):
                     self.leave(subscription)
-            elif not is_live(subscription):
+            elif not subscription.is_live:
                 busy = True
         return busy
 
@@ -104,7 +103,7 @@ class Pushers:
 
     def of(self, subscription: Subscription) -> Pusher:
         """The one running pusher that serves this subscription's hub."""
-        pulse = subscription._pulse
+        pulse = subscription.pulse
         pusher = self._by_pulse.get(pulse)
         if pusher is None:
             pusher = self._by_pulse[pulse] = Pusher(pulse)
@@ -116,48 +115,3 @@ class Pushers:
             await pusher.run()
         finally:
             del self._by_pulse[pulse]
-
-
-async def catch_up(subscription: Subscription, send: Callable[[bytes], Awaitable[None]]) -> bool:
-    """Send what the subscriber has not seen. True: it is live. False: the stream has ended."""
-    while not subscription._pulse.ended:
-        blob = next_nowait(subscription)
-        if blob is None and _says_something_first(subscription):
-            blob = await anext(subscription, b"")
-        elif blob is None:
-            blob = await subscription._replay()
-        if blob:
-            await send(blob)
-        elif is_live(subscription):
-            return True
-        else:
-            await trio.lowlevel.checkpoint()
-    return False
-
-
-def _says_something_first(subscription: Subscription) -> bool:
-    """Its opening, or that the client's place is past the end of the log."""
-    return not subscription._opened or subscription.offset > subscription._ring.last_offset
-
-
-def is_live(subscription: Subscription) -> bool:
-    """Whether the cursor stands at the newest event in the ring."""
-    return subscription._place == subscription._ring.next_place
-
-
-def next_nowait(subscription: Subscription) -> bytes | None:
-    """The next blob as far as the ring has it: empty when there is none yet, None when the
-    subscription itself must be asked, because it has to begin or to read the log."""
-    ring, pulse, place = subscription._ring, subscription._pulse, subscription._place
-    if place is None or place < ring.first_place:
-        if _says_something_first(subscription):
-            return None
-        place = subscription._place = ring.place_after(subscription.offset)
-        if place is None:
-            return None
-    if place < ring.next_place:
-        return subscription._take(place)
-    if subscription._beats != pulse.beats:
-        subscription._beats = pulse.beats
-        return HEARTBEAT
-    return b""

@@ -1,13 +1,13 @@
 """One client of the stream: a cursor, and what it is to be sent next."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import HEARTBEAT, OPENING, compile_filter, gap_frame
+from kissvdb.core.stream import HEARTBEAT, compile_filter, gap_frame, opening
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.storage.log import OffsetTruncated
@@ -31,6 +31,8 @@ class Subscription:
     The cursor is an offset while it reads the log and a place in the ring once it is live.
     Nothing is buffered: one that falls out of the ring reads the log again, and what the log no
     longer holds is said in one ``gap`` with exact bounds.
+
+    Whoever sends the blobs iterates, or calls `catch_up` once and `next_nowait` from then on.
     """
 
     def __init__(
@@ -40,11 +42,16 @@ class Subscription:
         history: History,
         pulse: Pulse,
         *,
+        committed_offset: Callable[[], int],
         send_bytes_max: int,
         closed: Callable[["Subscription"], None],
     ) -> None:
-        self.offset = query.since
+        from_now_on = query.since is None
+        self.offset = committed_offset() if query.since is None else query.since
         """Everything up to here was handed out or filtered away."""
+        self.pulse = pulse
+        """What wakes it: that of its hub."""
+        self._opening: bytes | None = opening(self.offset if from_now_on else None)
         self._passes = compile_filter(query)
         # Queries that differ only in where they start share the ring's joined blobs.
         plain = self._passes is None and query.vectors
@@ -52,43 +59,26 @@ class Subscription:
         self._vectors = query.vectors
         self._ring = ring
         self._history = history
-        self._pulse = pulse
+        self._committed_offset = committed_offset
         self._send_bytes_max = send_bytes_max
         self._closed = closed
         self._place: int | None = None
         self._beats = pulse.beats
-        self._opened = False
 
     def __aiter__(self) -> "Self":
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._opened:
-            self._opened = True
-            return OPENING
-        ring, pulse = self._ring, self._pulse
-        if self.offset > ring.last_offset:
-            gap = gap_frame(ring.last_offset + 1, self.offset, "ahead")
-            self.offset = ring.last_offset
-            return gap
-        while not pulse.ended:
-            if self._place is None or self._place < ring.first_place:
-                self._place = ring.place_after(self.offset)
-                if self._place is None:
-                    blob = await self._replay()
-                    if blob:
-                        return blob
-                    continue
-            blob = self._take(self._place)
+        while not self.ended:
+            blob = self.next_nowait()
+            if blob is None:
+                blob = await self._go_on()
             if blob:
                 return blob
-            if self._place < ring.next_place:
-                await trio.lowlevel.checkpoint()
-            elif self._beats != pulse.beats:
-                self._beats = pulse.beats
-                return HEARTBEAT
+            if self.is_live:
+                await self.pulse.waiting.park()
             else:
-                await pulse.waiting.park()
+                await trio.lowlevel.checkpoint()
         await self.aclose()
         raise StopAsyncIteration
 
@@ -96,13 +86,70 @@ class Subscription:
         """Give the place up. Safe to call again."""
         self._closed(self)
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing will come any more."""
+        return self.pulse.ended
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the cursor stands at the newest event in the ring."""
+        return self._place == self._ring.next_place
+
+    def next_nowait(self) -> bytes | None:
+        """The next blob as far as the ring has it: empty when there is none yet, None when only
+        `catch_up` or an iteration goes on, because it has to begin, to wait or to read the log."""
+        ring, pulse, place = self._ring, self.pulse, self._place
+        if place is None or place < ring.first_place:
+            if self._opening is not None or self.offset > ring.last_offset:
+                return None
+            place = self._place = ring.place_after(self.offset)
+            if place is None:
+                return None
+        if place < ring.next_place:
+            return self._take(place)
+        if self._beats != pulse.beats:
+            self._beats = pulse.beats
+            return HEARTBEAT
+        return b""
+
+    async def catch_up(self, send: Callable[[bytes], Awaitable[None]]) -> bool:
+        """Send what the client has not seen. True: it is live. False: the stream has ended."""
+        while not self.ended:
+            blob = self.next_nowait()
+            if blob is None:
+                blob = await self._go_on()
+            if blob:
+                await send(blob)
+            elif self.is_live:
+                return True
+            else:
+                await trio.lowlevel.checkpoint()
+        return False
+
     def _take(self, place: int) -> bytes:
         found = self._ring.take(place, self._name, self._passes, self._send_bytes_max)
         self._place = found.place
         self.offset = found.offset
         if found.blob:
-            self._beats = self._pulse.beats
+            self._beats = self.pulse.beats
         return found.blob
+
+    async def _go_on(self) -> bytes:
+        """What `next_nowait` could not do: a blob, or none if the ring may have more by now."""
+        if self._opening is not None:
+            blob, self._opening = self._opening, None
+            return blob
+        if self.offset <= self._ring.last_offset:
+            return await self._replay()
+        committed = self._committed_offset()
+        if self.offset > committed:
+            gap = gap_frame(committed + 1, self.offset, "ahead")
+            self.offset = committed
+            return gap
+        # The client has heard of a write before the ring has.
+        await self.pulse.waiting.park()
+        return b""
 
     async def _replay(self) -> bytes:
         """The next chunk from the log, or the gap where the log no longer reaches back."""

@@ -78,7 +78,8 @@ class HeadReader:
     def on_header(self, name: bytes, value: bytes) -> None:
         """Called by llhttp for each header line."""
         known = _NAMES.get(name)
-        self._headers[known or name.decode("ascii").lower()] = value.decode("latin-1")
+        # What stands around a value is not part of it (RFC 9110, section 5.5); llhttp leaves it.
+        self._headers[known or name.decode("ascii").lower()] = value.decode("latin-1").strip(" \t")
 
     def skip_body(self, body: bytes) -> None:
         """Tell llhttp that the body its last head announced has passed."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from kissvdb.api.http import StreamResponse
-from kissvdb.engine.push import Pusher, catch_up
+from kissvdb.engine.push import Pusher
 from kissvdb.engine.subscription import Subscription
 from kissvdb.errors import KissError
 from kissvdb.lane.body_stream import BodyStream
@@ -153,7 +153,7 @@ class PushSink(StreamSender):
         self._spawn.start_soon(self._drain, memoryview(b""))
 
     async def _go_live(self) -> bool:
-        if not await catch_up(self._subscription, self.send):
+        if not await self._subscription.catch_up(self.send):
             return False
         self._pusher.join(self._subscription, self)
         return True

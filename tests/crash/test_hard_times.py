@@ -29,6 +29,15 @@ def publish(server, number):
     return httpx.post(f"{server.url}/v1/events", json=event, timeout=10)
 
 
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "kissvdb", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def start_with_little_room(server):
     limit = (FILE_BYTES_MAX, resource.RLIM_INFINITY)
     server.start(prepare=partial(resource.setrlimit, resource.RLIMIT_FSIZE, limit))
@@ -107,12 +116,7 @@ def test_a_reader_that_follows_gets_the_end_of_its_stream_at_shutdown(tmp_path):
 
 def test_a_second_server_on_the_directory_is_refused_clearly(tmp_path):
     with server_process(tmp_path / "data") as server:
-        other = subprocess.run(
-            [sys.executable, "-m", "kissvdb", "serve", "--data-dir", str(server.directory)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        other = run("serve", "--port", "0", "--data-dir", server.directory)
         assert other.returncode == 1
         assert f"in use by process {server.pid}" in other.stderr
         assert "Traceback" not in other.stderr
@@ -120,24 +124,10 @@ def test_a_second_server_on_the_directory_is_refused_clearly(tmp_path):
 
 def test_a_port_in_use_is_refused_clearly(tmp_path):
     with server_process(tmp_path / "data") as server:
-        other = subprocess.run(
-            [sys.executable, "-m", "kissvdb", "serve", "--memory", "--port", str(server.port)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        other = run("serve", "--memory", "--port", server.port)
         assert other.returncode == 1
         assert "ddress already in use" in other.stderr
         assert "Traceback" not in other.stderr
-
-
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "kissvdb", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def test_damage_in_the_log_is_named_and_repaired_without_reusing_offsets(tmp_path):

@@ -1,0 +1,34 @@
+"""What the machine is like reaches no test, and no process that a test starts.
+
+Done when this is imported: kernels read KISSVDB_CPU when test modules import them.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from kissvdb.sources import ALIASES, PREFIX, WITHOUT_EFFECT
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _is_foreign(name: str) -> bool:
+    """A setting of a server, or a proxy between a test and its server on this machine."""
+    seeds = {alias for aliases in ALIASES.values() for alias in aliases} | WITHOUT_EFFECT
+    return name.startswith(PREFIX) or name in seeds or name.lower().endswith("_proxy")
+
+
+for _name in filter(_is_foreign, list(os.environ)):
+    del os.environ[_name]
+# Wherever a test starts Python, it tests this checkout and not what is installed.
+os.environ["PYTHONPATH"] = str(ROOT)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _elsewhere(tmp_path_factory):
+    """Work in an empty directory: a ``.env`` of the checkout is nobody's here."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
