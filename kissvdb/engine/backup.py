@@ -5,6 +5,8 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
+import trio
+
 from actors import Workers, WorkerThread
 from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.store import Store
@@ -41,54 +43,48 @@ async def _blocks(
     holds: list[int],
 ) -> AsyncIterator[bytes]:
     holds.append(0)
+    # Every file is noted here when it is opened, so that the end of this closes it, however it
+    # comes: a client that leaves, a shutdown, a file that cannot be opened.
     entries: list[Entry] = []
     try:
-        try:
-            # Views first, the end of the log after them: it then holds all that they lack.
-            for each in collections:
-                entries += await each.upkeep.files()
-            entries += await workers.run(_copy_tables, store, directory)
-            # In the log's own thread, so that no segment is begun or removed meanwhile.
-            entries += await log_thread.run(_log_entries, store, directory)
-        except BaseException:
-            for entry in entries:
-                entry.source.close()
-            raise
+        # Views first, the end of the log after them: it then holds all that they lack.
+        for each in collections:
+            entries += await each.upkeep.files()
+        await workers.run(_copy_tables, store, directory, entries)
+        # In the log's own thread, so that no segment is begun or removed meanwhile. It would go
+        # on opening files after a caller that was cancelled: so that waits.
+        with trio.CancelScope(shield=True):
+            await log_thread.run(_note_log, store, directory, entries)
         blocks = backup.tar_blocks(entries, int(time.time()))
-        try:
-            while block := await workers.run(next, blocks, b""):
-                yield block
-        finally:
-            blocks.close()
+        while block := await workers.run(next, blocks, b""):
+            yield block
     finally:
+        for entry in entries:
+            entry.source.close()
         holds.remove(0)
 
 
-def _copy_tables(store: Store, directory: DataDir) -> list[Entry]:
-    """Consistent copies of the tables, in files that are gone once they are closed."""
-    entries = []
+def _copy_tables(store: Store, directory: DataDir, entries: list[Entry]) -> None:
+    """Note consistent copies of the tables, in files that are gone once they are closed."""
     with tempfile.TemporaryDirectory(prefix="backup-", dir=directory.path) as scratch:
         for table in store.tables:
             path = table.path
             assert path is not None
             copy = Path(scratch) / path.name
             state_table.backup(path, copy)
-            source = copy.open("rb")
-            entries.append(Entry(path.name, copy.stat().st_size, source))
-    return entries
+            size = copy.stat().st_size
+            entries.append(Entry(path.name, size, copy.open("rb")))
 
 
-def _log_entries(store: Store, directory: DataDir) -> list[Entry]:
+def _note_log(store: Store, directory: DataDir, entries: list[Entry]) -> None:
     assert isinstance(store.log, EventLog)
     segments = store.log.segments
-    entries = [
-        Entry(f"log/{name}", size, (directory.log_dir / name).open("rb"))
-        for name, size in ((segment_name(first), end) for first, _, end in segments)
-    ]
+    for first, _, end in segments:
+        name = segment_name(first)
+        entries.append(Entry(f"log/{name}", end, (directory.log_dir / name).open("rb")))
     meta = (directory.path / META_NAME).read_bytes()
     entries.append(Entry.of_bytes(META_NAME, meta))
     # Last: what lacks it broke off.
     created_at_ms = time.time_ns() // 1_000_000
     last_offset = segments[-1][1]
     entries.append(backup.description(last_offset, directory.database_id, created_at_ms))
-    return entries

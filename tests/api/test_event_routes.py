@@ -125,16 +125,42 @@ async def test_filters_and_together(call: Caller, path, query, expected):
     assert [int(place) for _, place, _ in found] == expected
 
 
+@pytest.mark.parametrize("since", ["now", "latest", "-1", "%20now%20"])
+async def test_a_stream_from_now_on_starts_at_the_head(call: Caller, since):
+    await fill(call)
+    answer = await call("GET", f"/v1/stream?since={since}")
+    # One that is cut off before its first event has a place to come back to.
+    assert await anext(answer.body) == b": ok\nid: 6\n\n"
+    await call("POST", "/v1/events", {"type": "log", "data": 1})
+    assert [place for _, place, _ in await frames(answer, 1)] == ["7"]
+
+
 async def test_last_event_id_wins_when_it_is_an_offset(call: Caller):
     await fill(call)
-    for last_event_id, first in (("3", "4"), ("x", "2"), ("-1", "2"), ("", "2"), ("9" * 20, "2")):
+    for last_event_id, first in (
+        ("3", "4"),
+        ("3 ", "4"),
+        ("\t3", "4"),
+        ("x", "2"),
+        ("-1", "2"),
+        ("", "2"),
+        ("9" * 20, "2"),
+    ):
         answer = await call("GET", "/v1/stream?since=1", last_event_id=last_event_id)
         assert (await frames(answer, 1))[0][1] == first
 
 
 @pytest.mark.parametrize(
     "query",
-    ["since=x", "since=-1", "since=1.0", f"since={2**64}", "types=%ff", "key_prefix=" + "k" * 513],
+    [
+        "since=x",
+        "since=-2",
+        "since=Now",
+        "since=1.0",
+        f"since={2**64}",
+        "types=%ff",
+        "key_prefix=" + "k" * 513,
+    ],
 )
 async def test_a_bad_stream_query_is_a_400(call: Caller, query):
     refused(await call("GET", f"/v1/stream?{query}"), 400, "invalid_argument", "query")

@@ -81,6 +81,18 @@ async def test_a_place_past_the_end_of_the_log_is_answered_with_a_gap():
             assert places(parse(await anext(blobs))) == [2]
 
 
+async def test_a_write_of_which_the_ring_has_not_heard_is_no_gap():
+    async with open_database(IN_MEMORY) as db:
+        for number in range(20):
+            offset = (await db.publish(Publish("log", b"%d" % number))).offset
+            # With nothing awaited that the hub could use.
+            async with aclosing(db.subscribe(StreamQuery(since=offset))) as blobs:
+                await anext(blobs)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(db.put, "b", number)
+                    assert places(parse(await anext(blobs))) == [offset + 1]
+
+
 @pytest.mark.parametrize("live", [False, True])
 @pytest.mark.parametrize(
     ("query", "expected"),

@@ -9,7 +9,7 @@ from kissvdb import open_database
 from kissvdb.config import Stream
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.state import Put
-from kissvdb.engine.push import Pushers, catch_up, is_live
+from kissvdb.engine.push import Pushers
 from tests.lane.peers import IN_MEMORY, until
 
 SMALL_RING = attrs.evolve(IN_MEMORY, stream=Stream(ring_events=16))
@@ -45,8 +45,8 @@ async def live(db, pushers, **query):
     """A subscription that has caught up and joined, with its sink."""
     sink = Collector()
     subscription = db.subscribe(StreamQuery(**query))
-    assert await catch_up(subscription, sink.send)
-    assert is_live(subscription)
+    assert await subscription.catch_up(sink.send)
+    assert subscription.is_live
     pushers.of(subscription).join(subscription, sink)
     return subscription, sink
 
@@ -86,7 +86,7 @@ async def test_a_full_sink_is_left_alone_until_it_joins_again(db, nursery):
     await db.put("b", 2)
     await wait_all_tasks_blocked()
     assert b'"key":"b"' not in sink.text
-    assert await catch_up(subscription, sink.send)
+    assert await subscription.catch_up(sink.send)
     assert [sink.text.count(b"id: %d\n" % n) for n in (1, 2)] == [1, 1]
     nursery.cancel_scope.cancel()
 
@@ -134,6 +134,6 @@ async def test_a_subscription_after_the_end_does_not_go_live(db, nursery):
     sink = Collector()
     subscription = db.subscribe(StreamQuery())
     db.end_streams()
-    assert not await catch_up(subscription, sink.send)
+    assert not await subscription.catch_up(sink.send)
     with trio.fail_after(5):
         await subscription.aclose()
