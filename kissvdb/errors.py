@@ -8,7 +8,12 @@ Each class is one wire code: ``{"error": code, "message": text}``. What is none 
 bug and ends the process.
 """
 
+import errno
 from typing import ClassVar
+
+OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""The process or the machine has no descriptor, or no memory for one, now: what was to be opened
+was not, and nothing else has changed. Never an end, always a refusal."""
 
 
 class KissError(Exception):
@@ -129,7 +134,7 @@ class Unavailable(KissError):
 
 
 class Overloaded(Unavailable):
-    """A mailbox, the stream table or the connection table is full."""
+    """A mailbox, the stream, the connection or the process's file table is full."""
 
     code = "overloaded"
 

@@ -100,6 +100,19 @@ class Disk:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory)
+        self._held: int | None = None
+
+    def hold(self) -> None:
+        """Keep the directory open until `release`. Then `remove` and `sync_dir` need no free
+        descriptor: what was begun with the last one can be taken back."""
+        if self._held is None:
+            self._held = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+
+    def release(self) -> None:
+        """Let the directory go."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            os.close(held)
 
     def path(self, name: str) -> str:
         """The file's full path, for messages."""
@@ -117,8 +130,8 @@ class Disk:
         return DiskFile(os.open(self.directory / name, flags | os.O_CLOEXEC, 0o640))
 
     def remove(self, name: str) -> None:
-        """Remove a file; not durable before ``sync_dir``."""
-        os.unlink(self.directory / name)
+        """Remove a file, if it is there; not durable before ``sync_dir``."""
+        (self.directory / name).unlink(missing_ok=True)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file over whatever had the new name; not durable before ``sync_dir``."""
@@ -126,6 +139,9 @@ class Disk:
 
     def sync_dir(self) -> None:
         """Make creations, removals and renames survive a loss of power."""
+        if self._held is not None:
+            os.fsync(self._held)
+            return
         fd = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
         try:
             os.fsync(fd)

@@ -13,7 +13,14 @@ from typing import ClassVar
 import attrs
 import msgspec
 
-from kissvdb.errors import Damaged, KissError, PayloadTooLarge, PersistenceFailed
+from kissvdb.errors import (
+    OUT_OF_RESOURCES,
+    Damaged,
+    KissError,
+    Overloaded,
+    PayloadTooLarge,
+    PersistenceFailed,
+)
 from kissvdb.storage.disk import Disk, DiskFile
 from kissvdb.storage.frames import FRAME_BYTES_MAX, FrameScan, Prepared, encode, encoded_bytes
 from kissvdb.storage.recovery import TornTail, recover
@@ -121,6 +128,7 @@ class EventLog:
         Raises Damaged (names file, byte and offset) and OSError.
         """
         recovered = recover(disk, offset_floor=offset_floor, on_progress=on_progress)
+        disk.hold()
         return cls(
             disk,
             recovered.segments,
@@ -271,15 +279,18 @@ class EventLog:
             write_index(self._disk, sealed)
             file = create_segment(self._disk, header)
         except OSError as error:
-            if error.errno not in REFUSALS:
+            if error.errno not in REFUSALS | OUT_OF_RESOURCES:
                 raise self._fail(f"create {self._disk.path(segment.name)}", error) from error
             try:
                 remove_segment(self._disk, header.first_offset)
             except OSError as second:
                 raise self._fail("take back a new segment", second) from second
+            wanted = f"make room under {self._disk.directory}"
+            if error.errno in OUT_OF_RESOURCES:
+                wanted = "raise the limit of open files, or close connections,"
             raise PersistenceFailed(
-                f"the disk refused a new log segment ({error.strerror}); nothing was written: "
-                f"make room under {self._disk.directory} and try again"
+                f"no new log segment could be made ({error.strerror}); nothing was written: "
+                f"{wanted} and try again"
             ) from error
         self._file.close()
         self._file = file
@@ -299,8 +310,8 @@ class EventLog:
         at the sparse index, at most INDEX_STEP_BYTES and one write before the first record. Where
         offsets were skipped the next record follows.
 
-        Raises OffsetTruncated when ``after + 1`` is below ``first_offset``, Damaged when what
-        was durable is not readable any more.
+        Raises OffsetTruncated when ``after + 1`` is below ``first_offset``, Overloaded when no
+        more files can be opened now, Damaged when what was durable is not readable any more.
         """
         view = self._view
         last = view.last_offset if until is None else min(until, view.last_offset)
@@ -339,6 +350,10 @@ class EventLog:
             file = self._disk.open(segment.name, read_only=True)
         except FileNotFoundError:
             raise OffsetTruncated(segment.last_offset + 1) from None
+        except OSError as error:
+            if error.errno not in OUT_OF_RESOURCES:
+                raise
+            raise Overloaded(f"the log cannot be read now ({error.strerror}): retry") from error
         try:
             frames = FrameScan(
                 file,
@@ -392,6 +407,7 @@ class EventLog:
         """Give the files back. Everything appended is durable already."""
         self._failed = "the log is closed"
         self._file.close()
+        self._disk.release()
 
 
 def _segment_slot(segments: Sequence[Segment], offset: int) -> int:

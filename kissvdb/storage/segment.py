@@ -184,11 +184,9 @@ def create_segment(disk: Disk, header: SegmentHeader) -> DiskFile:
 
 
 def remove_segment(disk: Disk, first_offset: int) -> None:
-    """Remove a segment's files, if they are there, for good."""
-    present = disk.names()
+    """Remove a segment's files, if they are there, for good. Needs no free descriptor."""
     for name in (segment_name(first_offset), index_name(first_offset)):
-        if name in present:
-            disk.remove(name)
+        disk.remove(name)
     disk.sync_dir()
 
 
@@ -257,8 +255,7 @@ def write_index(disk: Disk, segment: Segment) -> None:
     )
     data = head + struct.pack(f"<{2 * entries}Q", *index.offsets, *index.positions)
     name = index_name(segment.first_offset)
-    if name in disk.names():
-        disk.remove(name)
+    disk.remove(name)
     file = disk.open(name, create=True)
     try:
         file.write(data + _CRC.pack(zlib.crc32(data)), 0)

@@ -10,6 +10,7 @@ It stands in for ``kissvdb.storage.disk.Disk``. What it may do, and nothing else
 - ``cut_power_after(n)`` cuts the power in the middle of things: after n more bytes written (a sync,
   a truncation and a change of the directory count as one byte).
 - ``capacity_bytes`` makes writes beyond it fail with ENOSPC, after what fits.
+- ``opens_left`` is how often a file, or the directory, can still be opened; then it is EMFILE.
 - ``fail_next_sync`` makes the next sync fail with EIO; as on Linux, what it should have written
   stays in the cache, looks clean, and no later sync writes it.
 """
@@ -85,6 +86,7 @@ class FakeDisk(Disk):
         super().__init__("/fake")
         self.capacity_bytes = capacity_bytes
         self.fail_next_sync = False
+        self.opens_left: int | None = None
         self.bytes_read = 0
         self.bytes_written = 0
         self.syncs = 0
@@ -94,6 +96,7 @@ class FakeDisk(Disk):
         # (name that appears, name that goes, inode), in order, since the last sync_dir.
         self._pending: list[tuple[str | None, str | None, _Inode]] = []
         self._budget: int | None = None
+        self._is_held = False
 
     def cut_power_after(self, budget: int | None) -> None:
         """Raise PowerCut once that many more bytes were written; None: never."""
@@ -102,6 +105,8 @@ class FakeDisk(Disk):
     def crash(self) -> None:
         """Lose the power: every open file is dead, the cache is gone."""
         self._budget = None
+        self.opens_left = None
+        self._is_held = False
         self.fail_next_sync = False
         for appears, goes, inode in self._pending:
             if self._chance.random() < 0.5:
@@ -141,10 +146,27 @@ class FakeDisk(Disk):
         used = sum(len(other.cache) for other in self._cached.values())
         return min(end, len(inode.cache) + max(0, self.capacity_bytes - used))
 
+    def take_descriptor(self) -> None:
+        """Open something."""
+        if self.opens_left is not None:
+            if not self.opens_left:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            self.opens_left -= 1
+
+    def hold(self) -> None:
+        if not self._is_held:
+            self.take_descriptor()
+            self._is_held = True
+
+    def release(self) -> None:
+        self._is_held = False
+
     def names(self) -> list[str]:
+        self.take_descriptor()
         return sorted(self._cached)
 
     def open(self, name: str, *, create: bool = False, read_only: bool = False) -> DiskFile:
+        self.take_descriptor()
         inode = self._cached.get(name)
         if create:
             if inode is not None:
@@ -157,14 +179,17 @@ class FakeDisk(Disk):
         return FakeFile(self, inode)
 
     def remove(self, name: str) -> None:
-        self.act()
-        self._change(None, name, self._cached[name])
+        if name in self._cached:
+            self.act()
+            self._change(None, name, self._cached[name])
 
     def rename(self, old: str, new: str) -> None:
         self.act()
         self._change(new, old, self._cached[old])
 
     def sync_dir(self) -> None:
+        if not self._is_held:
+            self.take_descriptor()
         self.act()
         self.syncs += 1
         for appears, goes, inode in self._pending:

@@ -1,8 +1,8 @@
 """Random lives of an event log on a disk that crashes, compared with a list.
 
-A seed makes the whole life: appends, reads, rotations, retention, full disks, failed syncs, killed
-processes, and power cuts at any byte, in recovery too. `SEED=n` of a failure repeats it:
-``python -m tests.simulation.test_log_simulation n``.
+A seed makes the whole life: appends, reads, rotations, retention, full disks, no free descriptors,
+failed syncs, killed processes, and power cuts at any byte, in recovery too. `SEED=n` of a failure
+repeats it: ``python -m tests.simulation.test_log_simulation n``.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import sys
 import attrs
 import pytest
 
-from kissvdb.errors import PersistenceFailed
+from kissvdb.errors import Overloaded, PersistenceFailed
 from kissvdb.storage.log import EventLog, LogFailed, LogRecord, OffsetTruncated
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
@@ -56,6 +56,7 @@ class Life:
     def run(self, steps: int) -> None:
         actions = [self.append] * 8 + [self.read] * 3 + [self.retain] * 2
         actions += [self.reopen, self.kill, self.fill_disk, self.fail_sync, self.cut_power]
+        actions += [self.exhaust_descriptors]
         for _ in range(steps):
             self.chance.choice(actions)()
         self.restart()
@@ -137,6 +138,30 @@ class Life:
             self.model.pending = []
             assert self.log.next_offset == before
         self.disk.capacity_bytes = None
+        self.append()
+
+    def exhaust_descriptors(self) -> None:
+        """Too many files are open: what needs one more is refused and changes nothing."""
+        disk, model = self.disk, self.model
+        disk.opens_left = self.chance.randint(0, 2)
+        # What fits needs none; sooner or later a segment is full.
+        refused = False
+        while not refused:
+            before = self.log.next_offset
+            try:
+                self.append()
+            except PersistenceFailed:
+                refused = True
+                model.pending = []
+                assert self.log.next_offset == before
+        disk.opens_left = 0
+        with pytest.raises(Overloaded):
+            self.log.read(model.acked[-1].offset - 1, bytes_max=1)
+        if self.chance.random() < 0.5:
+            disk.crash()
+            self.crashes += 1
+            self.restart()
+        disk.opens_left = None
         self.append()
 
     def fail_sync(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb.errors import PersistenceFailed
+from kissvdb.errors import Overloaded, PersistenceFailed
 from kissvdb.storage.disk import Disk, DiskFile
 from kissvdb.storage.log import LogFailed
 from kissvdb.storage.segment import segment_name
@@ -53,6 +53,42 @@ def test_a_full_disk_at_a_rotation_leaves_the_last_segment_in_use() -> None:
     fill(log, 1)
     disk.crash()
     assert offsets(read_all(open_log(disk, segment_bytes_max=1_000))) == list(range(1, 8))
+
+
+@pytest.mark.parametrize("opens_left", [0, 1])
+@pytest.mark.parametrize("power", ["stays", "fails"])
+def test_a_rotation_without_a_free_descriptor_is_refused_and_the_next_write_works(
+    opens_left: int, power: str
+) -> None:
+    disk = fake()
+    log = open_log(disk, segment_bytes_max=1_000)
+    fill(log, 6)
+    names = [name for name in disk.names() if name.endswith(".log")]
+    disk.opens_left = opens_left
+    for _ in range(3):
+        # Each try has as many as it had.
+        disk.opens_left = opens_left
+        with pytest.raises(PersistenceFailed, match=r"Too many open files.*limit of open files"):
+            fill(log, 1)
+    disk.opens_left = None
+    assert [name for name in disk.names() if name.endswith(".log")] == names
+    if power == "fails":
+        disk.crash()
+        log = open_log(disk, segment_bytes_max=1_000)
+    fill(log, 1)
+    disk.crash()
+    assert offsets(read_all(open_log(disk, segment_bytes_max=1_000))) == list(range(1, 8))
+
+
+def test_a_read_without_a_free_descriptor_is_refused_and_the_next_one_works() -> None:
+    disk = fake()
+    log = open_log(disk)
+    fill(log, 3)
+    disk.opens_left = 0
+    with pytest.raises(Overloaded, match="Too many open files"):
+        read_all(log)
+    disk.opens_left = None
+    assert offsets(read_all(log)) == [1, 2, 3]
 
 
 class _Failing(Disk):
