@@ -13,7 +13,7 @@ import httpx
 
 START_SECONDS_MAX = 120.0
 PORTS = range(20_000, 32_000)
-"""Below those that a kernel gives away: between two starts nobody gets a server's port by chance."""
+"""Below those that a kernel gives away: nobody gets a server's port between two starts."""
 
 
 def free_port():
