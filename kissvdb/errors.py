@@ -158,6 +158,23 @@ class PersistenceFailed(Unavailable):
     retry_after_secs = 5
 
 
+class OutcomeUnknown(KissError):
+    """It is not known whether a write happened: the process must stop, recovery decides."""
+
+    code = "outcome_unknown"
+
+
+class OffsetTruncated(KissError):
+    """Records asked for are no longer in the log; it begins at ``first_offset``."""
+
+    code = "offset_truncated"
+    status = 410
+
+    def __init__(self, first_offset: int) -> None:
+        super().__init__(f"the log begins at offset {first_offset}; earlier records are gone")
+        self.first_offset = first_offset
+
+
 class Damaged(KissError):
     """A file holds something else than what was written. Names the file and the place."""
 

@@ -123,6 +123,14 @@ def decode(payload: bytes) -> Record:
     return _decoder.decode(payload)
 
 
+class LogRecord(msgspec.Struct, frozen=True):
+    """A record as the log holds it: ``ts_ms`` is Unix time in milliseconds."""
+
+    offset: int
+    ts_ms: int
+    payload: bytes
+
+
 class Operation(msgspec.Struct, frozen=True):
     """What is remembered of a write that carried an ``op_id``: enough to answer it again."""
 

@@ -9,7 +9,7 @@ import trio
 from actors import Workers
 from kissvdb import records
 from kissvdb.core.stream import Event, event_of
-from kissvdb.storage.log import LogRecord
+from kissvdb.records import LogRecord
 
 CHUNK_BYTES = 256 * 1024
 CHUNKS_KEPT = 16

@@ -8,9 +8,8 @@ from kissvdb import records
 from kissvdb.core.memtable import Memtable
 from kissvdb.engine.history import ReadableLog
 from kissvdb.engine.state_view import store
-from kissvdb.errors import ConfigError, Damaged
+from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
-from kissvdb.storage.log import OffsetTruncated
 from kissvdb.storage.state_table import StateTable
 
 _CHUNK_BYTES = 1024 * 1024

@@ -10,7 +10,7 @@ from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import HEARTBEAT, compile_filter, gap_frame, opening
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
-from kissvdb.storage.log import OffsetTruncated
+from kissvdb.errors import OffsetTruncated
 
 if TYPE_CHECKING:
     from typing import Self

@@ -8,7 +8,6 @@ import errno
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import ClassVar
 
 import attrs
 import msgspec
@@ -16,11 +15,13 @@ import msgspec
 from kissvdb.errors import (
     OUT_OF_RESOURCES,
     Damaged,
-    KissError,
+    OffsetTruncated,
+    OutcomeUnknown,
     Overloaded,
     PayloadTooLarge,
     PersistenceFailed,
 )
+from kissvdb.records import LogRecord
 from kissvdb.storage.disk import Disk, DiskFile
 from kissvdb.storage.frames import FRAME_BYTES_MAX, FrameScan, Prepared, encode, encoded_bytes
 from kissvdb.storage.recovery import TornTail, recover
@@ -49,31 +50,6 @@ READ_WINDOW_BYTES_MAX = 1024 * 1024
 
 REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """The disk has no room, or is not to be written: nothing is wrong with what it holds."""
-
-
-class LogFailed(KissError):
-    """It is unknown what the disk holds: the process must stop, recovery decides."""
-
-    code: ClassVar[str] = "log_failed"
-
-
-class OffsetTruncated(KissError):
-    """Records asked for are no longer in the log; it begins at ``first_offset``."""
-
-    code: ClassVar[str] = "offset_truncated"
-    status: ClassVar[int] = 410
-
-    def __init__(self, first_offset: int) -> None:
-        super().__init__(f"the log begins at offset {first_offset}; earlier records are gone")
-        self.first_offset = first_offset
-
-
-class LogRecord(msgspec.Struct, frozen=True):
-    """A record as the log holds it: ``ts_ms`` is Unix time in milliseconds."""
-
-    offset: int
-    ts_ms: int
-    payload: bytes
 
 
 @attrs.frozen
@@ -177,7 +153,7 @@ class EventLog:
         """Write the records with one durable write, all or none; returns the first's offset.
 
         Raises PersistenceFailed when the disk refused and the log is as before, PayloadTooLarge
-        for more than FRAME_BYTES_MAX in all, LogFailed when it is unknown what is durable.
+        for more than FRAME_BYTES_MAX in all, OutcomeUnknown when it is unknown what is durable.
         """
         length = self._checked_length(payloads)
         if length > FRAME_BYTES_MAX:
@@ -203,7 +179,7 @@ class EventLog:
 
     def _checked_length(self, payloads: Sequence[bytes]) -> int:
         if self._failed is not None:
-            raise LogFailed(self._failed)
+            raise OutcomeUnknown(self._failed)
         if not payloads:
             raise ValueError("an append needs at least one record")
         return encoded_bytes(payloads)
@@ -218,7 +194,7 @@ class EventLog:
         data = blob + bytes(zeros) if zeros else blob
         return Prepared(self._file, segment.end, data, len(blob), first, len(payloads))
 
-    def fail(self, error: OSError) -> LogFailed:
+    def fail(self, error: OSError) -> OutcomeUnknown:
         """What to raise when it is not known what a prepared write left: no other will follow."""
         return self._fail(f"write to {self._disk.path(self._view.segments[-1].name)}", error)
 
@@ -298,10 +274,10 @@ class EventLog:
             self._view = attrs.evolve(self._view, segments=(*self._view.segments, segment))
         return segment
 
-    def _fail(self, action: str, error: OSError) -> LogFailed:
+    def _fail(self, action: str, error: OSError) -> OutcomeUnknown:
         """Refuse every later append too: nothing may be written behind an unknown state."""
         self._failed = f"could not {action}: {error}; the process must stop"
-        return LogFailed(self._failed)
+        return OutcomeUnknown(self._failed)
 
     def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]:
         """Records with ``after`` < offset <= ``until``, in order, for any thread.

@@ -3,7 +3,8 @@
 import threading
 from collections.abc import Sequence
 
-from kissvdb.storage.log import LogRecord, OffsetTruncated
+from kissvdb.errors import OffsetTruncated
+from kissvdb.records import LogRecord
 
 RECORDS_MAX = 100_000
 BYTES_MAX = 64 * 1024 * 1024

@@ -14,11 +14,11 @@ from kissvdb.config import Stream
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.log_writer import Append, LogWriter
-from kissvdb.errors import PersistenceFailed
+from kissvdb.errors import OutcomeUnknown, PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import PREPARED_BYTES_MAX, EventLog, LogFailed
+from kissvdb.storage.log import PREPARED_BYTES_MAX, EventLog
 from kissvdb.storage.uring import Uring
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -80,7 +80,7 @@ async def written(directory, ring):
     """A running writer: its log, its hub, and where to ask it."""
     log = EventLog.open(Disk(directory), segment_bytes_max=SEGMENT_BYTES)
     async with WorkerThread("log") as thread, open_supervisor() as supervisor:
-        hub = Hub(Stream(), History(log, Workers(1)), log.last_offset)
+        hub = Hub(Stream(), History(log, Workers(1)), lambda: log.last_offset)
         follower = await supervisor.start(hub)
         writer = LogWriter(log, thread, ring, (follower,), lambda: 7, Metrics())
         yield log, hub, await supervisor.start(writer)
@@ -154,7 +154,7 @@ async def test_a_write_that_is_not_done_in_the_ring_is_done_by_the_thread(tmp_pa
 
 
 async def test_a_disk_that_fails_in_the_ring_ends_the_log(tmp_path):
-    with pytest.RaisesGroup(LogFailed, flatten_subgroups=True):
+    with pytest.RaisesGroup(OutcomeUnknown, flatten_subgroups=True):
         async with written(tmp_path, Ring(1.0, errno.EIO)) as (_, _, address):
             assert await address.ask(events(1)) == 1
             with pytest.raises(ActorCrashed):

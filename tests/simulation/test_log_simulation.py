@@ -12,8 +12,9 @@ import sys
 import attrs
 import pytest
 
-from kissvdb.errors import Overloaded, PersistenceFailed
-from kissvdb.storage.log import EventLog, LogFailed, LogRecord, OffsetTruncated
+from kissvdb.errors import OffsetTruncated, OutcomeUnknown, Overloaded, PersistenceFailed
+from kissvdb.records import LogRecord
+from kissvdb.storage.log import EventLog
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 STEPS = 40
@@ -166,9 +167,9 @@ class Life:
 
     def fail_sync(self) -> None:
         self.disk.fail_next_sync = True
-        with pytest.raises(LogFailed):
+        with pytest.raises(OutcomeUnknown):
             self.append()
-        with pytest.raises(LogFailed):
+        with pytest.raises(OutcomeUnknown):
             self.log.append(self.now_ms, [b"after the failure"])
         if self.chance.random() < 0.5:
             self.disk.crash()

@@ -2,8 +2,9 @@
 
 import random
 
+from kissvdb.records import LogRecord
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog, LogRecord
+from kissvdb.storage.log import EventLog
 from tests.simulation.fake_disk import FakeDisk
 
 MIB = 1024 * 1024

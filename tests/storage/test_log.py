@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb.errors import Damaged, PayloadTooLarge
+from kissvdb.errors import Damaged, OffsetTruncated, PayloadTooLarge
+from kissvdb.records import LogRecord
 from kissvdb.storage import log as log_module
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog, LogRecord, OffsetTruncated
+from kissvdb.storage.log import EventLog
 from kissvdb.storage.segment import INDEX_STEP_BYTES, index_name, segment_name
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 

@@ -7,8 +7,9 @@ import zlib
 import pytest
 
 from kissvdb.errors import Damaged
+from kissvdb.records import LogRecord
 from kissvdb.storage.data_dir import NewerFormat
-from kissvdb.storage.log import EventLog, LogRecord
+from kissvdb.storage.log import EventLog
 from kissvdb.storage.segment import (
     HEADER_BYTES,
     SegmentHeader,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb.errors import Overloaded, PersistenceFailed
+from kissvdb.errors import OutcomeUnknown, Overloaded, PersistenceFailed
 from kissvdb.storage.disk import Disk, DiskFile
-from kissvdb.storage.log import LogFailed
 from kissvdb.storage.segment import segment_name
 from tests.storage.sample_log import fake, fill, offsets, open_log, read_all
 
@@ -140,7 +139,7 @@ def test_a_failed_sync_stops_the_log_for_good(tmp_path: Path) -> None:
     fill(log, 2)
     disk.failures = [errno.EIO]
     for _ in range(2):
-        with pytest.raises(LogFailed, match="the process must stop"):
+        with pytest.raises(OutcomeUnknown, match="the process must stop"):
             log.append(0, [b"x"])
     assert offsets(read_all(log)) == [1, 2]
     log.close()
@@ -151,7 +150,7 @@ def test_a_partial_write_that_cannot_be_taken_back_stops_the_log(tmp_path: Path)
     log = open_log(disk, segment_bytes_max=1_000)
     fill(log, 1)
     disk.failures = [errno.ENOSPC, errno.EIO]
-    with pytest.raises(LogFailed, match="take back"):
+    with pytest.raises(OutcomeUnknown, match="take back"):
         fill(log, 1)
     log.close()
     again = open_log(Disk(tmp_path))
@@ -163,5 +162,5 @@ def test_a_partial_write_that_cannot_be_taken_back_stops_the_log(tmp_path: Path)
 def test_a_closed_log_takes_nothing_more() -> None:
     log = open_log(fake())
     log.close()
-    with pytest.raises(LogFailed, match="closed"):
+    with pytest.raises(OutcomeUnknown, match="closed"):
         log.append(0, [b"x"])

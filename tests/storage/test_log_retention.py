@@ -2,7 +2,7 @@
 
 import pytest
 
-from kissvdb.storage.log import OffsetTruncated
+from kissvdb.errors import OffsetTruncated
 from kissvdb.storage.segment import index_name, segment_name
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 

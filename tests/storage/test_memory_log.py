@@ -2,7 +2,8 @@
 
 import pytest
 
-from kissvdb.storage.log import LogRecord, OffsetTruncated
+from kissvdb.errors import OffsetTruncated
+from kissvdb.records import LogRecord
 from kissvdb.storage.memory_log import MemoryLog
 
 
