@@ -22,6 +22,7 @@ GIB = 1024 * MIB
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("text", "json")
+UNKNOWN_FIELDS = ("refuse", "ignore")
 
 ANY_ORIGIN = "*"
 
@@ -145,6 +146,7 @@ class Server:
     request_timeout_secs: int = _int(30, 1, 3600)
     shutdown_timeout_secs: int = _int(10, 1, 600)
     connections_max: int = _int(4096, 1, 1_000_000)
+    unknown_fields: str = _choice("refuse", UNKNOWN_FIELDS)
 
     def __attrs_post_init__(self) -> None:
         if self.exposed and not self.unsafe_bind:

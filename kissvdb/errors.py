@@ -38,6 +38,12 @@ class InvalidArgument(Refused):
     """A field, parameter or body is malformed, mistyped or out of range."""
 
 
+class MistypedField(InvalidArgument):
+    """A field or parameter is unknown, missing, mistyped or out of range in well-formed JSON."""
+
+    status = 422
+
+
 class Unauthorized(Refused):
     """The API key is missing or wrong."""
 

@@ -1,6 +1,6 @@
 """The JSON that goes in and out, as types: they read the bodies and write the description.
 
-In a body an absent optional field and null mean the same; unknown fields are ignored.
+In a body an absent optional field and null mean the same. Unknown fields are refused: see `fields`.
 """
 
 from typing import Annotated, Any, Literal
@@ -21,7 +21,7 @@ TtlMs = Annotated[
 ]
 
 
-class RequestBody(msgspec.Struct, frozen=True):
+class RequestBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is decoded for every request. An attrs class takes five times as long: 0.77 us against
     0.15 for an event in a batch."""
 

@@ -96,6 +96,7 @@ class Lines:
     """Cuts newline-delimited JSON into operations. Empty lines are passed over."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._limits = context.config.limits
         self._waiting: deque[bytes | KissError] = deque()
         self._rest = b""
@@ -133,7 +134,7 @@ class Lines:
                 taken.append(line)
             else:
                 self.pending_bytes -= len(line)
-                taken.append(read_line(line, self._limits))
+                taken.append(read_line(self._context, line))
         return taken
 
 
@@ -142,6 +143,7 @@ class Maps:
     that is too large, the next map cannot be found: that is said once, and the rest is dropped."""
 
     def __init__(self, context: Context) -> None:
+        self._context = context
         self._limits = context.config.limits
         # What waits in its buffer is bounded by ``take``, what one array may ask for by these.
         most = self._limits.body_bytes_max
@@ -189,7 +191,7 @@ class Maps:
             else:
                 begin, self._begin = self._begin, unpacker.tell()
                 fits = self._begin - begin <= bytes_max
-                taken.append(read_map(operation, self._limits) if fits else _too_long(bytes_max))
+                taken.append(read_map(self._context, operation) if fits else _too_long(bytes_max))
         return taken
 
 

@@ -1,11 +1,14 @@
 """The operations of /v1/bulk: their types, and how one becomes a command."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from kissvdb.api import limits
+from kissvdb.api.context import Context
+from kissvdb.api.fields import is_about_unknown, known_only
 from kissvdb.api.json_body import compact, explain
 from kissvdb.api.preconditions import precondition
 from kissvdb.api.vector_bodies import NO_JSON
@@ -22,7 +25,7 @@ Command = StateCommand | VectorCommand
 Outcome = Command | KissError
 
 
-class _Line(msgspec.Struct, tag_field="op"):
+class _Line(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
     def command(self, bounds: Limits) -> Command:
         """The command, checked. Raises Refused errors that name the field."""
         raise AssertionError
@@ -138,18 +141,18 @@ class VectorDeleteLine(_Line, tag="vector_delete"):
 
 Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine
 
-_decode = msgspec.json.Decoder(Line).decode
+_decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
 
-def read_line(line: bytes, bounds: Limits, numbers: Any = None) -> Outcome:
+def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
     """The command of one line of JSON, or what is wrong with it. ``numbers``: its vector, when it
     came beside the line."""
     try:
         try:
-            operation = _decode(line)
+            operation = _operation(line, context.strict)
             if numbers is not None and isinstance(operation, UpsertLine):
                 operation.vector = packed(numbers, "vector")
-            command: Command = operation.command(bounds)
+            command: Command = operation.command(context.config.limits)
             return command
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             explain(problem, line, "line")
@@ -157,13 +160,22 @@ def read_line(line: bytes, bounds: Limits, numbers: Any = None) -> Outcome:
         return refusal
 
 
-def read_map(operation: Any, bounds: Limits) -> Outcome:
+def read_map(context: Context, operation: Any) -> Outcome:
     """The same for one operation that came as msgpack: its values become JSON, but for vectors."""
     numbers = operation.pop("vector", None) if isinstance(operation, dict) else None
     try:
-        return read_line(json.dumps(operation, allow_nan=False).encode(), bounds, numbers)
+        return read_line(context, json.dumps(operation, allow_nan=False).encode(), numbers)
     except (TypeError, ValueError, RecursionError) as problem:
         return InvalidArgument(f"operation: has no form in JSON ({problem})")
+
+
+def _operation(line: bytes, strict: bool) -> Line:
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as problem:
+        if not is_about_unknown(problem):
+            raise
+    return _decode(known_only(line, Line, "line", msgspec.json, strict=strict))
 
 
 def _condition(if_revision: int | None, if_offset: int | None) -> Precondition:

@@ -18,3 +18,9 @@ class Context:
     database: "Database"
     config: Config
     metrics: Metrics
+    strict: bool = attrs.field(init=False)
+    """Whether what a request says and nobody reads is refused."""
+
+    @strict.default
+    def _strict(self) -> bool:
+        return self.config.server.unknown_fields == "refuse"

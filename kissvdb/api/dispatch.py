@@ -23,6 +23,7 @@ from kissvdb.api.cors import Cors
 from kissvdb.api.hosts import Hosts
 from kissvdb.api.http import Answer, Headers, Pending, Request, Response, StreamResponse
 from kissvdb.api.origins import Origins
+from kissvdb.api.parameters import Parameters
 from kissvdb.api.route import Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
@@ -59,12 +60,14 @@ class Bound:
     """A route with what is looked up once instead of at every request.
 
     ``prompt``: its operation is a plain function, which may answer without a task to wait in.
+    ``parameters``: those of the query, unless any are passed over.
     """
 
     route: Route
     metrics: RouteMetrics
     media: frozenset[str]
     prompt: bool
+    parameters: Parameters | None
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -84,7 +87,10 @@ class Api:
         # Until it is set and gone, requests that need the database wait for it.
         self._opening = trio.Event() if isinstance(db, Recovering) else None
         self._context = Context(cast("Database", db), config, metrics)
-        self._router = Router((route.method, route.path, _bind(route, metrics)) for route in ROUTES)
+        strict = self._context.strict
+        self._router = Router(
+            (route.method, route.path, _bind(route, metrics, strict=strict)) for route in ROUTES
+        )
         self._unmatched = metrics.route(_UNMATCHED)
         origins = Origins(config.server.cors_allowed_origins)
         self._admission = Admission(config.server, origins, Hosts(config.server))
@@ -125,7 +131,7 @@ class Api:
         started = perf_counter()
         try:
             self._admission.admit(request, bound)
-            self._check_body(bound, request)
+            self._check_request(bound, request)
             outcome = bound.route.operation(self._context, request)
             if isinstance(outcome, Pending):
                 return Begun(request, bound, outcome, started)
@@ -182,7 +188,7 @@ class Api:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
                 numbers = bound.metrics
-                self._check_body(bound, request)
+                self._check_request(bound, request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:
             answer = _error(error)
@@ -235,7 +241,9 @@ class Api:
             request.stream,
         )
 
-    def _check_body(self, bound: Bound, request: Request) -> None:
+    def _check_request(self, bound: Bound, request: Request) -> None:
+        if request.query and bound.parameters is not None:
+            bound.parameters.check(request)
         if len(request.body) > self.config.limits.body_bytes_max:
             raise self.too_large()
         if not bound.media:
@@ -295,9 +303,10 @@ class Api:
         )
 
 
-def _bind(route: Route, metrics: Metrics) -> Bound:
+def _bind(route: Route, metrics: Metrics, *, strict: bool) -> Bound:
     prompt = not inspect.iscoroutinefunction(route.operation)
-    return Bound(route, metrics.route(route.name), frozenset(route.body_media), prompt)
+    parameters = Parameters.of(route) if strict and not route.any_query else None
+    return Bound(route, metrics.route(route.name), frozenset(route.body_media), prompt, parameters)
 
 
 async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> Answer:

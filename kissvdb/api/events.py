@@ -77,7 +77,7 @@ async def stream(context: Context, request: Request) -> Response | StreamRespons
 
 
 def _event(context: Context, request: Request) -> Publish:
-    return _checked(EVENT.read(request.body), context.config.limits, "body")
+    return _checked(EVENT.read(request.body, strict=context.strict), context.config.limits, "body")
 
 
 def _events(context: Context, body: bytes) -> list[EventPublished]:
@@ -86,7 +86,7 @@ def _events(context: Context, body: bytes) -> list[EventPublished]:
     records = _plain_events(body, bounds)
     if records is not None:
         return records
-    found = EVENTS.read(body)
+    found = EVENTS.read(body, strict=context.strict)
     if not 0 < len(found) <= EVENTS_PER_BATCH_MAX:
         raise InvalidArgument(
             f"body: 1 to {EVENTS_PER_BATCH_MAX} events, not {len(found)}: send several batches"

@@ -1,7 +1,7 @@
 """Strict JSON: what a body may be, and how a wrong one is explained.
 
-Malformed JSON is a 400. JSON of the wrong shape (a missing field, a string for a number) is a
-422; both carry the code ``invalid_argument`` and name the field.
+Malformed JSON is a 400. JSON of the wrong shape (a missing or unknown field, a string for a number)
+is a 422; both carry the code ``invalid_argument`` and name the field.
 
 ``value``, ``data`` and patches are the client's own JSON: they stay the bytes they came as
 (number lexemes, member order, escapes), only without the whitespace between tokens.
@@ -13,7 +13,9 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 import trio
 
+from kissvdb.api.fields import is_about_unknown, known_only
 from kissvdb.errors import InvalidArgument
+from kissvdb.errors import MistypedField as MistypedField
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,12 +35,6 @@ _decode_any = msgspec.json.decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-class MistypedField(InvalidArgument):
-    """The JSON is well-formed, but a field is missing, mistyped or out of range."""
-
-    status = 422
-
-
 class Body(Generic[T]):
     """Reads one type of JSON body (``msgspec.Raw`` fields keep their bytes)."""
 
@@ -46,10 +42,18 @@ class Body(Generic[T]):
         self.type = type_
         self._decode: Callable[[bytes], T] = msgspec.json.Decoder(type_).decode
 
-    def read(self, body: bytes) -> T:
-        """The body as its type. Raises InvalidArgument (400) or MistypedField (422)."""
+    def read(self, body: bytes, *, strict: bool) -> T:
+        """The body as its type. Raises InvalidArgument (400) or MistypedField (422).
+
+        ``strict``: unknown fields are refused; else they are passed over.
+        """
         try:
-            return self._decode(body)
+            try:
+                return self._decode(body)
+            except msgspec.ValidationError as problem:
+                if not is_about_unknown(problem):
+                    raise
+            return self._decode(known_only(body, self.type, "body", msgspec.json, strict=strict))
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             explain(problem, body, "body")
 

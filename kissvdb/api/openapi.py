@@ -13,6 +13,7 @@ from kissvdb.errors import (
     Forbidden,
     InvalidArgument,
     KissError,
+    MistypedField,
     PayloadTooLarge,
     RequestTimeout,
     Starting,
@@ -153,6 +154,8 @@ def _common_errors(route: Route) -> Iterable[type[KissError]]:
         yield InvalidArgument
         yield Unauthorized
     yield Forbidden
+    if not route.any_query:
+        yield MistypedField
     if route.bounded and route.waits:
         yield RequestTimeout
     if route.recovered:

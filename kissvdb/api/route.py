@@ -33,12 +33,14 @@ class Scope(IntEnum):
 
 @attrs.frozen
 class Parameter:
-    """A query parameter or a request header. ``schema`` is JSON Schema."""
+    """A query parameter or a request header. ``schema`` is JSON Schema. ``media``: read only
+    beside a body of this content type."""
 
     name: str
     description: str
     schema: dict[str, Any]
     place: str = "query"
+    media: str | None = None
 
 
 @attrs.frozen
@@ -62,7 +64,8 @@ class Route:
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
-    while the data is still recovered; other requests wait for it.
+    while the data is still recovered; other requests wait for it. ``any_query``: unknown parameters
+    are not the server's business (a page's own scripts read them).
     """
 
     method: str
@@ -82,6 +85,7 @@ class Route:
     waits: bool = True
     streamed: bool = False
     recovered: bool = True
+    any_query: bool = False
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

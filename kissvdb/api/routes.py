@@ -148,6 +148,7 @@ _STREAM_PARAMETERS = (
     Parameter("types", "Only these types, separated by commas.", _TEXT),
     Parameter("key", "Only events of this key.", _TEXT),
     Parameter("key_prefix", "Only events of keys that start so.", _TEXT),
+    Parameter("prefix", "The former name of key_prefix.", _TEXT),
     Parameter("collection", "Only events of this collection.", _TEXT),
     Parameter("job_id", "Only events with this job_id in value or data, number or text.", _TEXT),
     Parameter("tag", "Only events with this tag.", _TEXT),
@@ -192,10 +193,7 @@ EVENTS = (
         "Follow everything that happens (the former name of /v1/stream)",
         "events",
         _STREAM,
-        parameters=(
-            *_STREAM_PARAMETERS,
-            Parameter("prefix", "The former name of key_prefix.", _TEXT),
-        ),
+        parameters=_STREAM_PARAMETERS,
         errors=(InvalidArgument, Overloaded, Stopping),
         hot=True,
         bounded=False,
@@ -293,7 +291,15 @@ def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
     type_ = dict[str, Any] if media == pages.YAML else None
     answer = Success(summary, type_, media=media)
     return Route(
-        "GET", path, operation, summary, "pages", answer, scope=Scope.PUBLIC, recovered=False
+        "GET",
+        path,
+        operation,
+        summary,
+        "pages",
+        answer,
+        scope=Scope.PUBLIC,
+        recovered=False,
+        any_query=True,
     )
 
 
@@ -313,6 +319,7 @@ PAGES = (
         errors=(InvalidArgument, NotFound),
         scope=Scope.PUBLIC,
         recovered=False,
+        any_query=True,
     ),
 )
 

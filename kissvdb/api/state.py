@@ -102,7 +102,8 @@ async def list_items(context: Context, request: Request) -> Response:
 
 
 async def batch_put(context: Context, request: Request) -> Response:
-    body = await off_loop(request.body, BATCH_PUT.read, request.body)
+    read = partial(BATCH_PUT.read, request.body, strict=context.strict)
+    body = await off_loop(request.body, read)
     operations = body.operations
     if not 0 < len(operations) <= context.config.limits.state_batch_max:
         raise InvalidArgument(
@@ -120,7 +121,7 @@ async def batch_put(context: Context, request: Request) -> Response:
 
 
 def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
-    body = PUT.read(text)
+    body = PUT.read(text, strict=context.strict)
     value = compact(body.value, "body.value")
     limits.check_json_size(value, context.config.limits, "body.value")
     if body.ttl_ms is not None:

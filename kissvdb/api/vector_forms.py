@@ -13,6 +13,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from kissvdb.api import limits
+from kissvdb.api.context import Context
+from kissvdb.api.fields import is_about_unknown, known_only
 from kissvdb.api.http import Request
 from kissvdb.api.json_body import Body, MistypedField, compact, explain
 from kissvdb.api.query import parse_query
@@ -35,17 +37,25 @@ class Form(Generic[T]):
     """Reads one type of body as JSON or as msgpack, whichever the request says it is."""
 
     def __init__(self, type_: type[T]) -> None:
+        self._type = type_
         self._json = Body(type_)
         self._msgpack = msgspec.msgpack.Decoder(type_)
 
-    def read(self, request: Request) -> T:
+    def read(self, context: Context, request: Request) -> T:
         """The body as its type. Raises InvalidArgument (400) or MistypedField (422)."""
+        body, strict = request.body, context.strict
         if media_of(request) != MSGPACK:
-            return self._json.read(request.body)
+            return self._json.read(body, strict=strict)
         try:
-            return self._msgpack.decode(request.body)
+            try:
+                return self._msgpack.decode(body)
+            except msgspec.ValidationError as problem:
+                if not is_about_unknown(problem):
+                    raise
+            known = known_only(body, self._type, "body", msgspec.msgpack, strict=strict)
+            return self._msgpack.decode(known)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
-            explain(problem, request.body, "body")
+            explain(problem, body, "body")
 
 
 def media_of(request: Request) -> str:
@@ -205,7 +215,7 @@ def _with_namespace(text: bytes | None, namespace: str, where: str) -> bytes:
 
 def _value(text: str, name: str) -> Any:
     if name == "filters":
-        return Body(dict[str, Any]).read(text.encode())
+        return Body(dict[str, Any]).read(text.encode(), strict=True)
     if name == "meta":
         return msgspec.Raw(text.encode())
     return text

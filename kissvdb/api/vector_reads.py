@@ -42,7 +42,7 @@ def get(context: Context, request: Request) -> Response:
 
 async def count(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = SELECT.read(request) if request.body else SelectBody()
+    body = SELECT.read(context, request) if request.body else SelectBody()
     tree = filters.parse(body.filters)
     check_namespace(body.namespace, "body.namespace")
     number = await context.database.vectors.look(
@@ -53,7 +53,7 @@ async def count(context: Context, request: Request) -> Response:
 
 async def scroll(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = SCROLL.read(request) if request.body else ScrollBody()
+    body = SCROLL.read(context, request) if request.body else ScrollBody()
     limit_max = context.config.limits.list_limit_max
     limit = SCROLL_LIMIT_DEFAULT if body.limit is None else body.limit
     if not 1 <= limit <= limit_max:

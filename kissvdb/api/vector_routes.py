@@ -29,7 +29,7 @@ _OFFSET = {"Kissvdb-Offset": "The offset the answer is true at."}
 
 
 def _raw(name: str, description: str, schema: dict[str, Any]) -> Parameter:
-    return Parameter(name, f"With a raw body: {description}", schema)
+    return Parameter(name, f"With a raw body: {description}", schema, media=OCTETS)
 
 
 _RAW_WRITE = (

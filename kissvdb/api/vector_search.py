@@ -253,7 +253,7 @@ def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None,
     if media_of(request) == OCTETS:
         body = from_query(request, SearchBody, vector=request.body, vector_b64=None)
     else:
-        body = SEARCH.read(request)
+        body = SEARCH.read(context, request)
     vector = vector_of(body.vector, body.vector_b64)
     if (vector is None) == (body.id is None):
         raise InvalidArgument("body: give either a vector (vector, vector_b64) or an id")
@@ -275,7 +275,7 @@ def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tup
     if media_of(request) == OCTETS:
         body = from_query(request, SearchBatchBody, vectors=request.body)
     else:
-        body = SEARCH_BATCH.read(request)
+        body = SEARCH_BATCH.read(context, request)
     if isinstance(body.vectors, bytes):
         queries = packed(body.vectors, "body.vectors")
         if len(queries) % spec.vector_bytes:

@@ -48,7 +48,7 @@ DELETE_BY_FILTER = Form(DeleteByFilterBody)
 _json = msgspec.json.encode
 
 
-class BatchHead(msgspec.Struct):
+class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
     """The line that a raw batch begins with."""
 
     ids: list[str]
@@ -74,7 +74,7 @@ def update(context: Context, request: Request) -> Pending | Awaitable[Pending]:
 
 def delete(context: Context, request: Request) -> Pending:
     collection = collection_of(context, request)
-    body = DELETE.read(request)
+    body = DELETE.read(context, request)
     limits.check_id(body.id, context.config.limits, "body.id")
     command = Delete(body.id, limits.checked_op_id(body.op_id, "body.op_id"))
     return Pending(context.database.submit(VectorCommand(collection, command)), _deleted)
@@ -90,7 +90,7 @@ async def upsert_batch(context: Context, request: Request) -> Response:
 async def delete_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
-    ids = DELETE_BATCH.read(request).ids
+    ids = DELETE_BATCH.read(context, request).ids
     _check_batch(len(ids), "body.ids", context)
     commands: list[Command | KissError] = []
     for place, id_ in enumerate(ids):
@@ -104,7 +104,7 @@ async def delete_batch(context: Context, request: Request) -> Response:
 
 async def delete_by_filter(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = DELETE_BY_FILTER.read(request)
+    body = DELETE_BY_FILTER.read(context, request)
     tree = filters.parse(body.filters)
     check_namespace(body.namespace, "body.namespace")
     if filters.asks_nothing(tree) and body.namespace is None and not body.all:
@@ -140,7 +140,7 @@ def _new(kind: type[C], context: Context, request: Request) -> C:
     if media_of(request) == OCTETS:
         body = from_query(request, WriteBody, vector=request.body)
     else:
-        body = WRITE.read(request)
+        body = WRITE.read(context, request)
     return _command(kind, body, _vector(body, "body"), context, request, "body")
 
 
@@ -171,7 +171,7 @@ def _update(context: Context, request: Request) -> Update:
     if media_of(request) == OCTETS:
         body = from_query(request, UpdateBody, vector=request.body)
     else:
-        body = UPDATE.read(request)
+        body = UPDATE.read(context, request)
     bounds = context.config.limits
     limits.check_id(body.id, bounds, "body.id")
     limits.check_ttl(body.ttl_ms, "body.ttl_ms")
@@ -191,7 +191,7 @@ def _upserts(
     if media_of(request) == OCTETS:
         items, vectors = _raw_items(request, context)
     else:
-        items = UPSERT_BATCH.read(request).items
+        items = UPSERT_BATCH.read(context, request).items
         _check_batch(len(items), "body.items", context)
     commands: list[Command | KissError] = []
     for place, item in enumerate(items):
@@ -209,7 +209,7 @@ def _upserts(
 def _raw_items(request: Request, context: Context) -> tuple[list[WriteBody], list[bytes]]:
     """The items of a raw batch without their vectors, and the vectors."""
     line, numbers = split_batch(request.body)
-    head = _HEAD.read(line)
+    head = _HEAD.read(line, strict=context.strict)
     count = len(head.ids)
     _check_batch(count, "body.ids", context)
     if head.metas is not None and len(head.metas) != count:

@@ -35,7 +35,7 @@ def collection_of(context: Context, request: Request) -> str:
 
 async def create(context: Context, request: Request) -> Response:
     name = collection_of(context, request)
-    body = CREATE.read(request)
+    body = CREATE.read(context, request)
     limits.check_ttl(body.ttl_ms, "body.ttl_ms")
     index = body.index or IndexBody()
     offset = await context.database.vectors.create(

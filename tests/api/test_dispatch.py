@@ -243,5 +243,6 @@ async def test_a_stream_is_counted_when_it_starts(call: Caller):
     assert 'kissvdb_http_requests_total{route="GET /v1/stream",status="2xx"} 1.0' in page
 
 
-async def test_unknown_query_parameters_are_ignored(call: Caller):
-    assert reading(await call("GET", "/v1/state?include_vector=1&x")) == []
+async def test_an_unknown_query_parameter_is_refused(call: Caller):
+    assert reading(await call("GET", "/v1/state?include_vector=1&_x")) == []
+    refused(await call("GET", "/v1/state?limit=1&x"), 422, "invalid_argument", "query.x")

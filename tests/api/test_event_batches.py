@@ -18,7 +18,7 @@ CLOSELY_LOOKED_AT = [
     b'{"type":"log","data": {"a" : 1},"key":"job:1"}',
     b'{"type":"log","data":true,"tags":["red","\xc3\xa9"]}',
     b'{"type":"log","data":1,"transient":false}',
-    b'{"type":"log","data":1,"other":2}',
+    b'{"type":"log","data":1,"include_meta":false}',
 ]
 
 

@@ -99,7 +99,7 @@ async def test_a_value_keeps_the_clients_bytes(call: Caller, text):
 
 
 async def test_only_the_whitespace_between_tokens_goes(call: Caller):
-    body = b' { "value" :\r\n\t{ "a b" : [ 1.0 , "x  y\\n" ] } , "unknown" : 1 } '
+    body = b' { "value" :\r\n\t{ "a b" : [ 1.0 , "x  y\\n" ] } , "ttl_ms" : 60000 } '
     assert (await call("PUT", "/v1/state/k", body=body)).status == 200
     answer = await call("GET", "/v1/state/k")
     assert b'"value":{"a b":[1.0,"x  y\\n"]},' in answer.body
