@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -20,7 +20,7 @@ from kissvdb.storage.segment import segment_name
 
 def stream(
     store: Store,
-    collections: Sequence[OpenCollection],
+    collections: Callable[[], Awaitable[Sequence[OpenCollection]]],
     workers: Workers,
     log_thread: WorkerThread,
     holds: list[int],
@@ -37,7 +37,7 @@ def stream(
 async def _blocks(
     store: Store,
     directory: DataDir,
-    collections: Sequence[OpenCollection],
+    collections: Callable[[], Awaitable[Sequence[OpenCollection]]],
     workers: Workers,
     log_thread: WorkerThread,
     holds: list[int],
@@ -47,6 +47,7 @@ async def _blocks(
     # comes: a client that leaves, a shutdown, a file that cannot be opened.
     entries: list[Entry] = []
     try:
+<<<<<<< HEAD
         # Views first, the end of the log after them: it then holds all that they lack.
         for each in collections:
             entries += await each.upkeep.files()
@@ -55,6 +56,21 @@ async def _blocks(
         # on opening files after a caller that was cancelled: so that waits.
         with trio.CancelScope(shield=True):
             await log_thread.run(_note_log, store, directory, entries)
+=======
+        try:
+            # Views first, the end of the log after them: it then holds all that they lack. The
+            # tables before the list of collections: what is created later is created behind the
+            # tables' offset, and so by the replay.
+            entries += await workers.run(_copy_tables, store, directory)
+            for each in await collections():
+                entries += await each.upkeep.files()
+            # In the log's own thread, so that no segment is begun or removed meanwhile.
+            entries += await log_thread.run(_log_entries, store, directory)
+        except BaseException:
+            for entry in entries:
+                entry.source.close()
+            raise
+>>>>>>> f245cf5 (A backup holds what was created while it ran: the replay makes collections from the log)
         blocks = backup.tar_blocks(entries, int(time.time()))
         while block := await workers.run(next, blocks, b""):
             yield block

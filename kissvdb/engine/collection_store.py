@@ -1,8 +1,9 @@
 """The vector collections of a database on disk, opened and recovered. Sync: for a thread.
 
 A collection's directory is made before the record that creates it is logged, and removed after
-the record that deletes it is durable. So recovery looks at directories only: one whose beginning
-the log does not hold was never created, and a collection without one is deleted.
+the record that deletes it is durable. So a directory whose creation the log does not hold was never
+created. The replay makes what the log says was created and is not there: in a backup, say, which
+was taken while the collection was created.
 """
 
 import logging
@@ -37,6 +38,7 @@ logger = logging.getLogger("kissvdb.store")
 DIRECTORY = "vectors"
 """Within the data directory."""
 ROWS_AT_ONCE = 256
+OFFSET_MAX = 2**63 - 1
 
 
 @attrs.define(eq=False)
@@ -130,19 +132,22 @@ class CollectionStore:
         """Up to where the files of each collection hold it. Any thread may ask."""
         return [each.durable_offset for each in list(self.collections.values())]
 
-    def views(self) -> "list[CollectionView]":
+    def view(self) -> "CollectionsReplay":
         """What the log is to be replayed to."""
-        return [CollectionView(self, name) for name in self.collections]
+        return CollectionsReplay(self)
 
     @property
     def applied_offset_max(self) -> int:
         """The highest offset that any collection has applied."""
         return max((each.rows.applied_offset for each in self.collections.values()), default=0)
 
-    def create(self, spec: CollectionSpec, after_offset: int) -> StoredCollection:
-        """Make room for a collection that is to be created behind ``after_offset``.
+    def create(
+        self, spec: CollectionSpec, after_offset: int, created_offset: int | None = None
+    ) -> StoredCollection:
+        """Make an empty collection that is true up to ``after_offset``.
 
-        Raises OSError and PersistenceFailed.
+        ``created_offset``: that of the record of its creation; None when it is not logged yet, and
+        comes later. Raises OSError and PersistenceFailed.
         """
         from kissvdb.core.id_map import SALT_BYTES
         from kissvdb.core.rows import Rows
@@ -156,7 +161,9 @@ class CollectionStore:
             self._make(directory)
         rows = Rows(spec, os.urandom(SALT_BYTES), self.kernels, RowArrays(directory, 0))
         rows.note_offset(after_offset)
-        made = StoredCollection(rows, directory, updated_at_ms=spec.created_at_ms)
+        made = StoredCollection(
+            rows, directory, created_offset=created_offset, updated_at_ms=spec.created_at_ms
+        )
         work = rows.checkpoint()
         made.run(work)
         rows.install(work)
@@ -228,42 +235,54 @@ class CollectionStore:
         sync_directory(directory.parent.parent)
 
 
-class CollectionView:
-    """One collection, which takes the records that name it."""
+class CollectionsReplay:
+    """All collections, which take the records that name them: also that of their creation."""
 
-    def __init__(self, store: CollectionStore, name: str) -> None:
+    def __init__(self, store: CollectionStore) -> None:
         self._store = store
-        self._name = name
-        self._applied_offset = store.collections[name].rows.applied_offset
 
     @property
     def applied_offset(self) -> int:
-        """Up to where it holds all that concerns it, also when that is its end."""
-        return self._applied_offset
+        """Up to where all collections hold what concerns them."""
+        collections = self._store.collections.values()
+        return min((each.rows.applied_offset for each in collections), default=OFFSET_MAX)
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
-        """Apply what concerns it. Raises Damaged, PersistenceFailed and OSError."""
-        waiting: list[tuple[int, VectorWritten | VectorDeleted]] = []
+        """Apply what is not applied. Raises Damaged, PersistenceFailed and OSError."""
+        collections = self._store.collections
+        waiting: dict[str, list[tuple[int, VectorWritten | VectorDeleted]]] = {}
         for offset, record in records:
-            stored = self._store.collections.get(self._name)
-            if stored is None or offset <= self._applied_offset:
+            if not isinstance(record, VectorRecord):
                 continue
-            if not isinstance(record, VectorRecord) or record.collection != self._name:
+            name = record.collection
+            stored = collections.get(name)
+            if stored is not None and offset <= stored.rows.applied_offset:
                 continue
             if isinstance(record, CollectionCreated):
-                stored.created_offset = offset
+                self._create(offset, record)
+            elif stored is None:
+                # It was deleted later, or else its creation would have come before.
+                continue
             elif isinstance(record, CollectionDeleted):
-                waiting.clear()
-                self._store.remove(self._name)
+                waiting.pop(name, None)
+                self._store.remove(name)
             else:
-                waiting.append((offset, record))
-        self._applied_offset = upto
-        stored = self._store.collections.get(self._name)
-        if stored is not None:
-            for start in range(0, len(waiting), ROWS_AT_ONCE):
-                stored.rows.apply_all(waiting[start : start + ROWS_AT_ONCE])
-                stored.stale = True
+                waiting.setdefault(name, []).append((offset, record))
+        for name, changes in waiting.items():
+            stored = collections[name]
+            stored.stale = True
+            for start in range(0, len(changes), ROWS_AT_ONCE):
+                stored.rows.apply_all(changes[start : start + ROWS_AT_ONCE])
+        for stored in collections.values():
             stored.rows.note_offset(upto)
+
+    def _create(self, offset: int, record: CollectionCreated) -> None:
+        stored = self._store.collections.get(record.collection)
+        if stored is None:
+            self._store.create(CollectionSpec.of_record(record), offset, created_offset=offset)
+        else:
+            # Its directory was made before the record was logged.
+            stored.created_offset = offset
 
 
 def verify_rows(opened: "row_files.Opened") -> None:

@@ -129,9 +129,14 @@ class CollectionUpkeep:
     async def files(self) -> list[Entry]:
         """The files of a checkpoint made now, open, for a backup. Whoever asks closes them.
 
-        Raises PersistenceFailed, MailboxClosed and ActorCrashed.
+        None of a collection that is dropped meanwhile. Raises PersistenceFailed, MailboxClosed and
+        ActorCrashed.
         """
-        await self.save()
+        try:
+            await self.save()
+        except (MailboxClosed, ActorCrashed):
+            if not self._collection.dropped:
+                raise
         async with self._one_at_a_time:
             if self._collection.dropped:
                 return []

@@ -52,6 +52,12 @@ class DropCollection:
     name: str
 
 
+@attrs.frozen
+class ListCollections:
+    """Answers the open collections: all whose creation, and none whose deletion, was answered or
+    is in the log by now."""
+
+
 @attrs.frozen(eq=False)
 class OpenCollection:
     """A collection that runs: its owner, where to ask it, and its upkeep."""
@@ -159,6 +165,8 @@ class Collections(Actor):
             try:
                 if isinstance(message, CreateCollection):
                     envelope.answer(await self._create(message.spec))
+                elif isinstance(message, ListCollections):
+                    envelope.answer(list(self.opened.values()))
                 else:
                     assert isinstance(message, DropCollection)
                     envelope.answer(await self._drop(message.name))

@@ -262,7 +262,9 @@ class Database:
 
         Raises NotSupported in memory mode.
         """
-        return backup.stream(self._store, self.vectors.all, self.workers, self._thread, self._holds)
+        return backup.stream(
+            self._store, self.vectors.settled, self.workers, self._thread, self._holds
+        )
 
     # Wiring
 

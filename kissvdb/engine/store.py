@@ -40,7 +40,7 @@ class Store:
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
-            views.extend(self.collections.views())
+            views.append(self.collections.view())
             recovery.replay(self.log, self.log.last_offset, views, progress)
             self.collections.forget_uncreated()
             self._open = stack.pop_all()

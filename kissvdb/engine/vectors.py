@@ -22,6 +22,7 @@ from kissvdb.engine.collections import (
     Collections,
     CreateCollection,
     DropCollection,
+    ListCollections,
     OpenCollection,
 )
 from kissvdb.errors import DimMismatch, InvalidArgument
@@ -83,6 +84,14 @@ class Vectors:
     def all(self) -> list[OpenCollection]:
         """All collections, by name."""
         return [self._opened[name] for name in sorted(self._opened)]
+
+    async def settled(self) -> list[OpenCollection]:
+        """All collections, with none half created: behind every creation the log holds by now.
+
+        Raises Overloaded and Stopping.
+        """
+        found: list[OpenCollection] = await answered(submit(self._registry, ListCollections()))
+        return found
 
     def find(self, collection: str) -> OpenCollection:
         """A collection. Raises NotFound."""
