@@ -47,30 +47,16 @@ async def _blocks(
     # comes: a client that leaves, a shutdown, a file that cannot be opened.
     entries: list[Entry] = []
     try:
-<<<<<<< HEAD
-        # Views first, the end of the log after them: it then holds all that they lack.
-        for each in collections:
-            entries += await each.upkeep.files()
+        # Views first, the end of the log after them: it then holds all that they lack. The tables
+        # before the list of collections: what is created later is created behind the tables'
+        # offset, and so by the replay.
         await workers.run(_copy_tables, store, directory, entries)
+        for each in await collections():
+            entries += await each.upkeep.files()
         # In the log's own thread, so that no segment is begun or removed meanwhile. It would go
         # on opening files after a caller that was cancelled: so that waits.
         with trio.CancelScope(shield=True):
             await log_thread.run(_note_log, store, directory, entries)
-=======
-        try:
-            # Views first, the end of the log after them: it then holds all that they lack. The
-            # tables before the list of collections: what is created later is created behind the
-            # tables' offset, and so by the replay.
-            entries += await workers.run(_copy_tables, store, directory)
-            for each in await collections():
-                entries += await each.upkeep.files()
-            # In the log's own thread, so that no segment is begun or removed meanwhile.
-            entries += await log_thread.run(_log_entries, store, directory)
-        except BaseException:
-            for entry in entries:
-                entry.source.close()
-            raise
->>>>>>> f245cf5 (A backup holds what was created while it ran: the replay makes collections from the log)
         blocks = backup.tar_blocks(entries, int(time.time()))
         while block := await workers.run(next, blocks, b""):
             yield block

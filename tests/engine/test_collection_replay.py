@@ -56,8 +56,6 @@ async def test_what_was_deleted_stays_deleted_however_much_is_replayed(config, t
         await db.vectors.drop("c")
 
     config = await crashed(config, tmp_path, lambda db: fill(db, 5), drop)
-        config, tmp_path, lambda db: fill(db, 5), lambda db: db.vectors.drop("c")
-    )
     async with open_database(config) as db:
         assert db.vectors.all == []
         assert not directory(config).exists()
