@@ -118,6 +118,10 @@ class UnsupportedMediaType(Refused):
     status = 415
 
 
+class UnsupportedCoding(UnsupportedMediaType):
+    """The body is compressed in a way that is not read; the answer names the one that is."""
+
+
 class DimMismatch(Refused):
     """A vector's length is not the collection's ``dim``."""
 

@@ -23,7 +23,7 @@ from kissvdb.core import collection
 from kissvdb.core.events import Published
 from kissvdb.core.state import Answer as StateAnswer
 from kissvdb.core.state import Deleted, Written
-from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge
+from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge, Refused
 
 NDJSON = "application/x-ndjson"
 MSGPACK = "application/msgpack"
@@ -52,11 +52,16 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
 async def _stream(
     context: Context, arriving: AsyncIterator[bytes], cutter: "Lines | Maps", answers: "Answers"
 ) -> AsyncIterator[bytes]:
-    async for data in arriving:
-        cutter.feed(data)
-        while (blob := await _do_next(context, cutter, answers)) is not None:
-            if blob:
-                yield blob
+    try:
+        async for data in arriving:
+            cutter.feed(data)
+            while (blob := await _do_next(context, cutter, answers)) is not None:
+                if blob:
+                    yield blob
+    except Refused as refusal:
+        # The body broke off, or is not what its head said. What came before is done.
+        yield answers.of([refusal])
+        return
     cutter.end()
     while (blob := await _do_next(context, cutter, answers)) is not None:
         if blob:

@@ -18,6 +18,7 @@ import trio
 
 from actors import ActorCrashed, MailboxClosed
 from kissvdb.api.admission import Admission
+from kissvdb.api.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.context import Context
 from kissvdb.api.cors import Cors
 from kissvdb.api.hosts import Hosts
@@ -38,6 +39,7 @@ from kissvdb.errors import (
     RequestTimeout,
     Unauthorized,
     Unavailable,
+    UnsupportedCoding,
     UnsupportedMediaType,
 )
 from kissvdb.metrics import Metrics, RouteMetrics
@@ -93,7 +95,8 @@ class Api:
         )
         self._unmatched = metrics.route(_UNMATCHED)
         origins = Origins(config.server.cors_allowed_origins)
-        self._admission = Admission(config.server, origins, Hosts(config.server))
+        self._hosts = Hosts(config.server)
+        self._admission = Admission(config.server, origins, self._hosts)
         self._cors = Cors(origins)
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
@@ -127,6 +130,8 @@ class Api:
         parameters. Never raises.
         """
         if self._opening is not None and bound.route.recovered:
+            return None
+        if request.body and "content-encoding" in request.headers:
             return None
         started = perf_counter()
         try:
@@ -189,6 +194,8 @@ class Api:
             else:
                 numbers = bound.metrics
                 self._check_request(bound, request)
+                if bound.media and "content-encoding" in request.headers:
+                    request = await self._decoded(request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:
             answer = _error(error)
@@ -199,6 +206,10 @@ class Api:
         if isinstance(answer, Response):
             return Response(answer.body, answer.status, answer.content_type, headers)
         return StreamResponse(answer.body, answer.content_type, headers, answer.status)
+
+    def knows(self, authority: str) -> bool:
+        """Whether ``host[:port]`` in a request's target is this server."""
+        return self._hosts.know(authority)
 
     def refusal(self, error: KissError, request: Request | None = None) -> Response:
         """The answer for what a door refuses itself; without a request, one that had none."""
@@ -256,6 +267,16 @@ class Api:
             raise UnsupportedMediaType(
                 f"content-type {content_type!r} is not read here: send {expected}"
             )
+
+    async def _decoded(self, request: Request) -> Request:
+        """The request with its body as it was before it was compressed."""
+        if not is_gzip(request.headers):
+            return request
+        if request.stream is not None:
+            return msgspec.structs.replace(request, stream=inflated_stream(request.stream))
+        bytes_max = self.config.limits.body_bytes_max
+        body = await inflated(request.body, bytes_max, self.too_large)
+        return msgspec.structs.replace(request, body=body)
 
     def too_large(self) -> PayloadTooLarge:
         """What to refuse a body with that is over the limit."""
@@ -340,4 +361,6 @@ def _error(error: KissError) -> Response:
         headers = (("allow", ", ".join(error.allowed)),)
     elif isinstance(error, Unauthorized):
         headers = (("www-authenticate", "Bearer"),)
+    elif isinstance(error, UnsupportedCoding):
+        headers = (("accept-encoding", "gzip"),)
     return Response(body, error.status, headers=headers)

@@ -141,7 +141,7 @@ class Connection:
             route = bound.route
             body, stream = b"", None
             if head.content_length or head.chunked:
-                if route.streamed and not reader.has_whole_body(head):
+                if route.streamed and not (reader.has_whole_body(head) and _is_plain(head)):
                     stream = self._body = reader.stream_body(head)
                 else:
                     body = await reader.read_body(head)
@@ -281,6 +281,11 @@ class Connection:
             if not data:
                 return
             dropped += len(data)
+
+
+def _is_plain(head: Head) -> bool:
+    """The body is not compressed: what it becomes is as long as it is."""
+    return "content-encoding" not in head.headers
 
 
 def _request(

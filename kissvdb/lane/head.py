@@ -1,7 +1,7 @@
 """The head of a request: request line and headers, read strictly.
 
 Two readers must agree. The request line is matched against RFC 9112's grammar here, because
-llhttp forgives there (two spaces, HTTP/0.9, absolute and authority form, leading empty lines);
+llhttp forgives there (two spaces, HTTP/0.9, authority form, leading empty lines);
 the header lines are read by llhttp (httptools) in its strict mode, which refuses bare CR and LF,
 folded lines, spaces before the colon, control characters, and every contradiction between
 Content-Length and Transfer-Encoding.
@@ -20,7 +20,9 @@ from kissvdb.lane.limits import LaneLimits
 HEAD_END = b"\r\n\r\n"
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) (/[!-~]*+|\*) HTTP/1\.([01])\r\n")
+# Origin form, asterisk form, absolute form: an authority alone (CONNECT) is for proxies.
+_TARGET = rb"/[!-~]*+|\*|[Hh][Tt][Tt][Pp][Ss]?://[!-~]++"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb"{1,32}+) (" + _TARGET + rb") HTTP/1\.([01])\r\n")
 _TLS_HANDSHAKE = b"\x16"
 _HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n"
 _COMMON_NAMES = (
@@ -39,7 +41,7 @@ class Head(msgspec.Struct):
     """One request head. ``path`` and ``query`` are raw; ``headers`` have lower-case names, the
     last of a repeated name wins, and are shared by equal heads. ``content_length`` is 0 without a
     body and for a chunked one. ``foreign``: right in form, but not for the lane (an upgrade, a
-    method it does not know)."""
+    method it does not know, a target that names a host)."""
 
     method: str
     path: str
@@ -122,13 +124,14 @@ class HeadReader:
         path, _, query = target.decode("ascii").partition("?")
         lines, last = raw[line.end() :], self._last
         same = lines == self._last_lines and (method, minor) == self._last_start
-        self._parsed = not (same and last is not None and path != "*")
+        ours = path.startswith("/")
+        self._parsed = not (same and last is not None and ours)
         if last is not None and not self._parsed:
             return _with_target(last, path, query)
         self._last = None
         http11 = minor == b"1"
         head = Head(method.decode("ascii"), path, query, {}, http11, http11)
-        head.foreign = path == "*"
+        head.foreign = not ours
         self._read_lines(head, raw, lines)
         if not head.foreign:
             self._last, self._last_start, self._last_lines = head, (method, minor), lines
@@ -241,6 +244,6 @@ def _request_line_error(raw: bytes, limits: LaneLimits) -> MalformedRequest | Re
     if raw.find(b"\r\n") > limits.request_line_bytes_max:
         return _line_too_long(limits)
     return MalformedRequest(
-        "the request line must be 'METHOD /path HTTP/1.1': one space between the parts, the path "
-        "in origin form, visible ASCII only"
+        "the request line must be 'METHOD /path HTTP/1.1': one space between the parts, visible "
+        "ASCII only"
     )

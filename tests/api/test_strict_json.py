@@ -25,7 +25,7 @@ MALFORMED = [
     b'{"value":"\xed\xa0\x80"}',
     b'{"value":"\\ud800"}',
     b'{"value":"tab\there"}',
-    b'\xef\xbb\xbf{"value":1}',
+    b'\xef\xbb\xbf\xef\xbb\xbf{"value":1}',
     b'{"value":' + b"1" * 5000 + b"}",
     b'{"value":1,"ttl_ms":NaN}',
     b'{"value":' + b"[" * (DEPTH_MAX + 1) + b"]" * (DEPTH_MAX + 1) + b"}",

@@ -105,6 +105,7 @@ async def test_a_broken_chunk_cuts_the_answer_off(lane):
         await peer.stream_head()
         assert answers(await peer.chunk())[0]["status"] == "ok"
         await peer.send(b"nonsense\r\n" + chunk(line("b", 2)))
+        assert "hexadecimal" in answers(await peer.chunk())[0]["error"]["message"]
         with pytest.raises(Gone):
             await peer.chunk()
     assert lane.database.get("b") is None

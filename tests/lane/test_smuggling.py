@@ -49,7 +49,13 @@ HEADS = {
     "a non-ASCII header name": put_with(HOST, "X\xe9: b", LENGTH),
     "no host": put_with(LENGTH),
     "two hosts": put_with(HOST, "Host: other", LENGTH),
-    "an absolute target": put_with(HOST, LENGTH, line="PUT http://test/v1/state/a HTTP/1.1"),
+    "an absolute target of another protocol": put_with(
+        HOST, LENGTH, line="PUT ftp://test/v1/state/a HTTP/1.1"
+    ),
+    "an absolute target without a host": put_with(HOST, LENGTH, line="PUT http:// HTTP/1.1"),
+    "an absolute target and no host": put_with(
+        LENGTH, line="PUT http://127.0.0.1/v1/state/a HTTP/1.1"
+    ),
     "an authority target": put_with(HOST, LENGTH, line="CONNECT test:80 HTTP/1.1"),
     "a relative target": put_with(HOST, LENGTH, line="PUT v1/state/a HTTP/1.1"),
     "no target": put_with(HOST, LENGTH, line="PUT HTTP/1.1"),
