@@ -28,6 +28,7 @@ from kissvdb.api.starting import Recovering
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
+from kissvdb.epochs import floor_above
 from kissvdb.errors import KissError
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
@@ -56,11 +57,12 @@ class Server:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Server]:
+async def running(config: Config, *, memory_floor: int = 0) -> AsyncIterator[Server]:
     """Serve for the length of the block; on leaving it, stop in order.
 
-    Until recovery is done every request that needs the database waits, for as long as a request
-    may take. Raises OSError when the address cannot be had, and what `open_database` raises.
+    In memory the first offset is above ``memory_floor``. Until recovery is done every request that
+    needs the database waits, for as long as a request may take. Raises OSError when the address
+    cannot be had, and what `open_database` raises.
     """
     metrics = Metrics()
     sockets = await _listen(config)
@@ -70,7 +72,9 @@ async def running(config: Config) -> AsyncIterator[Server]:
     async with trio.open_nursery() as serving:
         serving.start_soon(_serve_http, api, config, sockets, stop, stopped)
         try:
-            async with open_database(config, metrics=metrics, progress=Progress()) as database:
+            async with open_database(
+                config, metrics=metrics, progress=Progress(), memory_floor=memory_floor
+            ) as database:
                 api.open(database)
                 try:
                     yield Server(_url(config.server.bind, port), port, database)
@@ -103,7 +107,9 @@ def serve(loaded: Loaded) -> int:
 async def _serve_until_signalled(loaded: Loaded) -> None:
     config = loaded.config
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async with running(config) as server:
+        # Clients outlive a process: what an earlier one in memory gave away is not given again.
+        floor = floor_above(0, time.time_ns() // 1_000_000)
+        async with running(config, memory_floor=floor) as server:
             _collect_less()
             where = "memory" if config.storage.memory else config.storage.data_dir
             logs.event(

@@ -3,16 +3,25 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from kissvdb import records
 from kissvdb.core.stream import event_of
 from kissvdb.errors import ConfigError
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.frames import FrameScan
-from kissvdb.storage.segment import HEADER_BYTES, decode_header, first_offset_of, segment_name
+from kissvdb.storage.segment import (
+    HEADER_BYTES,
+    SegmentHeader,
+    decode_header,
+    first_offset_of,
+    segment_name,
+)
 
 
 def dump(path: Path, since: int) -> Iterator[str]:
-    """A line for each record with an offset above ``since``: the envelope its event streams with.
+    """A line for each record with an offset above ``since``: the envelope its event streams with;
+    and a line of type ``epoch`` where an epoch begins.
 
     Reads up to the first bad frame of each segment: at the end of the log that is where a running
     server writes; `kissvdb check` tells damage. Raises ConfigError when there is no log.
@@ -22,18 +31,38 @@ def dump(path: Path, since: int) -> Iterator[str]:
         raise ConfigError(f"{path} holds no kissvdb database: name another with --data-dir")
     disk = Disk(directory)
     firsts = sorted(filter(None, (first_offset_of(entry.name) for entry in directory.iterdir())))
-    for first, following in zip(firsts, [*firsts[1:], None], strict=True):
-        if following is None or following > since + 1:
-            yield from _segment(disk, first, since)
+    headers = [_header(disk, first) for first in firsts]
+    for before, header, following in zip(
+        [None, *headers], headers, [*headers[1:], None], strict=False
+    ):
+        if header is None or (following is not None and following.first_offset <= since + 1):
+            continue
+        if before is not None and before.epoch != header.epoch:
+            yield _boundary(header)
+        yield from _segment(disk, header, since)
 
 
-def _segment(disk: Disk, first: int, since: int) -> Iterator[str]:
+def _header(disk: Disk, first: int) -> SegmentHeader | None:
     file = disk.open(segment_name(first), read_only=True)
     try:
-        head = file.pread(HEADER_BYTES, 0)
-        header = decode_header(head, disk.path(segment_name(first)), first)
-        if header is None:
-            return
+        return decode_header(file.pread(HEADER_BYTES, 0), disk.path(segment_name(first)), first)
+    finally:
+        file.close()
+
+
+def _boundary(header: SegmentHeader) -> str:
+    data = {
+        "epoch": header.epoch,
+        "previous_offset": header.previous_offset,
+        "after_offset": header.first_offset - 1,
+    }
+    return msgspec.json.encode({"type": "epoch", "data": data}).decode()
+
+
+def _segment(disk: Disk, header: SegmentHeader, since: int) -> Iterator[str]:
+    first = header.first_offset
+    file = disk.open(segment_name(first), read_only=True)
+    try:
         scan = FrameScan(
             file,
             header.marker,

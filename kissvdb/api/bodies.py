@@ -135,7 +135,9 @@ class SnapshotTaken:
 
 @attrs.frozen
 class Ready:
-    """Recovery is done; ``offset`` is the newest durable record's."""
+    """Recovery is done; ``offset`` is the newest durable record's, ``epoch`` names the history
+    that offsets are places in."""
 
     ready: bool
     offset: U64
+    epoch: str

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from kissvdb.api.http import Headers, Response
 from kissvdb.api.origins import Origins
 
-EXPOSED = "ETag, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After"
+EXPOSED = "ETag, Kissvdb-Epoch, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After"
 ALLOWED_HEADERS = (
-    "Authorization, Content-Encoding, Content-Type, If-Match, If-None-Match, Last-Event-ID, "
+    "Authorization, Content-Encoding, Content-Type, If-Match, If-None-Match, Kissvdb-Epoch, "
+    "Last-Event-ID, "
     "X-Api-Key, X-Request-Id"
 )
 PREFLIGHT_SECONDS = 86_400

@@ -101,10 +101,12 @@ class Api:
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
+        self._epoch = _epoch_header(db.epoch)
 
     def open(self, db: "Database") -> None:
         """From now on answer from ``db``: recovery is done."""
         self._context = attrs.evolve(self._context, database=db)
+        self._epoch = _epoch_header(db.epoch)
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.set()
@@ -315,13 +317,18 @@ class Api:
         if given is None or not _is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
         cors = self._cors.headers(request_headers)
-        return (("x-request-id", given), *cors) if cors else (("x-request-id", given),)
+        return (("x-request-id", given), *self._epoch, *cors)
 
     def _crashed(self, request: Request) -> Response:
         _log.exception("%s %s failed", request.method, request.path)
         return _error(
             KissError("a bug in the server stopped this request: its log has the traceback")
         )
+
+
+def _epoch_header(epoch: str) -> Headers:
+    """Which history the offsets of an answer are places in; none while it is not known."""
+    return (("kissvdb-epoch", epoch),) if epoch else ()
 
 
 def _bind(route: Route, metrics: Metrics, *, strict: bool) -> Bound:

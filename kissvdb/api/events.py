@@ -133,10 +133,12 @@ def _checked(body: EventBody, bounds: Limits, where: str) -> Publish:
 
 def _stream_query(context: Context, request: Request) -> StreamQuery:
     """Last-Event-ID wins over ``since`` when it is a number, else it is ignored; ``prefix`` is
-    the old name of ``key_prefix``. An empty parameter filters nothing."""
+    the old name of ``key_prefix``. An empty parameter filters nothing. ``epoch`` belongs to
+    ``since``: a browser that reconnects sends the same address again, but another place."""
     query = parse_query(request.query)
     since = _since(query.get("since", "").strip())
     resumed = parse_u64(request.headers.get("last-event-id", "").strip())
+    said = query.get("epoch") if resumed is None else None
     key_prefix = query.get("key_prefix") or query.get("prefix")
     if key_prefix:
         limits.check_prefix(key_prefix, context.config.limits, "query.key_prefix")
@@ -150,6 +152,7 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
         job_id=query.get("job_id") or None,
         tag=query.get("tag") or None,
         vectors=switch(query, "vectors", default=True),
+        epoch=request.headers.get("kissvdb-epoch") or said or None,
     )
 
 

@@ -24,7 +24,8 @@ def ready(context: Context, request: Request) -> Response:
         raise still_starting()
     if not database.ready:
         raise Stopping("not ready: the server is shutting down, ask again when it is back")
-    return Response(b'{"ready":true,"offset":%d}' % database.last_offset)
+    answer = b'{"ready":true,"offset":%d,"epoch":"%b"}'
+    return Response(answer % (database.last_offset, database.epoch.encode()))
 
 
 def metrics(context: Context, request: Request) -> Response:

@@ -145,6 +145,7 @@ _STREAM_PARAMETERS = (
         "Events after this offset (default 0: all that are kept); now, latest, -1: new ones only.",
         {"anyOf": [_U64, {"type": "string", "enum": ["now", "latest", "-1"]}]},
     ),
+    Parameter("epoch", "The epoch that since is of; another one's place gets a gap.", _TEXT),
     Parameter("types", "Only these types, separated by commas.", _TEXT),
     Parameter("key", "Only events of this key.", _TEXT),
     Parameter("key_prefix", "Only events of keys that start so.", _TEXT),
@@ -154,6 +155,7 @@ _STREAM_PARAMETERS = (
     Parameter("tag", "Only events with this tag.", _TEXT),
     Parameter("vectors", "false: events of vectors come without their numbers.", _SWITCH),
     Parameter("Last-Event-ID", "Wins over since when it is an offset.", _TEXT, "header"),
+    Parameter("Kissvdb-Epoch", "The epoch that the resume point is of.", _TEXT, "header"),
 )
 
 EVENTS = (

@@ -10,6 +10,7 @@ class Recovering:
 
     ready = False
     last_offset = 0
+    epoch = ""
 
     def __getattr__(self, name: str) -> Any:
         raise still_starting()

@@ -63,3 +63,5 @@ class StreamQuery:
     job_id: str | None = None
     tag: str | None = None
     vectors: bool = True
+    epoch: str | None = None
+    """The epoch that ``since`` is a place in; None: the client does not say."""

@@ -374,6 +374,6 @@ class Rows:
         else:
             operation = Operation("deleted", record.id, offset)
         self._operations[op_id] = operation
-        # They were noted in the order of offsets, so the oldest is the first.
-        while next(iter(self._operations.values())).offset < offset - OPERATIONS_KEPT:
+        if len(self._operations) > OPERATIONS_KEPT:
+            # They were noted in the order of offsets, so the oldest is the first.
             del self._operations[next(iter(self._operations))]

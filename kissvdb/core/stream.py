@@ -11,6 +11,7 @@ import msgspec
 from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.core.marks import Mark, Marks, marks_of
 from kissvdb.core.row_numbers import json_numbers
+from kissvdb.epochs import Gap
 from kissvdb.records import (
     CollectionCreated,
     CollectionDeleted,
@@ -216,22 +217,20 @@ def opening(place: int | None) -> bytes:
     return OPENING if place is None else b": ok\nid: %d\n\n" % place
 
 
-def gap_frame(from_offset: int, to_offset: int, reason: str) -> bytes:
-    """Says that offsets ``from_offset..to_offset`` (inclusive) will not come.
+def gap_frame(gap: Gap, epoch: str) -> bytes:
+    """Says what will not come. ``epoch`` is the database's.
 
     Its ``id:`` is where the stream goes on from, so that a client which reconnects neither hears
-    of the gap again nor loses what is written meanwhile. ``reason``: ``trimmed`` (the log no
-    longer holds them: on from ``to_offset``) or ``ahead`` (the client's place is past the end of
-    this log, it belongs to another database: on from the end).
+    of the gap again nor loses what is written meanwhile.
     """
-    on_from = from_offset - 1 if reason == "ahead" else to_offset
-    data = b'{"from_offset":%d,"to_offset":%d,"dropped":%d,"reason":"%b"}' % (
-        from_offset,
-        to_offset,
-        to_offset - from_offset + 1,
-        reason.encode(),
+    data = b'{"from_offset":%d,"to_offset":%d,"dropped":%d,"reason":"%b","epoch":"%b"}' % (
+        gap.first,
+        gap.last,
+        gap.last - gap.first + 1,
+        gap.reason.encode(),
+        epoch.encode(),
     )
-    return b"event: gap\nid: %d\ndata: %b\n\n" % (on_from, data)
+    return b"event: gap\nid: %d\ndata: %b\n\n" % (gap.on_from, data)
 
 
 Filter = Callable[[Event], bool]

@@ -246,6 +246,11 @@ class Database:
     # The whole
 
     @property
+    def epoch(self) -> str:
+        """Which history the offsets are places in: 16 hexadecimal digits."""
+        return self._store.epoch
+
+    @property
     def last_offset(self) -> int:
         """The newest durable offset; 0 when there is none."""
         return (
@@ -269,7 +274,9 @@ class Database:
     # Wiring
 
     def _make_hub(self) -> Hub:
-        self.hub = Hub(self.config.stream, self._history, lambda: self.last_offset)
+        self.hub = Hub(
+            self.config.stream, self._history, lambda: self._store.epochs, lambda: self.last_offset
+        )
         return self.hub
 
     def _start(

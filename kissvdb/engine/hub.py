@@ -14,6 +14,7 @@ from kissvdb.core.stream import transient_event
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.engine.subscription import Pulse, Subscription
+from kissvdb.epochs import Epochs
 from kissvdb.errors import Overloaded, Stopping
 
 
@@ -38,11 +39,16 @@ class Hub(Actor):
     """Owns the ring. Follower of the log: it asks nobody."""
 
     def __init__(
-        self, config: Stream, history: History, committed_offset: Callable[[], int]
+        self,
+        config: Stream,
+        history: History,
+        epochs: Callable[[], Epochs],
+        committed_offset: Callable[[], int],
     ) -> None:
         """``committed_offset``: what the log holds, of which the hub hears a moment later."""
         self._config = config
         self._history = history
+        self._epochs = epochs
         self._committed_offset = committed_offset
         self.ring = Ring(
             events_max=config.ring_events,
@@ -83,7 +89,8 @@ class Hub(Actor):
     def lag_max(self) -> int:
         """Offsets between the newest event and the slowest client's place."""
         last = self.ring.last_offset
-        return max((last - each.offset for each in self._subscriptions), default=0)
+        # One at the beginning of an epoch without a record is ahead of the newest event.
+        return max((max(last - each.offset, 0) for each in self._subscriptions), default=0)
 
     def subscribe(self, query: StreamQuery) -> Subscription:
         """Blobs of SSE frames, from ``query.since`` on, without loss or duplicate.
@@ -101,6 +108,7 @@ class Hub(Actor):
             query,
             self.ring,
             self._history,
+            self._epochs(),
             self._pulse,
             committed_offset=self._committed_offset,
             send_bytes_max=self._config.send_bytes_max,

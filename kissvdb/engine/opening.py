@@ -31,16 +31,18 @@ async def open_database(
     metrics: Metrics | None = None,
     clock_ms: Clock = wall_clock_ms,
     progress: Progress = lambda what, done, total: None,
+    memory_floor: int = 0,
 ) -> AsyncIterator["Database"]:
     """Open (or create) the database and run it for the length of the block.
 
-    Recovers first: on entry every acknowledged write is there. Raises DirectoryInUse, Damaged
-    and ConfigError. The crash of an owner of data ends the block in an ExceptionGroup.
+    Recovers first: on entry every acknowledged write is there. ``memory_floor``: in memory the
+    first offset is above it. Raises DirectoryInUse, Damaged and ConfigError. The crash of an owner
+    of data ends the block in an ExceptionGroup.
     """
     config = Config() if config is None else config
     metrics = Metrics() if metrics is None else metrics
     async with AsyncExitStack() as stack:
-        store = await trio.to_thread.run_sync(partial(Store, config, progress))
+        store = await trio.to_thread.run_sync(partial(Store, config, progress, memory_floor))
         stack.callback(store.close)
         thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
         in_memory = config.storage.memory

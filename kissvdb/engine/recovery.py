@@ -32,10 +32,11 @@ def shard_of_record(record: Record, shards: int) -> int | None:
     return None
 
 
-def claim_shards(tables: Sequence[StateTable], last_offset: int) -> None:
-    """Refuse to spread keys over another number of shards than they were written with."""
+def claim_shards(tables: Sequence[StateTable], *, free: bool) -> None:
+    """Refuse to spread keys over another number of shards than they were written with. ``free``:
+    nothing was ever written."""
     for table in tables:
-        noted = table.writer.claim_shards(len(tables), free=last_offset == 0)
+        noted = table.writer.claim_shards(len(tables), free=free)
         if noted != len(tables):
             raise ConfigError(
                 f"state.shards is {len(tables)}, but the keys in this data directory are spread "

@@ -10,6 +10,7 @@ from kissvdb.config import Config
 from kissvdb.engine import recovery
 from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.recovery import Progress, TableReplay, View
+from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.log import EventLog
@@ -25,32 +26,45 @@ class Store:
     log: EventLog | MemoryLog
     tables: list[StateTable]
     collections: CollectionStore
+    epoch: str
+    epoch_floor: int
 
-    def __init__(self, config: Config, progress: Progress) -> None:
+    def __init__(self, config: Config, progress: Progress, memory_floor: int = 0) -> None:
+        """In memory the first offset is above ``memory_floor``."""
         self.directory: DataDir | None = None
         with ExitStack() as stack:
             if config.storage.memory:
-                self._open_memory(config)
+                self._open_memory(config, memory_floor)
             else:
                 self._open_directory(config, progress, stack)
             tables = self.tables
             for table in tables:
                 stack.callback(table.close)
-            recovery.claim_shards(tables, self.log.last_offset)
+            written = not config.storage.memory and self.log.last_offset > 0
+            recovery.claim_shards(tables, free=not written)
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
             views.append(self.collections.view())
-            recovery.replay(self.log, self.log.last_offset, views, progress)
+            if written:
+                recovery.replay(self.log, self.log.last_offset, views, progress)
             self.collections.forget_uncreated()
             self._open = stack.pop_all()
 
     def close(self) -> None:
         self._open.close()
 
-    def _open_memory(self, config: Config) -> None:
+    @property
+    def epochs(self) -> Epochs:
+        """The epoch, and the ends of earlier ones that the log knows."""
+        return Epochs(self.epoch, self.epoch_floor, self.log.boundaries)
+
+    def _open_memory(self, config: Config, floor: int) -> None:
+        self.epoch, self.epoch_floor = new_epoch(), floor
         self.log = MemoryLog(
-            records_max=config.stream.ring_events, bytes_max=config.stream.ring_bytes_max
+            records_max=config.stream.ring_events,
+            bytes_max=config.stream.ring_bytes_max,
+            offset_floor=floor,
         )
         self.tables = [StateTable(None) for _ in range(config.state.shards)]
         self.collections = CollectionStore(None)
@@ -58,6 +72,7 @@ class Store:
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
         stack.callback(directory.close)
+        self.epoch, self.epoch_floor = directory.epoch, directory.epoch_floor
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [StateTable(path) for path in paths]
         self.collections = CollectionStore(directory.path)
@@ -72,9 +87,12 @@ class Store:
             Disk(directory.log_dir),
             segment_bytes_max=config.log.segment_max_bytes,
             offset_floor=floor,
+            epoch=directory.epoch,
             on_progress=partial(progress, "reading the log"),
         )
         stack.callback(self.log.close)
+        for table in self.tables:
+            table.writer.boundaries = self.log.boundaries
         if self.log.report is not None:
             logs.event(
                 logger,

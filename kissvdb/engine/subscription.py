@@ -10,6 +10,7 @@ from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import HEARTBEAT, compile_filter, gap_frame, opening
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
+from kissvdb.epochs import Epochs, Gap
 from kissvdb.errors import OffsetTruncated
 
 if TYPE_CHECKING:
@@ -40,26 +41,34 @@ class Subscription:
         query: StreamQuery,
         ring: Ring,
         history: History,
+        epochs: Epochs,
         pulse: Pulse,
         *,
         committed_offset: Callable[[], int],
         send_bytes_max: int,
         closed: Callable[["Subscription"], None],
     ) -> None:
-        from_now_on = query.since is None
-        self.offset = committed_offset() if query.since is None else query.since
+        head = committed_offset()
+        since, gap = head, None
+        if query.since is not None:
+            since, gap = epochs.place(query.since, query.epoch, head)
+        self._epoch = epochs.current
+        # Past the head lies only the floor of an epoch without a record: nothing is between.
+        self.offset = min(since, head)
         """Everything up to here was handed out or filtered away."""
         self.pulse = pulse
         """What wakes it: that of its hub."""
-        self._opening: bytes | None = opening(self.offset if from_now_on else None)
+        self._owed = [opening(head if query.since is None else None)]
+        """What is to be said before the first event."""
+        if gap is not None:
+            self._owed.append(gap_frame(gap, epochs.current))
         self._passes = compile_filter(query)
         # Queries that differ only in where they start share the ring's joined blobs.
         plain = self._passes is None and query.vectors
-        self._name = None if plain else attrs.evolve(query, since=0)
+        self._name = None if plain else attrs.evolve(query, since=0, epoch=None)
         self._vectors = query.vectors
         self._ring = ring
         self._history = history
-        self._committed_offset = committed_offset
         self._send_bytes_max = send_bytes_max
         self._closed = closed
         self._place: int | None = None
@@ -101,7 +110,7 @@ class Subscription:
         `catch_up` or an iteration goes on, because it has to begin, to wait or to read the log."""
         ring, pulse, place = self._ring, self.pulse, self._place
         if place is None or place < ring.first_place:
-            if self._opening is not None or self.offset > ring.last_offset:
+            if self._owed or self.offset > ring.last_offset:
                 return None
             place = self._place = ring.place_after(self.offset)
             if place is None:
@@ -137,16 +146,10 @@ class Subscription:
 
     async def _go_on(self) -> bytes:
         """What `next_nowait` could not do: a blob, or none if the ring may have more by now."""
-        if self._opening is not None:
-            blob, self._opening = self._opening, None
-            return blob
+        if self._owed:
+            return self._owed.pop(0)
         if self.offset <= self._ring.last_offset:
             return await self._replay()
-        committed = self._committed_offset()
-        if self.offset > committed:
-            gap = gap_frame(committed + 1, self.offset, "ahead")
-            self.offset = committed
-            return gap
         # The client has heard of a write before the ring has.
         await self.pulse.waiting.park()
         return b""
@@ -159,7 +162,8 @@ class Subscription:
         except OffsetTruncated:
             first_lost = self.offset + 1
             self.offset = self._history.first_offset - 1
-            return gap_frame(first_lost, self.offset, "trimmed")
+            gap = Gap(first_lost, self.offset, "trimmed", self.offset)
+            return gap_frame(gap, self._epoch)
         passes = self._passes
         blob = b"".join(
             event.frame(vectors=self._vectors)

@@ -16,9 +16,8 @@ from typing import BinaryIO
 import attrs
 
 from kissvdb.errors import Damaged, Refused
-from kissvdb.storage.data_dir import DataDir
+from kissvdb.storage.data_dir import BACKUP_NAME, DataDir, backup_offset
 
-BACKUP_FILE = "backup.json"
 _BLOCK_BYTES = 256 * 1024
 
 
@@ -38,7 +37,7 @@ class Entry:
 def description(offset: int, database_id: str, created_at_ms: int) -> Entry:
     """The ``backup.json`` of a backup."""
     content = {"offset": offset, "database_id": database_id, "created_at_ms": created_at_ms}
-    return Entry.of_bytes(BACKUP_FILE, json.dumps(content, indent=1).encode())
+    return Entry.of_bytes(BACKUP_NAME, json.dumps(content, indent=1).encode())
 
 
 def tar_blocks(entries: Sequence[Entry], mtime: int) -> Generator[bytes, None, None]:
@@ -81,19 +80,21 @@ def unpack(stream: BinaryIO, directory: Path) -> int:
 def offset_of(backup: Path) -> int:
     """The offset a backup is consistent at. Refuses what is no complete backup."""
     try:
-        offset = json.loads((backup / BACKUP_FILE).read_text())["offset"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        offset = backup_offset(backup)
+    except (OSError, Damaged) as error:
         raise Refused(f"{backup} is not a complete kissvdb backup ({error})") from error
-    if type(offset) is not int:
-        raise Refused(f"{backup / BACKUP_FILE} does not name an offset")
+    if offset is None:
+        raise Refused(f"{backup} is not a complete kissvdb backup: it has no {BACKUP_NAME}")
     return offset
 
 
 def restore(backup: Path, data_dir: Path) -> int:
     """Make ``data_dir`` (new or empty) from a backup; returns the offset it is at.
 
-    The backup stays as it is. Everything is copied before the directory gets its place, so a
-    restore that fails leaves nothing behind that looks like a database.
+    It begins a new epoch: what was written after the backup is no more, and the offsets of that,
+    which clients may remember, are not given away again. The backup stays as it is. Everything is
+    copied before the directory gets its place, so a restore that fails leaves nothing behind that
+    looks like a database.
     """
     offset = offset_of(backup)
     _want_empty(data_dir)
@@ -101,7 +102,7 @@ def restore(backup: Path, data_dir: Path) -> int:
     partial = data_dir.with_name(data_dir.name + ".restoring")
     if partial.exists():
         shutil.rmtree(partial)
-    shutil.copytree(backup, partial, ignore=shutil.ignore_patterns(BACKUP_FILE))
+    shutil.copytree(backup, partial)
     DataDir.open(partial).close()
     if data_dir.exists():
         data_dir.rmdir()

@@ -3,19 +3,21 @@
 ::
 
     LOCK        flock()ed by the process that uses the directory; holds its pid
-    meta.json   format_version, database_id, offset_floor
+    meta.json   format_version, database_id, offset_floor, epoch, epoch_floor
     log/        the event log
     state-<n>.db
 """
 
 import fcntl
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from kissvdb.epochs import floor_above, new_epoch
 from kissvdb.errors import Damaged, DirectoryInUse
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ FORMAT_VERSION = 1
 
 LOCK_NAME = "LOCK"
 META_NAME = "meta.json"
+BACKUP_NAME = "backup.json"
+"""In a backup: the offset that it is consistent at. A database has none."""
 
 
 class NewerFormat(Damaged):
@@ -32,11 +36,32 @@ class NewerFormat(Damaged):
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
-    """The content of meta.json. Offsets up to ``offset_floor`` are never given away again."""
+    """The content of meta.json. Offsets up to ``offset_floor`` are never given away again.
+
+    ``epoch`` began after offset ``epoch_floor``; "" in a directory of an older kissvdb.
+    """
 
     format_version: int
     database_id: str
     offset_floor: int = 0
+    epoch: str = ""
+    epoch_floor: int = 0
+
+    @classmethod
+    def new(cls) -> "Meta":
+        """That of a new database."""
+        return cls(FORMAT_VERSION, str(uuid.uuid4()), 0, new_epoch())
+
+    def next_epoch(self, head: int) -> "Meta":
+        """The same in a new epoch, above whatever may have been given away beyond ``head``."""
+        floor = floor_above(max(head, self.offset_floor), time.time_ns() // 1_000_000)
+        return msgspec.structs.replace(
+            self, offset_floor=floor, epoch=new_epoch(), epoch_floor=floor
+        )
+
+
+class _Backup(msgspec.Struct, frozen=True):
+    offset: int
 
 
 def lock(path: Path, *, shared: bool = False) -> int | None:
@@ -90,6 +115,17 @@ def read_meta(path: Path) -> Meta | None:
     return meta
 
 
+def backup_offset(path: Path) -> int | None:
+    """The offset that a backup is consistent at; None when it is no backup. Raises Damaged."""
+    file = path / BACKUP_NAME
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=_Backup).offset
+    except FileNotFoundError:
+        return None
+    except msgspec.DecodeError as error:
+        raise Damaged(f"{file} does not name an offset ({error}): take the backup again") from error
+
+
 def write_meta(path: Path, meta: Meta) -> None:
     """Replace meta.json; a crash leaves the old one or the new one."""
     temporary = path / (META_NAME + ".tmp")
@@ -125,6 +161,8 @@ class DataDir:
     def open(cls, path: str | os.PathLike[str]) -> "DataDir":
         """Lock a directory; make it, its meta.json and its log directory if they are not there.
 
+        One that is a backup begins a new epoch and is no backup any more.
+
         Raises DirectoryInUse (names the other process), Damaged (unreadable meta.json, or one of
         a later format) and OSError.
         """
@@ -137,8 +175,17 @@ class DataDir:
         try:
             meta = read_meta(directory)
             if meta is None:
-                meta = Meta(FORMAT_VERSION, str(uuid.uuid4()))
+                meta = Meta.new()
                 write_meta(directory, meta)
+            elif not meta.epoch:
+                meta = msgspec.structs.replace(meta, epoch=new_epoch())
+                write_meta(directory, meta)
+            head = backup_offset(directory)
+            if head is not None:
+                # Restored: what was written after the backup is no more, and clients know of it.
+                meta = meta.next_epoch(head)
+                write_meta(directory, meta)
+                (directory / BACKUP_NAME).unlink()
             (directory / "log").mkdir(exist_ok=True)
             sync_directory(directory)
         except BaseException:
@@ -155,6 +202,16 @@ class DataDir:
     def offset_floor(self) -> int:
         """The next offset must be above this."""
         return self._meta.offset_floor
+
+    @property
+    def epoch(self) -> str:
+        """Which history its offsets are places in."""
+        return self._meta.epoch
+
+    @property
+    def epoch_floor(self) -> int:
+        """The offset that the epoch began after."""
+        return self._meta.epoch_floor
 
     @property
     def log_dir(self) -> Path:

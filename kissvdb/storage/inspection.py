@@ -1,6 +1,6 @@
 """Read a whole data directory and say what is wrong with it. Changes nothing, takes no lock."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ import apsw
 import attrs
 
 from kissvdb.errors import Damaged, PersistenceFailed
-from kissvdb.storage.data_dir import META_NAME, NewerFormat, read_meta
+from kissvdb.storage.data_dir import META_NAME, Meta, NewerFormat, read_meta
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.frames import MARKER_BYTES, FrameScan, records_max, used_end
 from kissvdb.storage.segment import (
@@ -17,6 +17,7 @@ from kissvdb.storage.segment import (
     Segment,
     SegmentHeader,
     Tail,
+    boundaries_of,
     decode_header,
     first_offset_of,
     read_index,
@@ -51,6 +52,7 @@ class CheckReport:
     records: int
     segments: int
     log_bytes: int
+    epochs: tuple[str, ...] = ()
     views: tuple[View, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -68,6 +70,7 @@ class CheckReport:
             lines.append(f"  log: {_count(self.records, 'record')}, {span}, {size}")
         else:
             lines.append(f"  log: no records, {size}")
+        lines += [f"  {epoch}" for epoch in self.epochs]
         lines += [
             f"  {view.name}: applied up to offset {view.applied_offset}" for view in self.views
         ]
@@ -111,7 +114,8 @@ def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
     checkpoints of collections, and by ``verify_rows`` (raises Damaged) their rows."""
     notes: list[str] = []
     problems: list[str] = []
-    floor = _check_meta(directory, problems)
+    meta = _check_meta(directory, problems)
+    floor = 0 if meta is None else meta.offset_floor
     states = read_segments(directory)
     disk = Disk(directory / "log")
     for position, state in enumerate(states):
@@ -147,25 +151,34 @@ def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
         records=sum(segment.last_offset - segment.first_offset + 1 for segment in filled),
         segments=len(states),
         log_bytes=sum(state.size for state in states),
+        epochs=tuple(_epochs(meta, [segment.header for segment in segments])),
         views=tuple(views),
         notes=tuple(notes),
         problems=tuple(problems),
     )
 
 
-def _check_meta(directory: Path, problems: list[str]) -> int:
-    """The offset floor of meta.json."""
+def _epochs(meta: Meta | None, headers: Sequence[SegmentHeader]) -> Iterator[str]:
+    """What meta.json and the log say of the database's epochs."""
+    for each in boundaries_of(headers):
+        if each.epoch:
+            yield f"epoch {each.epoch}: ended at offset {each.last}"
+    if meta is not None and meta.epoch:
+        yield f"epoch {meta.epoch}: began after offset {meta.epoch_floor}"
+
+
+def _check_meta(directory: Path, problems: list[str]) -> Meta | None:
+    """The content of meta.json, if it is readable."""
     try:
         meta = read_meta(directory)
     except NewerFormat:
         raise
     except Damaged as error:
         problems.append(error.message)
-        return 0
+        return None
     if meta is None:
         problems.append(f"{directory / META_NAME} is missing: {REPAIR} to write a new one")
-        return 0
-    return meta.offset_floor
+    return meta
 
 
 def read_segments(directory: Path) -> list[SegmentState]:

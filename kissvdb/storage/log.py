@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import attrs
 import msgspec
 
+from kissvdb.epochs import Boundary
 from kissvdb.errors import (
     OUT_OF_RESOURCES,
     Damaged,
@@ -30,6 +31,7 @@ from kissvdb.storage.segment import (
     REPAIR_HINT,
     Segment,
     SegmentHeader,
+    boundaries_of,
     create_segment,
     remove_segment,
     write_index,
@@ -93,17 +95,19 @@ class EventLog:
         *,
         segment_bytes_max: int,
         offset_floor: int = 0,
+        epoch: str = "",
         on_progress: Callable[[int, int], None] | None = None,
     ) -> "EventLog":
         """Recover the log of a directory; an empty one gets its first segment.
 
         Reads the last segment whole and cuts a torn tail off it; of the others only what shows
         that they are there and end where the next begins. The next offset is above
-        ``offset_floor``. ``on_progress`` hears (bytes done, bytes in all) while it reads.
+        ``offset_floor``. New segments are of ``epoch``. ``on_progress`` hears (bytes done, bytes in
+        all) while it reads.
 
         Raises Damaged (names file, byte and offset) and OSError.
         """
-        recovered = recover(disk, offset_floor=offset_floor, on_progress=on_progress)
+        recovered = recover(disk, offset_floor=offset_floor, epoch=epoch, on_progress=on_progress)
         disk.hold()
         return cls(
             disk,
@@ -148,6 +152,11 @@ class EventLog:
         moment: no append is seen in part."""
         with self._lock:
             return [(s.first_offset, s.last_offset, s.end) for s in self._view.segments]
+
+    @property
+    def boundaries(self) -> list[Boundary]:
+        """Where epochs ended, as far as the log reaches back."""
+        return boundaries_of([segment.header for segment in self._view.segments])
 
     def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int:
         """Write the records with one durable write, all or none; returns the first's offset.
@@ -249,7 +258,7 @@ class EventLog:
 
     def _rotate(self, sealed: Segment) -> Segment:
         """Seal the last segment and begin the next; on a refusal the last stays in use."""
-        header = SegmentHeader.new(self._view.next_offset, sealed.last_offset)
+        header = SegmentHeader.new(self._view.next_offset, sealed.last_offset, sealed.header.epoch)
         segment = Segment.fresh(header)
         try:
             write_index(self._disk, sealed)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 
+from kissvdb.epochs import Boundary
 from kissvdb.errors import OffsetTruncated
 from kissvdb.records import LogRecord
 
@@ -28,6 +29,7 @@ class MemoryLog:
         self._records: list[LogRecord] = []
         self._start = 0
         self._next_offset = offset_floor + 1
+        self.boundaries = [Boundary("", 0, offset_floor)] if offset_floor else []
         self._lock = threading.Lock()
 
     @property

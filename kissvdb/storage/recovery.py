@@ -64,13 +64,17 @@ class _Progress:
 
 
 def recover(
-    disk: Disk, *, offset_floor: int, on_progress: Callable[[int, int], None] | None = None
+    disk: Disk,
+    *,
+    offset_floor: int,
+    epoch: str = "",
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> Recovered:
     """Bring the directory's log into a state to append to; see EventLog.open."""
     remove_orphans(disk)
     headers, torn, floor = _headers(disk, offset_floor)
     if not headers:
-        header = SegmentHeader.new(floor + 1, floor)
+        header = SegmentHeader.new(floor + 1, floor, epoch)
         file = create_segment(disk, header)
         return Recovered((Segment.fresh(header),), file, floor + 1, torn)
     progress = _Progress(sum(_size(disk, h) for h in headers), on_progress)
@@ -87,14 +91,18 @@ def recover(
             torn = TornTail(disk.path(last.name), last.end, tail.used_bytes)
             # It may be damage that only looks like a torn tail: its offsets were given away.
             floor = max(floor, tail.issued_offset)
-        if floor >= next_offset:
+        if not last.header.epoch:
+            # An older kissvdb began it: the segments after it will say what it cannot.
+            last.header = attrs.evolve(last.header, epoch="" if floor >= next_offset else epoch)
+        ended = not last.empty and epoch not in ("", last.header.epoch)
+        if floor >= next_offset or ended:
             write_index(disk, last)
-            header = SegmentHeader.new(floor + 1, last.last_offset)
+            next_offset = max(floor + 1, next_offset)
+            header = SegmentHeader.new(next_offset, last.last_offset, epoch)
             following_file = create_segment(disk, header)
             file.close()
             file = following_file
             segments.append(Segment.fresh(header))
-            next_offset = floor + 1
     except BaseException:
         file.close()
         raise

@@ -3,16 +3,15 @@
 import os
 import shutil
 import time
-import uuid
 from itertools import pairwise
 from pathlib import Path
 
 import attrs
 import msgspec
 
+from kissvdb.epochs import new_epoch
 from kissvdb.errors import Damaged
 from kissvdb.storage.data_dir import (
-    FORMAT_VERSION,
     META_NAME,
     Meta,
     NewerFormat,
@@ -108,7 +107,11 @@ class _Mend:
         if cut is not None:
             issued = max(issued, *(state.issued_offset for state in states[cut.index :]))
         if issued > meta.offset_floor:
-            write_meta(self._directory, msgspec.structs.replace(meta, offset_floor=issued))
+            # Clients may have seen what is cut: their places are of a history that is no more.
+            meta = msgspec.structs.replace(
+                meta, offset_floor=issued, epoch=new_epoch(), epoch_floor=issued
+            )
+            write_meta(self._directory, meta)
             self._actions.append(f"no offset up to {issued} will be used again")
         if cut is not None:
             self._cut(states, cut)
@@ -125,7 +128,7 @@ class _Mend:
             shutil.copy2(self._directory / META_NAME, self._keep() / META_NAME)
             meta = None
         if meta is None:
-            meta = Meta(FORMAT_VERSION, str(uuid.uuid4()))
+            meta = Meta.new()
             write_meta(self._directory, meta)
             self._actions.append(f"wrote a new {META_NAME}; the database has a new id")
         return meta

@@ -11,10 +11,12 @@ import struct
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import attrs
 
+from kissvdb.epochs import Boundary
 from kissvdb.errors import Damaged
 from kissvdb.storage.data_dir import NewerFormat
 from kissvdb.storage.disk import Disk, DiskFile
@@ -38,6 +40,8 @@ _INDEX_MAGIC = b"KISSIDX\n"
 _HEADER = struct.Struct("<8sI4sQQ")
 _INDEX_HEADER = struct.Struct("<8sIQQQQQ")
 _CRC = struct.Struct("<I")
+_EPOCH = struct.Struct("<Q")
+_EPOCH_AT = _HEADER.size + _CRC.size
 _NAME = re.compile(r"events-(\d{20})\.log")
 
 REPAIR_HINT = "stop the server and run `kissvdb check --repair` to cut the log there"
@@ -65,27 +69,33 @@ class SegmentHeader:
 
     ``previous_offset`` is the last record of the segment before, 0 for a log's first segment. It
     is less than ``first_offset - 1`` where offsets were skipped on purpose, and is what tells
-    such a gap from a missing file.
+    such a gap from a missing file. ``epoch`` is that of the records in it, "" where it is not
+    known: an older kissvdb wrote none.
     """
 
     first_offset: int
     previous_offset: int
     marker: bytes
+    epoch: str = ""
 
     @classmethod
-    def new(cls, first_offset: int, previous_offset: int) -> "SegmentHeader":
+    def new(cls, first_offset: int, previous_offset: int, epoch: str = "") -> "SegmentHeader":
         """A header with a marker of its own; its first byte is not zero, as the tail's are."""
         marker = os.urandom(MARKER_BYTES)
         if marker[0] == 0:
             marker = b"\x5a" + marker[1:]
-        return cls(first_offset, previous_offset, marker)
+        return cls(first_offset, previous_offset, marker, epoch)
 
     def encode(self) -> bytes:
-        """HEADER_BYTES bytes: the fields, their CRC-32, zeros."""
+        """HEADER_BYTES bytes: the fields, their CRC-32, the epoch, its CRC-32, zeros."""
         fields = _HEADER.pack(
             _MAGIC, SEGMENT_VERSION, self.marker, self.first_offset, self.previous_offset
         )
-        return (fields + _CRC.pack(zlib.crc32(fields))).ljust(HEADER_BYTES, b"\0")
+        data = fields + _CRC.pack(zlib.crc32(fields))
+        if self.epoch:
+            epoch = _EPOCH.pack(int(self.epoch, 16))
+            data += epoch + _CRC.pack(zlib.crc32(epoch))
+        return data.ljust(HEADER_BYTES, b"\0")
 
 
 def decode_header(data: bytes, path: str, first_offset: int) -> SegmentHeader | None:
@@ -104,7 +114,14 @@ def decode_header(data: bytes, path: str, first_offset: int) -> SegmentHeader | 
             f"{path} has format version {version}, this kissvdb reads {SEGMENT_VERSION}: "
             "start the kissvdb that wrote it"
         )
-    return SegmentHeader(first, previous, marker)
+    return SegmentHeader(first, previous, marker, _decode_epoch(data))
+
+
+def _decode_epoch(data: bytes) -> str:
+    epoch = data[_EPOCH_AT : _EPOCH_AT + _EPOCH.size]
+    (crc,) = _CRC.unpack_from(data, _EPOCH_AT + _EPOCH.size)
+    (number,) = _EPOCH.unpack(epoch)
+    return f"{number:016x}" if number and crc == zlib.crc32(epoch) else ""
 
 
 class SparseIndex:
@@ -169,6 +186,17 @@ class Segment:
     def fresh(cls, header: SegmentHeader) -> "Segment":
         """A segment of which only the header is written."""
         return cls(header, header.previous_offset, HEADER_BYTES, 0, HEADER_BYTES)
+
+
+def boundaries_of(headers: Sequence[SegmentHeader]) -> list[Boundary]:
+    """Where epochs ended and offsets were skipped, in a log with these segments."""
+    found = []
+    for before, after in pairwise(headers):
+        ended = before.epoch != after.epoch
+        if ended or after.previous_offset < after.first_offset - 1:
+            epoch = before.epoch if ended else ""
+            found.append(Boundary(epoch, after.previous_offset, after.first_offset - 1))
+    return found
 
 
 def create_segment(disk: Disk, header: SegmentHeader) -> DiskFile:

@@ -13,6 +13,7 @@ from typing import Any
 import apsw
 from msgspec import structs
 
+from kissvdb.epochs import Boundary, offset_before
 from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation
 
@@ -43,6 +44,8 @@ class TableWriter:
     def __init__(self, db: Any) -> None:
         self._db = db
         self.wal_pages = 0
+        self.boundaries: Sequence[Boundary] = ()
+        """Where the log has skipped offsets: they are no distance."""
         db.set_wal_hook(self._note_wal_pages)
         self.applied_offset: int = db.execute("SELECT v FROM meta WHERE k='applied'").get
 
@@ -59,6 +62,7 @@ class TableWriter:
         when the disk refuses it.
         """
         db = self._db
+        kept_after = offset_before(applied_offset, OPERATIONS_KEPT, self.boundaries)
         with _refusals("store keys"), db:
             # In the order of the tree: neighbours share pages.
             keys = sorted(items)
@@ -69,7 +73,7 @@ class TableWriter:
             while some := list(islice(remembered, _ROWS)):
                 db.executemany(_REMEMBER, [(op_id, *structs.astuple(each)) for op_id, each in some])
                 # Twice as many as come: the table never outgrows what it is to keep for long.
-                db.execute(_FORGET, (applied_offset - OPERATIONS_KEPT, 2 * _ROWS))
+                db.execute(_FORGET, (kept_after, 2 * _ROWS))
                 yield
             db.execute("UPDATE meta SET v = ? WHERE k = 'applied'", (applied_offset,))
         self.applied_offset = applied_offset

@@ -19,7 +19,8 @@ async def test_health_is_the_text_ok(call: Caller):
 
 async def test_ready_says_how_far_and_503_when_stopping(call: Caller):
     await call("PUT", "/v1/state/k", {"value": 1})
-    assert (await call("GET", "/v1/ready")).body == b'{"ready":true,"offset":1}'
+    answer = reading(await call("GET", "/v1/ready"))
+    assert answer == {"ready": True, "offset": 1, "epoch": call.database.epoch}
     call.database.ready = False
     answer = await call("GET", "/v1/ready")
     refused(answer, 503, "stopping", "not ready")

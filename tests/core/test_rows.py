@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
+from kissvdb.core import filters, rows
 from kissvdb.core.collection import Add, Delete, Update, Upsert
 from kissvdb.core.filters import MISSING
-from kissvdb.core.rows import OPERATIONS_KEPT, CollectionSpec
+from kissvdb.core.rows import CollectionSpec
 from kissvdb.records import VectorWritten
 from tests.core.row_world import World, raw
 
@@ -282,17 +282,14 @@ def test_a_row_written_again_after_its_time_is_there():
     assert list(here.model) == ["a"]
 
 
-def test_operations_are_remembered_for_a_number_of_offsets():
+def test_the_newest_operations_are_remembered(monkeypatch):
+    monkeypatch.setattr(rows, "OPERATIONS_KEPT", 2)
     here = world(1)
-    here.run(Add("a", raw([1]), op_id="first"))
-    record = VectorWritten("upserted", "c", "b", raw([1]), op_id="later")
-    here.rows.apply(OPERATIONS_KEPT + 1, record)
-    assert here.rows.operation("first") is not None
-    here.rows.apply(
-        OPERATIONS_KEPT + 2, VectorWritten("upserted", "c", "b", raw([1]), op_id="latest")
-    )
+    for offset, op_id in enumerate(("first", "later", "latest"), start=1):
+        here.rows.apply(10**15 * offset, VectorWritten("upserted", "c", "b", raw([1]), op_id=op_id))
     assert here.rows.operation("first") is None
-    assert here.rows.operation("later").offset == OPERATIONS_KEPT + 1
+    assert here.rows.operation("later").offset == 2 * 10**15
+    assert here.rows.operation("latest").offset == 3 * 10**15
 
 
 def test_an_offset_without_records_moves_the_view_on():

@@ -14,6 +14,7 @@ from kissvdb.config import Stream
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.epochs import Epochs
 from kissvdb.errors import OutcomeUnknown, PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished
@@ -80,7 +81,7 @@ async def written(directory, ring):
     """A running writer: its log, its hub, and where to ask it."""
     log = EventLog.open(Disk(directory), segment_bytes_max=SEGMENT_BYTES)
     async with WorkerThread("log") as thread, open_supervisor() as supervisor:
-        hub = Hub(Stream(), History(log, Workers(1)), lambda: log.last_offset)
+        hub = Hub(Stream(), History(log, Workers(1)), lambda: Epochs(""), lambda: log.last_offset)
         follower = await supervisor.start(hub)
         writer = LogWriter(log, thread, ring, (follower,), lambda: 7, Metrics())
         yield log, hub, await supervisor.start(writer)
