@@ -58,6 +58,13 @@ class Forbidden(Refused):
     status = 403
 
 
+class ReservedKey(Refused):
+    """The key is the database's own: it can be read and not written."""
+
+    code = "reserved_key"
+    status = 403
+
+
 class NotFound(Refused):
     """No such key, id, collection or route."""
 

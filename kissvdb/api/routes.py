@@ -16,6 +16,7 @@ from kissvdb.errors import (
     Overloaded,
     PersistenceFailed,
     PreconditionFailed,
+    ReservedKey,
     RevisionMismatch,
     Starting,
     Stopping,
@@ -28,7 +29,7 @@ _TEXT = {"type": "string"}
 _SWITCH = {"type": "boolean"}
 
 _WRITE_ERRORS = (Overloaded, Stopping, PersistenceFailed)
-_CONDITION_ERRORS = (RevisionMismatch, PreconditionFailed)
+_CONDITION_ERRORS = (RevisionMismatch, PreconditionFailed, ReservedKey)
 _CONDITION_HEADERS = (
     Parameter("If-Match", 'Only over this revision, such as "3", or * for any.', _TEXT, "header"),
     Parameter("If-None-Match", "Only when absent: *.", _TEXT, "header"),

@@ -1,7 +1,5 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
-from typing import Any
-
 import msgspec
 
 from kissvdb.api import limits
@@ -18,7 +16,8 @@ from kissvdb.api.vector_bodies import (
     Vacuumed,
 )
 from kissvdb.api.vector_forms import Form
-from kissvdb.engine.collections import OpenCollection, manifest_key
+from kissvdb.engine import manifests
+from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.vectors import check_name
 
 CREATE = Form(CreateBody)
@@ -94,10 +93,6 @@ def _info(found: OpenCollection) -> CollectionInfo:
 def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
     spec, view = found.actor.rows.spec, found.actor.view()
     numbers = view.statistics()
-    manifest: Any = {}
-    item = context.database.get(manifest_key(spec.name))
-    if item is not None:
-        manifest = msgspec.json.decode(item.value)
     return CollectionDetail(
         collection=spec.name,
         dim=spec.dim,
@@ -105,7 +100,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         count=numbers.live_rows,
         created_at_ms=spec.created_at_ms,
         updated_at_ms=found.actor.updated_at_ms,
-        manifest=manifest if isinstance(manifest, dict) else {},
+        manifest=manifests.content(spec),
         notes=_notes(context, found),
         segments=int(numbers.tail_rows < view.data.count),
         deleted=numbers.deleted_rows,

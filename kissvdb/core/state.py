@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
-from kissvdb.core import merge_patch
+from kissvdb.core import merge_patch, reserved_keys
 from kissvdb.core.events import Publish, Published, record_of
 from kissvdb.errors import (
     InvalidArgument,
@@ -201,12 +201,16 @@ class Batch:
         return self._log(record_of(command))
 
     def _put(self, command: Put) -> Decision:
+        if command.key.startswith(reserved_keys.PREFIX):
+            reserved_keys.check_key(command.key)
         live = self._live(command.key)
         _check(command.precondition, command.key, live)
         expires_at_ms = self._expiry(command.ttl_ms)
         return self._write(command.key, command.value, live, expires_at_ms, command.op_id)
 
     def _patch(self, command: Patch) -> Decision:
+        if command.key.startswith(reserved_keys.PREFIX):
+            reserved_keys.check_key(command.key)
         live = self._live(command.key)
         _check(command.precondition, command.key, live)
         value = _merged(None if live is None else live.value, command)
@@ -223,6 +227,9 @@ class Batch:
 
     def _delete(self, command: Delete) -> Decision:
         live = self._live(command.key)
+        if live is None:
+            # One that is stored is from before it was reserved, and may go.
+            reserved_keys.check_key(command.key)
         _check(command.precondition, command.key, live)
         if live is None:
             return Decision(None)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-import msgspec
 import trio
 
 from actors import Actor, ActorCrashed, Address, Envelope, MailboxClosed, Supervisor
 from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.core import state
+from kissvdb.core.reserved_keys import manifest_key
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.engine import manifests
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
 from kissvdb.engine.collection_store import CollectionStore, StoredCollection
@@ -72,6 +73,10 @@ class OpenCollection:
     def name(self) -> str:
         """The collection's name."""
         return self.actor.rows.spec.name
+
+    def manifest(self) -> state.Item:
+        """The collection as a key of the state."""
+        return manifests.item(self.actor.rows.spec, self.stored.created_offset or 0)
 
     def gauges(self) -> dict[str, Callable[[], float]]:
         """What is measured of it, by the names of `kissvdb.metrics`."""
@@ -155,9 +160,7 @@ class Collections(Actor):
             actor = self.opened[stored.rows.spec.name].actor
             # What the replay brought may be due for the index.
             actor.look_after()
-            if self._read_state(manifest_key(stored.rows.spec.name)) is None:
-                # The last process ended between the creation and this.
-                await self._note_in_state(_manifest_entry(stored.rows.spec))
+            await self._forget_manifest(stored.rows.spec.name)
 
     async def handle(self, batch: list[Envelope]) -> None:
         for envelope in batch:
@@ -187,6 +190,12 @@ class Collections(Actor):
                 f"there are {len(self.opened)} collections already: delete one, or raise "
                 "limits.collections_max"
             )
+        if self._key_is_a_users(spec.name):
+            key = manifest_key(spec.name)
+            raise AlreadyExists(
+                f"key {key!r} has a value of yours, and would show collection {spec.name!r}: write "
+                "the value under another key, delete this one, and create the collection then"
+            )
         try:
             stored = await self._around.workers.run(
                 self._store.create, spec, self._around.committed_offset()
@@ -201,15 +210,13 @@ class Collections(Actor):
         stored.created_offset = offset
         stored.rows.note_offset(offset)
         await self._start(stored)
-        await self._note_in_state(_manifest_entry(spec))
+        await self._forget_manifest(spec.name)
         return offset
 
     async def _drop(self, name: str) -> int:
         found = self.opened.get(name)
         if found is None:
             raise no_such_collection(name)
-        # The entry first: of the two it is the one that a start after a crash can mend.
-        await self._note_in_state(state.Delete(manifest_key(name)))
         offset: int = await found.address.ask(Drop())
         del self.opened[name]
         for gauge in found.gauges():
@@ -238,13 +245,20 @@ class Collections(Actor):
             # The database stops: nobody looks after anything any more.
             return
 
-    async def _note_in_state(self, command: state.Put | state.Delete) -> None:
-        """Keep the state entry of a collection as the collection is."""
+    def _key_is_a_users(self, collection: str) -> bool:
+        stored = self._read_state(manifest_key(collection))
+        return stored is not None and not manifests.was_ours(stored, collection)
+
+    async def _forget_manifest(self, collection: str) -> None:
+        """Delete the key that an earlier version has stored for a collection."""
+        key = manifest_key(collection)
+        if self._read_state(key) is None or self._key_is_a_users(collection):
+            return
         try:
-            await self._write_state(command)
+            await self._write_state(state.Delete(key))
         except PersistenceFailed as refusal:
-            # The collection is as it was asked to be; the entry is mended at the next start.
-            logs.event(logger, logging.WARNING, refusal.message, key=command.key)
+            # It says what is so, and goes at the next start.
+            logs.event(logger, logging.WARNING, refusal.message, key=key)
 
     async def _remove(self, name: str) -> None:
         try:
@@ -253,19 +267,3 @@ class Collections(Actor):
             # Its end is in the log, which is kept: the next start removes what is left.
             message = "files of a deleted collection could not be removed"
             logs.event(logger, logging.WARNING, message, collection=name, error=str(error))
-
-
-def manifest_key(collection: str) -> str:
-    """The state key that describes a collection."""
-    return f"vector:{collection}:manifest"
-
-
-def _manifest_entry(spec: CollectionSpec) -> state.Put:
-    content = {
-        "collection": spec.name,
-        "dim": spec.dim,
-        "metric": spec.metric,
-        "created_at_ms": spec.created_at_ms,
-        "updated_at_ms": spec.created_at_ms,
-    }
-    return state.Put(manifest_key(spec.name), msgspec.json.encode(content))

@@ -17,6 +17,7 @@ from actors import (
     WorkerThread,
 )
 from kissvdb.config import Config
+from kissvdb.core import reserved_keys
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.events import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import (
@@ -96,6 +97,13 @@ class Database:
 
     def get(self, key: str) -> Item | None:
         """The key as of the last answered write; None when absent or expired. Never waits."""
+        item = self._stored(key)
+        if item is None and key.startswith(reserved_keys.PREFIX):
+            return self.vectors.manifest(key)
+        return item
+
+    def _stored(self, key: str) -> Item | None:
+        """The key, without those that show collections."""
         shard, _ = self._shards[shard_of(key, len(self._shards))]
         return live(shard.view.get(key), self._clock_ms())
 
@@ -155,7 +163,10 @@ class Database:
         return answers
 
     async def list(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Page:
-        """Live keys with this prefix in byte order, from after ``after`` on."""
+        """Live keys with this prefix in byte order, from after ``after`` on.
+
+        Those that show collections are among them only if the prefix is of such keys.
+        """
         now_ms = self._clock_ms()
         items: list[Item] = []
         horizons: list[str] = []
@@ -164,6 +175,15 @@ class Database:
             items.extend(found)
             if has_more:
                 horizons.append(found[-1].key)
+        if prefix.startswith(reserved_keys.PREFIX):
+            stored = {item.key for item in items}
+            items.extend(
+                item
+                for item in self.vectors.manifests()
+                if item.key.startswith(prefix)
+                and (after is None or item.key > after)
+                and item.key not in stored
+            )
         if horizons:
             # Beyond the last key of a shard that has more, it is not known what comes next.
             items = [item for item in items if item.key <= min(horizons)]

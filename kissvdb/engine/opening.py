@@ -74,7 +74,7 @@ async def open_database(
             store.collections,
             supervisor,
             Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
-            database.get,
+            database._stored,
             database._ask,
             config,
         )

@@ -11,11 +11,12 @@ import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb.config import Config, Limits
-from kissvdb.core import filters
+from kissvdb.core import filters, reserved_keys
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
 from kissvdb.core.filters import Node
 from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
+from kissvdb.core.state import Item
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.collections import (
@@ -99,6 +100,15 @@ class Vectors:
         if found is None:
             raise no_such_collection(collection)
         return found
+
+    def manifest(self, key: str) -> Item | None:
+        """The key that shows a collection; None if there is no such collection."""
+        found = self._opened.get(reserved_keys.collection_of(key) or "")
+        return None if found is None else found.manifest()
+
+    def manifests(self) -> list[Item]:
+        """The keys that show the collections."""
+        return [each.manifest() for each in self.all]
 
     async def create(self, collection: str, *, dim: int, metric: str, **options: Any) -> int:
         """Create a collection; answers the offset. ``options``: see CollectionSpec.

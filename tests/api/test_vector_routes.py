@@ -43,8 +43,11 @@ def test_a_collection_is_created_listed_described_and_deleted(client):
         "ttl_ms": 60_000,
     }
     assert detail["index"] == {"kind": "flat", "m": 16, "ef_construction": 200}
-    manifest = client.get(f"/v1/state/vector:{made.name}:manifest").json()["value"]
+    key = f"/v1/state/vector:{made.name}:manifest"
+    manifest = client.get(key).json()["value"]
     assert detail["manifest"] == manifest
+    refused(client.put(key, json={"value": 1}), 403, "reserved_key", made.url)
+    refused(client.delete(key), 403, "reserved_key", made.url)
     assert manifest["created_at_ms"] == detail["created_at_ms"]
     listed = client.get("/v1/vector").json()["collections"]
     assert [each["name"] for each in listed] == sorted(each["collection"] for each in listed)

@@ -61,7 +61,7 @@ async def test_a_vector_is_found_once_it_is_answered():
     async with open_database(IN_MEMORY) as db:
         assert await db.vectors.create("c", dim=2, metric="cosine") == 1
         written = await db.vectors.upsert("c", "a", [3, 4], {"x": 1})
-        assert (written.id, written.offset) == ("a", 3)
+        assert (written.id, written.offset) == ("a", 2)
         (hit,) = await db.vectors.search("c", [3, 4], 5)
         assert (hit.id, hit.score, hit.meta) == ("a", 1.0, {"x": 1})
         await db.vectors.update("c", "a", meta={"x": 2})
@@ -164,15 +164,6 @@ async def test_what_was_prepared_for_a_creation_that_was_not_logged_is_removed(c
     assert sorted(path.name for path in directory(config).parent.iterdir()) == ["c", "foreign"]
 
 
-async def test_the_state_entry_of_a_collection_is_mended_at_the_start(config):
-    async with open_database(config) as db:
-        await fill(db, 1)
-        entry = db.get("vector:c:manifest").value
-        await db.delete("vector:c:manifest")
-    async with open_database(config) as db:
-        assert db.get("vector:c:manifest").value == entry
-
-
 async def test_names_dims_and_their_number_are_limited():
     config = attrs.evolve(IN_MEMORY, limits=Limits(collections_max=1, vector_dim_max=8))
     async with open_database(config) as db:
@@ -198,7 +189,7 @@ async def test_an_expired_vector_is_hidden_at_once_and_its_end_is_logged():
         clock.now_ms += 1000
         assert ids(await db.vectors.search("c", [1], 9)) == ["default"]
         assert db.vectors.get("c", "short") is None
-        (*_, (kind, _, event)) = await collect(db, 5)
+        (*_, (kind, _, event)) = await collect(db, 4)
         assert kind == "vector_deleted"
         assert event["data"] == {"collection": "c", "id": "short", "reason": "ttl"}
         clock.now_ms += 9000
