@@ -20,6 +20,7 @@ from kissvdb.settings import SETTINGS
 from kissvdb.sources import FILE_VARIABLE
 from kissvdb.testing import serve
 from kissvdb.version import VERSION
+from tests.patience import PATIENCE_SECS
 
 COMMANDS = ["serve", "config", "check", "log", "backup", "restore"]
 COMMANDS += ["vacuum", "warmup", "openapi"]
@@ -65,7 +66,11 @@ loaded = set({heavy!r}.split()) & set(sys.modules)
 assert not loaded, loaded
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECS,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"kissvdb {VERSION}\n")
@@ -178,7 +183,7 @@ def test_a_reader_that_leaves_early_gets_no_traceback():
             stdout=write,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_SECS,
             check=False,
         )
     finally:
@@ -190,7 +195,7 @@ def call(method: str, url: str, body: object = None) -> bytes:
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECS) as answer:
         content: bytes = answer.read()
         return content
 
@@ -229,7 +234,7 @@ def test_without_a_command_it_serves_until_it_is_told_to_stop():
             assert url is not None
             assert call("GET", f"{url[0]}/v1/health") == b"ok"
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=20) == 0
+            assert process.wait(timeout=PATIENCE_SECS) == 0
         finally:
             process.kill()
     assert Path("new/log").is_dir()

@@ -4,7 +4,7 @@ import pytest
 from kissvdb.config import Config, Http, Limits, Search, Server, Storage
 from kissvdb.testing import serve
 from tests.api.caller import opened
-from tests.api.vector_client import SECONDS_MAX
+from tests.patience import PATIENCE_SECS
 
 
 @pytest.fixture
@@ -25,5 +25,5 @@ def client(request):
         search=Search(compile=False),
         limits=Limits(vector_batch_max=8, json_bytes_max=200, body_bytes_max=20_000, k_max=50),
     )
-    with serve(config) as server, httpx.Client(base_url=server.url, timeout=SECONDS_MAX) as http:
+    with serve(config) as server, httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as http:
         yield http

@@ -11,9 +11,9 @@ from kissvdb import errors
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config, Server, Storage
 from kissvdb.testing import serve
+from tests.patience import PATIENCE_SECS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-SECONDS_MAX = 30
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -49,11 +49,11 @@ def commands(page):
 @pytest.mark.parametrize("page", ["api.md", "vectors.md"])
 def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
     storage = Storage(data_dir=str(tmp_path / "data"))
-    script = 'curl() { command curl -sS --fail-with-body --max-time 10 "$@"; }\nset -e\n'
+    script = 'curl() { command curl -sS --fail-with-body --max-time 30 "$@"; }\nset -e\n'
     with serve(Config(server=Server(port=0), storage=storage)) as server:
         script += "\n".join(commands(page)).replace("localhost:9917", f"127.0.0.1:{server.port}")
         done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=SECONDS_MAX
+            ["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=PATIENCE_SECS
         )
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
     shown = re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)

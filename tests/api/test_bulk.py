@@ -8,6 +8,7 @@ import pytest
 
 from kissvdb.config import Config, Http, Limits, Server, Storage
 from kissvdb.testing import serve
+from tests.patience import PATIENCE_SECS
 
 
 @pytest.fixture(params=[True, False], ids=["lane", "hypercorn"])
@@ -24,7 +25,7 @@ def port(request):
 
 def send(port, body, *, query="", media="application/x-ndjson", path="/v1/bulk", headers=()):
     """``body`` bytes go with a length, an iterable of bytes goes chunked."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECS)
     try:
         chunked = not isinstance(body, bytes)
         connection.request(
@@ -41,7 +42,7 @@ def send(port, body, *, query="", media="application/x-ndjson", path="/v1/bulk",
 
 
 def get(port, path):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECS)
     connection.request("GET", path)
     answer = connection.getresponse()
     try:
@@ -214,7 +215,7 @@ def test_an_unknown_wish_for_answers_is_refused(port):
 
 
 def test_a_client_that_leaves_keeps_what_was_answered(port):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECS)
     connection.putrequest("POST", "/v1/bulk")
     connection.putheader("content-type", "application/x-ndjson")
     connection.putheader("transfer-encoding", "chunked")

@@ -7,7 +7,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Limits, Server, Stream
-from tests.api.wire import SECONDS_MAX, configured, door, read_until
+from tests.api.wire import configured, door, read_until
+from tests.patience import PATIENCE_SECS
 
 
 def parsed(answer):
@@ -135,7 +136,7 @@ async def test_a_stream_outlives_every_timeout_and_ends_with_the_client():
             assert server.database.hub.client_count == 1
             # The heartbeat comes after the request timeout has long passed.
             await read_until(stream, b": keepalive\n\n")
-        with trio.fail_after(SECONDS_MAX):
+        with trio.fail_after(PATIENCE_SECS):
             while server.database.hub.client_count:
                 await wait_all_tasks_blocked()
                 await trio.lowlevel.checkpoint()
@@ -149,7 +150,7 @@ async def test_a_client_that_leaves_at_once_leaves_no_stream_behind():
             await stream.aclose()
         # A request behind them all: whatever they did is done.
         assert (await server.http.get("/v1/health")).text == "ok"
-        with trio.fail_after(SECONDS_MAX):
+        with trio.fail_after(PATIENCE_SECS):
             while server.database.hub.client_count:
                 await wait_all_tasks_blocked()
                 await trio.lowlevel.checkpoint()

@@ -14,6 +14,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from kissvdb.api.openapi import description
 from kissvdb.config import Config, Server, Storage
 from kissvdb.testing import serve
+from tests.patience import PATIENCE_SECS
 
 CHECKS = (
     checks.not_a_server_error,
@@ -25,7 +26,6 @@ CHECKS = (
     openapi_checks.missing_required_header,
 )
 STREAMS = {"get_v1_stream", "get_v1_events"}
-SECONDS_MAX = 10
 
 described = schemathesis.openapi.from_dict(description())
 finite = described.exclude(operation_id=sorted(STREAMS))
@@ -67,14 +67,14 @@ def url(tmp_path_factory):
 
 
 def check(case, url):
-    case.call_and_validate(base_url=url, checks=CHECKS, timeout=SECONDS_MAX)
+    case.call_and_validate(base_url=url, checks=CHECKS, timeout=PATIENCE_SECS)
 
 
 def check_head_of_stream(case, url):
     """A stream that is accepted never ends, so only how it starts is looked at."""
     operation = description()["paths"][case.operation.path].get(case.method.lower())
     request = case.as_transport_kwargs(base_url=url)
-    with requests.request(**request, stream=True, timeout=SECONDS_MAX) as answer:
+    with requests.request(**request, stream=True, timeout=PATIENCE_SECS) as answer:
         if operation is None:
             assert answer.status_code == (204 if case.method == "OPTIONS" else 405)
             return

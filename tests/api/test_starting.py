@@ -15,8 +15,7 @@ from kissvdb.config import Config, Server, Storage
 from kissvdb.lane import serve_lane
 from kissvdb.lane.hypercorn_door import serve_alone
 from kissvdb.metrics import Metrics
-
-PATIENCE_SECS = 20
+from tests.patience import PATIENCE_SECS
 
 
 @asynccontextmanager

@@ -6,7 +6,8 @@ import trio
 
 from kissvdb.config import Stream
 from kissvdb.core.state import Put
-from tests.api.wire import SECONDS_MAX, configured, door
+from tests.api.wire import configured, door
+from tests.patience import PATIENCE_SECS
 
 # Sixteen events are all that a database in memory keeps.
 SMALL = Stream(ring_events=16)
@@ -33,7 +34,7 @@ async def follow(server, target, count=1, last_event_id=None):
     if last_event_id is not None:
         lines.append(f"last-event-id: {last_event_id}")
     received = b""
-    with trio.fail_after(SECONDS_MAX):
+    with trio.fail_after(PATIENCE_SECS):
         async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
             await stream.send_all("\r\n".join([*lines, "", ""]).encode())
             while received.count(b"\ndata: ") < count or not received.endswith(b"\n\n"):

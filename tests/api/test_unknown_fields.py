@@ -17,7 +17,8 @@ from kissvdb.api.routes import ROUTES
 from kissvdb.api.vector_forms import MSGPACK, OCTETS
 from kissvdb.config import Config, Http, Search, Server, Storage
 from kissvdb.testing import serve
-from tests.api.vector_client import SECONDS_MAX, Collection, floats, refused
+from tests.api.vector_client import Collection, floats, refused
+from tests.patience import PATIENCE_SECS
 
 MADE_UP = "zzmadeup"
 EXAMPLES = {"key": "some-key", "collection": "strict", "asset": "index.css"}
@@ -69,7 +70,10 @@ def http(request):
         http=Http(lane=request.param),
         search=Search(compile=False),
     )
-    with serve(config) as server, httpx.Client(base_url=server.url, timeout=SECONDS_MAX) as client:
+    with (
+        serve(config) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
+    ):
         url = f"/v1/vector/{EXAMPLES['collection']}"
         assert client.post(url, json={"dim": 2, "metric": "l2"}).status_code == 200
         yield client
@@ -242,7 +246,10 @@ def lenient(request):
         http=Http(lane=request.param),
         search=Search(compile=False),
     )
-    with serve(config) as server, httpx.Client(base_url=server.url, timeout=SECONDS_MAX) as client:
+    with (
+        serve(config) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
+    ):
         yield client
 
 

@@ -8,7 +8,6 @@ JSON = "application/json"
 MSGPACK = "application/msgpack"
 OCTETS = "application/octet-stream"
 NDJSON = "application/x-ndjson"
-SECONDS_MAX = 20
 NAMES = (f"c{number}" for number in itertools.count())
 
 

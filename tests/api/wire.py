@@ -8,8 +8,7 @@ import trio
 
 from kissvdb.config import Config, Http, Server, Storage
 from kissvdb.daemon import running
-
-SECONDS_MAX = 10
+from tests.patience import PATIENCE_SECS
 
 
 def configured(lane=False, server=None, **sections):
@@ -36,7 +35,7 @@ class Door:
             for chunk in chunks:
                 await stream.send_all(chunk)
             received = b""
-            with trio.fail_after(SECONDS_MAX):
+            with trio.fail_after(PATIENCE_SECS):
                 async for chunk in stream:
                     received += chunk
             return received
@@ -45,7 +44,7 @@ class Door:
 async def read_until(stream, mark):
     """What comes up to and with ``mark``."""
     received = b""
-    with trio.fail_after(SECONDS_MAX):
+    with trio.fail_after(PATIENCE_SECS):
         while mark not in received:
             received += await stream.receive_some()
     return received
@@ -56,6 +55,6 @@ async def door(config=None):
     """A server for the length of the block."""
     async with (
         running(config or configured()) as server,
-        httpx.AsyncClient(base_url=server.url, timeout=SECONDS_MAX) as client,
+        httpx.AsyncClient(base_url=server.url, timeout=PATIENCE_SECS) as client,
     ):
         yield Door(server.port, server.database, client)

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 
 import httpx
 
-START_SECONDS_MAX = 120.0
+from tests.patience import PATIENCE_SECS
+
 PORTS = range(20_000, 32_000)
 """Below those that a kernel gives away: nobody gets a server's port between two starts."""
 
@@ -45,7 +46,7 @@ class ServerProcess:
         command += ["--data-dir", str(self.directory), *self._arguments]
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=prepare)
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + PATIENCE_SECS
         while time.monotonic() < deadline:
             assert self._process.poll() is None, self.log_path.read_text()
             try:
@@ -63,7 +64,7 @@ class ServerProcess:
         self._process.kill()
         self._process.wait()
 
-    def stop(self, seconds_max=30.0):
+    def stop(self, seconds_max=PATIENCE_SECS):
         """SIGTERM; returns the exit code."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(timeout=seconds_max)

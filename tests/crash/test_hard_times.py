@@ -12,6 +12,7 @@ import pytest
 
 from kissvdb.log_dump import dump
 from tests.crash.process import ServerProcess, server_process
+from tests.patience import PATIENCE_SECS
 
 FILE_BYTES_MAX = 3_000_000
 VALUE = "x" * 50_000
@@ -19,14 +20,16 @@ VALUE = "x" * 50_000
 
 def put(server, key, value):
     try:
-        return httpx.put(f"{server.url}/v1/state/{key}", json={"value": value}, timeout=10)
+        return httpx.put(
+            f"{server.url}/v1/state/{key}", json={"value": value}, timeout=PATIENCE_SECS
+        )
     except httpx.TransportError:
         return None
 
 
 def publish(server, number):
     event = {"type": "log", "data": {"number": number, "text": VALUE}}
-    return httpx.post(f"{server.url}/v1/events", json=event, timeout=10)
+    return httpx.post(f"{server.url}/v1/events", json=event, timeout=PATIENCE_SECS)
 
 
 def run(*arguments):
@@ -96,13 +99,13 @@ def test_a_stalled_reader_does_not_hold_the_shutdown(tmp_path, door):
         stalled.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         for number in range(60):
             assert put(server, f"k{number}", "x" * 60_000).status_code == 200
-        assert server.stop(seconds_max=20) == 0
+        assert server.stop(seconds_max=PATIENCE_SECS) == 0
         stalled.close()
 
 
 def test_a_reader_that_follows_gets_the_end_of_its_stream_at_shutdown(tmp_path):
     with server_process(tmp_path / "data") as server:
-        reader = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        reader = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_SECS)
         reader.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         received = b""
         while b": ok" not in received:

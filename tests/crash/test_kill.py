@@ -1,9 +1,9 @@
 """kill -9 under load: what was acknowledged is there, and the stream never lies."""
 
+import gc
 import json
 import subprocess
 import sys
-from functools import partial
 
 import httpx
 import pytest
@@ -12,12 +12,20 @@ import trio
 from kissvdb.log_dump import dump
 from tests.crash.process import ServerProcess
 from tests.crash.workload import Acknowledged, Reader, Writer, replayed
+from tests.patience import PATIENCE_SECS
 
 # httpx leaves its inner generators to the garbage collector when a stream is cancelled.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-CATCH_UP_SECONDS_MAX = 60
 LIST_LIMIT = 1000
+FACTS_MIN = 20
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    """What httpx left is collected here, where its warning is ignored, and in no later test."""
+    yield
+    gc.collect()
 
 
 async def kill_under_load(directory, *, rounds, writers, readers, seconds, seed):
@@ -33,21 +41,34 @@ async def kill_under_load(directory, *, rounds, writers, readers, seconds, seed)
             for number in range(writers):
                 writing.start_soon(Writer(number, server.url, acknowledged, seed).run, stop)
             for _ in range(rounds):
-                await trio.sleep(seconds)
+                await _some_load(acknowledged, seconds)
                 server.kill()
                 await trio.to_thread.run_sync(server.start)
-            await trio.sleep(seconds)
+            await _some_load(acknowledged, seconds)
             stop.set()
-        # Short TTLs run out, then nothing moves any more.
-        await trio.sleep(1.5)
-        last = await trio.to_thread.run_sync(_last_offset, server.url)
-        with trio.fail_after(CATCH_UP_SECONDS_MAX):
+        with trio.fail_after(PATIENCE_SECS):
+            # Short TTLs run out, then nothing moves any more.
+            await watching[0].wait_for(await trio.to_thread.run_sync(_last_offset, server.url))
+            await watching[0].wait_until(_no_ttl_is_left)
+            last = await trio.to_thread.run_sync(_last_offset, server.url)
             for reader in watching:
                 await reader.wait_for(last)
         reading.cancel_scope.cancel()
     listed = _list_all(server.url)
-    assert await trio.to_thread.run_sync(partial(server.stop, 30)) == 0
+    assert await trio.to_thread.run_sync(server.stop) == 0
     return acknowledged, watching, listed, last
+
+
+async def _some_load(acknowledged, seconds):
+    """For so long, and however slow the machine is, until the load has done something."""
+    enough = len(acknowledged.facts) + FACTS_MIN
+    await trio.sleep(seconds)
+    with trio.fail_after(PATIENCE_SECS):
+        await acknowledged.wait_for(enough)
+
+
+def _no_ttl_is_left(events):
+    return not any(key.startswith("ttl:") for key in replayed(events))
 
 
 def _last_offset(url):
@@ -66,7 +87,6 @@ def _list_all(url):
 
 
 def verify(directory, acknowledged, readers, listed, last):
-    assert len(acknowledged.facts) > 50, "the load did nothing"
     # Offsets are skipped where a kill cut a write off; what the log holds is what was there to see.
     expected = [event["offset"] for event in map(json.loads, dump(directory, 0))]
     assert expected[-1] == last

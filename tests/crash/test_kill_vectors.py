@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.crash.process import ServerProcess
+from tests.patience import PATIENCE_SECS
 
 WRITERS = 4
 IDS_A_WRITER = 6
@@ -31,7 +32,7 @@ class Writer(threading.Thread):
         self._random = random.Random(seed)
 
     def run(self):
-        with httpx.Client(base_url=self._url, timeout=10) as client:
+        with httpx.Client(base_url=self._url, timeout=PATIENCE_SECS) as client:
             value = max([0, *(each for each in self.sure.values() if each is not None)])
             try:
                 while True:
@@ -92,11 +93,13 @@ def kill_under_writers(tmp_path, rounds, seconds):
                 writer.start()
             # However slow the machine is, something must have been acknowledged.
             writers[0].join(seconds)
+            while not any(writer.acknowledged for writer in writers) and writers[0].is_alive():
+                writers[0].join(0.02)
             server.kill()
             for writer in writers:
                 writer.join()
             server.start()
-            with httpx.Client(base_url=server.url, timeout=10) as client:
+            with httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client:
                 check(client, writers)
                 if number % 2:
                     client.post("/v1/vector/c/vacuum")

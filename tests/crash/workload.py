@@ -6,6 +6,8 @@ import random
 import httpx
 import trio
 
+from tests.patience import PATIENCE_SECS
+
 RETRY_SECONDS = 0.02
 
 
@@ -14,9 +16,16 @@ class Acknowledged:
 
     def __init__(self):
         self.facts = []
+        self._news = trio.Event()
 
     def add(self, offset, type_, **fields):
         self.facts.append((offset, type_, fields))
+        self._news.set()
+        self._news = trio.Event()
+
+    async def wait_for(self, count):
+        while len(self.facts) < count:
+            await self._news.wait()
 
 
 class Writer:
@@ -32,7 +41,7 @@ class Writer:
         self._step = [*steps, self._publish][number % 5]
 
     async def run(self, stop):
-        async with httpx.AsyncClient(base_url=self._url, timeout=10) as client:
+        async with httpx.AsyncClient(base_url=self._url, timeout=PATIENCE_SECS) as client:
             while not stop.is_set():
                 self._count += 1
                 try:
@@ -102,7 +111,10 @@ class Reader:
         return self.events[-1]["offset"] if self.events else 0
 
     async def wait_for(self, offset):
-        while self.last_id < offset:
+        await self.wait_until(lambda events: self.last_id >= offset)
+
+    async def wait_until(self, reached):
+        while not reached(self.events):
             await self._news.wait()
 
     async def run(self):
@@ -110,7 +122,7 @@ class Reader:
             headers = {"Last-Event-ID": str(self.last_id)}
             try:
                 async with (
-                    httpx.AsyncClient(timeout=httpx.Timeout(10, read=40)) as client,
+                    httpx.AsyncClient(timeout=PATIENCE_SECS) as client,
                     client.stream("GET", f"{self._url}/v1/stream", headers=headers) as answer,
                 ):
                     async for line in answer.aiter_lines():

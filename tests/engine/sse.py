@@ -6,6 +6,7 @@ from contextlib import aclosing
 import trio
 
 from kissvdb.core.events import StreamQuery
+from tests.patience import PATIENCE_SECS
 
 
 def parse(blob):
@@ -24,7 +25,7 @@ def parse(blob):
 async def collect(db, count, **query):
     """The first ``count`` frames of a subscription, without the opening comment."""
     frames = []
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECS):
         async with aclosing(db.subscribe(StreamQuery(**query))) as blobs:
             async for blob in blobs:
                 frames += [frame for frame in parse(blob) if frame[2] != "ok"]

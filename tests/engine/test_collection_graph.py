@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.crash.process import server_process
+from tests.patience import PATIENCE_SECS
 
 ROWS, DIM = 3000, 32
 SECONDS_MAX = 180.0
@@ -63,7 +64,7 @@ def test_searches_use_an_index_that_outlives_the_process(tmp_path):
     vectors, queries = vectors[:ROWS], vectors[ROWS:]
     with (
         server_process(tmp_path / "data") as server,
-        httpx.Client(base_url=server.url, timeout=30) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
     ):
         load(client, vectors)
         # At first everything is scanned, exactly.
@@ -94,7 +95,7 @@ def test_a_collection_whose_audit_finds_too_little_is_searched_by_a_finer_code(t
     settings = [word for each in demanding for word in ("--set", each)]
     with (
         server_process(tmp_path / "data", *settings) as server,
-        httpx.Client(base_url=server.url, timeout=30) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
     ):
         load(client, vectors)
         wait_until(client, lambda detail: detail["tail"] < 600 and detail["segments"])

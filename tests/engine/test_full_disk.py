@@ -11,8 +11,7 @@ from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state import Put
 from kissvdb.engine import state_upkeep, state_view, upkeep
 from kissvdb.errors import PersistenceFailed
-
-PATIENCE_SECS = 20
+from tests.patience import PATIENCE_SECS
 
 
 @pytest.fixture(autouse=True)

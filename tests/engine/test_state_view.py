@@ -10,6 +10,7 @@ from kissvdb.engine import state_view
 from kissvdb.engine.state_view import ENTRIES_MAX, StateView
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
 from kissvdb.storage.state_table import StateTable
+from tests.patience import PATIENCE_SECS
 
 KEYS = ["a", "aa", "ab", "b", "b\ud7ff", "\U0010ffff"]
 key = st.sampled_from(KEYS)
@@ -123,6 +124,6 @@ def test_one_memtable_is_stored_at_a_time():
 
 async def test_without_writes_nobody_waits():
     view = new_view()
-    with trio.fail_after(1):
+    with trio.fail_after(PATIENCE_SECS):
         await view.wait_for_room()
     view.table.close()

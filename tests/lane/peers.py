@@ -15,9 +15,9 @@ from kissvdb.api.quart_app import create_app
 from kissvdb.config import Config, Storage
 from kissvdb.lane import LaneLimits, serve_lane
 from kissvdb.metrics import Metrics
+from tests.patience import PATIENCE_SECS
 
 IN_MEMORY = Config(storage=Storage(memory=True))
-PATIENCE_SECS = 20
 
 
 @attrs.define

@@ -17,6 +17,7 @@ from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.response import Clock
 from kissvdb.lane.transport import Transport
 from tests.lane.peers import IN_MEMORY, Peer, until
+from tests.patience import PATIENCE_SECS
 
 GET = b"GET /x?y=z HTTP/1.1\r\nHost: test\r\n\r\n"
 
@@ -89,7 +90,10 @@ def app():
 
 @pytest.fixture
 def door(app):
-    return HypercornDoor(app, Config())
+    config = Config()
+    # Whoever waits for the end of a connection does not wait for this one.
+    config.keep_alive_timeout = 10 * PATIENCE_SECS
+    return HypercornDoor(app, config)
 
 
 async def test_it_answers_what_was_read_before_and_what_comes_after(pair, app, door, nursery):
@@ -140,7 +144,7 @@ async def test_a_closed_socket_ends_it_also_in_the_middle_of_a_shielded_send(
 @pytest.mark.parametrize("leave", [Peer.reset, Peer.half_close])
 async def test_a_client_that_leaves_ends_it_without_the_keep_alive_time(pair, door, leave):
     peer, transport = pair
-    with trio.fail_after(Config().keep_alive_timeout / 2):
+    with trio.fail_after(PATIENCE_SECS):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(door.serve, transport, GET)
             await peer.answer()

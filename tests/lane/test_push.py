@@ -11,6 +11,7 @@ from kissvdb.core.events import StreamQuery
 from kissvdb.core.state import Put
 from kissvdb.engine.push import Pushers
 from tests.lane.peers import IN_MEMORY, until
+from tests.patience import PATIENCE_SECS
 
 SMALL_RING = attrs.evolve(IN_MEMORY, stream=Stream(ring_events=16))
 
@@ -135,5 +136,5 @@ async def test_a_subscription_after_the_end_does_not_go_live(db, nursery):
     subscription = db.subscribe(StreamQuery())
     db.end_streams()
     assert not await subscription.catch_up(sink.send)
-    with trio.fail_after(5):
+    with trio.fail_after(PATIENCE_SECS):
         await subscription.aclose()

@@ -8,6 +8,7 @@ import trio
 
 from kissvdb.config import Stream
 from tests.lane.peers import IN_MEMORY, Gone, open_lane, put, request, until
+from tests.patience import PATIENCE_SECS
 
 STREAM = request("GET", "/v1/stream")
 
@@ -88,7 +89,7 @@ async def test_every_client_gets_every_event_in_order(lane, nursery):
     for n in range(count):
         await write(lane, f"k{n}", n)
     await write(lane, "k-last", "last")
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_SECS):
         await complete.wait()
     assert seen == [list(range(1, count + 2))] * clients
 
