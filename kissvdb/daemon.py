@@ -30,6 +30,7 @@ from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
 from kissvdb.epochs import floor_above
 from kissvdb.errors import KissError
+from kissvdb.lane import descriptors
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
 from kissvdb.metrics import Metrics
@@ -94,6 +95,15 @@ def serve(loaded: Loaded) -> int:
     logs.configure(config.logs.level, config.logs.format)
     for notice in loaded.notices:
         logger.warning(notice)
+    descriptors.raise_limit()
+    room = descriptors.for_connections()
+    if room < config.server.connections_max:
+        logger.warning(
+            "server.connections_max is %d, but the limit of open files leaves room for fewer than "
+            "%d: raise it (ulimit -n, or LimitNOFILE= in a unit)",
+            config.server.connections_max,
+            room,
+        )
     try:
         trio.run(_serve_until_signalled, loaded)
     except BaseExceptionGroup as group:
@@ -165,7 +175,7 @@ async def _serve_http(
         else:
             from kissvdb.lane.hypercorn_door import serve_alone
 
-            await serve_alone(_make_app(api), config, sockets, stop, drain_secs)
+            await serve_alone(api, _make_app(api), config, sockets, stop, drain_secs)
     finally:
         for each in sockets:
             each.close()

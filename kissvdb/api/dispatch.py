@@ -7,6 +7,7 @@ The order is: route, admission, content type, size, operation. Whatever goes wro
 import inspect
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Mapping
 from itertools import count
 from time import perf_counter
@@ -32,9 +33,11 @@ from kissvdb.api.starting import Recovering, still_starting
 from kissvdb.config import Config
 from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import (
+    OUT_OF_RESOURCES,
     KissError,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     PayloadTooLarge,
     RequestTimeout,
     Unauthorized,
@@ -320,6 +323,10 @@ class Api:
         return (("x-request-id", given), *self._epoch, *cors)
 
     def _crashed(self, request: Request) -> Response:
+        error = sys.exception()
+        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+            _log.warning("%s %s: %s", request.method, request.path, error)
+            return _error(Overloaded(f"the server has no room for this now ({error}): retry"))
         _log.exception("%s %s failed", request.method, request.path)
         return _error(
             KissError("a bug in the server stopped this request: its log has the traceback")

@@ -1,5 +1,8 @@
 """What whoever runs the server asks it: is it alive, is it ready, how is it, keep a copy."""
 
+from collections.abc import AsyncGenerator
+from typing import Any
+
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
 from kissvdb.api.starting import Recovering, still_starting
@@ -39,6 +42,28 @@ async def snapshot(context: Context, request: Request) -> Response:
 async def backup(context: Context, request: Request) -> Response | StreamResponse:
     if request.method == "HEAD":
         return Response(content_type="application/x-tar", headers=_BACKUP_HEADERS)
-    return StreamResponse(
-        context.database.backup(), content_type="application/x-tar", headers=_BACKUP_HEADERS
-    )
+    blocks = _Begun(context.database.backup())
+    # A backup that cannot be made is refused before its first block, with a status.
+    await blocks.begin()
+    return StreamResponse(blocks, content_type="application/x-tar", headers=_BACKUP_HEADERS)
+
+
+class _Begun(AsyncGenerator[bytes, None]):
+    """A stream of which the first block is there before anybody iterates; closed with it."""
+
+    def __init__(self, blocks: AsyncGenerator[bytes, None]) -> None:
+        self._blocks = blocks
+        self._first: bytes | None = None
+
+    async def begin(self) -> None:
+        self._first = await anext(self._blocks)
+
+    async def asend(self, value: None) -> bytes:
+        first, self._first = self._first, None
+        return await anext(self._blocks) if first is None else first
+
+    async def athrow(self, *problem: Any) -> bytes:
+        return await self._blocks.athrow(*problem)
+
+    async def aclose(self) -> None:
+        await self._blocks.aclose()

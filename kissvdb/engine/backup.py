@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import trio
@@ -24,7 +24,7 @@ def stream(
     workers: Workers,
     log_thread: WorkerThread,
     holds: list[int],
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """The blocks of the tar. While it runs, ``holds`` keeps the log's segments from removal.
 
     Raises NotSupported in memory mode.
@@ -41,7 +41,7 @@ async def _blocks(
     workers: Workers,
     log_thread: WorkerThread,
     holds: list[int],
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     holds.append(0)
     # Every file is noted here when it is opened, so that the end of this closes it, however it
     # comes: a client that leaves, a shutdown, a file that cannot be opened.

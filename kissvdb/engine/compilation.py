@@ -21,6 +21,7 @@ import trio
 from actors import Workers
 from kissvdb import kernels as package
 from kissvdb import logs
+from kissvdb.errors import OUT_OF_RESOURCES
 
 if TYPE_CHECKING:
     from kissvdb.core.row_index import Kernels
@@ -29,6 +30,9 @@ logger = logging.getLogger("kissvdb.kernels")
 
 START_PAUSE_SECONDS = 0.1
 """What clients ask first goes before the loading of compiled code, which holds the interpreter."""
+
+RETRY_SECONDS = 5.0
+"""Until the next try, when too many files were open."""
 
 CACHE_VARIABLE = "NUMBA_CACHE_DIR"
 _PACKAGE = Path(package.__file__).parent
@@ -89,6 +93,19 @@ async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> N
 
     A cold cache is filled by another process: compiling would hold up this one for a minute.
     """
+    while True:
+        try:
+            return await _load_once(kernels, data_dir, workers)
+        except OSError as error:
+            # To read code, or to start a process, needs descriptors and memory, too.
+            message = "the kernels could not be loaded: searches stay exact"
+            logs.event(logger, logging.ERROR, message, reason=str(error))
+            if error.errno not in OUT_OF_RESOURCES:
+                return None
+            await trio.sleep(RETRY_SECONDS)
+
+
+async def _load_once(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> None:
     directory = await workers.run(claim_cache, data_dir)
     if not await workers.run(is_warm, directory):
         logs.event(

@@ -1,7 +1,7 @@
 """The database in a Trio program: opens the storage, starts the actors, answers calls."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -282,7 +282,7 @@ class Database:
         durable = await self._checkpoints.now()
         return durable if not self.config.storage.memory else self.last_offset
 
-    def backup(self) -> AsyncIterator[bytes]:
+    def backup(self) -> AsyncGenerator[bytes, None]:
         """A tar of the whole database, consistent at one offset, while it goes on.
 
         Raises NotSupported in memory mode.

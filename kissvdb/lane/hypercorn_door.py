@@ -7,67 +7,40 @@ holds what is relied upon, and the pin in ``pyproject.toml`` names the versions 
 import logging
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
-import hypercorn.trio
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.config import Sockets
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 
+from kissvdb.api.dispatch import Api
 from kissvdb.config import Config
+from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.replay import ReplayStream
+from kissvdb.lane.response import Clock, encode_response
+from kissvdb.lane.server import too_many
 from kissvdb.lane.transport import Transport
 
 # Hypercorn closes a connection after 1,000 requests unless told otherwise; the lane never does.
 REQUESTS_MAX = 2**62
 
 
-def configure(settings: HypercornConfig, config: Config) -> None:
-    """Set what our configuration says of every connection."""
+def hypercorn_config(config: Config) -> HypercornConfig:
+    """Hypercorn's settings for our connections."""
+    settings = HypercornConfig()
     settings.h11_max_incomplete_size = config.http.header_bytes_max
     settings.keep_alive_timeout = config.http.idle_timeout_secs
     settings.keep_alive_max_requests = REQUESTS_MAX
-
-
-def hypercorn_config(config: Config) -> HypercornConfig:
-    """Hypercorn's settings for connections that the lane hands over."""
-    settings = HypercornConfig()
-    configure(settings, config)
     settings.graceful_timeout = config.server.shutdown_timeout_secs
     settings.errorlog = logging.getLogger("kissvdb.hypercorn")
     settings.accesslog = None
     return settings
-
-
-async def serve_alone(
-    app: ASGIFramework,
-    config: Config,
-    sockets: Sequence[socket.socket],
-    stop: trio.Event,
-    drain_secs: float,
-) -> None:
-    """Serve everything, without a lane, until ``stop``; then drain for at most ``drain_secs``."""
-    settings = _OurSockets(sockets)
-    configure(settings, config)
-    settings.graceful_timeout = drain_secs
-    settings.include_server_header = False
-    await hypercorn.trio.serve(app, settings, shutdown_trigger=stop.wait, mode="asgi")
-
-
-class _OurSockets(HypercornConfig):
-    """Hypercorn's settings with sockets that are open already."""
-
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        super().__init__()
-        self._ours = sockets
-
-    def create_sockets(self) -> Sockets:
-        return Sockets([], list(self._ours), [])
 
 
 class PromptTCPServer(TCPServer):
@@ -90,6 +63,8 @@ class HypercornDoor:
         self._context = WorkerContext(None)
         self._state: LifespanState = {}
         self._lifespan = Lifespan(self._app, settings, self._state)
+        self.connections = 0
+        """Those that `serve_stream` serves now."""
 
     async def open(self, nursery: trio.Nursery) -> None:
         """Start the ASGI application in ``nursery`` (its lifespan) and wait until it is up."""
@@ -108,6 +83,16 @@ class HypercornDoor:
             transport.on_close = scope.cancel
             await server
 
+    async def serve_stream(self, stream: trio.SocketStream) -> None:
+        """Serve a connection that nothing was read from yet, until it ends."""
+        plain: Any = stream
+        state = ConnectionState(self._state.copy())
+        self.connections += 1
+        try:
+            await TCPServer(self._app, self._settings, self._context, state, plain)
+        finally:
+            self.connections -= 1
+
     async def stop(self) -> None:
         """End idle connections now, and each other one after the answer under way."""
         await self._context.terminated.set()
@@ -115,3 +100,48 @@ class HypercornDoor:
     async def close(self) -> None:
         """Tell the application that it is over."""
         await self._lifespan.wait_for_shutdown()
+
+
+async def serve_alone(
+    api: Api,
+    app: ASGIFramework,
+    config: Config,
+    sockets: Sequence[socket.socket],
+    stop: trio.Event,
+    drain_secs: float,
+) -> None:
+    """Serve everything, without a lane, until ``stop``; then drain for at most ``drain_secs``."""
+    settings = hypercorn_config(config)
+    settings.include_server_header = False
+    door = HypercornDoor(app, settings)
+    limits = LaneLimits.of(config)
+    async with trio.open_nursery() as lifespan:
+        await door.open(lifespan)
+        async with trio.open_nursery() as connections, trio.open_nursery() as accepting:
+            listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(s)) for s in sockets]
+            guarded = partial(_serve_if_there_is_room, api, door, limits)
+            accepting.start_soon(
+                partial(trio.serve_listeners, guarded, listeners, handler_nursery=connections)
+            )
+            await stop.wait()
+            accepting.cancel_scope.cancel()
+            await door.stop()
+            connections.cancel_scope.deadline = trio.current_time() + drain_secs
+        await door.close()
+        lifespan.cancel_scope.cancel()
+
+
+async def _serve_if_there_is_room(
+    api: Api, door: "HypercornDoor", limits: LaneLimits, stream: trio.SocketStream
+) -> None:
+    beyond = stream.socket.fileno() - limits.descriptors_max
+    if beyond < 0 and door.connections < limits.connections_max:
+        await door.serve_stream(stream)
+    elif beyond < limits.refusal_descriptors_max:
+        answer = api.refusal(too_many(limits))
+        # A client that does not read it, or goes on sending, does not hold the descriptor.
+        with trio.move_on_after(limits.linger_secs), suppress(trio.BrokenResourceError):
+            await stream.send_all(encode_response(answer, Clock(), close=True, head_only=False))
+            await stream.send_eof()
+            while await stream.receive_some():
+                pass

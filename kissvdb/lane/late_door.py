@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from kissvdb.config import Config
-from kissvdb.errors import Stopping
+from kissvdb.errors import OUT_OF_RESOURCES, Overloaded, Stopping
 from kissvdb.lane.transport import Transport
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class LateDoor:
     async def serve(self, transport: Transport, received: bytes) -> None:
         """Serve the connection until it ends; ``received`` is what was read from it already.
 
-        Raises Stopping during a shutdown: Hypercorn would close it without a word.
+        Raises Stopping during a shutdown: Hypercorn would close it without a word. Raises
+        Overloaded when no more files can be opened now.
         """
         door = self._door or await self._opened()
         if self._stopping:
@@ -49,7 +50,14 @@ class LateDoor:
             if self._door is None:
                 # A client that leaves meanwhile must not leave half a door to the next one.
                 with trio.CancelScope(shield=True):
-                    self._door = await self._open()
+                    try:
+                        self._door = await self._open()
+                    except OSError as error:
+                        if error.errno not in OUT_OF_RESOURCES:
+                            raise
+                        raise Overloaded(
+                            f"the server cannot open more files now ({error.strerror}): retry"
+                        ) from error
             assert self._door is not None
             return self._door
 

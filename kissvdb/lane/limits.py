@@ -3,17 +3,19 @@
 import attrs
 
 from kissvdb.config import Config
+from kissvdb.lane import descriptors
 
 
 @attrs.frozen
 class LaneLimits:
     """What one connection, and all of them together, may cost.
 
-    The first group comes from the configuration. The second bounds what no operator needs to
-    tune: shapes that only a broken or hostile client sends.
+    The first group comes from the configuration, and from what the system allows. The second
+    bounds what no operator needs to tune: shapes that only a broken or hostile client sends.
     """
 
     connections_max: int
+    descriptors_max: int
     header_bytes_max: int
     header_timeout_secs: float
     idle_timeout_secs: float
@@ -34,6 +36,7 @@ class LaneLimits:
     linger_secs: float = 2.0
     linger_bytes_max: int = 4 * 1024 * 1024
     refusals_max: int = 128
+    refusal_descriptors_max: int = 8
     sweep_interval_secs: float = 1.0
     accept_backoff_secs: float = 0.1
     accept_turn_max: int = 64
@@ -44,6 +47,7 @@ class LaneLimits:
         """The limits that ``config`` asks for. A body has as long as a whole request."""
         return cls(
             connections_max=config.server.connections_max,
+            descriptors_max=descriptors.for_connections(),
             header_bytes_max=config.http.header_bytes_max,
             header_timeout_secs=config.http.header_timeout_secs,
             idle_timeout_secs=config.http.idle_timeout_secs,

@@ -15,6 +15,7 @@ from kissvdb.config import Config
 from kissvdb.engine.push import Pushers
 from kissvdb.engine.subscription import Subscription
 from kissvdb.errors import Overloaded
+from kissvdb.lane import descriptors
 from kissvdb.lane.connection import Connection
 from kissvdb.lane.late_door import LateDoor
 from kissvdb.lane.limits import LaneLimits
@@ -108,6 +109,12 @@ class Lane:
 
     def _start(self, sock: socket.socket) -> None:
         self._accepted += 1
+        beyond = sock.fileno() - self.limits.descriptors_max
+        if beyond >= self.limits.refusal_descriptors_max:
+            # Not even a refusal has room: the log may need the next descriptor.
+            self._turned_away += 1
+            sock.close()
+            return
         try:
             _set_options(sock, self.limits)
             transport = Transport(sock, self.limits, self.clock, self._poller)
@@ -116,7 +123,8 @@ class Lane:
             log.debug("a connection could not be set up", exc_info=True)
             sock.close()
             return
-        full = len(self._connections) - self._refusals >= self.limits.connections_max
+        crowded = len(self._connections) - self._refusals >= self.limits.connections_max
+        full = crowded or beyond >= 0
         if full:
             self._turned_away += 1
             if self._refusals >= self.limits.refusals_max:
@@ -130,7 +138,7 @@ class Lane:
     async def _run(self, connection: Connection, full: bool) -> None:
         try:
             if full:
-                await connection.turn_away(_too_many(self.limits))
+                await connection.turn_away(too_many(self.limits))
             else:
                 await connection.run()
         finally:
@@ -269,8 +277,9 @@ def _set_options(sock: socket.socket, limits: LaneLimits) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, stall_ms)
 
 
-def _too_many(limits: LaneLimits) -> Overloaded:
+def too_many(limits: LaneLimits) -> Overloaded:
+    """The refusal of a connection there is no room for."""
     return Overloaded(
-        f"{limits.connections_max} connections are open already: retry later, or raise "
-        "server.connections_max"
+        f"too many connections are open: retry later, or raise server.connections_max "
+        f"({limits.connections_max}) and the limit of open files ({descriptors.limit()}, ulimit -n)"
     )

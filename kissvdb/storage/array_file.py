@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.errors import Damaged
+from kissvdb.errors import OUT_OF_RESOURCES, Damaged
 from kissvdb.storage.disk import DiskFile
 
 Array = npt.NDArray[Any]
@@ -59,11 +59,15 @@ def write(path: Path, arrays: Mapping[str, Array]) -> None:
 
 
 def read(path: Path) -> dict[str, Array]:
-    """The arrays of a file, on a private mapping of it. Raises Damaged."""
+    """The arrays of a file, on a private mapping of it. Raises Damaged, and OSError when no more
+    files can be opened now."""
     try:
         with path.open("rb") as file:
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+            # Nothing is known to be wrong with the file.
+            raise
         raise Damaged(f"{path} cannot be read: {error}") from error
     if len(mapping) < _HEAD.size:
         raise Damaged(f"{path} is too short")

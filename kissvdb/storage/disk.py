@@ -14,8 +14,18 @@ import fcntl
 import os
 from pathlib import Path
 
+from kissvdb.errors import OUT_OF_RESOURCES, PersistenceFailed
+
 _DSYNC: int = getattr(os, "RWF_DSYNC", 0)
 _F_FULLFSYNC: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+
+
+def refusal_of(error: OSError, what: str) -> PersistenceFailed:
+    """The refusal that ``error`` means, and what to do about it."""
+    advice = "make room on the disk"
+    if error.errno in OUT_OF_RESOURCES:
+        advice = "raise the limit of open files (ulimit -n), or close connections"
+    return PersistenceFailed(f"{what} ({error.strerror}): {advice} and try again")
 
 
 class DiskFile:

@@ -23,7 +23,7 @@ from kissvdb.errors import (
     PersistenceFailed,
 )
 from kissvdb.records import LogRecord
-from kissvdb.storage.disk import Disk, DiskFile
+from kissvdb.storage.disk import Disk, DiskFile, refusal_of
 from kissvdb.storage.frames import FRAME_BYTES_MAX, FrameScan, Prepared, encode, encoded_bytes
 from kissvdb.storage.recovery import TornTail, recover
 from kissvdb.storage.segment import (
@@ -270,13 +270,8 @@ class EventLog:
                 remove_segment(self._disk, header.first_offset)
             except OSError as second:
                 raise self._fail("take back a new segment", second) from second
-            wanted = f"make room under {self._disk.directory}"
-            if error.errno in OUT_OF_RESOURCES:
-                wanted = "raise the limit of open files, or close connections,"
-            raise PersistenceFailed(
-                f"no new log segment could be made ({error.strerror}); nothing was written: "
-                f"{wanted} and try again"
-            ) from error
+            what = f"nothing was written: no new log segment under {self._disk.directory}"
+            raise refusal_of(error, what) from error
         self._file.close()
         self._file = file
         with self._lock:

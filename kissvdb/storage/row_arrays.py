@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.errors import Damaged, PersistenceFailed
+from kissvdb.errors import Damaged
+from kissvdb.storage.disk import refusal_of
 
 Array = npt.NDArray[Any]
 
@@ -129,9 +130,7 @@ class RowArrays:
                     size = os.fstat(fd).st_size
                 mapping = mmap.mmap(fd, size, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         except OSError as error:
-            raise PersistenceFailed(
-                f"no room for rows in {self._path(name)} ({error.strerror}): make room on the disk"
-            ) from error
+            raise refusal_of(error, f"no room for rows in {self._path(name)}") from error
         if mapping[: len(header)] != header:
             raise Damaged(f"{self._path(name)} does not begin as an array of this collection does")
         self._mappings[name] = mapping

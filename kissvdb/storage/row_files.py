@@ -19,9 +19,9 @@ from typing import Any
 import attrs
 import numpy.typing as npt
 
-from kissvdb.errors import Damaged, PersistenceFailed
+from kissvdb.errors import OUT_OF_RESOURCES, Damaged
 from kissvdb.storage import array_file
-from kissvdb.storage.disk import Disk
+from kissvdb.storage.disk import Disk, refusal_of
 from kissvdb.storage.row_arrays import SUFFIX, RowArrays
 
 Array = npt.NDArray[Any]
@@ -83,13 +83,12 @@ def save(
         named = {MANIFEST, *files.values(), *rows.values()}
         _remove_others(disk, named, arrays.generation)
     except OSError as error:
-        raise PersistenceFailed(
-            f"{directory} could not be written ({error.strerror}): make room on the disk"
-        ) from error
+        raise refusal_of(error, f"{directory} could not be written") from error
 
 
 def open_directory(directory: Path) -> Opened:
-    """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong."""
+    """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong, and
+    OSError when no more files can be opened now."""
     body = _read_manifest(directory / MANIFEST)
     # Codes have checksums, and can be made again.
     written = [name for name in body["rows"] if not name.startswith("codes")]
@@ -116,6 +115,8 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if body["format"] != FORMAT:
             raise Damaged(f"{path} is of format {body['format']}, this program reads {FORMAT}")
     except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+            raise
         raise Damaged(f"{path} cannot be read ({error}): restore a backup") from error
     return body
 
@@ -160,14 +161,12 @@ def restate(directory: Path, changes: Mapping[str, Any]) -> None:
 
     Raises PersistenceFailed; then the manifest before still holds.
     """
-    body = _read_manifest(directory / MANIFEST)
     try:
+        body = _read_manifest(directory / MANIFEST)
         content = {**body["content"], **changes}
         _replace_manifest(Disk(directory), {**body, "content": content})
     except OSError as error:
-        raise PersistenceFailed(
-            f"{directory} could not be written ({error.strerror}): make room on the disk"
-        ) from error
+        raise refusal_of(error, f"{directory} could not be written") from error
 
 
 def is_leftover(directory: Path) -> bool:

@@ -4,15 +4,15 @@ It is read on the event loop, statement by statement, and written by its `writer
 """
 
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
-from kissvdb.storage.table_writer import BUSY_MS_MAX, TableWriter
+from kissvdb.storage.table_writer import BUSY_MS_MAX, TableWriter, refusals
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kv(
@@ -61,6 +61,10 @@ class StateTable:
                 f"{path} is not a sound SQLite file ({error}): move it away; if the log still "
                 "reaches back to offset 1 the keys are rebuilt from it, else restore a backup"
             ) from error
+        except apsw.CantOpenError as error:
+            raise PersistenceFailed(
+                f"{path} cannot be opened ({error}): is it ours to write, are too many files open?"
+            ) from error
 
     @property
     def applied_offset(self) -> int:
@@ -101,19 +105,19 @@ class StateTable:
 def backup(path: Path, target: Path) -> int:
     """Copy the table at one applied offset while its owner goes on; for a thread.
 
-    Returns that offset. ``target`` becomes a plain SQLite file without a WAL.
+    Returns that offset. ``target`` becomes a plain SQLite file without a WAL. Raises
+    PersistenceFailed.
     """
-    source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    copy = apsw.Connection(str(target))
-    try:
+    with ExitStack() as stack, refusals(f"copy the keys to {target}"):
+        source = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        stack.callback(source.close)
+        copy = apsw.Connection(str(target))
+        stack.callback(copy.close)
         with source:
             applied: int = source.execute("SELECT v FROM meta WHERE k='applied'").get
             with copy.backup("main", source, "main") as steps:
                 steps.step(-1)
         return applied
-    finally:
-        copy.close()
-        source.close()
 
 
 def _connect(path: Path | None) -> Any:

@@ -21,7 +21,15 @@ BUSY_MS_MAX = 5000
 OPERATIONS_KEPT = 200_000
 """Offsets for which an ``op_id`` is remembered; older ones are forgotten."""
 
-_REFUSALS = (apsw.FullError, apsw.IOError, apsw.BusyError, apsw.ReadOnlyError)
+_REFUSALS = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.BusyError,
+    apsw.ReadOnlyError,
+    # No descriptor, or no memory.
+    apsw.CantOpenError,
+    apsw.NoMemError,
+)
 # Rows in one statement: SQLite then works without the interpreter, which the event loop needs.
 _ROWS = 64
 _ROW = "(?,?,?,?,?)"
@@ -63,7 +71,7 @@ class TableWriter:
         """
         db = self._db
         kept_after = offset_before(applied_offset, OPERATIONS_KEPT, self.boundaries)
-        with _refusals("store keys"), db:
+        with refusals("store keys"), db:
             # In the order of the tree: neighbours share pages.
             keys = sorted(items)
             for start in range(0, len(keys), _ROWS):
@@ -95,7 +103,7 @@ class TableWriter:
         The WAL then starts again from its beginning, unless a reader still needs it. Raises
         PersistenceFailed when the disk refuses it.
         """
-        with _refusals("make keys durable"):
+        with refusals("make keys durable"):
             frames, moved = _move(self._db)
         if frames == moved:
             self.wal_pages = 0
@@ -116,7 +124,7 @@ class TableWriter:
 
 
 @contextmanager
-def _refusals(action: str) -> Iterator[None]:
+def refusals(action: str) -> Iterator[None]:
     """What SQLite says when the disk has no room or fails. What was begun is rolled back."""
     try:
         yield
@@ -126,7 +134,8 @@ def _refusals(action: str) -> Iterator[None]:
         if not isinstance(refusal, _REFUSALS):
             raise
         raise PersistenceFailed(
-            f"SQLite could not {action} ({refusal}); the log has them: make room, or mend the disk"
+            f"SQLite could not {action} ({refusal}); the log has them: make room, raise the limit "
+            "of open files, or mend the disk"
         ) from error
 
 

@@ -34,7 +34,7 @@ async def recovering(config, lane):
                 )
             )
         else:
-            serving.start_soon(serve_alone, create_app(api), config, [listener], stop, 1)
+            serving.start_soon(serve_alone, api, create_app(api), config, [listener], stop, 1)
         async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_SECS) as client:
             try:
                 yield api, client

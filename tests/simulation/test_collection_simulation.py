@@ -17,9 +17,11 @@ from kissvdb.core import filters
 from kissvdb.core.collection import Add, Batch, Delete, Update, Upsert
 from kissvdb.core.row_work import Policy
 from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
 from tests.core.row_world import SALT, World, compiled, raw
+from tests.descriptors import no_descriptors
 
 # So small that a run of a second passes every threshold many times.
 POLICY = Policy(
@@ -65,6 +67,7 @@ class Machine:
         self.work = None
         self.answers = {}
         self.kinds = set()
+        self.refusals = 0
         self.save()
 
     def step(self) -> None:
@@ -77,6 +80,7 @@ class Machine:
             (0.6, self.save),
             (0.3, self.vacuum),
             (0.3, self.crash),
+            (0.3, self.exhaust_descriptors),
             (0.05, self.delete_everything),
         )
         weights = [weight for weight, _ in actions]
@@ -126,12 +130,12 @@ class Machine:
         self.finish()
 
     def finish(self) -> None:
+        work, self.work = self.work, None
         if self.chance.random() < 0.1:
-            self.world.rows.abandon(self.work)
+            self.world.rows.abandon(work)
         else:
-            self.world.rows.install(self.work)
-            self.kinds.add(self.work.kind)
-        self.work = None
+            self.world.rows.install(work)
+            self.kinds.add(work.kind)
 
     def vacuum(self) -> None:
         if self.work is None:
@@ -166,6 +170,23 @@ class Machine:
             work, space = self.work, self.world.rows.space
             row_files.save(self.directory, space, work.manifest, work.indexes)
             self.finish()
+
+    def exhaust_descriptors(self) -> None:
+        """Too many files are open: what needs one more is refused and changes nothing."""
+        with no_descriptors():
+            for _ in range(4):
+                action = self.chance.choice((self.write, self.upkeep, self.save))
+                try:
+                    action()
+                except PersistenceFailed:
+                    self.refusals += 1
+                    # Nothing was logged that could not be applied.
+                    logged = self.world.log[-1][0] if self.world.log else 0
+                    assert self.world.rows.applied_offset >= logged
+                    if self.work is not None:
+                        work, self.work = self.work, None
+                        self.world.rows.abandon(work)
+        self.compare()
 
     def crash(self) -> None:
         world = self.world
@@ -267,11 +288,14 @@ def test_a_collection_is_what_was_answered_through_everything_for_long(seed, tmp
 
 
 def test_runs_pass_through_every_kind_of_work(tmp_path, kernels):
-    kinds = set()
+    kinds, refusals = set(), 0
     for seed in range(4):
         directory = tmp_path / str(seed)
         directory.mkdir()
-        kinds |= live_through(f"kinds {seed}", directory, kernels, 250).kinds
+        machine = live_through(f"kinds {seed}", directory, kernels, 250)
+        kinds |= machine.kinds
+        refusals += machine.refusals
+    assert refusals
     assert {"drain", "vacuum", "checkpoint", "verification"} <= kinds
 
 
