@@ -163,8 +163,9 @@ EVENT = Request("POST", "/v1/events", body=b'{"type":"log","data":1}')
 
 
 class Elsewhere:
-    epoch = ""
     """A database at the end of its strength: what the engine raises cannot be had on demand."""
+
+    epoch = ""
 
     def __init__(self, failure=None):
         self.failure = failure
