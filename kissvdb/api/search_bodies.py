@@ -8,6 +8,8 @@ from msgspec import UNSET, UnsetType
 from kissvdb.api.bodies import U64, RequestBody
 from kissvdb.api.vector_bodies import Filters, Numbers
 
+K_DEFAULT = 10
+
 
 @attrs.frozen
 class StoredVector:
@@ -26,10 +28,10 @@ class SearchBody(RequestBody, frozen=True):
     most ``group_limit`` hits; ``emit`` streams the search as a ``vector_search`` event.
     """
 
-    k: int
     vector: Numbers | None = None
     vector_b64: bytes | None = None
     id: str | None = None
+    k: int | None = K_DEFAULT
     filters: Filters = None
     namespace: str | None = None
     include_meta: bool | None = None
@@ -48,8 +50,8 @@ class SearchBatchBody(RequestBody, frozen=True):
     """Many queries with the same wishes. ``vectors``: an array of vectors, or base64 of all of
     them one after another."""
 
-    k: int
     vectors: list[Numbers] | bytes
+    k: int | None = K_DEFAULT
     filters: Filters = None
     namespace: str | None = None
     include_meta: bool | None = None
@@ -81,7 +83,8 @@ class HitGroup:
 @attrs.frozen
 class Explanation:
     """How the search went: the plan, the part of the vectors that the filter left, and the
-    microseconds of each step (``queue_us``: waiting for a thread)."""
+    microseconds of each step (``queue_us``: waiting for a thread). ``notes``: what the filter
+    leaves out that may have been meant."""
 
     plan: str
     selectivity: float
@@ -93,6 +96,7 @@ class Explanation:
     index_us: U64
     tail_us: U64
     order_us: U64
+    notes: list[str]
 
 
 @attrs.frozen

@@ -45,7 +45,7 @@ class CreateBody(RequestBody, frozen=True):
     """A new collection. ``ttl_ms`` is the default of its vectors."""
 
     dim: int
-    metric: Metric
+    metric: Metric | None = "cosine"
     index: IndexBody | None = None
     quantization: Literal["auto", "q4", "q8", "none"] | None = None
     ttl_ms: TtlMs | None = None

@@ -20,8 +20,10 @@ from kissvdb.api.json_body import Body, MistypedField, compact, explain
 from kissvdb.api.query import parse_query
 from kissvdb.api.route import JSON
 from kissvdb.config import Limits
+from kissvdb.core.filters import Node
+from kissvdb.core.filters import parse as parse_filter
 from kissvdb.core.row_spec import NAMESPACE_FIELD, NUMBER_MAX
-from kissvdb.errors import InvalidArgument
+from kissvdb.errors import InvalidArgument, PayloadTooLarge
 
 T = TypeVar("T")
 B = TypeVar("B", bound=msgspec.Struct)
@@ -128,6 +130,24 @@ def json_metadata(
     if text is not None:
         limits.check_json_size(text, bounds, f"{where}.meta")
     return text
+
+
+def filter_of(context: Context, request: Request, filters: Any) -> Node | None:
+    """The tree of a request's filter. Raises InvalidArgument, and PayloadTooLarge when its JSON is
+    over json_bytes_max."""
+    bytes_max = context.config.limits.json_bytes_max
+    bytes_of_json_max = len(request.body) + len(request.query)
+    if media_of(request) == MSGPACK:
+        # A control character: one byte, in JSON \u0000.
+        bytes_of_json_max *= 6
+    if filters is not None and bytes_of_json_max > bytes_max:
+        size = len(msgspec.json.encode(filters))
+        if size > bytes_max:
+            raise PayloadTooLarge(
+                f"filters: {size} bytes of JSON, the limit is {bytes_max}: ask for less at once, "
+                "or raise limits.json_bytes_max (MAX_JSON_BYTES)"
+            )
+    return parse_filter(filters)
 
 
 def check_namespace(namespace: str | None, where: str) -> None:

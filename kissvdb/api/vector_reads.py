@@ -9,11 +9,11 @@ import msgspec
 from kissvdb.api import limits, vector_json
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
+from kissvdb.api.json_body import off_loop
 from kissvdb.api.query import parse_query
 from kissvdb.api.search_bodies import ScrollBody, SelectBody
-from kissvdb.api.vector_forms import Form, check_namespace
+from kissvdb.api.vector_forms import Form, check_namespace, filter_of
 from kissvdb.api.vectors import collection_of
-from kissvdb.core import filters
 from kissvdb.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def get(context: Context, request: Request) -> Response:
 
 async def count(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = SELECT.read(context, request) if request.body else SelectBody()
-    tree = filters.parse(body.filters)
+    body = SelectBody()
+    if request.body:
+        body = await off_loop(request.body, SELECT.read, context, request)
+    tree = filter_of(context, request, body.filters)
     check_namespace(body.namespace, "body.namespace")
     number = await context.database.vectors.look(
         collection, lambda view: view.count(tree, body.namespace)
@@ -53,12 +55,14 @@ async def count(context: Context, request: Request) -> Response:
 
 async def scroll(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = SCROLL.read(context, request) if request.body else ScrollBody()
+    body = ScrollBody()
+    if request.body:
+        body = await off_loop(request.body, SCROLL.read, context, request)
     limit_max = context.config.limits.list_limit_max
     limit = SCROLL_LIMIT_DEFAULT if body.limit is None else body.limit
     if not 1 <= limit <= limit_max:
         raise InvalidArgument(f"body.limit: must be 1 to {limit_max}, not {limit}")
-    tree = filters.parse(body.filters)
+    tree = filter_of(context, request, body.filters)
     check_namespace(body.namespace, "body.namespace")
     place = None if body.cursor is None else _place(body.cursor)
 

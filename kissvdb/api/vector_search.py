@@ -13,18 +13,19 @@ from kissvdb.api import limits, vector_json
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
 from kissvdb.api.json_body import INLINE_BYTES_MAX, MistypedField, off_loop, read_then
-from kissvdb.api.search_bodies import Explanation, SearchBatchBody, SearchBody
+from kissvdb.api.search_bodies import K_DEFAULT, Explanation, SearchBatchBody, SearchBody
 from kissvdb.api.vector_forms import (
     OCTETS,
     Form,
     check_namespace,
+    filter_of,
     from_query,
     media_of,
     packed,
     vector_of,
 )
 from kissvdb.api.vectors import collection_of
-from kissvdb.core import filters
+from kissvdb.core import filter_notes, filters
 from kissvdb.core.events import Publish
 from kissvdb.core.filters import MISSING, Node
 from kissvdb.core.row_spec import CollectionSpec
@@ -153,6 +154,8 @@ def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
     """
     if wishes.exact or wishes.group_by or wishes.vector or not view.kernels.ready:
         return False
+    if wishes.explain and wishes.tree is not None:
+        return False
     data, dim, want = view.data, view.spec.dim, wishes.k + wishes.offset
     if want > QUICK_HITS_MAX or data.guard is not None:
         return False
@@ -197,7 +200,8 @@ def _search(
     text = b'{"hits":' + vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
     if found.explanation is not None:
         steps = attrs.asdict(found.explanation)
-        text += b',"explain":' + _json(Explanation(queue_us=queue_us, **steps))
+        notes = filter_notes.about(wishes.tree, partial(view.count, namespace=wishes.namespace))
+        text += b',"explain":' + _json(Explanation(queue_us=queue_us, notes=notes, **steps))
     return Answer(text + b"}", view.offset, hits.ids)
 
 
@@ -266,7 +270,7 @@ def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None,
         if body.offset or body.explain:
             raise InvalidArgument("body.group_by: goes without offset and explain")
     wishes = _wishes(
-        context, body, body.group_by, body.group_limit or 1, explain=bool(body.explain)
+        context, request, body, body.group_by, body.group_limit or 1, explain=bool(body.explain)
     )
     return body, vector, wishes
 
@@ -292,27 +296,29 @@ def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tup
             f"body.vectors: 1 to {count_max} vectors, not {count}: send several requests, or raise "
             "limits.vector_batch_max (MAX_VECTOR_BATCH)"
         )
-    return queries, _wishes(context, body)
+    return queries, _wishes(context, request, body)
 
 
 def _wishes(
     context: Context,
+    request: Request,
     body: SearchBody | SearchBatchBody,
     group_by: str | None = None,
     group_limit: int = 1,
     *,
     explain: bool = False,
 ) -> Wishes:
-    _check_range(body.k, 1, context.config.limits.k_max, "body.k")
+    k = K_DEFAULT if body.k is None else body.k
+    _check_range(k, 1, context.config.limits.k_max, "body.k")
     _check_range(body.offset, 0, OFFSET_MAX, "body.offset")
     _check_range(body.ef_search, 1, EF_SEARCH_MAX, "body.ef_search")
     if body.min_score is not None and not math.isfinite(body.min_score):
         raise MistypedField("body.min_score: must be a finite number")
     check_namespace(body.namespace, "body.namespace")
     return Wishes(
-        body.k,
+        k,
         body.offset or 0,
-        filters.parse(body.filters),
+        filter_of(context, request, body.filters),
         body.namespace,
         body.ef_search,
         bool(body.exact),
@@ -342,7 +348,7 @@ def _check_dim(length_bytes: int, spec: CollectionSpec) -> None:
 def _search_event(collection: str, body: SearchBody, answer: Answer) -> Publish:
     data = {
         "collection": collection,
-        "k": body.k,
+        "k": K_DEFAULT if body.k is None else body.k,
         "filters": body.filters,
         "namespace": body.namespace,
         "hits": answer.ids,

@@ -23,6 +23,7 @@ from kissvdb.api.vector_forms import (
     OCTETS,
     Form,
     check_namespace,
+    filter_of,
     from_query,
     media_of,
     metadata,
@@ -72,12 +73,15 @@ def update(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     return _write(context, request, _update)
 
 
-def delete(context: Context, request: Request) -> Pending:
+def delete(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     collection = collection_of(context, request)
-    body = DELETE.read(context, request)
-    limits.check_id(body.id, context.config.limits, "body.id")
-    command = Delete(body.id, limits.checked_op_id(body.op_id, "body.op_id"))
-    return Pending(context.database.submit(VectorCommand(collection, command)), _deleted)
+
+    def submit(body: DeleteBody) -> Pending:
+        limits.check_id(body.id, context.config.limits, "body.id")
+        command = Delete(body.id, limits.checked_op_id(body.op_id, "body.op_id"))
+        return Pending(context.database.submit(VectorCommand(collection, command)), _deleted)
+
+    return read_then(request.body, DELETE.read, context, request, then=submit)
 
 
 async def upsert_batch(context: Context, request: Request) -> Response:
@@ -90,7 +94,7 @@ async def upsert_batch(context: Context, request: Request) -> Response:
 async def delete_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
-    ids = DELETE_BATCH.read(context, request).ids
+    ids = (await off_loop(request.body, DELETE_BATCH.read, context, request)).ids
     _check_batch(len(ids), "body.ids", context)
     commands: list[Command | KissError] = []
     for place, id_ in enumerate(ids):
@@ -104,8 +108,8 @@ async def delete_batch(context: Context, request: Request) -> Response:
 
 async def delete_by_filter(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    body = DELETE_BY_FILTER.read(context, request)
-    tree = filters.parse(body.filters)
+    body = await off_loop(request.body, DELETE_BY_FILTER.read, context, request)
+    tree = filter_of(context, request, body.filters)
     check_namespace(body.namespace, "body.namespace")
     if filters.asks_nothing(tree) and body.namespace is None and not body.all:
         raise InvalidArgument(

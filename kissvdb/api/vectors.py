@@ -5,6 +5,7 @@ import msgspec
 from kissvdb.api import limits
 from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response
+from kissvdb.api.json_body import off_loop
 from kissvdb.api.vector_bodies import (
     CollectionDetail,
     CollectionInfo,
@@ -34,20 +35,21 @@ def collection_of(context: Context, request: Request) -> str:
 
 async def create(context: Context, request: Request) -> Response:
     name = collection_of(context, request)
-    body = CREATE.read(context, request)
+    body = await off_loop(request.body, CREATE.read, context, request)
     limits.check_ttl(body.ttl_ms, "body.ttl_ms")
+    metric = body.metric or "cosine"
     index = body.index or IndexBody()
     offset = await context.database.vectors.create(
         name,
         dim=body.dim,
-        metric=body.metric,
+        metric=metric,
         index=index.kind,
         m=index.m,
         ef_construction=index.ef_construction,
         quantization=body.quantization or "auto",
         ttl_ms=body.ttl_ms,
     )
-    answer = {"collection": name, "dim": body.dim, "metric": body.metric, "offset": offset}
+    answer = {"collection": name, "dim": body.dim, "metric": metric, "offset": offset}
     return Response(_json(answer))
 
 

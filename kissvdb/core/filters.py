@@ -6,6 +6,7 @@ Two forms, free to mix at the top level: the operator form
 raises InvalidArgument with the path of the wrong part.
 """
 
+import difflib
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -63,10 +64,13 @@ VALUES_MAX = 4096
 """Values in one ``$in``, ``$nin``, ``any`` or ``except``."""
 OPERAND_DEPTH_MAX = 32
 """Levels of arrays and objects inside a value to compare with."""
+OPERATOR_LENGTH_MAX = 32
+"""Of an unknown operator this much is compared with the known ones."""
 
 _BOUNDS = {"$gt": "gt", "$gte": "gte", "$lt": "lt", "$lte": "lte"}
 _OTHERS = ("$eq", "$ne", "$in", "$nin", "$exists", "$contains", "$prefix", "$not")
 _COMBINATIONS = ("$and", "$or", "$not")
+_WITHOUT_DOLLAR = frozenset(each.removeprefix("$") for each in (*_BOUNDS, *_OTHERS))
 _NESTED = ("must", "should", "must_not")
 
 
@@ -102,6 +106,8 @@ class _Parser:
                 parts.append(self._combination(key, value, where, depth))
             elif key in _NESTED and (isinstance(value, list) or _is_plain(value)):
                 parts.append(self._nested(key, value, where, depth))
+            elif _is_bare_combination(key, value):
+                raise _without_dollar(key, where)
             elif key.startswith("$"):
                 raise InvalidArgument(
                     f"{where}: unknown operator; here only {', '.join(_COMBINATIONS)}, "
@@ -170,6 +176,9 @@ class _Parser:
     def _field(self, path: str, value: Any, at: str, depth: int) -> Node:
         """``field: value``: an object whose keys begin with ``$`` holds operators."""
         if not isinstance(value, dict) or _is_plain(value):
+            if isinstance(value, dict) and value and value.keys() <= _WITHOUT_DOLLAR:
+                name = next(iter(value))
+                raise _without_dollar(name, f"{at}.{name}")
             return In(path, (_operand(value, at),))
         if depth > DEPTH_MAX:
             raise InvalidArgument(f"{at}: nested deeper than {DEPTH_MAX} levels")
@@ -187,8 +196,7 @@ class _Parser:
             elif key in _OPERATORS:
                 parts.append(_OPERATORS[key](path, operand, where))
             else:
-                known = ", ".join((*_OTHERS, *_BOUNDS))
-                raise InvalidArgument(f"{where}: unknown operator; known are {known}")
+                raise _unknown_operator(key, where)
         if bounds:
             parts.append(_range(path, bounds))
         return _all_of(parts)
@@ -197,6 +205,30 @@ class _Parser:
 def _is_plain(value: Any) -> bool:
     """Whether this is an object without operators."""
     return isinstance(value, dict) and not any(key.startswith("$") for key in value)
+
+
+def _is_bare_combination(key: str, value: Any) -> bool:
+    """Whether this is ``$and``, ``$or`` or ``$not`` without its ``$`` rather than a field."""
+    if key == "not":
+        return bool(value) and _is_plain(value)
+    is_list = key in ("and", "or") and isinstance(value, list) and bool(value)
+    return is_list and all(isinstance(each, dict) for each in value)
+
+
+def _without_dollar(name: str, at: str) -> InvalidArgument:
+    return InvalidArgument(
+        f"{at}: an operator begins with $: write ${name}. If it is a value that you want to be "
+        'equalled, write {"$eq": ...} around it'
+    )
+
+
+def _unknown_operator(name: str, at: str) -> InvalidArgument:
+    if name in _WITHOUT_DOLLAR:
+        return _without_dollar(name, at)
+    known = (*_OTHERS, *_BOUNDS)
+    close = difflib.get_close_matches(name[:OPERATOR_LENGTH_MAX], known, n=1)
+    hint = f", did you mean {close[0]}?" if close else "."
+    return InvalidArgument(f"{at}: unknown operator{hint} Known are {', '.join(known)}")
 
 
 def _all_of(parts: list[Node]) -> Node:

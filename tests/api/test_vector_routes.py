@@ -65,7 +65,7 @@ def test_a_collection_is_created_listed_described_and_deleted(client):
     ("body", "status"),
     [
         ({"metric": "dot"}, 422),
-        ({"dim": 3}, 422),
+        ({"metric": "l2"}, 422),
         ({"dim": True, "metric": "dot"}, 422),
         ({"dim": 2.5, "metric": "dot"}, 422),
         ({"dim": 0, "metric": "dot"}, 400),

@@ -3,9 +3,10 @@
 import json
 import struct
 
+import msgpack
 import pytest
 
-from tests.api.vector_client import OCTETS, Collection, refused
+from tests.api.vector_client import MSGPACK, OCTETS, Collection, refused
 
 
 def test_search_orders_pages_and_cuts(client):
@@ -45,7 +46,6 @@ def test_search_results_say_at_which_offset_they_are_true(client):
         ({"k": 51}, 400),
         ({"k": True}, 422),
         ({"k": "3"}, 422),
-        ({"k": None}, 422),
         ({"offset": -1}, 400),
         ({"offset": 10_001}, 400),
         ({"ef_search": 0}, 400),
@@ -64,6 +64,61 @@ def test_a_search_that_makes_no_sense_is_refused(client, wish, status):
     made = Collection(client)
     body = {"vector": [1, 2], "k": 1, **wish}
     refused(made.post("search", body), status, "invalid_argument", *list(wish)[:1])
+
+
+def test_k_is_ten_and_the_metric_cosine_unless_said_otherwise(client):
+    made = Collection(client, metric=None)
+    assert made.created.json()["metric"] == "cosine"
+    assert client.get(made.url).json()["metric"] == "cosine"
+    other = f"{made.url}-bare"
+    assert client.post(other, json={"dim": 2}).json()["metric"] == "cosine"
+    for number in range(12):
+        made.upsert(f"v{number:02}", 1, number)
+    for wish in ({}, {"k": None}):
+        assert len(made.ok("search", {"vector": [1, 0], **wish})["hits"]) == 10
+        (one,) = made.ok("search_batch", {"vectors": [[1, 0]], **wish})["results"]
+        assert len(one["hits"]) == 10
+    assert len(made.ok("search", struct.pack("<2f", 1, 0), OCTETS)["hits"]) == 10
+
+
+@pytest.mark.parametrize("what", ["search", "search_batch", "count", "scroll", "delete_by_filter"])
+def test_a_filter_over_the_limit_of_json_is_too_large(client, what):
+    made = Collection(client)
+    made.upsert("a", 1, 2)
+    vectors = {"search": {"vector": [1, 2]}, "search_batch": {"vectors": [[1, 2]]}}.get(what, {})
+    large = {"a": {"$in": list(range(100))}}
+    answer = made.post(what, {**vectors, "filters": large})
+    refused(answer, 413, "payload_too_large", "filters", "limits.json_bytes_max", "MAX_JSON_BYTES")
+    packed = msgpack.packb({**vectors, "filters": large})
+    refused(made.post(what, packed, MSGPACK), 413, "payload_too_large", "filters")
+    # What is large is the body, not the filter.
+    padded = json.dumps({**vectors, "filters": {"a": 1}}).encode() + b" " * 400
+    assert made.post(what, padded).status_code == 200
+
+
+def test_explain_tells_what_a_filter_does_not_mean(client):
+    made = Collection(client)
+    for number in range(3):
+        made.upsert(f"v{number}", number, 0, meta={"year": 2020 + number, "tags": ["a", "b"]})
+    made.upsert("text", 9, 0, meta={"year": "2021", "tags": "a"})
+
+    def notes(**filters):
+        body = {"vector": [0, 0], "filters": filters, "explain": True}
+        return made.ok("search", body)["explain"]["notes"]
+
+    (note,) = notes(year={"$gte": "2020"})
+    assert note.startswith("year: ")
+    assert "3 vectors" in note
+    assert "numbers" in note
+    (note,) = notes(year={"$gte": 2020})
+    assert "1 vector " in note
+    (note,) = notes(**{"$or": [{"tags": ["a", "b"]}, {"year": 1}]})
+    assert note.startswith("tags: ")
+    assert "$in" in note
+    assert "$contains" in note
+    assert notes(tags={"$contains": "a"}) == []
+    assert notes(tags="a") == []
+    assert made.ok("search", {"vector": [0, 0], "explain": True})["explain"]["notes"] == []
 
 
 def test_filters_namespaces_and_groups_choose_among_the_vectors(client):

@@ -122,8 +122,22 @@ def test_a_filter_keeps_the_book_out(filter_):
         ({"price": {"$gt": True}}, "filters.price.$gt: expected a number or string"),
         ({"price": {"$gt": None}}, "filters.price.$gt: expected a number or string, got null"),
         ({"price": {"$gt": 1, "$lt": "x"}}, "filters.price.$lt: the bounds of one range"),
-        ({"price": {"$gte2": 1}}, "filters.price.$gte2: unknown operator; known are"),
+        (
+            {"price": {"$gte2": 1}},
+            "filters.price.$gte2: unknown operator, did you mean $gte?",
+        ),
+        ({"price": {"$zzzz": 1}}, "filters.price.$zzzz: unknown operator. Known are $eq, $ne"),
         ({"price": {"$gt": 1, "plain": 2}}, "filters.price.plain: unknown operator"),
+        ({"price": {"$gt": 1, "lt": 2}}, "filters.price.lt: an operator begins with $: write $lt"),
+        ({"year": {"gte": 2020}}, "filters.year.gte: an operator begins with $: write $gte"),
+        ({"year": {"gt": 1, "lte": 2}}, "filters.year.gt: an operator begins with $: write $gt"),
+        ({"a": {"in": [1]}}, "filters.a.in: an operator begins with $: write $in"),
+        ({"a": {"$not": {"gt": 1}}}, "filters.a.$not.gt: an operator begins with $: write $gt"),
+        ({"a": {"not": {"gt": 1}}}, "filters.a.not: an operator begins with $: write $not"),
+        ({"$or": [{"a": {"eq": 1}}]}, "filters.$or[0].a.eq: an operator begins with $"),
+        ({"or": [{"a": 1}, {"b": 2}]}, "filters.or: an operator begins with $: write $or"),
+        ({"and": [{"a": 1}]}, "filters.and: an operator begins with $: write $and"),
+        ({"not": {"a": 1}}, "filters.not: an operator begins with $: write $not"),
         ({"$nor": []}, "filters.$nor: unknown operator"),
         ({"a": {"$in": "x"}}, "filters.a.$in: expected a list of values, got a string"),
         ({"a": {"$in": [1, math.nan]}}, "filters.a.$in[1]: expected a JSON value"),
@@ -150,6 +164,24 @@ def test_a_wrong_filter_is_refused_with_its_path(filter_, message):
     with pytest.raises(InvalidArgument) as refusal:
         filters.parse(filter_)
     assert refusal.value.message.startswith(message)
+
+
+def test_an_object_of_operator_names_is_equalled_by_eq():
+    for value in ({"gte": 2020}, {"in": [1], "not": None}):
+        with pytest.raises(InvalidArgument, match="begins with \\$") as refusal:
+            filters.parse({"a": value})
+        assert '{"$eq": ' in refusal.value.message
+        assert passes({"a": {"$eq": value}}, {"a": value})
+        assert passes({"a": {"$ne": value}}, {"a": 1})
+    for field, value in {"or": [{"a": 1}], "not": {"a": 1}}.items():
+        assert passes({field: {"$eq": value}}, {field: value})
+
+
+def test_an_object_with_a_name_that_is_no_operator_is_still_a_value():
+    for value in ({"gte": 1, "unit": "kg"}, {"name": "x"}, {}, {"min": 1}):
+        assert passes({"a": value}, {"a": value})
+    for document in ({"or": "b"}, {"and": [1]}, {"not": 7}, {"or": []}):
+        assert passes(document, document)
 
 
 def test_the_name_of_the_filter_is_the_callers():
