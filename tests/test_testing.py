@@ -23,7 +23,7 @@ def test_two_servers_run_side_by_side_and_share_nothing():
             headers={"content-type": "application/json"},
         )
         assert urllib.request.urlopen(request).status == 200
-        assert urllib.request.urlopen(f"{other.url}/v1/state").read() == b"[]"
+        assert urllib.request.urlopen(f"{other.url}/v1/state").read() == b"[]\n"
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path):

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -22,11 +23,12 @@ from kissvdb.api.admission import Admission
 from kissvdb.api.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.context import Context
 from kissvdb.api.cors import Cors
+from kissvdb.api.failures import FailureLog, failure
 from kissvdb.api.hosts import Hosts
 from kissvdb.api.http import Answer, Headers, Pending, Request, Response, StreamResponse
 from kissvdb.api.origins import Origins
 from kissvdb.api.parameters import Parameters
-from kissvdb.api.route import Route
+from kissvdb.api.route import JSON, Route
 from kissvdb.api.router import Router
 from kissvdb.api.routes import ROUTES
 from kissvdb.api.starting import Recovering, still_starting
@@ -35,14 +37,10 @@ from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import (
     OUT_OF_RESOURCES,
     KissError,
-    MethodNotAllowed,
     NotFound,
     Overloaded,
     PayloadTooLarge,
     RequestTimeout,
-    Unauthorized,
-    Unavailable,
-    UnsupportedCoding,
     UnsupportedMediaType,
 )
 from kissvdb.metrics import Metrics, RouteMetrics
@@ -101,6 +99,7 @@ class Api:
         self._hosts = Hosts(config.server)
         self._admission = Admission(config.server, origins, self._hosts)
         self._cors = Cors(origins)
+        self._failures = FailureLog()
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
@@ -150,9 +149,9 @@ class Api:
                 return None
             answer = outcome
         except KissError as error:
-            answer = _error(error)
+            return self._failed(error, request, bound, started)
         except Exception:
-            answer = self._crashed(request)
+            return self._failed(_crashed(request), request, bound, started)
         return self._finished(answer, request, bound, started)
 
     def finish(self, begun: Begun) -> Response:
@@ -161,21 +160,34 @@ class Api:
         try:
             answer = pending.finish(pending.reply.take())
         except KissError as error:
-            answer = _error(error)
+            return self._failed(error, request, begun.bound, begun.started)
         except (MailboxClosed, ActorCrashed) as error:
-            answer = _error(unavailable(error))
+            return self._failed(unavailable(error), request, begun.bound, begun.started)
         except Exception:
-            answer = self._crashed(request)
+            return self._failed(_crashed(request), request, begun.bound, begun.started)
         return self._finished(answer, request, begun.bound, begun.started)
 
     def _finished(
-        self, answer: Response, request: Request, bound: Bound, started: float
+        self, answer: Response, request: Request, bound: Bound | None, started: float
     ) -> Response:
         headers = self._common(request.headers)
         if answer.headers:
             headers = (*answer.headers, *headers)
-        bound.metrics.observe(answer.status, perf_counter() - started)
-        return Response(answer.body, answer.status, answer.content_type, headers)
+        numbers = self._unmatched if bound is None else bound.metrics
+        numbers.observe(answer.status, perf_counter() - started)
+        return Response(_ended(answer), answer.status, answer.content_type, headers)
+
+    def _failed(
+        self, error: KissError, request: Request, bound: Bound | None, started: float
+    ) -> Response:
+        answer = self._finished(failure(error), request, bound, started)
+        self._note(error, request, answer, _UNMATCHED if bound is None else bound.route.name)
+        return answer
+
+    def _note(
+        self, error: KissError, request: Request | None, answer: Response, route: str
+    ) -> None:
+        self._failures.note(error, request, route, dict(answer.headers)["x-request-id"])
 
     async def dispatch(
         self, request: Request, *, bound: Bound | None = None, timed: bool = True
@@ -188,7 +200,6 @@ class Api:
         ``find`` found, if the door has asked: then ``request`` has its parameters already.
         """
         started = perf_counter()
-        numbers = self._unmatched
         try:
             if bound is None:
                 bound, request = self._find(request)
@@ -197,19 +208,19 @@ class Api:
             if bound is None:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
-                numbers = bound.metrics
                 self._check_request(bound, request)
                 if bound.media and "content-encoding" in request.headers:
                     request = await self._decoded(request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:
-            answer = _error(error)
+            return self._failed(error, request, bound, started)
         except Exception:
-            answer = self._crashed(request)
-        headers = (*answer.headers, *self._common(request.headers))
-        numbers.observe(answer.status, perf_counter() - started)
+            return self._failed(_crashed(request), request, bound, started)
         if isinstance(answer, Response):
-            return Response(answer.body, answer.status, answer.content_type, headers)
+            return self._finished(answer, request, bound, started)
+        assert bound is not None
+        bound.metrics.observe(answer.status, perf_counter() - started)
+        headers = (*answer.headers, *self._common(request.headers))
         return StreamResponse(answer.body, answer.content_type, headers, answer.status)
 
     def knows(self, authority: str) -> bool:
@@ -218,10 +229,17 @@ class Api:
 
     def refusal(self, error: KissError, request: Request | None = None) -> Response:
         """The answer for what a door refuses itself; without a request, one that had none."""
-        answer = _error(error)
+        answer = failure(error)
         self._unmatched.observe(answer.status, 0.0)
         headers = (*answer.headers, *self._common({} if request is None else request.headers))
-        return Response(answer.body, answer.status, answer.content_type, headers)
+        answer = Response(_ended(answer), answer.status, answer.content_type, headers)
+        route = _UNMATCHED
+        if request is not None:
+            with suppress(KissError):
+                bound, params = self._router.find(request.method, request.path)
+                route, request = bound.route.name, msgspec.structs.replace(request, params=params)
+        self._note(error, request, answer, route)
+        return answer
 
     def timeout(self) -> KissError:
         """What to refuse with when a request took too long."""
@@ -322,16 +340,6 @@ class Api:
         cors = self._cors.headers(request_headers)
         return (("x-request-id", given), *self._epoch, *cors)
 
-    def _crashed(self, request: Request) -> Response:
-        error = sys.exception()
-        if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-            _log.warning("%s %s: %s", request.method, request.path, error)
-            return _error(Overloaded(f"the server has no room for this now ({error}): retry"))
-        _log.exception("%s %s failed", request.method, request.path)
-        return _error(
-            KissError("a bug in the server stopped this request: its log has the traceback")
-        )
-
 
 def _epoch_header(epoch: str) -> Headers:
     """Which history the offsets of an answer are places in; none while it is not known."""
@@ -352,6 +360,21 @@ async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) ->
     return outcome
 
 
+def _ended(answer: Response) -> bytes:
+    """The body. JSON ends in a newline, so that a shell's prompt stands on a line of its own."""
+    body = answer.body
+    return body + b"\n" if body and answer.content_type == JSON else body
+
+
+def _crashed(request: Request) -> KissError:
+    error = sys.exception()
+    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
+        _log.warning("%s %s: %s", request.method, request.path, error)
+        return Overloaded(f"the server has no room for this now ({error}): retry")
+    _log.exception("%s %s failed", request.method, request.path)
+    return KissError("a bug in the server stopped this request: its log has the traceback")
+
+
 def _drop(outcome: object) -> None:
     """Forget a coroutine that has not begun."""
     if inspect.iscoroutine(outcome):
@@ -361,20 +384,3 @@ def _drop(outcome: object) -> None:
 def _is_sane(request_id: str) -> bool:
     length = len(request_id)
     return 0 < length <= REQUEST_ID_LENGTH_MAX and _REQUEST_ID_CHARACTERS.issuperset(request_id)
-
-
-def _error(error: KissError) -> Response:
-    body = b'{"error":%b,"message":%b}' % (
-        msgspec.json.encode(error.code),
-        msgspec.json.encode(error.message),
-    )
-    headers: Headers = ()
-    if isinstance(error, Unavailable):
-        headers = (("retry-after", str(error.retry_after_secs)),)
-    elif isinstance(error, MethodNotAllowed):
-        headers = (("allow", ", ".join(error.allowed)),)
-    elif isinstance(error, Unauthorized):
-        headers = (("www-authenticate", "Bearer"),)
-    elif isinstance(error, UnsupportedCoding):
-        headers = (("accept-encoding", "gzip"),)
-    return Response(body, error.status, headers=headers)

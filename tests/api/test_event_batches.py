@@ -32,7 +32,7 @@ async def test_a_batch_is_streamed_like_its_events_one_by_one(call: Caller, even
         assert (await call("POST", "/v1/events", body=event)).status == 200
     answer = await call("POST", "/v1/events", body=array(*events))
     count = len(events)
-    assert answer.body == b'{"offset":%d,"last_offset":%d}' % (count + 1, 2 * count)
+    assert answer.body == b'{"offset":%d,"last_offset":%d}\n' % (count + 1, 2 * count)
     found = await frames(await call("GET", "/v1/stream"), 2 * count)
     one_by_one, batch = found[:count], found[count:]
     for alone, together in zip(one_by_one, batch, strict=True):

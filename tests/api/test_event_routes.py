@@ -26,7 +26,7 @@ async def frames(answer, count):
 async def test_an_event_gets_an_offset_and_is_streamed(call: Caller):
     event = {"type": "job.progress:1", "data": {"done": 1}, "key": "job:1", "tags": ["a", "é"]}
     answer = await call("POST", "/v1/events", event)
-    assert answer.body == b'{"offset":1}'
+    assert answer.body == b'{"offset":1}\n'
     stream = await call("GET", "/v1/stream")
     assert (stream.content_type, header(stream, "cache-control")) == (
         "text/event-stream",
@@ -39,7 +39,7 @@ async def test_an_event_gets_an_offset_and_is_streamed(call: Caller):
 
 async def test_a_transient_event_has_no_offset(call: Caller):
     event = {"type": "log", "data": None, "transient": True}
-    assert (await call("POST", "/v1/events", event)).body == b'{"offset":null}'
+    assert (await call("POST", "/v1/events", event)).body == b'{"offset":null}\n'
     assert call.database.last_offset == 0
 
 

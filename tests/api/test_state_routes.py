@@ -12,7 +12,7 @@ from tests.api.caller import IN_MEMORY, Caller, header, opened, reading, refused
 
 async def test_put_get_and_delete_tell_revision_and_offset(call: Caller):
     answer = await call("PUT", "/v1/state/job:1", {"value": {"p": 1}})
-    assert answer.body == b'{"key":"job:1","revision":1,"expires_at_ms":null,"offset":1}'
+    assert answer.body == b'{"key":"job:1","revision":1,"expires_at_ms":null,"offset":1}\n'
     answer = await call("PUT", "/v1/state/job:1", {"value": {"p": 2}, "ttl_ms": 60_000})
     written = reading(answer)
     assert (written["revision"], written["offset"]) == (2, 2)
@@ -20,9 +20,9 @@ async def test_put_get_and_delete_tell_revision_and_offset(call: Caller):
     assert header(answer, "etag") == '"2"'
     assert reading(answer) == {**written, "value": {"p": 2}}
     answer = await call("DELETE", "/v1/state/job:1")
-    assert answer.body == b'{"deleted":true,"offset":3}'
+    assert answer.body == b'{"deleted":true,"offset":3}\n'
     answer = await call("DELETE", "/v1/state/job:1")
-    assert (answer.status, answer.body) == (200, b'{"deleted":false,"offset":null}')
+    assert (answer.status, answer.body) == (200, b'{"deleted":false,"offset":null}\n')
     refused(await call("GET", "/v1/state/job:1"), 404, "not_found", "job:1")
 
 
