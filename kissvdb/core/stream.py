@@ -233,6 +233,12 @@ def gap_frame(gap: Gap, epoch: str) -> bytes:
     return b"event: gap\nid: %d\ndata: %b\n\n" % (gap.on_from, data)
 
 
+def error_frame(code: str, message: str) -> bytes:
+    """The last event of a stream that cannot go on. It has no ``id:``: the client keeps its place
+    and may try again from there."""
+    return b"event: error\ndata: " + _json({"error": code, "message": message}) + b"\n\n"
+
+
 Filter = Callable[[Event], bool]
 
 

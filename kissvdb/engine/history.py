@@ -1,15 +1,20 @@
 """Replay: events from the log, read in threads, shared by those who catch up together."""
 
+import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
 import trio
 
 from actors import Workers
 from kissvdb import records
 from kissvdb.core.stream import Event, event_of
+from kissvdb.errors import Damaged
 from kissvdb.records import LogRecord
+
+logger = logging.getLogger("kissvdb.stream")
 
 CHUNK_BYTES = 256 * 1024
 CHUNKS_KEPT = 16
@@ -35,6 +40,7 @@ class History:
         self._workers = workers
         self._chunks: OrderedDict[int, Sequence[Event]] = OrderedDict()
         self._underway: dict[int, trio.Event] = {}
+        self._reported = ""
 
     @property
     def first_offset(self) -> int:
@@ -44,7 +50,8 @@ class History:
     async def read(self, after: int, *, until: int) -> Sequence[Event]:
         """Events with ``after`` < offset <= ``until``, about CHUNK_BYTES of them.
 
-        Raises OffsetTruncated when the log no longer holds ``after + 1``.
+        Raises OffsetTruncated when the log no longer holds ``after + 1``, Damaged and OSError when
+        what comes next cannot be read.
         """
         while True:
             chunk = self._chunks.get(after)
@@ -58,6 +65,12 @@ class History:
         done = self._underway[after] = trio.Event()
         try:
             chunk = await self._workers.run(self._load, after, until)
+        except Damaged as error:
+            if error.message != self._reported:
+                # Once, not for every client and every time that it comes back.
+                self._reported = error.message
+                logger.error("the log is damaged where a stream reads: %s", error.message)
+            raise
         finally:
             # Set also on failure: those who wait then try for themselves.
             del self._underway[after]
@@ -71,9 +84,16 @@ class History:
         return chunk
 
     def _load(self, after: int, until: int) -> Sequence[Event]:
-        events = []
+        events: list[Event] = []
         for found in self._log.read(after, bytes_max=CHUNK_BYTES, until=until):
-            record = records.decode(found.payload)
+            try:
+                record = records.decode(found.payload)
+            except msgspec.MsgspecError as error:
+                if events:
+                    break
+                raise Damaged(
+                    f"the record with offset {found.offset} is none this version knows: {error}"
+                ) from None
             event = event_of(found.offset, found.ts_ms, record)
             event.frame()
             events.append(event)

@@ -1,5 +1,6 @@
 """One client of the stream: a cursor, and what it is to be sent next."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -7,14 +8,16 @@ import attrs
 import trio
 
 from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import HEARTBEAT, compile_filter, gap_frame, opening
+from kissvdb.core.stream import HEARTBEAT, compile_filter, error_frame, gap_frame, opening
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.epochs import Epochs, Gap
-from kissvdb.errors import OffsetTruncated
+from kissvdb.errors import KissError, OffsetTruncated, Unavailable
 
 if TYPE_CHECKING:
     from typing import Self
+
+logger = logging.getLogger("kissvdb.stream")
 
 
 @attrs.define(eq=False)
@@ -34,6 +37,7 @@ class Subscription:
     longer holds is said in one ``gap`` with exact bounds.
 
     Whoever sends the blobs iterates, or calls `catch_up` once and `next_nowait` from then on.
+    Neither raises: what stops a stream is its last blob, an ``error`` event, for every sender.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Subscription:
         self._closed = closed
         self._place: int | None = None
         self._beats = pulse.beats
+        self._failed = False
 
     def __aiter__(self) -> "Self":
         return self
@@ -98,7 +103,7 @@ class Subscription:
     @property
     def ended(self) -> bool:
         """Whether nothing will come any more."""
-        return self.pulse.ended
+        return self._failed or self.pulse.ended
 
     @property
     def is_live(self) -> bool:
@@ -110,7 +115,7 @@ class Subscription:
         `catch_up` or an iteration goes on, because it has to begin, to wait or to read the log."""
         ring, pulse, place = self._ring, self.pulse, self._place
         if place is None or place < ring.first_place:
-            if self._owed or self.offset > ring.last_offset:
+            if self._owed or self._failed or self.offset > ring.last_offset:
                 return None
             place = self._place = ring.place_after(self.offset)
             if place is None:
@@ -137,7 +142,10 @@ class Subscription:
         return False
 
     def _take(self, place: int) -> bytes:
-        found = self._ring.take(place, self._name, self._passes, self._send_bytes_max)
+        try:
+            found = self._ring.take(place, self._name, self._passes, self._send_bytes_max)
+        except Exception as error:
+            return self._fail(error)
         self._place = found.place
         self.offset = found.offset
         if found.blob:
@@ -164,6 +172,8 @@ class Subscription:
             self.offset = self._history.first_offset - 1
             gap = Gap(first_lost, self.offset, "trimmed", self.offset)
             return gap_frame(gap, self._epoch)
+        except Exception as error:
+            return self._fail(error)
         passes = self._passes
         blob = b"".join(
             event.frame(vectors=self._vectors)
@@ -173,3 +183,14 @@ class Subscription:
         # Offsets that were skipped at the end of the log leave nothing to read.
         self.offset = (events[-1].offset or until) if events else until
         return blob
+
+    def _fail(self, error: Exception) -> bytes:
+        """The last blob: what happened. The server and all other streams go on."""
+        self._failed, self._place = True, None
+        if isinstance(error, KissError):
+            return error_frame(error.code, error.message)
+        if isinstance(error, OSError):
+            message = f"the log cannot be read now ({error.strerror}): follow again in a moment"
+            return error_frame(Unavailable.code, message)
+        logger.error("a stream failed", exc_info=error)
+        return error_frame(KissError.code, "a bug in the server stopped this stream")

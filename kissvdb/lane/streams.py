@@ -1,7 +1,8 @@
 """Streamed answers (SSE above all) on lane connections: pushed where possible."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import trio
 
@@ -76,29 +77,35 @@ class StreamSender:
             self.transport.send_now(LAST_CHUNK)
 
     async def _send_all(self, body: AsyncIterator[bytes]) -> None:
-        # Errors end here: out of the nursery they would come wrapped in a group.
-        try:
+        with self._cut_off_on_error():
             async for blob in body:
                 if blob:
                     await self.send(blob)
+
+    async def _watch(self) -> None:
+        """Until the client leaves. What it sends meanwhile is dropped."""
+        with self._cut_off_on_error():
+            while await self.transport.receive():
+                pass
+        self._whole = False
+        self.end()
+
+    @contextmanager
+    def _cut_off_on_error(self) -> Iterator[None]:
+        """Where every failure of a stream ends, whoever sends it: the head of the answer is out,
+        so nothing can be said any more, and neither the connection nor the server has a part in
+        it. The client sees its body cut off."""
+        try:
+            yield
         except (OSError, trio.ClosedResourceError):
             log.debug("a client left its stream", exc_info=True)
+            self._whole = False
         except KissError as error:
             log.debug("a stream was cut off: %s", error)
             self._whole = False
         except Exception:
             log.exception("a stream failed; its client sees it cut off")
             self._whole = False
-
-    async def _watch(self) -> None:
-        """Until the client leaves. What it sends meanwhile is dropped."""
-        try:
-            while await self.transport.receive():
-                pass
-        except (OSError, trio.ClosedResourceError):
-            log.debug("a client left its stream", exc_info=True)
-        self._whole = False
-        self.end()
 
 
 class PushSink(StreamSender):
@@ -127,7 +134,7 @@ class PushSink(StreamSender):
         """The connection's own task: catch up once, then only watch for the client leaving."""
         assert body is self._subscription
         try:
-            with self.scope:
+            with self.scope, self._cut_off_on_error():
                 if await self._go_live():
                     await self._watch()
         finally:
@@ -159,12 +166,13 @@ class PushSink(StreamSender):
         return True
 
     async def _drain(self, left: memoryview) -> None:
-        try:
+        with self._cut_off_on_error():
             await self.transport.send_rest(left)
             self._whole = True
             if not await self._go_live():
                 self.end()
-        except (OSError, trio.ClosedResourceError):
+        if not self._whole:
+            # Wakes the connection's task, which watches, and that ends it.
             self.transport.close()
 
 

@@ -311,7 +311,8 @@ class EventLog:
                     if room < 0 and records:
                         return records
                     records.append(record)
-            except OffsetTruncated:
+            except (OffsetTruncated, Damaged, OSError):
+                # What could be read comes first; the next read meets it again.
                 if not records:
                     raise
                 break

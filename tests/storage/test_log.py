@@ -184,7 +184,7 @@ def test_damage_found_by_a_read_names_file_byte_and_offset() -> None:
     content[content.index(b"2|")] ^= 1
     disk.put(segment_name(1), bytes(content))
     with pytest.raises(Damaged, match=rf"/fake/{segment_name(1)}: .*offset 2 at byte \d+"):
-        log.read(0, bytes_max=MIB)
+        log.read(1, bytes_max=MIB)
 
 
 @pytest.fixture

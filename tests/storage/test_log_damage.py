@@ -31,7 +31,13 @@ def open_log(disk: FakeDisk, segment_bytes_max: int = 2_000) -> EventLog:
 
 
 def records(log: EventLog) -> list[LogRecord]:
-    return log.read(log.first_offset - 1, bytes_max=1_000_000)
+    """Read to the end, as whoever reads does: what lies before damage comes first."""
+    found: list[LogRecord] = []
+    while more := log.read(
+        found[-1].offset if found else log.first_offset - 1, bytes_max=1_000_000
+    ):
+        found += more
+    return found
 
 
 def disk_of(files: dict[str, bytes]) -> FakeDisk:
@@ -190,6 +196,13 @@ def three_segments() -> tuple[FakeDisk, list[LogRecord]]:
     return disk, records(log)
 
 
+def check_goes_wrong_late(log: EventLog, expected: list[LogRecord]) -> None:
+    before = log.read(0, bytes_max=1_000_000)
+    assert 0 < len(before) < len(expected)
+    assert before == expected[: len(before)]
+    records(log)
+
+
 @pytest.mark.parametrize("with_index", [True, False])
 def test_a_flipped_byte_in_a_sealed_segment_never_gives_a_wrong_record(with_index: bool) -> None:
     disk, expected = three_segments()
@@ -206,7 +219,7 @@ def test_a_flipped_byte_in_a_sealed_segment_never_gives_a_wrong_record(with_inde
             assert records(open_log(disk, segment_bytes_max=200)) == expected
             continue
         with pytest.raises(Damaged, match=name):
-            records(open_log(disk, segment_bytes_max=200))
+            check_goes_wrong_late(open_log(disk, segment_bytes_max=200), expected)
 
 
 @pytest.mark.parametrize("lost", [3, 5])
