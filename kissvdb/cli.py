@@ -56,7 +56,7 @@ def serve(arguments: argparse.Namespace) -> int:
     import kissvdb.daemon
 
     try:
-        return kissvdb.daemon.serve(loaded)
+        return kissvdb.daemon.serve(loaded, arguments.url_file)
     except OSError as error:
         about_file = error.filename is not None
         if about_file or not (error.errno in _ADDRESS_ERRORS or isinstance(error, socket.gaierror)):
@@ -144,6 +144,12 @@ def _print_lines(lines: Iterable[str]) -> int:
     for line in lines:
         print(line)
     return 0
+
+
+def settings_of(argv: Sequence[str]) -> "Loaded":
+    """The settings that a command line means, for programs that start the command. Raises
+    ConfigError; leaves with 2 for wrong usage."""
+    return _load(_parse(argv))
 
 
 def _load(arguments: argparse.Namespace) -> "Loaded":
@@ -236,7 +242,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         made.set_defaults(run=run, parser=made, flags=(), config=None, env_file=None)
         return made
 
-    command(commands, "serve", serve, "run the database", serving)
+    one = command(commands, "serve", serve, "run the database", serving)
+    one.add_argument("--url-file", type=Path, metavar="FILE", help="gets the address, once served")
     command(commands, "config", config, "print every setting and where it came from", serving)
     one = command(commands, "check", check, "verify a data directory", sources, data)
     one.add_argument("directory", nargs="?", metavar="DIR", help="instead of --data-dir")

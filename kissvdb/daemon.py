@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import attrs
@@ -89,8 +90,11 @@ async def running(config: Config, *, memory_floor: int = 0) -> AsyncIterator[Ser
             raise
 
 
-def serve(loaded: Loaded) -> int:
-    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Logs to standard error."""
+def serve(loaded: Loaded, url_file: Path | None = None) -> int:
+    """Run the daemon until SIGTERM or SIGINT; returns the exit code. Logs to standard error.
+
+    ``url_file`` gets the address, and a line end, once all is recovered and served.
+    """
     config = loaded.config
     logs.configure(config.logs.level, config.logs.format)
     for notice in loaded.notices:
@@ -105,7 +109,7 @@ def serve(loaded: Loaded) -> int:
             room,
         )
     try:
-        trio.run(_serve_until_signalled, loaded)
+        trio.run(_serve_until_signalled, loaded, url_file)
     except BaseExceptionGroup as group:
         failure = _first_known(group)
         if failure is None:
@@ -114,7 +118,7 @@ def serve(loaded: Loaded) -> int:
     return 0
 
 
-async def _serve_until_signalled(loaded: Loaded) -> None:
+async def _serve_until_signalled(loaded: Loaded, url_file: Path | None) -> None:
     config = loaded.config
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # Clients outlive a process: what an earlier one in memory gave away is not given again.
@@ -131,6 +135,7 @@ async def _serve_until_signalled(loaded: Loaded) -> None:
                 **_origins(loaded),
                 pages=Origins(config.server.cors_allowed_origins),
             )
+            _tell(server.url, url_file)
             async for number in signals:
                 logger.info("stopping on %s", signal.Signals(number).name)
                 break
@@ -149,6 +154,12 @@ def _origins(loaded: Loaded) -> dict[str, str]:
     if loaded.config.server.api_key:
         return {**origins, "key_from": loaded.origins["server.api_key"]}
     return {**origins, "key_from": "no key"}
+
+
+def _tell(url: str, file: Path | None) -> None:
+    """Write the address for whoever waits for it; the line end says that it is whole."""
+    if file is not None:
+        file.write_text(f"{url}\n")
 
 
 def _collect_less() -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from sample import COLLECTION, Server, load, queries
 
+from kissvdb.cli import settings_of
+
 READY_SECONDS_MAX = 60
 LEFT_COLUMNS = 66
 EVENTS_SHOWN_OF = 200
@@ -80,10 +82,9 @@ class Follower(threading.Thread):
 
 
 def start(directory, port):
-    command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(port)]
-    command += ["--data-dir", str(directory), "--logs", "error"]
-    process = subprocess.Popen(command)
-    server = Server(f"http://127.0.0.1:{port}")
+    command = ["serve", "--port", str(port), "--data-dir", str(directory), "--logs", "error"]
+    process = subprocess.Popen([sys.executable, "-m", "kissvdb", *command])
+    server = Server(f"http://127.0.0.1:{port}", settings_of(command).config.server.api_key)
     if not server.wait_until_ready(READY_SECONDS_MAX):
         process.kill()
         raise SystemExit("the server did not get ready")

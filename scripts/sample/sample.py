@@ -1,7 +1,6 @@
 """The sample of real data, and how to bring it to a server. Standard library and numpy only."""
 
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -38,12 +37,9 @@ def queries():
 class Server:
     """A few calls of the HTTP API."""
 
-    def __init__(self, url):
+    def __init__(self, url, api_key=""):
         self.url = url
-        self._headers = {}
-        key = os.environ.get("RUSTKISS_API_KEY") or os.environ.get("API_KEY")
-        if key:
-            self._headers["x-api-key"] = key
+        self._headers = {"x-api-key": api_key} if api_key else {}
 
     def call(self, method, path, body=None, media="application/json"):
         """The JSON of the answer. Raises urllib.error.HTTPError for a refusal."""
@@ -72,10 +68,16 @@ class Server:
 
 
 def load(server):
-    """Create the collection and upsert all; answers how many vectors and in how many seconds."""
+    """Create the collection, if it is not there, and upsert all; answers how many vectors and in
+    how many seconds."""
     started = time.perf_counter()
     numbers, metas = vectors(), packages()
-    server.call("POST", f"/v1/vector/{COLLECTION}", {"dim": numbers.shape[1], "metric": "cosine"})
+    try:
+        shape = {"dim": numbers.shape[1], "metric": "cosine"}
+        server.call("POST", f"/v1/vector/{COLLECTION}", shape)
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise
     for first in range(0, len(metas), BATCH_ROWS):
         part = metas[first : first + BATCH_ROWS]
         head = json.dumps({"ids": [each["id"] for each in part], "metas": part})
