@@ -114,14 +114,32 @@ class Kernels:
         return rows, scores
 
     def scan_codes(
-        self, body: Body, data: RowData, queries: Array, k: int, depth: int, allow: Words | None
+        self,
+        body: Body,
+        data: RowData,
+        queries: Array,
+        k: int,
+        depth: int,
+        allow: Words | None,
+        *,
+        sure: int | None = None,
     ) -> Answer:
-        """The k best of the ``depth`` indexed rows whose codes are nearest."""
+        """The k best of the indexed rows whose codes are nearest: of ``depth`` at least, and of
+        all that may be among the ``sure`` best (k if None) for all that their codes say."""
         metric = METRICS[data.metric]
         chosen = _NO_BITMAP if allow is None else allow
         scratch = self._take_scratch(body.graph, data.dim, max(k, depth))
         answer: Answer = self._compiled.scan.scan_codes(
-            body.walk, data.vectors, body.size, metric, queries, k, depth, scratch, chosen
+            body.walk,
+            data.vectors,
+            body.size,
+            metric,
+            queries,
+            k,
+            depth,
+            scratch,
+            chosen,
+            sure=sure,
         )
         self._give_back(scratch, body.graph, data.dim)
         return answer
@@ -136,17 +154,31 @@ class Kernels:
         depth: int,
         allow: Words | None = None,
         allowed: int = 0,
+        *,
+        sure: int | None = None,
+        cut: Array | None = None,
     ) -> Answer:
         """The k best rows a walk of the graph finds, among those of ``allow`` if it is given.
 
-        ``allowed``: how many indexed rows these are.
+        ``allowed``: how many indexed rows these are. ``cut``: bool [queries], set where more than
+        ``ef`` rows may be among the ``sure`` best (k if None) for all that their codes say.
         """
         metric, graph, compiled = METRICS[data.metric], body.graph, self._compiled
         ef = max(ef, k)
         if allow is None:
             scratch = self._take_scratch(graph, data.dim, ef)
             answer: Answer = compiled.search.search(
-                graph, body.walk, data.vectors, metric, queries, k, ef, depth, scratch
+                graph,
+                body.walk,
+                data.vectors,
+                metric,
+                queries,
+                k,
+                ef,
+                depth,
+                scratch,
+                sure=sure,
+                cut=cut,
             )
         else:
             reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
@@ -163,6 +195,8 @@ class Kernels:
                 scratch,
                 allow,
                 allowed,
+                sure=sure,
+                cut=cut,
             )
         self._give_back(scratch, graph, data.dim)
         return answer

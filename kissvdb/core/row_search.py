@@ -1,7 +1,6 @@
 """Searching rows: which way to go, the rows found on it, and their order.
 
-Order is by score, best first, and by id among equal scores. Exact search holds to that whatever
-the rows; a graph search among the rows it finds.
+Order is by score, best first, and by id among equal scores, whatever the rows and the way.
 """
 
 import time
@@ -28,6 +27,12 @@ SCORED_ROWS = 4096
 
 LARGE_ROWS = 200_000
 DEPTH_MIN = 40
+SURE_MIN = 10
+"""No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
+WIDER = 4
+EF_WIDEST = 4096
+"""A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
+to that, or until a scan of all codes costs less."""
 DEPTH_SPARE_MAX = 512
 
 
@@ -51,6 +56,17 @@ def taken(hits: Hits, places: list[int]) -> Hits:
     """The hits at these places."""
     ids = tuple(hits.ids[place] for place in places)
     return Hits(ids, hits.scores[places], hits.rows[places])
+
+
+def in_front(first: Hits, others: Hits) -> Hits:
+    """The first hits, and behind them those of the others that are not among them."""
+    known = set(first.ids)
+    rest = taken(others, [place for place, id_ in enumerate(others.ids) if id_ not in known])
+    return Hits(
+        first.ids + rest.ids,
+        np.concatenate([first.scores, rest.scores]),
+        np.concatenate([first.rows, rest.rows]),
+    )
 
 
 NO_HITS = Hits((), np.zeros(0, np.float32), np.zeros(0, np.int64))
@@ -140,7 +156,7 @@ def ef_default(size: int, want: int) -> int:
 
 
 class WalkedShort(Exception):
-    """A walk has found fewer rows than there are, and the scan that makes up for it takes long."""
+    """A walk was not enough to know the best rows, and what makes up for it takes long."""
 
 
 def search(
@@ -154,7 +170,7 @@ def search(
 ) -> tuple[list[Hits], list[int]]:
     """The ``want`` best rows of each prepared query, and the laps: index, tail, order.
 
-    Raises WalkedShort instead of scanning what a walk has missed, unless it ``may_scan``.
+    Raises WalkedShort instead of looking wider than the plan says, unless it ``may_scan``.
     """
     if not len(queries):
         return [], [0, 0, 0]
@@ -167,7 +183,9 @@ def search(
     parts = []
     if plan.name == "code scan":
         parts.append(
-            source.kernels.scan_codes(body, data, queries, count, plan.depth, source.allow)
+            source.kernels.scan_codes(
+                body, data, queries, count, plan.depth, source.allow, sure=want
+            )
         )
     elif plan.name != "tail scan":
         parts.append(_walk(source, body, queries, want, plan, may_scan=may_scan))
@@ -182,26 +200,49 @@ def search(
     if not parts:
         return [NO_HITS] * len(queries), [*laps, lap()]
     rows, scores = parts[0] if len(parts) == 1 else _merged(*parts)
-    return ordered(source.ids, rows, scores, want), [*laps, lap()]
+    hits = ordered(source.ids, rows, scores, want)
+    tied = scores[:, want - 1] == scores[:, count - 1]
+    if tied.any():
+        # More rows may tie for the last places than were found: which of them, their ids say.
+        for n in np.flatnonzero(tied & (rows[:, count - 1] >= 0)).tolist():
+            if not may_scan:
+                raise WalkedShort
+            hits[n] = exact(source, queries[n : n + 1], want)[0]
+    return hits, [*laps, lap()]
 
 
 def _walk(
     source: Source, body: Body, queries: Array, want: int, plan: Plan, *, may_scan: bool
 ) -> Answer:
-    """The best rows by a walk of the graph, and by a scan for queries whose walk has found fewer
-    than there are: it may end in a crowd of near rows that do not pass, or are not linked on."""
+    """The best rows by a walk of the graph, and by a wider one, or a scan, for queries whose walk
+    was not enough: it has found fewer than there are, since it ended in a crowd of near rows that
+    do not pass or are not linked on, or its codes cannot tell more near rows apart than it saw."""
     kernels, data, count = source.kernels, source.data, want + TIES_SPARE
     allow = None if plan.name == "graph" else source.allow
-    rows, scores = kernels.search_graph(
-        body, data, queries, count, plan.ef, plan.depth, allow, plan.allowed
-    )
-    short = np.flatnonzero((rows >= 0).sum(axis=1) < min(want, plan.allowed))
-    if len(short):
+    least, sure = min(want, plan.allowed), max(want, min(count, SURE_MIN))
+
+    def walked(asked: Array, ef: int, depth: int) -> tuple[Answer, Array]:
+        cut = np.zeros(len(asked), np.bool_)
+        found = kernels.search_graph(
+            body, data, asked, count, ef, depth, allow, plan.allowed, sure=sure, cut=cut
+        )
+        return found, np.flatnonzero(cut | ((found[0] >= 0).sum(axis=1) < least))
+
+    (rows, scores), left = walked(queries, plan.ef, plan.depth)
+    ef = plan.ef
+    while len(left):
         if not may_scan:
             raise WalkedShort
-        depth = max(plan.depth, count)
-        found = kernels.scan_codes(body, data, queries[short], count, depth, allow)
-        rows[short], scores[short] = found
+        ef *= WIDER
+        asked = queries[left]
+        if ef > EF_WIDEST or kernels.scan_is_cheaper(body, plan.allowed, ef):
+            depth = max(plan.depth, count)
+            found = kernels.scan_codes(body, data, asked, count, depth, allow, sure=want)
+            rows[left], scores[left] = found
+            break
+        found, short = walked(asked, ef, plan.depth)
+        rows[left], scores[left] = found
+        left = left[short]
     return rows, scores
 
 
@@ -291,8 +332,6 @@ def by_distance(hits: Hits) -> Hits:
     return found
 
 
-def at_least(hits: Sequence[Hits], min_score: float | None) -> list[Hits]:
+def at_least(hits: Sequence[Hits], min_score: float) -> list[Hits]:
     """The hits that score ``min_score`` or more."""
-    if min_score is None:
-        return list(hits)
     return [each.slice(0, int((each.scores >= min_score).sum())) for each in hits]

@@ -166,24 +166,25 @@ class RowsView:
         """The ``k`` best visible rows of each query after the ``offset`` best.
 
         queries: float32 [n, dim], finite. ``ef``: rows a graph search keeps in view; None chooses.
-        Raises WalkedShort if a walk is not enough and it may not scan.
+        With an ``offset`` all rows are looked at, and pages of ``k`` share no row: the first has
+        those that a search without one finds, the others what is left, in order. Raises
+        WalkedShort if a walk is not enough and it may not scan.
         """
         lap = row_search.lap_clock() if explain else int
         source = self._source(tree, namespace)
         filter_us = lap()
         want = offset + k
-        plan = row_search.plan(source, want, ef, exact)
-        hits, laps = row_search.search(
-            source,
-            self.kernels.prepared(queries, self.spec.metric),
-            want,
-            plan,
-            lap,
-            may_scan=may_scan,
-        )
-        if self.spec.metric == "l2":
-            hits = list(map(row_search.by_distance, hits))
-        hits = [each.slice(offset, want) for each in row_search.at_least(hits, min_score)]
+        prepared = self.kernels.prepared(queries, self.spec.metric)
+        plan = row_search.plan(source, want, ef, exact or offset > 0)
+        hits, laps = row_search.search(source, prepared, want, plan, lap, may_scan=may_scan)
+        hits = self._scored(hits, min_score)
+        if offset:
+            if not exact:
+                # The first page is of what a search finds, the others of all that is left.
+                first_plan = row_search.plan(source, k, ef, exact)
+                first, _ = row_search.search(source, prepared, k, first_plan, int)
+                hits = list(map(row_search.in_front, self._scored(first, min_score), hits))
+            hits = [each.slice(offset, want) for each in hits]
         self.data.check(row for each in hits for row in each.rows.tolist())
         if not explain:
             return Found(hits, None)
@@ -200,6 +201,12 @@ class RowsView:
             order_us=laps[2],
         )
         return Found(hits, explanation)
+
+    def _scored(self, hits: list[Hits], min_score: float | None) -> list[Hits]:
+        """Hits as they are answered: with the scores of the metric, none below ``min_score``."""
+        if self.spec.metric == "l2":
+            hits = list(map(row_search.by_distance, hits))
+        return hits if min_score is None else row_search.at_least(hits, min_score)
 
     def search_groups(
         self,

@@ -66,6 +66,8 @@ class Query(NamedTuple):
     rows: float32 for float32 codes, else int8, 2-D; row: which of them. form (int64), factor,
     offset, weight (float32): how a product becomes a distance, see ``distance``. bias: int32, what
     ``distance.dots`` takes off. tie: int64, what ids in a pool are xored with, see ``pool``.
+    shift, spread, slope (float64): a distance and the shift are about minus the exact score, and
+    the square of the error's deviation is ``spread + slope * farness``, see ``rescore``.
     """
 
     rows: Array
@@ -76,6 +78,9 @@ class Query(NamedTuple):
     weight: Any
     bias: Any
     tie: Any
+    shift: Any
+    spread: Any
+    slope: Any
 
 
 class Scratch(NamedTuple):

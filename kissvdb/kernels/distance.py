@@ -13,6 +13,7 @@ float32 for each row. See ``quantize`` for how each metric fills these forms.
 
 from typing import Any
 
+import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
@@ -113,10 +114,17 @@ def distance(codes: Codes, row: Number, query: Query, dot: Number) -> Number:
     What belongs to the query and what to the row meet first, so that a row's distance to another is
     the very same number as the other's to it: equal rows must tie.
     """
+    aux = codes.aux[row] if query.form != PLAIN else np.float32(0.0)
+    return distance_with(query, dot, aux)
+
+
+@helper
+def distance_with(query: Query, dot: Number, aux: Number) -> Number:
+    """The distance to a query of what has this inner product with it, and this ``aux``."""
     if query.form == ADD_AUX:
-        return query.factor * dot + (query.offset + query.weight * codes.aux[row])
+        return query.factor * dot + (query.offset + query.weight * aux)
     if query.form == TIMES_AUX:
-        return (query.factor * dot + query.offset) * (query.weight * codes.aux[row])
+        return (query.factor * dot + query.offset) * (query.weight * aux)
     return query.factor * dot + query.offset
 
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from . import pool as pools
 from . import vector_ir as vir
 from .arrays import L2
-from .distance import float_key, key_float
+from .distance import key_float
 from .jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
@@ -36,8 +36,6 @@ Array = NDArray[Any]
 LANES = 16
 HALF = ir.VectorType(vir.FLOAT64, LANES // 2)
 HALF_BYTES = 4 * LANES // 2
-#: Rows whose lines are asked for before the row in turn is scored.
-AHEAD = 3
 SINGLE = ir.VectorType(vir.FLOAT32, LANES // 2)
 
 
@@ -115,30 +113,3 @@ def answer(results: Array, count: Number, ids: Array, scores: Array) -> None:
         else:
             ids[i] = pools.entry_row(entry)
             scores[i] = np.float32(0.0) - key_float(pools.entry_key(entry))
-
-
-@helper
-def rerank(
-    rows: Array,
-    metric: Number,
-    queries: Array,
-    query_row: Number,
-    found: Array,
-    tie: Number,
-    depth: Number,
-    results: Array,
-    k: Number,
-) -> None:
-    """Fill the pool ``results`` with the k best of ``found[:depth]`` by exact score.
-
-    found: a pool of the same form, by approximate distance, ids xored with ``tie``.
-    """
-    pools.clear(results, k)
-    lines = rows.shape[1] // LANES
-    for i in range(depth + AHEAD):
-        if i < depth and found[i] != pools.EMPTY:
-            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
-        if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
-            row = pools.entry_row(found[i - AHEAD]) ^ tie
-            far = farness(rows, row, queries, query_row, metric)
-            pools.offer(results, k, float_key(far), row)

@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 from . import pool as pools
 from .arrays import POOL_PADDING, Codes, Graph, Query, Scratch
 from .distance import measure
-from .exact import answer, rerank
+from .exact import answer
 from .jit import Number, helper, kernel
 from .quantize import prepare_query
-from .search import LINK_LINES, check_scratch, descend, expand, new_answer, next_epoch, no_answer
+from .rescore import NO_KEY, rescore
+from .search import (
+    LINK_LINES,
+    check_scratch,
+    descend,
+    expand,
+    new_answer,
+    next_epoch,
+    no_answer,
+    sure_and_cut,
+)
 
 Array = NDArray[Any]
 
@@ -101,6 +111,7 @@ def _search(
     metric: Number,
     queries: Array,
     k: Number,
+    sure: Number,
     ef: Number,
     depth: Number,
     allow: Array,
@@ -108,13 +119,17 @@ def _search(
     scratch: Scratch,
     ids: Array,
     scores: Array,
+    cut: Array,
 ) -> None:
     for j in range(queries.shape[0]):
         query = prepare_query(codes, metric, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
         _walk(graph, codes, query, allow, reach, ef, start, key, scratch)
-        rerank(rows, metric, queries, j, scratch.results, NEWEST, depth, scratch.pool, k)
-        answer(scratch.pool, k, ids[j], scores[j])
+        near, best = scratch.results, scratch.pool
+        _, cut[j] = rescore(
+            codes, rows, metric, queries, j, query, NO_KEY, near, NEWEST, depth, ef, best, k, sure
+        )
+        answer(best, k, ids[j], scores[j])
 
 
 def search_filtered(
@@ -129,6 +144,9 @@ def search_filtered(
     scratch: Scratch,
     allow: Array,
     allowed: int | None = None,
+    *,
+    sure: int | None = None,
+    cut: Array | None = None,
 ) -> tuple[Array, Array]:
     """As ``search.search``, among the rows of a bitmap (uint64 [ceil(n / 64)], see ``scan``).
 
@@ -148,7 +166,24 @@ def search_filtered(
     room = scratch.pool.shape[0] - POOL_PADDING
     reach = max(ef, min(REACH * ef * graph.size // allowed, room))
     depth = min(max(depth, k), ef)
-    _search(graph, codes, rows, metric, queries, k, ef, depth, allow, reach, scratch, ids, scores)
+    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
+    _search(
+        graph,
+        codes,
+        rows,
+        metric,
+        queries,
+        k,
+        sure,
+        ef,
+        depth,
+        allow,
+        reach,
+        scratch,
+        ids,
+        scores,
+        cut,
+    )
     return ids, scores
 
 

@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arrays import COSINE, DOT, L2, Codes, Query, aligned_zeros, padded
-from .distance import ADD_AUX, PLAIN, TIMES_AUX
+from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance_with, float_key
 from .distance_int4 import BIAS_PER_SUM as BIAS_INT4
 from .distance_int8 import BIAS_PER_SUM as BIAS_INT8
+from .exact import sum_of_products
 from .jit import Number, helper, kernel, overload
 
 Array = NDArray[Any]
@@ -126,6 +127,16 @@ def _length(rows: Array, row: Number) -> Number:
     return np.sqrt(square)
 
 
+@helper
+def _code8(value: Number, mean: Number, step: Number) -> Number:
+    return min(max(np.rint((value - mean) / step), -127.0), 127.0)
+
+
+@helper
+def _code4(value: Number, mean: Number, step: Number) -> Number:
+    return min(max(np.rint((value - mean) / step + 7.5), 0.0), 15.0)
+
+
 @kernel
 def encode_float32(rows: Array, first: Number, last: Number, metric: Number, codes: Codes) -> None:
     """Fill ``codes.aux[first:last]`` for float32 rows that are searched as they are."""
@@ -145,8 +156,7 @@ def encode_int8(rows: Array, first: Number, last: Number, metric: Number, codes:
         for j in range(rows.shape[1]):
             step = codes.scale[j]
             if step > 0.0 and length > 0.0:
-                code = np.rint((rows[i, j] / length - codes.mean[j]) / step)
-                code = min(max(code, -127.0), 127.0)
+                code = _code8(rows[i, j] / length, codes.mean[j], step)
                 codes.rows[i, j] = np.int8(code)
                 square += (code * step) ** 2
         if metric == L2:
@@ -170,8 +180,7 @@ def encode_int4(rows: Array, first: Number, last: Number, metric: Number, codes:
         for j in range(rows.shape[1]):
             step = codes.scale[j]
             if step > 0.0 and length > 0.0:
-                code = np.rint((rows[i, j] / length - codes.mean[j]) / step + 7.5)
-                code = min(max(code, 0.0), 15.0)
+                code = _code4(rows[i, j] / length, codes.mean[j], step)
                 square += ((code - 7.5) * step) ** 2
                 place = j // 128 * 64 + j % 64
                 codes.rows[i, place] |= np.uint8(code) << np.uint8(j % 128 // 64 * 4)
@@ -183,7 +192,8 @@ def encode_int4(rows: Array, first: Number, last: Number, metric: Number, codes:
 
 @helper
 def _code_query(codes: Codes, metric: Number, queries: Array, row: Number, out: Array) -> Any:
-    """Fold the scales into a query and round it to int8; answer its step, sum and mean part.
+    """Fold the scales into a query and round it to int8; answer its step, sum and mean part, its
+    square and that of the folded one.
 
     out: int8 [1, width]. ``query[j] * scale[j]`` is about ``step * out[j]``.
     """
@@ -191,12 +201,17 @@ def _code_query(codes: Codes, metric: Number, queries: Array, row: Number, out: 
     centred = metric == L2
     most = np.float32(0.0)
     across = np.float64(0.0)
+    square = np.float64(0.0)
+    folded_square = np.float64(0.0)
     for j in range(queries.shape[1]):
         value = queries[row, j]
         across += np.float64(value) * codes.mean[j]
         if centred:
             value -= codes.mean[j]
-        most = max(most, abs(value * codes.scale[j]))
+        folded = value * codes.scale[j]
+        square += np.float64(value) * np.float64(value)
+        folded_square += np.float64(folded) * np.float64(folded)
+        most = max(most, abs(folded))
     step = most / np.float32(127.0)
     inverse = np.float32(0.0)
     if step > 0.0:
@@ -211,7 +226,74 @@ def _code_query(codes: Codes, metric: Number, queries: Array, row: Number, out: 
         total += np.int32(code)
     for j in range(queries.shape[1], width):
         out[0, j] = 0
-    return step, np.int32(total), np.float32(across)
+    return step, np.int32(total), np.float32(across), square, folded_square
+
+
+@helper
+def _error(codes: Codes, metric: Number, square: Number, folded_square: Number) -> Any:
+    """The ``shift``, ``spread`` and ``slope`` of a query: rounding is off by a twelfth of a step's
+    square in each dimension, whichever way.
+
+    l2: with d = x - q and r the error of x, the distance is off by 2 d.r + r.r.
+    """
+    if metric != L2:
+        return 0.0, folded_square / 12.0, 0.0
+    lost = 0.0
+    spread = 0.0
+    dim = 0
+    for j in range(codes.scale.shape[0]):
+        step_square = np.float64(codes.scale[j]) * np.float64(codes.scale[j])
+        lost += step_square / 12.0
+        spread += step_square * step_square / 180.0
+        dim += codes.scale[j] > 0.0
+    return square - lost, spread, 4.0 * lost / max(dim, 1)
+
+
+def own_key(codes: Any, metric: int, queries: Array, row: int, query: Query) -> Any:
+    """The key (uint32) of a row that equals the query; for use in kernels."""
+    raise NotImplementedError("called in kernels only: the overload below is its body")
+
+
+@overload(own_key)
+def _own_key(codes: Any, metric: int, queries: Array, row: int, query: Query) -> Any:
+    def float32(codes: Any, metric: int, queries: Array, row: int, query: Query) -> Any:
+        return np.uint32(0)
+
+    def int8(codes: Any, metric: int, queries: Array, row: int, query: Query) -> Any:
+        return _own_key_of(codes, metric, queries, row, query, False)
+
+    def int4(codes: Any, metric: int, queries: Array, row: int, query: Query) -> Any:
+        return _own_key_of(codes, metric, queries, row, query, True)
+
+    return {"float32": float32, "int8": int8, "uint8": int4}[str(codes.types[0].dtype)]
+
+
+@helper
+def _own_key_of(
+    codes: Codes, metric: Number, queries: Array, row: Number, query: Query, halves: Number
+) -> Number:
+    length = 1.0
+    if metric == DOT:
+        length = _length(queries, row)
+    dot = np.int64(0)
+    square = 0.0
+    for j in range(queries.shape[1]):
+        step = codes.scale[j]
+        if step > 0.0 and length > 0.0:
+            value = queries[row, j] / length
+            if halves:
+                code = _code4(value, codes.mean[j], step) - 7.5
+                dot += np.int64(2.0 * code) * np.int64(query.rows[0, j])
+            else:
+                code = _code8(value, codes.mean[j], step)
+                dot += np.int64(code) * np.int64(query.rows[0, j])
+            square += (code * step) ** 2
+    aux = np.float32(0.0)
+    if metric == L2:
+        aux = np.float32(square)
+    elif metric == DOT:
+        aux = np.float32(length)
+    return float_key(distance_with(query, np.float32(dot), aux))
 
 
 def prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
@@ -233,25 +315,32 @@ def _prepare_query(codes: Any, metric: int, queries: Array, row: int, out: Array
         form, factor, weight = np.int64(PLAIN), -one, none
         if metric == L2:
             form, factor, weight = np.int64(ADD_AUX), np.float32(-2.0), one
-        return Query(queries, row, form, factor, none, weight, no_bias, 0)
+            square = sum_of_products(queries, row, queries, row)
+            return Query(queries, row, form, factor, none, weight, no_bias, 0, square, 0.0, 0.0)
+        return Query(queries, row, form, factor, none, weight, no_bias, 0, 0.0, 0.0, 0.0)
 
     def int8(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
-        step, total, _ = _code_query(codes, metric, queries, row, out)
+        step, total, _, square, folded_square = _code_query(codes, metric, queries, row, out)
+        # The query is rounded as coarsely as the rows are.
+        shift, spread, slope = _error(codes, metric, square, folded_square)
         form, factor = np.int64(PLAIN), -step
         if metric == L2:
             form, factor = np.int64(ADD_AUX), np.float32(-2.0) * step
         elif metric == DOT:
             form = np.int64(TIMES_AUX)
-        return Query(out, 0, form, factor, none, one, np.int32(total * BIAS_INT8), 0)
+        bias = np.int32(total * BIAS_INT8)
+        return Query(out, 0, form, factor, none, one, bias, 0, shift, 2.0 * spread, 2.0 * slope)
 
     def int4(codes: Any, metric: int, queries: Array, row: int, out: Array) -> Any:
-        step, total, across = _code_query(codes, metric, queries, row, out)
+        step, total, across, square, folded_square = _code_query(codes, metric, queries, row, out)
+        shift, spread, slope = _error(codes, metric, square, folded_square)
         # The dot products of 4-bit codes come doubled.
         form, factor, offset = np.int64(PLAIN), np.float32(-0.5) * step, -across
         if metric == L2:
             form, factor, offset = np.int64(ADD_AUX), -step, none
         elif metric == DOT:
             form = np.int64(TIMES_AUX)
-        return Query(out, 0, form, factor, offset, one, np.int32(total * BIAS_INT4), 0)
+        bias = np.int32(total * BIAS_INT4)
+        return Query(out, 0, form, factor, offset, one, bias, 0, shift, spread, slope)
 
     return {"float32": float32, "int8": int8, "uint8": int4}[str(codes.types[0].dtype)]

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from . import pool as pools
 from .arrays import POOL_PADDING, Codes, Query, Scratch
 from .distance import float_key, measure
-from .exact import answer, farness, rerank
+from .exact import LANES, answer, farness
 from .jit import Number, helper, kernel
-from .quantize import prepare_query
-from .search import new_answer, no_answer
+from .quantize import own_key, prepare_query
+from .rescore import rescore
+from .search import new_answer, no_answer, sure_and_cut
 
 Array = NDArray[Any]
 
@@ -67,15 +68,18 @@ def _scan_codes(
     metric: Number,
     queries: Array,
     k: Number,
+    sure: Number,
     depth: Number,
     allow: Array,
     scratch: Scratch,
     ids: Array,
     scores: Array,
 ) -> None:
+    pool, results = scratch.pool, scratch.results
     for j in range(queries.shape[0]):
         query = prepare_query(codes, metric, queries, j, scratch.query)
-        pools.clear(scratch.pool, depth)
+        own = own_key(codes, metric, queries, j, query)
+        pools.clear(pool, depth)
         count = 0
         for word in range((visible + 63) // 64):
             bits = _word(allow, word, visible)
@@ -88,8 +92,70 @@ def _scan_codes(
                     count = 0
         if count > 0:
             _offer_batch(codes, scratch, count, query, depth)
-        rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
-        answer(scratch.results, k, ids[j], scores[j])
+        limit, cut = rescore(
+            codes, rows, metric, queries, j, query, own, pool, 0, depth, depth, results, k, sure
+        )
+        if cut:
+            _rescan(codes, rows, visible, metric, queries, j, query, limit, k, allow, scratch)
+        answer(results, k, ids[j], scores[j])
+
+
+@helper
+def _rescan(
+    codes: Codes,
+    rows: Array,
+    visible: Number,
+    metric: Number,
+    queries: Array,
+    at: Number,
+    query: Query,
+    limit: Number,
+    k: Number,
+    allow: Array,
+    scratch: Scratch,
+) -> None:
+    """Fill ``scratch.results`` with the k best by exact score of all rows whose keys are not
+    beyond the limit."""
+    pools.clear(scratch.results, k)
+    count = 0
+    for word in range((visible + 63) // 64):
+        bits = _word(allow, word, visible)
+        while bits != 0:
+            scratch.ids[count] = word * 64 + pools.lowest_bit(bits)
+            bits &= bits - 1
+            count += 1
+            if count == BATCH:
+                _score_batch(codes, rows, metric, queries, at, query, limit, k, count, scratch)
+                count = 0
+    if count > 0:
+        _score_batch(codes, rows, metric, queries, at, query, limit, k, count, scratch)
+
+
+@helper
+def _score_batch(
+    codes: Codes,
+    rows: Array,
+    metric: Number,
+    queries: Array,
+    at: Number,
+    query: Query,
+    limit: Number,
+    k: Number,
+    count: Number,
+    scratch: Scratch,
+) -> None:
+    measure(codes, scratch.ids, count, query, scratch)
+    near = 0
+    for i in range(count):
+        # Stored even if it does not count: no branch to guess.
+        scratch.chosen[near] = scratch.ids[i]
+        near += scratch.keys[i] <= limit
+    for i in range(near):
+        pools.prefetch(rows, scratch.chosen[i], rows.shape[1] // LANES)
+    for i in range(near):
+        row = np.int64(scratch.chosen[i])
+        far = farness(rows, row, queries, at, metric)
+        pools.offer(scratch.results, k, float_key(far), row)
 
 
 @helper
@@ -137,11 +203,14 @@ def scan_codes(
     depth: int,
     scratch: Scratch,
     allow: Array = NO_BITMAP,
+    *,
+    sure: int | None = None,
 ) -> tuple[Array, Array]:
-    """Search by a scan of codes, then exact scores of the ``depth`` nearest of them.
+    """Search by a scan of codes, then exact scores of the ``depth`` nearest of them at least, and
+    of all that may be among the ``sure`` (k) best for all that the codes' error says.
 
-    As ``scan_rows``; the ids may miss a row whose code ranked it below ``depth`` others. depth and
-    k must fit the scratch's pools; a depth below k counts as k.
+    As ``scan_rows``. A row equal to the query is never missed, another one hardly ever (see
+    ``rescore``). depth and k must fit the scratch's pools; a depth below k counts as k.
     """
     depth = max(depth, k)
     if depth + POOL_PADDING > scratch.pool.shape[0]:
@@ -149,5 +218,6 @@ def scan_codes(
     if k == 0 or visible == 0:
         return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
-    _scan_codes(codes, rows, visible, metric, queries, k, depth, allow, scratch, ids, scores)
+    sure, _ = sure_and_cut(k, 0, sure, None)
+    _scan_codes(codes, rows, visible, metric, queries, k, sure, depth, allow, scratch, ids, scores)
     return ids, scores

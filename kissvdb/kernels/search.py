@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from . import pool as pools
 from .arrays import LINE_BYTES, LIST_PADDING, POOL_PADDING, Codes, Graph, Query, Scratch
 from .distance import measure
-from .exact import answer, rerank
+from .exact import answer
 from .jit import Number, helper, kernel
 from .quantize import prepare_query
+from .rescore import NO_KEY, rescore
 
 Array = NDArray[Any]
 
@@ -199,18 +200,23 @@ def _search(
     metric: Number,
     queries: Array,
     k: Number,
+    sure: Number,
     ef: Number,
     depth: Number,
     scratch: Scratch,
     ids: Array,
     scores: Array,
+    cut: Array,
 ) -> None:
     for j in range(queries.shape[0]):
         query = prepare_query(codes, metric, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
         walk(graph, codes, query, 0, ef, start, key, scratch)
-        rerank(rows, metric, queries, j, scratch.pool, 0, depth, scratch.results, k)
-        answer(scratch.results, k, ids[j], scores[j])
+        pool, results = scratch.pool, scratch.results
+        _, cut[j] = rescore(
+            codes, rows, metric, queries, j, query, NO_KEY, pool, 0, depth, ef, results, k, sure
+        )
+        answer(results, k, ids[j], scores[j])
 
 
 def search(
@@ -223,13 +229,18 @@ def search(
     ef: int,
     depth: int,
     scratch: Scratch,
+    *,
+    sure: int | None = None,
+    cut: Array | None = None,
 ) -> tuple[Array, Array]:
     """The k nearest rows of each query: ids int64 [queries, k] and exact scores float32.
 
     Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk
     by, not necessarily the one the graph was built with. rows: float32 [n, width] as
     ``prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: the size of
-    the pool, raised to k. depth: how many of it are given exact scores, between k and ef. Places
+    the pool, raised to k. depth: how many of it are given exact scores at least, between k and ef;
+    as many more as the codes' error leaves a chance to be among the ``sure`` (k) best are too.
+    cut: bool [queries], set where the pool ended before that: a greater ef may find more. Places
     without a row hold id -1, score -inf.
     Raises ValueError if the scratch is too small for the graph, ef or m.
     """
@@ -239,8 +250,16 @@ def search(
         return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
     depth = min(max(depth, k), ef)
-    _search(graph, codes, rows, metric, queries, k, ef, depth, scratch, ids, scores)
+    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
+    _search(graph, codes, rows, metric, queries, k, sure, ef, depth, scratch, ids, scores, cut)
     return ids, scores
+
+
+def sure_and_cut(k: int, queries: int, sure: int | None, cut: Array | None) -> tuple[int, Array]:
+    """What ``search`` was given, or what stands for it."""
+    if cut is None:
+        cut = np.zeros(queries, dtype=np.bool_)
+    return k if sure is None else min(sure, k), cut
 
 
 def no_answer(count: int, k: int) -> tuple[Array, Array]:

@@ -38,7 +38,9 @@ def _row_query(codes: Any, metric: int, row: int) -> Any:
         form, factor, offset = np.int64(PLAIN), -one, none
         if metric == L2:
             form, factor, offset = np.int64(ADD_AUX), np.float32(-2.0), codes.aux[row]
-        return Query(codes.rows, row, form, factor, offset, one, no_bias, _tie_order(row))
+        return Query(
+            codes.rows, row, form, factor, offset, one, no_bias, _tie_order(row), 0.0, 0.0, 0.0
+        )
 
     def int8(codes: Any, metric: int, row: int) -> Any:
         total = np.int32(0)
@@ -52,7 +54,9 @@ def _row_query(codes: Any, metric: int, row: int) -> Any:
             form, factor, offset = np.int64(ADD_AUX), np.float32(-2.0) * unit, codes.aux[row]
         elif metric == DOT:
             form, weight = np.int64(TIMES_AUX), codes.aux[row]
-        return Query(codes.rows, row, form, factor, offset, weight, bias, _tie_order(row))
+        return Query(
+            codes.rows, row, form, factor, offset, weight, bias, _tie_order(row), 0.0, 0.0, 0.0
+        )
 
     return {"float32": float32, "int8": int8}[str(codes.types[0].dtype)]
 

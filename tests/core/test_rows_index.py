@@ -348,8 +348,8 @@ def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
     walk = Kernels.search_graph
     monkeypatch.setattr(Kernels, "scan_is_cheaper", lambda *_: False)
 
-    def lost(*arguments):
-        rows, scores = walk(*arguments)
+    def lost(*arguments, **wishes):
+        rows, scores = walk(*arguments, **wishes)
         rows[::2, 3:], scores[::2, 3:] = -1, -np.inf
         return rows, scores
 

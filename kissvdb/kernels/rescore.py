@@ -1,0 +1,104 @@
+"""Exact scores for the rows that codes have found, and how far the codes may be wrong.
+
+A code is off by what rounding took from it. For a query the error of a distance has a deviation
+that the codebook's steps tell (``Query.spread``, ``Query.slope``), and one that the rows scored
+exactly show: it counts what was clipped as well, and that the rows found first are those whose
+codes flatter them. Whatever is not ``DEVIATIONS`` of the greater one behind the worst of the rows
+wanted may be nearer than it, and is scored too. A row equal to the query has the query's own code,
+so a scan scores what is as near as that code (``own_key``): it passes no copy over, ever.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import pool as pools
+from .arrays import Codes, Query
+from .distance import TIMES_AUX, float_key, key_float
+from .exact import LANES, farness
+from .jit import Number, helper
+
+Array = NDArray[Any]
+
+#: How far behind the worst row wanted a code may be, in deviations of its error.
+DEVIATIONS = 3.0
+#: Rows whose lines are asked for before the row in turn is scored.
+AHEAD = 3
+ALL = np.uint32(0xFFFFFFFF)
+NO_KEY = np.uint32(0)
+
+
+@helper
+def limit_of(
+    query: Query, own: Number, results: Array, sure: Number, error: Number, longest: Number
+) -> Number:
+    """The greatest key (uint32) that a row among the ``sure`` nearest may have.
+
+    results: the pool of the nearest by exact score. error: the mean square of the errors seen.
+    longest: the greatest ``aux`` of rows that are measured by it (``TIMES_AUX``).
+    """
+    last = results[sure - 1]
+    if last == pools.EMPTY:
+        return ALL
+    far = np.float64(key_float(pools.entry_key(last)))
+    expected = query.spread + query.slope * max(far, 0.0)
+    if query.form == TIMES_AUX:
+        expected *= longest * longest
+    margin = DEVIATIONS * np.sqrt(max(expected, error))
+    return max(float_key(np.float32(far - query.shift + margin)), own)
+
+
+@helper
+def rescore(
+    codes: Codes,
+    rows: Array,
+    metric: Number,
+    queries: Array,
+    at: Number,
+    query: Query,
+    own: Number,
+    found: Array,
+    tie: Number,
+    depth: Number,
+    room: Number,
+    results: Array,
+    k: Number,
+    sure: Number,
+) -> Any:
+    """Fill the pool ``results`` with the k best of ``found`` by exact score.
+
+    found: a pool of ``room`` places by distance to ``query``, ids xored with ``tie``. own: the
+    ``own_key`` of the query, or NO_KEY. depth: how many are scored at least; then as many as may be
+    among the ``sure`` best. Answers the limit (see ``limit_of``), and whether the pool ended before
+    it.
+    """
+    pools.clear(results, k)
+    lines = rows.shape[1] // LANES
+    squares = 0.0
+    longest = 0.0
+    count = 0
+    for i in range(depth + AHEAD):
+        if i < depth and found[i] != pools.EMPTY:
+            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
+        if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
+            entry = found[i - AHEAD]
+            row = pools.entry_row(entry) ^ tie
+            far = farness(rows, row, queries, at, metric)
+            pools.offer(results, k, float_key(far), row)
+            error = np.float64(key_float(pools.entry_key(entry))) + query.shift - far
+            squares += error * error
+            if query.form == TIMES_AUX:
+                longest = max(longest, np.float64(codes.aux[row]))
+            count += 1
+    error = squares / max(count, 1)
+    limit = limit_of(query, own, results, sure, error, longest)
+    i = depth
+    while i < room and found[i] != pools.EMPTY and pools.entry_key(found[i]) <= limit:
+        row = pools.entry_row(found[i]) ^ tie
+        pools.offer(results, k, float_key(farness(rows, row, queries, at, metric)), row)
+        i += 1
+    if i > depth:
+        limit = limit_of(query, own, results, sure, error, longest)
+    last = found[room - 1]
+    return limit, last != pools.EMPTY and pools.entry_key(last) <= limit
