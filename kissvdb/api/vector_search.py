@@ -78,9 +78,9 @@ class Wishes(msgspec.Struct, frozen=True):
 
     @property
     def is_plain(self) -> bool:
-        """Whether the index alone answers it, as it chooses: what an audit is to judge."""
+        """Whether the index answers it as it chooses: what an audit is to judge."""
         cut = self.min_score is not None or self.offset or self.group_by
-        return not (self.narrowed or self.exact or self.ef or cut)
+        return not (self.exact or self.ef or cut)
 
 
 def search(context: Context, request: Request) -> Response | Awaitable[Response]:
@@ -117,7 +117,7 @@ def _search_one(
     except WalkedShort:
         return _search_in_thread(context, found, body, vector, wishes)
     if wishes.is_plain:
-        found.audit.note(wishes.k, vector)
+        found.audit.note(wishes.k, vector, wishes.tree, wishes.namespace)
     return _answered(answer)
 
 
@@ -125,7 +125,7 @@ async def _search_in_thread(
     context: Context, found: OpenCollection, body: SearchBody, vector: bytes, wishes: Wishes
 ) -> Response:
     if wishes.is_plain:
-        found.audit.note(wishes.k, vector)
+        found.audit.note(wishes.k, vector, wishes.tree, wishes.namespace)
     started_ns = time.perf_counter_ns()
     answer = await context.database.vectors.look(
         found.name, lambda view: _search(view, vector, wishes, started_ns)
@@ -152,11 +152,11 @@ def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
     It walks the graph with little to scan behind it, or scans what fits into the CPU's caches, and
     looks at rows that are known to be sound. A filter is one that the metadata index answers alone.
     """
-    if wishes.exact or wishes.group_by or wishes.vector or not view.kernels.ready:
+    if wishes.exact or wishes.offset or wishes.group_by or wishes.vector or not view.kernels.ready:
         return False
     if wishes.explain and wishes.tree is not None:
         return False
-    data, dim, want = view.data, view.spec.dim, wishes.k + wishes.offset
+    data, dim, want = view.data, view.spec.dim, wishes.k
     if want > QUICK_HITS_MAX or data.guard is not None:
         return False
     if wishes.meta and want * data.text_bytes > QUICK_META_BYTES_MAX * data.count:
@@ -197,7 +197,7 @@ def _search(
         return _search_groups(view, query, wishes)
     found = _found(view, query[None], wishes, may_scan=may_scan)
     hits = found.hits[0]
-    text = b'{"hits":' + vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
+    text = b'{"hits":' + _texts(view, wishes).array(hits)
     if found.explanation is not None:
         steps = attrs.asdict(found.explanation)
         notes = filter_notes.about(wishes.tree, partial(view.count, namespace=wishes.namespace))
@@ -218,10 +218,10 @@ def _search_groups(view: "RowsView", query: Any, wishes: Wishes) -> Answer:
         min_score=wishes.min_score,
         namespace=wishes.namespace,
     )
-    texts = []
+    texts, arrays = [], _texts(view, wishes)
     for group in groups:
-        hits = vector_json.hits(view, group.hits, meta=wishes.meta, vector=wishes.vector)
-        value = b"" if group.value is MISSING else b',"value":' + _json(group.value)
+        hits = arrays.array(group.hits)
+        value = b"" if group.value is MISSING else b',"value":' + arrays.fitting(_json(group.value))
         texts.append(b'{"hits":%b%b}' % (hits, value))
     ids = tuple(id_ for group in groups for id_ in group.hits.ids)
     return Answer(b'{"groups":[%b]}' % b",".join(texts), view.offset, ids)
@@ -231,11 +231,13 @@ def _search_batch(view: "RowsView", queries: bytes, wishes: Wishes) -> Answer:
     import numpy as np
 
     found = _found(view, np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), wishes)
-    texts = [
-        b'{"hits":%b}' % vector_json.hits(view, hits, meta=wishes.meta, vector=wishes.vector)
-        for hits in found.hits
-    ]
+    arrays = _texts(view, wishes)
+    texts = [b'{"hits":%b}' % arrays.array(hits) for hits in found.hits]
     return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
+
+
+def _texts(view: "RowsView", wishes: Wishes) -> vector_json.Hits:
+    return vector_json.Hits(view, meta=wishes.meta, vector=wishes.vector)
 
 
 def _found(view: "RowsView", queries: Any, wishes: Wishes, *, may_scan: bool = True) -> Any:

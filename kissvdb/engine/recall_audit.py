@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import logs
 from kissvdb.config import Search
+from kissvdb.core.filters import Node
 from kissvdb.engine.collection import Collection, Refine
 from kissvdb.errors import NotFound
 
@@ -20,36 +22,45 @@ if TYPE_CHECKING:
 logger = logging.getLogger("kissvdb.collections")
 
 
+@attrs.frozen
+class Sample:
+    """A search that was done: its vector (float32), and what may be found."""
+
+    k: int
+    vector: bytes
+    tree: Node | None = None
+    namespace: str | None = None
+
+
 class RecallAudit:
     """The latest searches of one collection, and the recall of the last audit of them."""
 
     def __init__(self, queries_max: int) -> None:
         self.recall: float | None = None
-        """Between 0 and 1; None before the first audit."""
-        self._samples: deque[tuple[int, bytes]] = deque(maxlen=queries_max)
+        """Between 0 and 1, of the code that is in use; None before the first audit."""
+        self._samples: deque[Sample] = deque(maxlen=queries_max)
 
-    def note(self, k: int, vector: bytes) -> None:
-        """Remember a search without filters; the oldest is forgotten. ``vector``: float32."""
-        self._samples.append((k, vector))
+    def note(
+        self, k: int, vector: bytes, tree: Node | None = None, namespace: str | None = None
+    ) -> None:
+        """Remember a search; the oldest is forgotten. ``vector``: float32."""
+        self._samples.append(Sample(k, vector, tree, namespace))
 
-    def take(self) -> list[tuple[int, bytes]]:
-        """The searches (k, vector) since the last audit."""
+    def take(self) -> list[Sample]:
+        """The searches since the last audit."""
         taken = list(self._samples)
         self._samples.clear()
         return taken
 
 
-def recall(view: "RowsView", samples: list[tuple[int, bytes]]) -> float:
+def recall(view: "RowsView", samples: list[Sample]) -> float:
     """The part of the true nearest that these searches find today, 0 to 1; for a thread."""
     import numpy as np
 
     found = 0.0
-    by_k: dict[int, list[bytes]] = {}
-    for k, vector in samples:
-        by_k.setdefault(k, []).append(vector)
-    for k, vectors in by_k.items():
-        queries = np.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
-        found += view.audit(queries, k) * len(vectors)
+    for sample in samples:
+        query = np.frombuffer(sample.vector, "<f4")[None]
+        found += view.audit(query, sample.k, tree=sample.tree, namespace=sample.namespace)
     return found / len(samples)
 
 
@@ -69,7 +80,8 @@ async def keep_audited(
             view = collection.view()
             if not samples or not view.indexed_rows:
                 continue
-            audit.recall = await workers.run(partial(recall, view, samples), abandon_on_cancel=True)
+            measured = partial(recall, view, samples)
+            audit.recall = await workers.run(measured, abandon_on_cancel=True)
             if audit.recall * 100 < config.recall_percent_min:
                 try:
                     finer = await address.ask(Refine())
@@ -83,3 +95,6 @@ async def keep_audited(
                     recall=round(audit.recall, 4),
                     now_searched_by=finer or "the same code",
                 )
+                if finer is not None:
+                    measured = partial(recall, collection.view(), samples)
+                    audit.recall = await workers.run(measured, abandon_on_cancel=True)

@@ -3,10 +3,14 @@
 import json
 import struct
 
+import httpx
 import msgpack
 import pytest
 
+from kissvdb.config import Config, Http, Search, Server, Storage
+from kissvdb.testing import serve
 from tests.api.vector_client import MSGPACK, OCTETS, Collection, refused
+from tests.patience import PATIENCE_SECS
 
 
 def test_search_orders_pages_and_cuts(client):
@@ -227,3 +231,50 @@ def test_a_scroll_goes_on_behind_a_vacuum(client):
     assert vacuumed == {"ok": True, "removed": 2}
     rest = made.ok("scroll", {"limit": 9, "cursor": page["cursor"]})
     assert [item["id"] for item in rest["items"]] == ["v4", "v5"]
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "hypercorn"])
+def test_an_answer_is_bounded_in_bytes(lane):
+    config = Config(
+        server=Server(port=0),
+        storage=Storage(memory=True),
+        http=Http(lane=lane),
+        search=Search(compile=False),
+    )
+    with serve(config) as server, httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as http:
+        made = Collection(http)
+        for first in range(0, 150, 15):
+            items = [
+                {"id": f"v{n}", "vector": [n, 1], "meta": {"n": n, "text": f"{n}" + "x" * 60_000}}
+                for n in range(first, first + 15)
+            ]
+            made.ok("upsert_batch", {"items": items})
+        few = {"vectors": [[1, 1]] * 3, "k": 30, "include_meta": True}
+        assert [len(each["hits"]) for each in made.ok("search_batch", few)["results"]] == [30] * 3
+        one = {"vector": [1, 1], "k": 150}
+        for wishes in (
+            {"group_by": "n"},
+            {"group_by": "n", "include_vector": True},
+            {"include_meta": False},
+        ):
+            assert made.ok("search", {**one, **wishes})
+        too_large = [
+            ("search_batch", {"vectors": [[n, 1] for n in range(200)], "k": 150}),
+            ("search_batch", {"vectors": [[1, 1], [2, 1]], "k": 80}),
+            ("search", {**one, "group_by": "n"}),
+            ("search", {**one, "group_by": "text", "include_meta": False}),
+            ("search", one),
+        ]
+        for route, wishes in too_large:
+            answer = made.post(route, {"include_meta": True, **wishes})
+            assert (answer.status_code, answer.json()["error"]) == (413, "payload_too_large")
+            assert "include_meta" in answer.json()["message"]
+
+
+def test_pages_share_no_vector(client):
+    made = Collection(client)
+    for n in range(60):
+        made.upsert(f"v{n:02}", n % 3, 1)
+    pages = [made.ids(vector=[0, 1], k=5, offset=start) for start in range(0, 60, 5)]
+    ids = [id_ for page in pages for id_ in page]
+    assert ids == sorted(ids, key=lambda id_: (int(id_[1:]) % 3, id_))

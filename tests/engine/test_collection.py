@@ -19,7 +19,7 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.state import Put
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.engine.collection_store import CollectionStore
-from kissvdb.engine.recall_audit import RecallAudit, recall
+from kissvdb.engine.recall_audit import RecallAudit, Sample, recall
 from kissvdb.errors import (
     AlreadyExists,
     DimMismatch,
@@ -333,7 +333,7 @@ async def test_an_audit_measures_the_searches_since_the_last_one():
         audit = RecallAudit(2)
         for number in (1, 2, 3):
             audit.note(3, bytes([number]) + bytes(11))
-        assert [vector[:1] for _, vector in audit.take()] == [b"\2", b"\3"]
+        assert [sample.vector[:1] for sample in audit.take()] == [b"\2", b"\3"]
         assert audit.take() == []
-        samples = [(5, bytes(12)), (100, bytes(12)), (5, bytes(12))]
+        samples = [Sample(5, bytes(12)), Sample(100, bytes(12)), Sample(5, bytes(12))]
         assert recall(db.vectors.find("c").actor.view(), samples) == 1.0
