@@ -29,7 +29,7 @@ LATENCY_SECONDS = (
 BATCH_RECORDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 MAILBOX_DEPTH = "kissvdb_mailbox_depth"
-SSE_CLIENTS = "sse_clients"
+SSE_CLIENTS = "kissvdb_sse_clients"
 SSE_LAG = "kissvdb_sse_lag_events"
 LOG_BYTES = "kissvdb_log_bytes"
 LAST_OFFSET = "kissvdb_last_offset"
@@ -40,6 +40,10 @@ COLLECTION_TAIL_ROWS = "kissvdb_collection_tail_rows"
 COLLECTION_BYTES = "kissvdb_collection_bytes"
 COLLECTION_UPKEEP = "kissvdb_collection_upkeep_done"
 COLLECTION_RECALL = "kissvdb_collection_recall"
+
+# Names that dashboards of RustKissVDB ask for; the same numbers are under both.
+SEEDS_NAMES = {SSE_CLIENTS: "sse_clients"}
+PREFIX = "kissvdb_"
 
 Read = Callable[[], float]
 
@@ -125,6 +129,7 @@ class RouteMetrics:
 class Metrics:
     """All metrics of one server, with a registry of its own: two servers in a process do not mix.
 
+    What the seed counted is there under its names and, like all others, with our prefix.
     Whoever makes state changes and events durable counts them in ``state_put_total``,
     ``state_delete_total`` (expiry included), ``vector_ops_total`` and ``events_total`` (every
     event, the database's own ones included).
@@ -174,13 +179,7 @@ class Metrics:
         yield _histogram(
             "kissvdb_log_batch_records", "Records in one durable write.", self.log_batch_records
         )
-        for name, gauge in GAUGES.items():
-            family = GaugeMetricFamily(name, gauge.documentation, labels=gauge.labels)
-            if not gauge.labels and not self._gauges[name]:
-                family.add_metric((), 0)
-            for labels, read in self._gauges[name].items():
-                family.add_metric(labels, read())
-            yield family
+        yield from self._read_gauges()
         yield GaugeMetricFamily(
             "kissvdb_start_time_seconds", "Unix time of the start.", self.started_at_secs
         )
@@ -189,6 +188,19 @@ class Metrics:
         """Nothing to check at registration: the registry is ours alone."""
         return []
 
+    def _read_gauges(self) -> Iterator[Metric]:
+        for name, gauge in GAUGES.items():
+            values = [(labels, read()) for labels, read in self._gauges[name].items()]
+            if not gauge.labels and not values:
+                values = [((), 0.0)]
+            for each in (name, SEEDS_NAMES.get(name)):
+                if each is None:
+                    continue
+                family = GaugeMetricFamily(each, gauge.documentation, labels=gauge.labels)
+                for labels, value in values:
+                    family.add_metric(labels, value)
+                yield family
+
     def _counters(self) -> Iterator[Metric]:
         for name, text, counter in (
             ("state_put", "State keys written.", self.state_put_total),
@@ -196,6 +208,7 @@ class Metrics:
             ("vector_ops", "Vector records written.", self.vector_ops_total),
             ("events", "Events streamed.", self.events_total),
         ):
+            yield CounterMetricFamily(PREFIX + name, text, counter.value)
             yield CounterMetricFamily(name, text, counter.value)
 
     def _requests(self) -> Iterator[Metric]:

@@ -16,18 +16,30 @@ def lines(metrics: Metrics) -> list[str]:
 @pytest.mark.parametrize(
     "name", ["state_put_total", "state_delete_total", "vector_ops_total", "events_total"]
 )
-def test_the_seeds_counters_keep_their_names_and_types(name):
+def test_the_seeds_counters_keep_their_names_and_types_beside_ours(name):
     metrics = Metrics()
     getattr(metrics, name).inc()
     getattr(metrics, name).inc(2)
-    assert f"# TYPE {name} counter" in lines(metrics)
-    assert f"{name} 3.0" in lines(metrics)
+    for each in (name, f"kissvdb_{name}"):
+        assert f"# TYPE {each} counter" in lines(metrics)
+        assert f"{each} 3.0" in lines(metrics)
 
 
 def test_sse_clients_is_a_gauge_that_is_there_before_anybody_registers():
     page = lines(Metrics())
-    assert "# TYPE sse_clients gauge" in page
-    assert "sse_clients 0.0" in page
+    for name in ("sse_clients", "kissvdb_sse_clients"):
+        assert f"# TYPE {name} gauge" in page
+        assert f"{name} 0.0" in page
+
+
+def test_every_metric_has_our_prefix_but_for_the_seeds_names_and_those_of_any_process():
+    names = {line.split()[2] for line in lines(Metrics()) if line.startswith("# TYPE ")}
+    others = {name for name in names if not name.startswith(("kissvdb_", "process_"))}
+    assert others == {
+        *("state_put_total", "state_delete_total", "vector_ops_total", "events_total"),
+        "sse_clients",
+    }
+    assert {f"kissvdb_{name}" for name in others} <= names
 
 
 def test_gauges_are_read_when_scraped():
@@ -39,6 +51,7 @@ def test_gauges_are_read_when_scraped():
     clients.append(1)
     page = lines(metrics)
     assert "sse_clients 2.0" in page
+    assert "kissvdb_sse_clients 2.0" in page
     assert 'kissvdb_mailbox_depth{actor="LogWriter"} 7.0' in page
     assert 'kissvdb_view_applied_offset{view="state-0"} 41.0' in page
 

@@ -71,21 +71,29 @@ class CollectionDropped:
 
 @attrs.frozen
 class CollectionInfo:
-    """One collection in the list of all. ``name`` is ``collection`` again."""
+    """One collection in the list of all. ``count`` vectors can be found, ``deleted`` rows wait for
+    a vacuum; ``bytes`` are those of rows, codes and links.
+
+    The last six are older names, kept for clients that know them: of ``collection``, ``count``,
+    ``deleted``, ``bytes``, and (twice) of the rows, deleted ones included.
+    """
 
     collection: str
-    name: str
     dim: int
     metric: str
-    live_count: U64
-    total_records: U64
-    upsert_count: U64
-    deleted_count: U64
-    file_len: U64
+    count: U64
+    deleted: U64
+    bytes: U64
+    segments: U64
     applied_offset: U64
     created_at_ms: U64
     updated_at_ms: U64
-    segments: U64
+    name: str
+    live_count: U64
+    deleted_count: U64
+    file_len: U64
+    total_records: U64
+    upsert_count: U64
 
 
 @attrs.frozen
@@ -104,27 +112,18 @@ class UpkeepInfo:
 
 
 @attrs.frozen
-class CollectionDetail:
-    """One collection, closely. ``tail`` vectors are not in the graph yet and are scanned;
-    ``precision`` is what the graph is searched with; ``recall`` what the last audit found."""
+class CollectionDetail(CollectionInfo):
+    """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
+    graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
+    last audit found."""
 
-    collection: str
-    dim: int
-    metric: str
-    count: U64
-    created_at_ms: U64
-    updated_at_ms: U64
     manifest: dict[str, Any]
     notes: list[str]
-    segments: U64
-    deleted: U64
     index: IndexInfo
     quantization: str
     precision: str
     ttl_ms: U64 | None
     tail: U64
-    bytes: U64
-    applied_offset: U64
     upkeep: UpkeepInfo
     recall: float | None
 

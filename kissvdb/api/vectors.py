@@ -1,5 +1,6 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
+import attrs
 import msgspec
 
 from kissvdb.api import limits
@@ -75,44 +76,39 @@ async def vacuum(context: Context, request: Request) -> Response:
 def _info(found: OpenCollection) -> CollectionInfo:
     spec, view = found.actor.rows.spec, found.actor.view()
     numbers = view.statistics()
+    size = numbers.row_bytes + numbers.index_bytes
     return CollectionInfo(
-        collection=spec.name,
-        name=spec.name,
-        dim=spec.dim,
-        metric=spec.metric,
-        live_count=numbers.live_rows,
-        total_records=view.data.count,
-        upsert_count=view.data.count,
-        deleted_count=numbers.deleted_rows,
-        file_len=numbers.row_bytes,
-        applied_offset=found.actor.true_offset,
-        created_at_ms=spec.created_at_ms,
-        updated_at_ms=found.actor.updated_at_ms,
-        segments=int(numbers.tail_rows < view.data.count),
-    )
-
-
-def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
-    spec, view = found.actor.rows.spec, found.actor.view()
-    numbers = view.statistics()
-    return CollectionDetail(
         collection=spec.name,
         dim=spec.dim,
         metric=spec.metric,
         count=numbers.live_rows,
+        deleted=numbers.deleted_rows,
+        bytes=size,
+        segments=int(numbers.tail_rows < view.data.count),
+        applied_offset=found.actor.true_offset,
         created_at_ms=spec.created_at_ms,
         updated_at_ms=found.actor.updated_at_ms,
+        name=spec.name,
+        live_count=numbers.live_rows,
+        deleted_count=numbers.deleted_rows,
+        file_len=size,
+        total_records=view.data.count,
+        upsert_count=view.data.count,
+    )
+
+
+def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
+    spec = found.actor.rows.spec
+    numbers = found.actor.view().statistics()
+    return CollectionDetail(
+        **attrs.asdict(_info(found)),
         manifest=manifests.content(spec),
         notes=_notes(context, found),
-        segments=int(numbers.tail_rows < view.data.count),
-        deleted=numbers.deleted_rows,
         index=IndexInfo(spec.index, spec.m, spec.ef_construction),
         quantization=spec.quantization,
         precision=numbers.precision,
         ttl_ms=spec.ttl_ms,
         tail=numbers.tail_rows,
-        bytes=numbers.row_bytes + numbers.index_bytes,
-        applied_offset=found.actor.true_offset,
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
         recall=found.audit.recall,
     )

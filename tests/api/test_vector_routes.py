@@ -52,7 +52,11 @@ def test_a_collection_is_created_listed_described_and_deleted(client):
     listed = client.get("/v1/vector").json()["collections"]
     assert [each["name"] for each in listed] == sorted(each["collection"] for each in listed)
     (mine,) = [each for each in listed if each["name"] == made.name]
-    assert (mine["live_count"], mine["total_records"]) == (1, 1)
+    assert mine == {name: detail[name] for name in mine}
+    older = {"name": "collection", "live_count": "count", "deleted_count": "deleted"}
+    older |= {"file_len": "bytes"}
+    assert {mine[name] for name in ("total_records", "upsert_count", "count")} == {1}
+    assert {name: mine[name] for name in older} == {old: mine[new] for old, new in older.items()}
     dropped = client.delete(made.url).json()
     assert dropped["deleted"] is True
     refused(client.get(made.url), 404, "not_found", made.name)
