@@ -262,7 +262,10 @@ def _error_line(line: int, refusal: KissError) -> bytes:
 
 
 def _too_long(bytes_max: int) -> PayloadTooLarge:
-    return PayloadTooLarge(f"the operation is over {bytes_max} bytes: split it")
+    return PayloadTooLarge(
+        f"the operation is over {bytes_max} bytes: split it, or raise limits.body_bytes_max "
+        "(MAX_BODY_BYTES)"
+    )
 
 
 def _is_quiet(request: Request) -> bool:

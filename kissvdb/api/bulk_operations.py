@@ -9,7 +9,8 @@ import msgspec
 from kissvdb.api import limits
 from kissvdb.api.context import Context
 from kissvdb.api.fields import is_about_unknown, known_only
-from kissvdb.api.json_body import MARK, compact, explain, has_mark
+from kissvdb.api.json_body import MARK, compact, has_mark
+from kissvdb.api.json_problems import explain
 from kissvdb.api.preconditions import precondition
 from kissvdb.api.vector_bodies import NO_JSON
 from kissvdb.api.vector_forms import json_metadata, packed, vector_of
@@ -157,7 +158,7 @@ def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             if has_mark(line):
                 return read_line(context, line[len(MARK) :], numbers)
-            explain(problem, line, "line")
+            explain(problem, line, "line", Line)
     except KissError as refusal:
         return refusal
 

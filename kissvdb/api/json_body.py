@@ -8,12 +8,14 @@ is a 422; both carry the code ``invalid_argument`` and name the field.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import trio
 
 from kissvdb.api.fields import is_about_unknown, known_only
+from kissvdb.api.json_problems import DEPTH_MAX as DEPTH_MAX
+from kissvdb.api.json_problems import explain
 from kissvdb.errors import InvalidArgument
 from kissvdb.errors import MistypedField as MistypedField
 
@@ -23,16 +25,10 @@ R = TypeVar("R")
 INLINE_BYTES_MAX = 64 * 1024
 """A larger body is parsed in a thread: about 0.3 ms of the event loop at most (measured)."""
 
-DEPTH_MAX = 128
-"""Nesting of a stored value. Far below what any JSON reader on the way out can recurse into."""
-
 MARK = b"\xef\xbb\xbf"
 """The byte order mark that some editors and shells put in front of UTF-8."""
 
 _SPACES = (b" ", b"\n", b"\t", b"\r")
-
-# What msgspec says, too, of a string that ends with half a surrogate pair.
-_CUT_OFF = "Input data was truncated"
 
 _decode_any = msgspec.json.decode
 _decode_raws = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -60,7 +56,7 @@ class Body(Generic[T]):
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             if has_mark(body):
                 return self.read(body[len(MARK) :], strict=strict)
-            explain(problem, body, "body")
+            explain(problem, body, "body", self.type)
 
 
 def read_then(
@@ -147,26 +143,3 @@ def _too_deep(decoded: Any) -> bool:
         if not containers:
             return False
     return True
-
-
-def explain(problem: Exception, body: bytes, where: str) -> NoReturn:
-    if not body.strip():
-        raise InvalidArgument(f"{where}: empty, send JSON") from None
-    if isinstance(problem, RecursionError):
-        raise InvalidArgument(f"{where}: nested deeper than {DEPTH_MAX} levels: flatten it")
-    if isinstance(problem, UnicodeDecodeError):
-        raise InvalidArgument(f"{where}: not valid UTF-8 ({problem.reason})") from None
-    text = str(problem)
-    if text == _CUT_OFF and b"\\ud" in body.lower():
-        text += ", or a surrogate (\\ud800 to \\udfff) is without its other half"
-    if "out of range" in text:
-        raise InvalidArgument(f"{where}: a number is out of range: send it as a string") from None
-    if not isinstance(problem, msgspec.ValidationError):
-        raise InvalidArgument(f"{where}: {text}") from None
-    reason, _, path = text.partition(" - at `$")
-    raise MistypedField(f"{where}{path.rstrip('`')}: {_lower(reason)}") from None
-
-
-def _lower(reason: str) -> str:
-    reason = reason.replace("`", "").replace(" | ", " or ")
-    return reason[:1].lower() + reason[1:]

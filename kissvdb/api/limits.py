@@ -27,8 +27,8 @@ def check_key(key: str, limits: Limits, where: str = "key") -> None:
         return
     if not 0 < utf8_length(key) <= limits.key_bytes_max:
         raise InvalidArgument(
-            f"{where}: must have 1 to {limits.key_bytes_max} bytes, not {utf8_length(key)} "
-            "(MAX_KEY_LEN)"
+            f"{where}: must have 1 to {limits.key_bytes_max} bytes, not {utf8_length(key)}: the "
+            "most is limits.key_bytes_max (MAX_KEY_LEN)"
         )
 
 
@@ -36,8 +36,8 @@ def check_id(id_: str, limits: Limits, where: str = "id") -> None:
     """Raises InvalidArgument unless the id has 1 to id_bytes_max bytes."""
     if not 0 < utf8_length(id_) <= limits.id_bytes_max:
         raise InvalidArgument(
-            f"{where}: must have 1 to {limits.id_bytes_max} bytes, not {utf8_length(id_)} "
-            "(MAX_ID_LEN)"
+            f"{where}: must have 1 to {limits.id_bytes_max} bytes, not {utf8_length(id_)}: the "
+            "most is limits.id_bytes_max (MAX_ID_LEN)"
         )
 
 
@@ -51,7 +51,10 @@ def checked_op_id(op_id: str | None, where: str = "op_id") -> str | None:
 def check_prefix(prefix: str, limits: Limits, where: str = "query.prefix") -> None:
     """Raises InvalidArgument when no key could be that long."""
     if utf8_length(prefix) > limits.key_bytes_max:
-        raise InvalidArgument(f"{where}: must have at most {limits.key_bytes_max} bytes")
+        raise InvalidArgument(
+            f"{where}: must have at most {limits.key_bytes_max} bytes, the most of "
+            "a key: limits.key_bytes_max (MAX_KEY_LEN)"
+        )
 
 
 def check_json_size(text: bytes, limits: Limits, where: str) -> None:
@@ -95,7 +98,10 @@ def is_bad_event_type(type_: str, limits: Limits) -> bool:
 @lru_cache(maxsize=1024)
 def _type_problem(type_: str, bytes_max: int) -> str | None:
     if utf8_length(type_) > bytes_max or not _EVENT_TYPE.fullmatch(type_):
-        return f"must have 1 to {bytes_max} of the characters A-Z a-z 0-9 . _ : -"
+        return (
+            f"must have 1 to {bytes_max} of the characters A-Z a-z 0-9 . _ : -; the most is "
+            "limits.event_type_bytes_max (KISSVDB_LIMITS_EVENT_TYPE_BYTES_MAX)"
+        )
     if type_ in RESERVED_TYPES or type_.startswith(RESERVED_PREFIXES):
         reserved = ", ".join([*sorted(RESERVED_TYPES), *(f"{each}*" for each in RESERVED_PREFIXES)])
         return f"{type_} belongs to the database (reserved: {reserved})"
@@ -107,7 +113,10 @@ def check_tags(tags: list[str] | None, limits: Limits, where: str = "tags") -> t
     if not tags:
         return ()
     if len(tags) > limits.event_tags_max:
-        raise InvalidArgument(f"{where}: at most {limits.event_tags_max}, not {len(tags)}")
+        raise InvalidArgument(
+            f"{where}: at most {limits.event_tags_max}, not {len(tags)}: send fewer, or raise "
+            "limits.event_tags_max (KISSVDB_LIMITS_EVENT_TAGS_MAX)"
+        )
     for place, tag in enumerate(tags):
         if not 0 < utf8_length(tag) <= TAG_BYTES_MAX:
             raise InvalidArgument(f"{where}[{place}]: must have 1 to {TAG_BYTES_MAX} bytes")

@@ -11,7 +11,7 @@ from kissvdb.api import limits
 from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.context import Context
 from kissvdb.api.http import Pending, Request, Response
-from kissvdb.api.json_body import Body, compact, off_loop, read_then
+from kissvdb.api.json_body import MARK, Body, compact, off_loop, read_then
 from kissvdb.api.preconditions import entity_tag, is_fresh, precondition
 from kissvdb.api.query import parse_query, u64
 from kissvdb.core.state import (
@@ -25,13 +25,17 @@ from kissvdb.core.state import (
     Put,
     Written,
 )
-from kissvdb.errors import InvalidArgument, KissError, NotFound
+from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound
 
 LIST_LIMIT_DEFAULT = 100
 LIST_BYTES_MAX = 8 * 1024 * 1024
 """A page of a list ends early rather than grow beyond this; its cursor goes on from there."""
 
+SHOWN_BYTES_MAX = 100
+"""A body of at most this length is shown in a message as it should have been."""
+
 PUT = Body(PutBody)
+PUT_FIELDS = frozenset(PutBody.__struct_fields__)
 BATCH_PUT = Body(BatchPutBody)
 
 _json = msgspec.json.encode
@@ -108,7 +112,8 @@ async def batch_put(context: Context, request: Request) -> Response:
     if not 0 < len(operations) <= context.config.limits.state_batch_max:
         raise InvalidArgument(
             f"body.operations: 1 to {context.config.limits.state_batch_max} operations, not "
-            f"{len(operations)}: send several batches (MAX_STATE_BATCH)"
+            f"{len(operations)}: send several batches, or raise limits.state_batch_max "
+            "(MAX_STATE_BATCH)"
         )
     outcomes = await off_loop(request.body, _puts, context, operations)
     commands = [outcome for outcome in outcomes if isinstance(outcome, Put)]
@@ -121,7 +126,10 @@ async def batch_put(context: Context, request: Request) -> Response:
 
 
 def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
-    body = PUT.read(text, strict=context.strict)
+    try:
+        body = PUT.read(text, strict=context.strict)
+    except MistypedField as problem:
+        raise MistypedField(f"{problem.message}{_wrapped(text)}") from None
     value = compact(body.value, "body.value")
     limits.check_json_size(value, context.config.limits, "body.value")
     if body.ttl_ms is not None:
@@ -130,6 +138,20 @@ def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
         limits.check_u64(body.if_revision, "body.if_revision")
         limits.check_u64(body.if_offset, "body.if_offset")
     return body, value
+
+
+def _wrapped(text: bytes) -> str:
+    """What to do with a body that is the value itself, without what goes around it."""
+    try:
+        sent = msgspec.json.decode(text.removeprefix(MARK))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # Wrong in more than one way: the first was told.
+        return ""
+    if isinstance(sent, dict) and "value" in sent:
+        return ""
+    looks_wrapped = isinstance(sent, dict) and not PUT_FIELDS.isdisjoint(sent)
+    value = "..." if looks_wrapped or len(text) > SHOWN_BYTES_MAX else _json(sent).decode()
+    return f'; wrap the value, as {{"value": {value}}}'
 
 
 def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissError]:

@@ -16,7 +16,8 @@ from kissvdb.api import limits
 from kissvdb.api.context import Context
 from kissvdb.api.fields import is_about_unknown, known_only
 from kissvdb.api.http import Request
-from kissvdb.api.json_body import Body, MistypedField, compact, explain
+from kissvdb.api.json_body import Body, MistypedField, compact
+from kissvdb.api.json_problems import explain
 from kissvdb.api.query import parse_query
 from kissvdb.api.route import JSON
 from kissvdb.config import Limits
@@ -57,7 +58,7 @@ class Form(Generic[T]):
             known = known_only(body, self._type, "body", msgspec.msgpack, strict=strict)
             return self._msgpack.decode(known)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
-            explain(problem, body, "body")
+            explain(problem, body, "body", self._type)
 
 
 def media_of(request: Request) -> str:

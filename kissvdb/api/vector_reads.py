@@ -61,7 +61,10 @@ async def scroll(context: Context, request: Request) -> Response:
     limit_max = context.config.limits.list_limit_max
     limit = SCROLL_LIMIT_DEFAULT if body.limit is None else body.limit
     if not 1 <= limit <= limit_max:
-        raise InvalidArgument(f"body.limit: must be 1 to {limit_max}, not {limit}")
+        raise InvalidArgument(
+            f"body.limit: must be 1 to {limit_max}, not {limit}: the most is "
+            "limits.list_limit_max (KISSVDB_LIMITS_LIST_LIMIT_MAX)"
+        )
     tree = filter_of(context, request, body.filters)
     check_namespace(body.namespace, "body.namespace")
     place = None if body.cursor is None else _place(body.cursor)

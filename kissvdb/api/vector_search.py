@@ -335,7 +335,7 @@ def _wishes(
 
 def _check_range(number: int | None, least: int, most: int, where: str) -> None:
     if number is not None and not least <= number <= most:
-        setting = " (MAX_K)" if where == "body.k" else ""
+        setting = ": the most is limits.k_max (MAX_K)" if where == "body.k" else ""
         raise InvalidArgument(f"{where}: must be {least} to {most}, not {number}{setting}")
 
 

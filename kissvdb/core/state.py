@@ -217,7 +217,8 @@ class Batch:
         if len(value) > self._json_bytes_max:
             raise PayloadTooLarge(
                 f"the patched value of {command.key!r} would be {len(value)} bytes, the limit is "
-                f"{self._json_bytes_max}: split it over several keys or raise MAX_JSON_BYTES"
+                f"{self._json_bytes_max}: split it over several keys, or raise "
+                "limits.json_bytes_max (MAX_JSON_BYTES)"
             )
         if command.ttl_ms is not None or live is None:
             expires_at_ms = self._expiry(command.ttl_ms)

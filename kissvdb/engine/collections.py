@@ -188,7 +188,7 @@ class Collections(Actor):
         if len(self.opened) >= self._config.limits.collections_max:
             raise Refused(
                 f"there are {len(self.opened)} collections already: delete one, or raise "
-                "limits.collections_max"
+                "limits.collections_max (KISSVDB_LIMITS_COLLECTIONS_MAX)"
             )
         if self._key_is_a_users(spec.name):
             key = manifest_key(spec.name)

@@ -102,7 +102,7 @@ class Hub(Actor):
         if len(self._subscriptions) >= self._config.clients_max:
             raise Overloaded(
                 f"{self._config.clients_max} streams are open already: retry later, or raise "
-                "stream.clients_max"
+                "stream.clients_max (KISSVDB_STREAM_CLIENTS_MAX)"
             )
         subscription = Subscription(
             query,

@@ -45,7 +45,8 @@ def check_name(collection: str, limits: Limits) -> None:
     if not _NAME.fullmatch(collection) or len(collection) > limits.collection_bytes_max:
         raise InvalidArgument(
             f"collection: must have 1 to {limits.collection_bytes_max} of the characters "
-            "A-Z a-z 0-9 . _ - and not begin with a dot (MAX_COLLECTION_LEN)"
+            "A-Z a-z 0-9 . _ - and not begin with a dot; the most is limits.collection_bytes_max "
+            "(MAX_COLLECTION_LEN)"
         )
 
 
@@ -124,7 +125,8 @@ class Vectors:
         check_name(collection, self._limits)
         if not 1 <= dim <= self._limits.vector_dim_max:
             raise InvalidArgument(
-                f"dim: must be 1 to {self._limits.vector_dim_max} (MAX_VECTOR_DIM), not {dim}"
+                f"dim: must be 1 to {self._limits.vector_dim_max}, not {dim}: the most is "
+                "limits.vector_dim_max (MAX_VECTOR_DIM)"
             )
 
     async def drop(self, collection: str) -> int:
