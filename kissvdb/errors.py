@@ -104,6 +104,13 @@ class AlreadyExists(Refused):
     status = 409
 
 
+class OpIdReused(Refused):
+    """The ``op_id`` is that of another operation, which is done."""
+
+    code = "op_id_reused"
+    status = 409
+
+
 class PreconditionFailed(Refused):
     """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
 

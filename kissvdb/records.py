@@ -3,7 +3,8 @@
 A record's payload is one msgpack array ``[tag, field, ...]``. Fields are only ever added at the
 end, with a default, so that an older log stays readable. ``gc=False``: they hold no cycles, and the
 collector need not walk the thousands that are in memory. ``op_id`` is the client's idempotency
-key: it is part of the record so that a replay rebuilds the table of answered operations.
+key: it is part of the record so that a replay rebuilds the table of answered operations; the
+``fingerprint`` beside it tells the operation from another one (see `core.batch`).
 """
 
 from collections.abc import Iterable
@@ -31,6 +32,7 @@ class KeyWritten(
     revision: int
     expires_at_ms: int | None = None
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 class KeyDeleted(
@@ -41,6 +43,7 @@ class KeyDeleted(
     key: str
     reason: str
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 class EventPublished(
@@ -53,6 +56,7 @@ class EventPublished(
     key: str | None = None
     tags: tuple[str, ...] = ()
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cc"):
@@ -90,6 +94,7 @@ class VectorWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
     meta: bytes | None = None
     expires_at_ms: int | None = None
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 class VectorDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="vd"):
@@ -99,6 +104,7 @@ class VectorDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
     id: str
     reason: str
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 VectorRecord = CollectionCreated | CollectionDeleted | VectorWritten | VectorDeleted
@@ -139,3 +145,5 @@ class Operation(msgspec.Struct, frozen=True):
     offset: int
     revision: int = 0
     expires_at_ms: int | None = None
+    fingerprint: bytes | None = None
+    """None: an older kissvdb noted it."""

@@ -3,7 +3,7 @@
 The body is newline-delimited JSON or a sequence of msgpack maps, one operation each. What has
 arrived is done together (one append for up to 1,024), so a loader gets group commit for free. The
 request may be cut anywhere: what was answered is durable. Send the rest again; an operation
-with an ``op_id`` that was done already is answered again, not applied again.
+with an ``op_id`` that was done already is answered again, marked, and not applied again.
 """
 
 from collections import deque
@@ -33,6 +33,7 @@ OVERLOADED_PAUSE_SECONDS = 0.02
 Answer = StateAnswer | collection.Answer
 
 _json = msgspec.json.encode
+_REPEATED = b',"repeated":true}\n'
 
 
 async def bulk(context: Context, request: Request) -> Response | StreamResponse:
@@ -222,7 +223,8 @@ class Answers:
             if outcome.offset is not None:
                 self._last_offset = outcome.offset
             if not self._quiet:
-                lines.append(_line(outcome))
+                line = _line(outcome)
+                lines.append(line if not outcome.repeated else line[:-2] + _REPEATED)
         return b"".join(lines)
 
     def summary(self) -> bytes:

@@ -154,10 +154,11 @@ class UpdateBody(RequestBody, frozen=True):
 
 @attrs.frozen
 class VectorWritten:
-    """Written, durably, and visible to searches."""
+    """Written, durably, and visible to searches. ``repeated``: it had been, under this op_id."""
 
     ok: bool
     offset: U64
+    repeated: Literal[True] | UnsetType = UNSET
 
 
 class DeleteBody(RequestBody, frozen=True):
@@ -169,10 +170,11 @@ class DeleteBody(RequestBody, frozen=True):
 
 @attrs.frozen
 class VectorDeleted:
-    """Deleted, durably."""
+    """Deleted, durably. ``repeated``: it had been, under this op_id."""
 
     deleted: bool
     offset: U64
+    repeated: Literal[True] | UnsetType = UNSET
 
 
 class UpsertBatchBody(RequestBody, frozen=True):

@@ -47,6 +47,7 @@ DELETE_BATCH = Form(DeleteBatchBody)
 DELETE_BY_FILTER = Form(DeleteByFilterBody)
 
 _json = msgspec.json.encode
+_REPEATED = {False: b"", True: b',"repeated":true'}
 
 
 class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,11 +134,11 @@ def _write(
 
 
 def _written(answer: Answer) -> Response:
-    return Response(b'{"ok":true,"offset":%d}' % answer.offset)
+    return Response(b'{"ok":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
 
 
 def _deleted(answer: Answer) -> Response:
-    return Response(b'{"deleted":true,"offset":%d}' % answer.offset)
+    return Response(b'{"deleted":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
 
 
 def _new(kind: type[C], context: Context, request: Request) -> C:

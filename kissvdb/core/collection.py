@@ -9,9 +9,10 @@ from typing import Protocol
 
 import msgspec
 
+from kissvdb.core import batch
 from kissvdb.core.row_spec import CollectionSpec, StoredRow
 from kissvdb.core.state import EXPIRES_AT_MS_MAX
-from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound, Refused
+from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 
@@ -65,6 +66,8 @@ class Written(msgspec.Struct, frozen=True):
     id: str
     offset: int
     expires_at_ms: int | None = None
+    repeated: bool = False
+    """It was done before, under the same op_id."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -72,6 +75,7 @@ class Deleted(msgspec.Struct, frozen=True):
 
     id: str
     offset: int
+    repeated: bool = False
 
 
 Command = Add | Upsert | Update | Delete
@@ -87,6 +91,11 @@ class Decision(msgspec.Struct, frozen=True):
 
     answer: Answer
     position: int | None = None
+    repeated: bool = False
+
+    def again(self) -> "Decision":
+        """See `batch.Repeatable`."""
+        return Decision(self.answer, self.position, True)
 
     def at(self, first_offset: int) -> Answer:
         """The answer once the batch's first record has got ``first_offset``."""
@@ -94,8 +103,8 @@ class Decision(msgspec.Struct, frozen=True):
             return self.answer
         offset = first_offset + self.position
         if isinstance(self.answer, Written):
-            return Written(self.answer.id, offset, self.answer.expires_at_ms)
-        return Deleted(self.answer.id, offset)
+            return Written(self.answer.id, offset, self.answer.expires_at_ms, self.repeated)
+        return Deleted(self.answer.id, offset, self.repeated)
 
 
 class Stored(Protocol):
@@ -109,16 +118,16 @@ class Stored(Protocol):
 _NOT_YET_KNOWN = -1
 
 
-class Batch:
+class Batch(batch.Batch[Decision]):
     """The commands of one batch, decided in order: ``records`` is what is to be logged."""
 
     def __init__(self, spec: CollectionSpec, rows: Stored, now_ms: int) -> None:
+        super().__init__(rows.operation)
         self.records: list[VectorWritten | VectorDeleted] = []
         self._spec = spec
         self._rows = rows
         self._now_ms = now_ms
         self._pending: dict[str, VectorWritten | None] = {}
-        self._pending_operations: dict[str, Decision] = {}
 
     @property
     def rows(self) -> int:
@@ -133,30 +142,6 @@ class Batch:
             for record in self.records
             if isinstance(record, VectorWritten)
         )
-
-    def decide(self, command: Command) -> Decision:
-        """Accept the command, or raise Refused and leave the batch as it was."""
-        op_id = command.op_id
-        if op_id is None:
-            return self._decide(command)
-        again = self._pending_operations.get(op_id)
-        if again is None:
-            operation = self._rows.operation(op_id)
-            if operation is not None:
-                return Decision(_answer_again(operation))
-            again = self._decide(command)
-            self._pending_operations[op_id] = again
-        return again
-
-    def decide_each(self, commands: Sequence[Command]) -> list[Decision | Refused]:
-        """Decide several, each for itself."""
-        outcomes: list[Decision | Refused] = []
-        for command in commands:
-            try:
-                outcomes.append(self.decide(command))
-            except Refused as refusal:
-                outcomes.append(refusal)
-        return outcomes
 
     def expire(self, ids: Sequence[str]) -> None:
         """Log the end of the vectors that are past their time (those written again are not)."""
@@ -173,6 +158,9 @@ class Batch:
                 self._delete(Delete(id_))
                 count += 1
         return count
+
+    def _decide_again(self, operation: Operation) -> Decision:
+        return Decision(_answer_again(operation))
 
     def _decide(self, command: Command) -> Decision:
         if isinstance(command, Delete):
@@ -211,7 +199,9 @@ class Batch:
     def _delete(self, command: Delete) -> Decision:
         if self._live(command.id) is None:
             raise self._not_found(command.id)
-        self.records.append(VectorDeleted(self._spec.name, command.id, "explicit", command.op_id))
+        self.records.append(
+            VectorDeleted(self._spec.name, command.id, "explicit", command.op_id, self._fingerprint)
+        )
         self._pending[command.id] = None
         return Decision(Deleted(command.id, _NOT_YET_KNOWN), len(self.records) - 1)
 
@@ -228,7 +218,14 @@ class Batch:
             # The old life ends in the log before the new one starts.
             self._end(command.id)
         record = VectorWritten(
-            kind, self._spec.name, command.id, vector, meta, expires_at_ms, command.op_id
+            kind,
+            self._spec.name,
+            command.id,
+            vector,
+            meta,
+            expires_at_ms,
+            command.op_id,
+            self._fingerprint,
         )
         self.records.append(record)
         self._pending[command.id] = record
@@ -276,5 +273,5 @@ class Batch:
 
 def _answer_again(operation: Operation) -> Answer:
     if operation.kind == "deleted":
-        return Deleted(operation.key, operation.offset)
-    return Written(operation.key, operation.offset, operation.expires_at_ms)
+        return Deleted(operation.key, operation.offset, True)
+    return Written(operation.key, operation.offset, operation.expires_at_ms, True)

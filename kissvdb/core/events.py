@@ -30,11 +30,12 @@ class Published(msgspec.Struct, frozen=True):
     """``offset`` is None for a transient event: it is not in the log."""
 
     offset: int | None
+    repeated: bool = False
 
 
-def record_of(event: Publish) -> EventPublished:
-    """The record that an event is logged as."""
-    return EventPublished(event.type, event.data, event.key, event.tags, event.op_id)
+def record_of(event: Publish, fingerprint: bytes | None = None) -> EventPublished:
+    """The record that an event is logged as. ``fingerprint``: of an operation with an op_id."""
+    return EventPublished(event.type, event.data, event.key, event.tags, event.op_id, fingerprint)
 
 
 def plain_events(commands: Sequence[object]) -> Sequence[Publish] | None:

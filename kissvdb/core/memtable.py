@@ -61,9 +61,13 @@ class Memtable:
             self.expiring.pop(key, None)
             self.bytes += len(key) + ENTRY_BYTES
             if record.op_id is not None:
-                self._remember(record.op_id, Operation("delete", key, offset))
+                self._remember(
+                    record.op_id, Operation("delete", key, offset, 0, None, record.fingerprint)
+                )
         elif isinstance(record, EventPublished) and record.op_id is not None:
-            self._remember(record.op_id, Operation("event", "", offset))
+            self._remember(
+                record.op_id, Operation("event", "", offset, 0, None, record.fingerprint)
+            )
 
     def _put(self, offset: int, record: KeyWritten) -> None:
         key, expires_at_ms = record.key, record.expires_at_ms
@@ -74,7 +78,9 @@ class Memtable:
         elif self.expiring:
             self.expiring.pop(key, None)
         if record.op_id is not None:
-            operation = Operation("put", key, offset, record.revision, expires_at_ms)
+            operation = Operation(
+                "put", key, offset, record.revision, expires_at_ms, record.fingerprint
+            )
             self._remember(record.op_id, operation)
 
     def _remember(self, op_id: str, operation: Operation) -> None:

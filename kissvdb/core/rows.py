@@ -370,9 +370,11 @@ class Rows:
 
     def _remember(self, op_id: str, offset: int, record: Change) -> None:
         if isinstance(record, VectorWritten):
-            operation = Operation(record.kind, record.id, offset, 0, record.expires_at_ms)
+            operation = Operation(
+                record.kind, record.id, offset, 0, record.expires_at_ms, record.fingerprint
+            )
         else:
-            operation = Operation("deleted", record.id, offset)
+            operation = Operation("deleted", record.id, offset, fingerprint=record.fingerprint)
         self._operations[op_id] = operation
         if len(self._operations) > OPERATIONS_KEPT:
             # They were noted in the order of offsets, so the oldest is the first.

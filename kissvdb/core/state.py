@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
-from kissvdb.core import merge_patch, reserved_keys
+from kissvdb.core import batch, merge_patch, reserved_keys
 from kissvdb.core.events import Publish, Published, record_of
 from kissvdb.errors import (
     InvalidArgument,
     PayloadTooLarge,
     PreconditionFailed,
-    Refused,
     RevisionMismatch,
 )
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Operation
@@ -90,6 +89,8 @@ class Written(msgspec.Struct, frozen=True):
     revision: int
     offset: int
     expires_at_ms: int | None = None
+    repeated: bool = False
+    """It was done before, under the same op_id."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -97,6 +98,7 @@ class Deleted(msgspec.Struct, frozen=True):
 
     deleted: bool
     offset: int | None = None
+    repeated: bool = False
 
 
 Command = Put | Patch | Delete | Publish
@@ -122,6 +124,11 @@ class Decision(msgspec.Struct, frozen=True):
     record: Logged | None
     position: int = 0
     answer: Answer = _NOTHING
+    repeated: bool = False
+
+    def again(self) -> "Decision":
+        """See `batch.Repeatable`."""
+        return Decision(self.record, self.position, self.answer, True)
 
     def at(self, first_offset: int) -> Answer:
         """The answer once the batch's first record has got ``first_offset``."""
@@ -130,17 +137,17 @@ class Decision(msgspec.Struct, frozen=True):
             return self.answer
         offset = first_offset + self.position
         if type(record) is KeyWritten:
-            return Written(record.key, record.revision, offset, record.expires_at_ms)
+            return Written(record.key, record.revision, offset, record.expires_at_ms, self.repeated)
         if type(record) is KeyDeleted:
-            return Deleted(deleted=True, offset=offset)
-        return Published(offset)
+            return Deleted(True, offset, self.repeated)
+        return Published(offset, self.repeated)
 
 
 # No client can know the offset of a write that is not answered yet, so no precondition on it holds.
 _NOT_YET_KNOWN = -1
 
 
-class Batch:
+class Batch(batch.Batch[Decision]):
     """The commands of one batch, decided in order: ``records`` is what is to be logged."""
 
     def __init__(
@@ -151,38 +158,12 @@ class Batch:
         *,
         json_bytes_max: int = 2**31,
     ) -> None:
+        super().__init__(operation)
         self.records: list[Logged] = []
         self._lookup = lookup
-        self._operation = operation
         self._now_ms = now_ms
         self._json_bytes_max = json_bytes_max
         self._pending: dict[str, KeyWritten | None] = {}
-        self._pending_operations: dict[str, Decision] = {}
-
-    def decide(self, command: Command) -> Decision:
-        """Accept the command, or raise Refused and leave the batch as it was."""
-        op_id = command.op_id
-        if op_id is None:
-            return self._decide(command)
-        again = self._pending_operations.get(op_id)
-        if again is None:
-            operation = self._operation(op_id)
-            if operation is not None:
-                return Decision(None, answer=_answer_again(operation))
-            again = self._decide(command)
-            if again.record is not None:
-                self._pending_operations[op_id] = again
-        return again
-
-    def decide_each(self, commands: Sequence[Command]) -> list[Decision | Refused]:
-        """Decide several, each for itself."""
-        outcomes: list[Decision | Refused] = []
-        for command in commands:
-            try:
-                outcomes.append(self.decide(command))
-            except Refused as refusal:
-                outcomes.append(refusal)
-        return outcomes
 
     def expire(self, keys: Sequence[str]) -> None:
         """Log the end of the keys that are past their time (those written again are not)."""
@@ -191,6 +172,9 @@ class Batch:
             if item is not None and self._is_expired(item):
                 self._end(key)
 
+    def _decide_again(self, operation: Operation) -> Decision:
+        return Decision(None, answer=_answer_again(operation))
+
     def _decide(self, command: Command) -> Decision:
         if isinstance(command, Put):
             return self._put(command)
@@ -198,7 +182,7 @@ class Batch:
             return self._delete(command)
         if isinstance(command, Patch):
             return self._patch(command)
-        return self._log(record_of(command))
+        return self._log(record_of(command, self._fingerprint))
 
     def _put(self, command: Put) -> Decision:
         if command.key.startswith(reserved_keys.PREFIX):
@@ -235,7 +219,7 @@ class Batch:
         if live is None:
             return Decision(None)
         self._pending[command.key] = None
-        return self._log(KeyDeleted(command.key, "explicit", command.op_id))
+        return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
 
     def _write(
         self,
@@ -250,7 +234,7 @@ class Batch:
             # why the revision restarts.
             self._end(key)
         revision = 1 if live is None else live.revision + 1
-        record = KeyWritten(key, value, revision, expires_at_ms, op_id)
+        record = KeyWritten(key, value, revision, expires_at_ms, op_id, self._fingerprint)
         self._pending[key] = record
         return self._log(record)
 
@@ -330,7 +314,9 @@ def _unmet(precondition: Precondition, key: str, live: Item | None) -> str | Non
 
 def _answer_again(operation: Operation) -> Answer:
     if operation.kind == "put":
-        return Written(operation.key, operation.revision, operation.offset, operation.expires_at_ms)
+        return Written(
+            operation.key, operation.revision, operation.offset, operation.expires_at_ms, True
+        )
     if operation.kind == "delete":
-        return Deleted(deleted=True, offset=operation.offset)
-    return Published(operation.offset)
+        return Deleted(True, operation.offset, True)
+    return Published(operation.offset, True)

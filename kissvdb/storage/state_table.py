@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS kv(
 CREATE INDEX IF NOT EXISTS kv_exp ON kv(expires_at) WHERE expires_at IS NOT NULL;
 CREATE TABLE IF NOT EXISTS ops(
     op_id TEXT PRIMARY KEY NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL,
-    off INT NOT NULL, revision INT NOT NULL, expires_at INT) WITHOUT ROWID;
+    off INT NOT NULL, revision INT NOT NULL, expires_at INT, fingerprint BLOB) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS ops_off ON ops(off);
 CREATE TABLE IF NOT EXISTS meta(k TEXT PRIMARY KEY NOT NULL, v) WITHOUT ROWID;
 INSERT OR IGNORE INTO meta VALUES ('applied', 0), ('shards', 1);
@@ -37,7 +37,7 @@ _LIST = (
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
 )
 _EXPIRED = "SELECT key FROM kv WHERE expires_at <= ? ORDER BY expires_at"
-_OPERATION = "SELECT kind, key, off, revision, expires_at FROM ops WHERE op_id = ?"
+_OPERATION = "SELECT kind, key, off, revision, expires_at, fingerprint FROM ops WHERE op_id = ?"
 
 
 class StateTable:
@@ -51,6 +51,7 @@ class StateTable:
             # Read to the end: a script stops at the first pragma that answers with a row.
             db.execute(_PRAGMAS).fetchall()
             db.execute(_SCHEMA)
+            _add_fingerprints(db)
             self.writer = TableWriter(db)
             self._db = db
             if path is not None:
@@ -124,6 +125,13 @@ def _connect(path: Path | None) -> Any:
     db = apsw.Connection(":memory:" if path is None else str(path))
     db.set_busy_timeout(BUSY_MS_MAX)
     return db
+
+
+def _add_fingerprints(db: Any) -> None:
+    """Make room for fingerprints in a table that an older kissvdb made."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(ops)")}
+    if "fingerprint" not in columns:
+        db.execute("ALTER TABLE ops ADD COLUMN fingerprint BLOB")
 
 
 def _item(row: tuple[Any, ...]) -> Item:

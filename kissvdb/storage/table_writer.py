@@ -43,7 +43,7 @@ _DELETE = "DELETE FROM kv WHERE key = ?"
 _FORGET = (
     "DELETE FROM ops WHERE op_id IN (SELECT op_id FROM ops WHERE off < ? ORDER BY off LIMIT ?)"
 )
-_REMEMBER = "INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?)"
+_REMEMBER = "INSERT OR REPLACE INTO ops VALUES (?,?,?,?,?,?,?)"
 
 
 class TableWriter:

@@ -83,10 +83,11 @@ def test_a_vector_of_another_length_is_refused(here, command, vector):
 
 def test_a_repeated_op_id_is_answered_and_not_applied_again(here):
     first = here.run(Add("a", ONE, op_id="1"), Add("a", ONE, op_id="1"))
-    assert first == [Written("a", 1)] * 2
-    assert here.run(Add("a", ONE, op_id="1")) == first[:1]
-    assert here.run(Delete("a", op_id="2"), Delete("a", op_id="2")) == [Deleted("a", 2)] * 2
-    assert here.run(Delete("a", op_id="2")) == [Deleted("a", 2)]
+    assert first == [Written("a", 1), Written("a", 1, repeated=True)]
+    assert here.run(Add("a", ONE, op_id="1")) == first[1:]
+    deleted = here.run(Delete("a", op_id="2"), Delete("a", op_id="2"))
+    assert deleted == [Deleted("a", 2), Deleted("a", 2, repeated=True)]
+    assert here.run(Delete("a", op_id="2")) == deleted[1:]
     assert len(here.log) == 2
 
 

@@ -154,16 +154,19 @@ def test_a_repeated_operation_is_answered_and_not_done_again():
         "e": Operation("event", "", 13),
     }
     decided = batch(operations=operations)
-    assert decided.decide(Put("a", b"1", op_id="p")).at(50) == Written("a", 4, 11, 99)
-    assert decided.decide(Delete("a", op_id="d")).at(50) == Deleted(deleted=True, offset=12)
-    assert decided.decide(Publish("t", b"{}", op_id="e")).at(50) == Published(13)
+    assert decided.decide(Put("a", b"1", op_id="p")).at(50) == Written("a", 4, 11, 99, True)
+    assert decided.decide(Delete("a", op_id="d")).at(50) == Deleted(True, 12, repeated=True)
+    assert decided.decide(Publish("t", b"{}", op_id="e")).at(50) == Published(13, repeated=True)
     assert decided.records == []
 
 
 def test_an_operation_repeated_within_a_batch_is_logged_once():
     decided = batch()
     twice = [decided.decide(Put("a", b"1", op_id="x")) for _ in range(2)]
-    assert twice[0].at(5) == twice[1].at(5) == Written("a", 1, 5)
+    assert [each.at(5) for each in twice] == [
+        Written("a", 1, 5),
+        Written("a", 1, 5, repeated=True),
+    ]
     assert len(decided.records) == 1
 
 

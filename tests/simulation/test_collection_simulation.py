@@ -66,6 +66,7 @@ class Machine:
         self.world = World(spec, kernels, rows)
         self.work = None
         self.answers = {}
+        self.operations = {}
         self.kinds = set()
         self.refusals = 0
         self.save()
@@ -93,9 +94,18 @@ class Machine:
         for command, answer in zip(commands, self.world.run(*commands), strict=True):
             if command.op_id is not None and not isinstance(answer, Exception):
                 # Answered the same for ever, whatever has happened since.
-                assert self.answers.setdefault(command.op_id, answer) == answer
+                first = self.answers.setdefault(command.op_id, answer)
+                assert first.offset == answer.offset
+                assert answer.repeated == (answer is not first)
 
     def command(self):
+        """Something new, or a former operation again under its op_id."""
+        command = self.new_command()
+        if command.op_id is None:
+            return command
+        return self.operations.setdefault(command.op_id, command)
+
+    def new_command(self):
         chance, id_ = self.chance, self.chance.choice(IDS)
         if chance.random() < 0.2:
             return Delete(id_, op_id=self.op_id(id_, "delete"))

@@ -1,0 +1,111 @@
+"""A batch of commands decided in order, and the rules of ``op_id``: done once, answered again.
+
+An ``op_id`` is the client's name for one operation. A repeat of that operation is answered as it
+was the first time, and says so; another operation under the name of a former one is refused, for
+an answer would be read as "done".
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from kissvdb.errors import OpIdReused, Refused
+from kissvdb.records import Operation
+
+FINGERPRINT_BYTES = 8
+
+# What a client may change from one try to the next, and no part of what it asks for.
+_NOT_PART = frozenset({"op_id", "precondition"})
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Repeatable(Protocol):
+    """A decision that a repeat in the same batch may share."""
+
+    def again(self) -> Any:
+        """The same decision, whose answer says that it is repeated."""
+
+
+D = TypeVar("D", bound=Repeatable)
+
+
+def fingerprint(command: msgspec.Struct) -> bytes:
+    """What tells an operation from another: its kind, what it is about and what it says.
+
+    Fields that say nothing are left out, so that a command may get new ones.
+    """
+    said = [
+        (name, value)
+        for name in command.__struct_fields__
+        if name not in _NOT_PART and (value := getattr(command, name)) not in (None, False, ())
+    ]
+    return blake2b(_encode((type(command).__name__, said)), digest_size=FINGERPRINT_BYTES).digest()
+
+
+class Batch(ABC, Generic[D]):
+    """Decides commands against what is stored and the batch so far; subclasses have the rules."""
+
+    records: list[Any]
+    """What is to be logged."""
+
+    def __init__(self, operation: Callable[[str], Operation | None]) -> None:
+        self._operation = operation
+        self._pending_operations: dict[str, tuple[bytes, D]] = {}
+        self._fingerprint: bytes | None = None
+        """Of the command that is being decided, for its record."""
+
+    def decide(self, command: Any) -> D:
+        """Accept the command, or raise Refused and leave the batch as it was."""
+        op_id: str | None = command.op_id
+        if op_id is None:
+            return self._decide(command)
+        found = fingerprint(command)
+        pending = self._pending_operations.get(op_id)
+        if pending is not None:
+            _check_same(op_id, pending[0], found)
+            repeated: D = pending[1].again()
+            return repeated
+        operation = self._operation(op_id)
+        if operation is not None:
+            _check_same(op_id, operation.fingerprint, found)
+            return self._decide_again(operation)
+        count = len(self.records)
+        self._fingerprint = found
+        try:
+            decision = self._decide(command)
+        finally:
+            self._fingerprint = None
+        if len(self.records) > count:
+            self._pending_operations[op_id] = (found, decision)
+        return decision
+
+    def decide_each(self, commands: Sequence[Any]) -> list[D | Refused]:
+        """Decide several, each for itself."""
+        outcomes: list[D | Refused] = []
+        for command in commands:
+            try:
+                outcomes.append(self.decide(command))
+            except Refused as refusal:
+                outcomes.append(refusal)
+        return outcomes
+
+    @abstractmethod
+    def _decide(self, command: Any) -> D:
+        """Accept a command that is no repeat; its record carries ``_fingerprint``."""
+
+    @abstractmethod
+    def _decide_again(self, operation: Operation) -> D:
+        """The decision to answer a former operation again."""
+
+
+def _check_same(op_id: str, known: bytes | None, found: bytes) -> None:
+    """Raises OpIdReused. An older kissvdb noted no fingerprint: then it is taken for a repeat."""
+    if known is not None and known != found:
+        raise OpIdReused(
+            f"op_id {op_id!r} belongs to another operation, which is done: nothing was written. "
+            "Give every operation an op_id of its own"
+        )
