@@ -80,7 +80,8 @@ async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatc
         {"filters": {"n": {"$nin": list(range(20))}}},
         {"filters": {"n": list(range(20))}},
         {"filters": {"$and": [{"tags": {"$contains": each}} for each in "abcde"]}},
-        {"filters": {"n": {"$nin": ["x" * 10_000 for _ in range(7)]}}},
+        # A body over 64 KiB, with a filter that is just under.
+        {"filters": {"n": {"$nin": ["x" * 9_356 for _ in range(7)]}}},
     ],
     ids=lambda wishes: str(wishes)[:50],
 )
