@@ -1,5 +1,6 @@
 """A collection that is large enough for a graph, in a server process that may be killed."""
 
+import json
 import time
 
 import httpx
@@ -24,13 +25,16 @@ def data(rows):
     )
 
 
-def load(client, vectors):
-    made = client.post("/v1/vector/c", json={"dim": DIM, "metric": "cosine"})
+def load(client, vectors, meta=None, namespace=None):
+    dim = vectors.shape[1]
+    made = client.post("/v1/vector/c", json={"dim": dim, "metric": "cosine"})
     assert made.status_code == 200
     for first in range(0, len(vectors), 250):
         part = vectors[first : first + 250]
-        ids = ",".join(f'"{row}"' for row in range(first, first + len(part)))
-        body = f'{{"ids":[{ids}]}}\n'.encode() + part.tobytes()
+        head = {"ids": [str(row) for row in range(first, first + len(part))]}
+        if meta is not None:
+            head |= {"metas": [meta] * len(part), "namespace": namespace}
+        body = json.dumps(head).encode() + b"\n" + part.tobytes()
         answer = client.post("/v1/vector/c/upsert_batch", content=body, headers=RAW)
         assert '"error"' not in answer.text
 
@@ -114,3 +118,54 @@ def test_a_collection_whose_audit_finds_too_little_is_searched_by_a_finer_code(t
         assert precision in ("q8", "none")
         assert detail["recall"] < 1.0
         assert "kissvdb_collection_recall" in client.get("/v1/metrics").text
+
+
+def near_duplicates(rows, dim):
+    """Half of the vectors are one tight cluster; its rows, and its centre."""
+    rng = np.random.default_rng(1)
+    centre = rng.standard_normal(dim)
+    tight = centre + 0.2 * rng.standard_normal((rows // 2, dim))
+    vectors = np.concatenate([tight, rng.standard_normal((rows - rows // 2, dim))])
+    order = rng.permutation(rows)
+    return vectors[order].astype("<f4"), np.flatnonzero(order < rows // 2), centre.astype("<f4")
+
+
+def test_near_duplicates_are_found_in_the_tail_drained_and_after_a_restart(tmp_path):
+    vectors, tight, centre = near_duplicates(ROWS, 64)
+    queries = vectors[tight[:100]]
+
+    def check(client):
+        assert recall(client, vectors, queries) >= 0.97
+        assert recall(client, vectors, queries, filters='{"t":1}') >= 0.97
+        assert recall(client, vectors, queries, namespace="n") >= 0.97
+        own = {"k": 1, "namespace": "n"}
+        answer = client.post(
+            "/v1/vector/c/search_batch", params=own, content=queries.tobytes(), headers=RAW
+        )
+        found = [each["hits"][0]["id"] for each in answer.json()["results"]]
+        assert found == [str(row) for row in tight[:100]]
+        ids = []
+        for start in range(0, 200, 10):
+            page = client.post(
+                "/v1/vector/c/search",
+                params={"k": 10, "offset": start},
+                content=centre.tobytes(),
+                headers=RAW,
+            )
+            ids += [hit["id"] for hit in page.json()["hits"]]
+        assert len(set(ids)) == 200
+
+    with (
+        server_process(tmp_path / "data") as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
+    ):
+        load(client, vectors, {"t": 1}, "n")
+        check(client)
+        wait_until(client, lambda detail: detail["tail"] < 256)
+        assert client.get("/v1/vector/c").json()["precision"] == "q4"
+        check(client)
+        assert client.post("/v1/snapshot").status_code == 200
+        server.kill()
+        server.start()
+        wait_until(client, lambda detail: detail["segments"] and not detail["notes"])
+        check(client)
