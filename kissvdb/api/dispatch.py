@@ -281,6 +281,8 @@ class Api:
         if len(request.body) > self.config.limits.body_bytes_max:
             raise self.too_large()
         if not bound.media:
+            if request.body and bound.parameters is not None:
+                bound.parameters.check_body(request)
             return
         content_type = request.headers.get("content-type")
         if content_type is None or content_type in bound.media:

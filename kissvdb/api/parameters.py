@@ -43,6 +43,14 @@ class Parameters:
             if name not in _EVERYWHERE if media is None else media_of(request) != media:
                 raise MistypedField(f"query.{shown(name)}: {self._problem(name, media)}")
 
+    def check_body(self, request: Request) -> None:
+        """Raises MistypedField for a body on a route that reads none, unless it says nothing. A
+        GET may have one that means nothing (RFC 9110, section 9.3.1)."""
+        if request.method in ("GET", "HEAD") or request.body.strip() in (b"", b"{}", b"null"):
+            return
+        here = f"send {', '.join(sorted(self.names))} in the query" if self.names else "send none"
+        raise MistypedField(f"body: is not read here: {here}")
+
     def _problem(self, name: str, media: str | None) -> str:
         if media is not None:
             return f"is read only beside a body of {media}: put it into the body"

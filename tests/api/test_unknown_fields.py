@@ -127,6 +127,27 @@ def test_the_query_of_a_page_belongs_to_the_page(http, route):
     assert send(http, route, "?v=3").status_code in (200, 404)
 
 
+BODILESS = [each for each in ASKED if each.method != "GET" and not each.body_media]
+
+
+@pytest.mark.parametrize("route", BODILESS, ids=lambda route: route.name)
+def test_a_body_that_nobody_reads_is_refused(http, route):
+    answer = send(http, route, media=JSON, content=b'{"zzmadeup":1}')
+    refused(answer, 422, "invalid_argument", "body: is not read here")
+
+
+def test_a_condition_in_the_body_of_a_delete_is_not_passed_over(http):
+    assert http.put("/v1/state/kept", json={"value": 1}).status_code == 200
+    answer = http.request("DELETE", "/v1/state/kept", json={"if_revision": 7})
+    refused(answer, 422, "invalid_argument", "if_revision", "query")
+    assert http.get("/v1/state/kept").status_code == 200
+    for nothing in (b"", b"{}", b" null "):
+        answer = http.request(
+            "DELETE", "/v1/state/none", content=nothing, headers={"content-type": JSON}
+        )
+        assert answer.json()["deleted"] is False
+
+
 RAW = [
     (route, parameter.name) for route in ASKED for parameter in route.parameters if parameter.media
 ]
