@@ -7,10 +7,11 @@ import attrs
 import msgspec
 import trio
 
-from actors import Actor, Address, Envelope, Workers
+from actors import Actor, Address, Envelope
 from kissvdb.core.collection import Answer, Batch, Command, Decision
 from kissvdb.core.filters import Node
 from kissvdb.engine.log_writer import Append
+from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, KissError, NotFound, PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
 from kissvdb.records import CollectionDeleted, Record
@@ -80,7 +81,7 @@ class Surroundings:
     log: Address
     committed_offset: Callable[[], int]
     clock_ms: Callable[[], int]
-    workers: Workers
+    threads: Threads
     metrics: Metrics
 
 
@@ -235,7 +236,7 @@ class Collection(Actor):
 
     async def _delete_matching(self, message: DeleteMatching) -> tuple[int, int | None]:
         # The mailbox waits meanwhile, so what passes now is what is deleted.
-        ids = await self._around.workers.run(
+        ids = await self._around.threads.searches.run(
             _ids_matching, self.view(), message.tree, message.namespace, message.limit
         )
         decided = self._batch()

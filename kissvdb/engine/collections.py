@@ -127,7 +127,9 @@ class Collections(Actor):
         async with trio.open_nursery() as tasks:
             tasks.start_soon(look_after_all, self._upkeeps_to_run)
             tasks.start_soon(expire_vectors, self.running)
-            tasks.start_soon(keep_audited, self.audited, self._around.workers, self._config.search)
+            tasks.start_soon(
+                keep_audited, self.audited, self._around.threads.upkeep, self._config.search
+            )
             tasks.start_soon(self._load_kernels)
 
     async def _load_kernels(self) -> None:
@@ -141,7 +143,7 @@ class Collections(Actor):
         storage = self._config.storage
         data_dir = None if storage.memory else Path(storage.data_dir)
 
-        await compilation.load(self._store.kernels, data_dir, self._around.workers)
+        await compilation.load(self._store.kernels, data_dir, self._around.threads.upkeep)
         self.compiled.set()
         for each in self.opened.values():
             each.actor.look_after()
@@ -197,7 +199,7 @@ class Collections(Actor):
                 "the value under another key, delete this one, and create the collection then"
             )
         try:
-            stored = await self._around.workers.run(
+            stored = await self._around.threads.commits.run(
                 self._store.create, spec, self._around.committed_offset()
             )
         except OSError as error:
@@ -231,7 +233,7 @@ class Collections(Actor):
         actor = Collection(stored.rows, self._around)
         actor.updated_at_ms = stored.updated_at_ms
         address = await self._supervisor.start(actor)
-        upkeep = CollectionUpkeep(actor, address, stored, self._around.workers)
+        upkeep = CollectionUpkeep(actor, address, stored, self._around.threads.upkeep)
         audit = RecallAudit(self._config.search.audit_queries)
         opened = OpenCollection(actor, address, upkeep, audit, stored)
         self.opened[opened.name] = opened
@@ -262,7 +264,7 @@ class Collections(Actor):
 
     async def _remove(self, name: str) -> None:
         try:
-            await self._around.workers.run(self._store.remove, name)
+            await self._around.threads.commits.run(self._store.remove, name)
         except OSError as error:
             # Its end is in the log, which is kept: the next start removes what is left.
             message = "files of a deleted collection could not be removed"

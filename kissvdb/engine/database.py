@@ -13,7 +13,6 @@ from actors import (
     MailboxClosed,
     MailboxFull,
     Reply,
-    Workers,
     WorkerThread,
 )
 from kissvdb.config import Config
@@ -44,6 +43,7 @@ from kissvdb.engine.recovery import shard_of
 from kissvdb.engine.state_shard import Many, StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
+from kissvdb.engine.threads import threads_for
 from kissvdb.engine.upkeep import Shards
 from kissvdb.engine.vectors import Vectors
 from kissvdb.errors import KissError, NotFound, Unavailable
@@ -58,7 +58,6 @@ from kissvdb.metrics import (
 )
 from kissvdb.records import EventPublished
 
-WORKER_THREADS = 8
 Clock = Callable[[], int]
 
 
@@ -79,14 +78,14 @@ class Database:
     ) -> None:
         self.config = config
         self.metrics = metrics
-        self.workers = Workers(WORKER_THREADS)
-        self.vectors = Vectors(config, clock_ms)
+        self.threads = threads_for(config)
+        self.vectors = Vectors(config, self.threads.searches, clock_ms)
         self.ready = False
         self.hub: Hub
         self._store = store
         self._thread = thread
         self._clock_ms = clock_ms
-        self._history = History(store.log, self.workers)
+        self._history = History(store.log, self.threads.commits)
         self._writer: LogWriter | None = None
         self._hub_address: Address
         self._log: Address
@@ -288,7 +287,7 @@ class Database:
         Raises NotSupported in memory mode.
         """
         return backup.stream(
-            self._store, self.vectors.settled, self.workers, self._thread, self._holds
+            self._store, self.vectors.settled, self.threads.upkeep, self._thread, self._holds
         )
 
     # Wiring
@@ -314,7 +313,7 @@ class Database:
             self.config,
             self._store,
             self._thread,
-            self.workers,
+            self.threads.commits,
             shards,
             lambda: self.vectors.all,
             self._holds,

@@ -73,7 +73,7 @@ async def open_database(
         registry = Collections(
             store.collections,
             supervisor,
-            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.workers, metrics),
+            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.threads, metrics),
             database._stored,
             database._ask,
             config,

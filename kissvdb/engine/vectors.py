@@ -1,6 +1,5 @@
 """Vector collections as handlers and embedders call them."""
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -65,8 +64,8 @@ class Vectors:
     Writes answer when they are durable and visible to every later search.
     """
 
-    def __init__(self, config: Config, clock_ms: Callable[[], int]) -> None:
-        self._searchers = Workers(config.search.threads or os.cpu_count() or 1)
+    def __init__(self, config: Config, searchers: Workers, clock_ms: Callable[[], int]) -> None:
+        self._searchers = searchers
         self._limits = config.limits
         self._clock_ms = clock_ms
         self._opened: dict[str, OpenCollection] = {}

@@ -62,7 +62,7 @@ async def test_a_backup_whose_client_leaves_while_it_opens_the_log(config, left_
 async def test_a_backup_left_before_its_first_block(config, left_to_the_collector):
     async with open_database(config) as db:
         await db.put("k", 1)
-        busy = db.workers.statistics().limit
+        busy = db.threads.upkeep.statistics().limit
         gate, begun = threading.Event(), threading.Semaphore(0)
 
         def occupy():
@@ -78,12 +78,12 @@ async def test_a_backup_left_before_its_first_block(config, left_to_the_collecto
             while db._thread.statistics().jobs < 2:
                 await trio.lowlevel.checkpoint()
             for _ in range(busy):
-                nursery.start_soon(db.workers.run, occupy)
+                nursery.start_soon(db.threads.upkeep.run, occupy)
             for _ in range(busy):
                 await trio.to_thread.run_sync(begun.acquire)
             # All is open now, and no thread is free to make a block of it.
             held.set()
-            while not db.workers.statistics().waiting:
+            while not db.threads.upkeep.statistics().waiting:
                 await trio.lowlevel.checkpoint()
             scope.cancel()
             await wait_all_tasks_blocked()

@@ -168,7 +168,8 @@ async def slow_backup(db, writer, chance, monkeypatch):
         return run_late
 
     with monkeypatch.context() as patch:
-        patch.setattr(db.workers, "run", slowed(db.workers.run))
+        upkeep = db.threads.upkeep
+        patch.setattr(upkeep, "run", slowed(upkeep.run))
         return b"".join([block async for block in db.backup()])
 
 

@@ -1,0 +1,39 @@
+"""The threads of a database, by urgency: what is urgent never waits for what is not."""
+
+import os
+
+import attrs
+
+from actors import Workers
+from kissvdb.config import Config
+
+COMMIT_THREADS = 8
+UPKEEP_THREADS_MIN = 4
+
+
+@attrs.frozen(eq=False)
+class Threads:
+    """Three limits. What one kind of work takes, however long, is not taken from another.
+
+    The log has a thread of its own besides.
+    """
+
+    commits: Workers
+    """What clients wait for though it is no search: memtables stored and made durable, replays,
+    collections made and removed. Each piece is short."""
+    searches: Workers
+    """As many as there are cores, or ``search.threads``."""
+    upkeep: Workers
+    """What nobody waits for: drains, vacuums, checkpoints of collections, backups, audits,
+    loading compiled code. Pieces of seconds."""
+
+
+def threads_for(config: Config) -> Threads:
+    """The threads that ``config`` asks for."""
+    cores = os.cpu_count() or 1
+    return Threads(
+        commits=Workers(COMMIT_THREADS),
+        searches=Workers(config.search.threads or cores),
+        # More than cores: what computes does not hold up what waits for the disk.
+        upkeep=Workers(max(UPKEEP_THREADS_MIN, cores + 1)),
+    )
