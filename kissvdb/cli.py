@@ -260,7 +260,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one = command(
         commands, "restore", restore, "fill a data directory from a backup", sources, data
     )
-    one.add_argument("backup", metavar="BACKUP_DIR")
+    one.add_argument("backup", metavar="BACKUP", help="a directory, or the tar of /v1/backup")
     one = command(commands, "vacuum", vacuum, "drop the dead rows of a collection", sources, data)
     one.add_argument("--collection", required=True, metavar="NAME")
     one.add_argument("--url", type=_url, help="default: the address in the configuration")
@@ -300,7 +300,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
         argv = ["serve", *argv]
     elif not first.startswith("-") and first not in commands:
-        parser.error(f"unknown command {first!r}{_nearest(first, commands)}")
+        there = f"there are {', '.join(commands)}"
+        parser.error(f"unknown command {first!r}{_nearest(first, commands)}; {there}")
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         _refuse(arguments.parser, unknown)

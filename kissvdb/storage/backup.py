@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import tarfile
+import zlib
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -70,10 +71,10 @@ def unpack(stream: BinaryIO, directory: Path) -> int:
     _want_empty(directory)
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(fileobj=stream, mode="r|") as tar:
+        with tarfile.open(fileobj=stream, mode="r|*") as tar:
             tar.extractall(directory, filter="data")
-    except tarfile.TarError as error:
-        raise Refused(f"the backup broke off ({error}): take it again") from error
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise Refused(f"the backup is no tar, or broke off ({error}): take it again") from error
     return offset_of(directory)
 
 
@@ -89,20 +90,26 @@ def offset_of(backup: Path) -> int:
 
 
 def restore(backup: Path, data_dir: Path) -> int:
-    """Make ``data_dir`` (new or empty) from a backup; returns the offset it is at.
+    """Make ``data_dir`` (new or empty) from a backup, a directory or the tar of it that
+    ``GET /v1/backup`` answers; returns the offset it is at.
 
     It begins a new epoch: what was written after the backup is no more, and the offsets of that,
     which clients may remember, are not given away again. The backup stays as it is. Everything is
     copied before the directory gets its place, so a restore that fails leaves nothing behind that
     looks like a database.
     """
-    offset = offset_of(backup)
+    packed = backup.is_file()
+    offset = 0 if packed else offset_of(backup)
     _want_empty(data_dir)
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     partial = data_dir.with_name(data_dir.name + ".restoring")
     if partial.exists():
         shutil.rmtree(partial)
-    shutil.copytree(backup, partial)
+    if packed:
+        with backup.open("rb") as stream:
+            offset = unpack(stream, partial)
+    else:
+        shutil.copytree(backup, partial)
     DataDir.open(partial).close()
     if data_dir.exists():
         data_dir.rmdir()

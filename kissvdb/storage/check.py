@@ -10,19 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
+
 from kissvdb.errors import ConfigError
 from kissvdb.storage.data_dir import META_NAME, lock
 from kissvdb.storage.inspection import CheckReport, VerifyRows, examine, no_rows
-from kissvdb.storage.repair import RepairReport, mend
+from kissvdb.storage.repair import RepairReport, foresee, mend
 
 __all__ = ["CheckReport", "RepairReport", "check", "repair"]
 
 
 def check(path: str | os.PathLike[str], verify_rows: VerifyRows = no_rows) -> CheckReport:
     """Verify every frame of every segment, their order, the indexes, meta.json, the tables, the
-    checkpoints of collections, and by ``verify_rows`` their rows."""
+    checkpoints of collections, and by ``verify_rows`` their rows. Where there are problems, say
+    what a repair would do."""
     with _locked(path, shared=True) as directory:
-        return examine(directory, verify_rows)
+        report = examine(directory, verify_rows)
+        return report if report.ok else attrs.evolve(report, repairs=foresee(directory))
 
 
 def repair(path: str | os.PathLike[str]) -> RepairReport:

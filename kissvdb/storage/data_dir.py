@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from kissvdb.epochs import floor_above, new_epoch
-from kissvdb.errors import Damaged, DirectoryInUse
+from kissvdb.errors import ConfigError, Damaged, DirectoryInUse
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -163,12 +163,18 @@ class DataDir:
 
         One that is a backup begins a new epoch and is no backup any more.
 
-        Raises DirectoryInUse (names the other process), Damaged (unreadable meta.json, or one of
-        a later format) and OSError.
+        Raises ConfigError when the path cannot be a directory, DirectoryInUse (names the other
+        process), Damaged (unreadable meta.json, or one of a later format) and OSError.
         """
         directory = Path(path).absolute()
         if not directory.is_dir():
-            directory.mkdir(parents=True, exist_ok=True)
+            try:
+                directory.mkdir(parents=True, exist_ok=True)
+            except (FileExistsError, NotADirectoryError) as error:
+                raise ConfigError(
+                    f"storage.data_dir {str(path)!r} cannot be a directory: {error.filename} is a "
+                    "file; name another with --data-dir"
+                ) from None
             sync_directory(directory.parent)
         lock_fd = lock(directory)
         assert lock_fd is not None

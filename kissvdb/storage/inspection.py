@@ -1,5 +1,6 @@
 """Read a whole data directory and say what is wrong with it. Changes nothing, takes no lock."""
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -44,7 +45,8 @@ class View:
 
 @attrs.frozen
 class CheckReport:
-    """What was found. ``problems`` need somebody, ``notes`` do not."""
+    """What was found. ``problems`` need somebody, ``notes`` do not. ``repairs``: what a repair
+    would do."""
 
     path: Path
     first_offset: int
@@ -56,6 +58,7 @@ class CheckReport:
     views: tuple[View, ...] = ()
     notes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    repairs: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -76,6 +79,9 @@ class CheckReport:
         ]
         lines += [f"  note: {note}" for note in self.notes]
         lines += [f"  PROBLEM: {problem}" for problem in self.problems]
+        if self.repairs:
+            lines.append(f"  `kissvdb check --repair {shlex.quote(str(self.path))}` would")
+            lines += [f"    {repair}" for repair in self.repairs]
         lines.append("ok" if self.ok else _count(len(self.problems), "problem"))
         return lines
 

@@ -87,6 +87,46 @@ def find_cut(disk: Disk, states: list[SegmentState]) -> Cut | None:
     return None
 
 
+def foresee(directory: Path) -> tuple[str, ...]:
+    """What `mend` would do to the files of a directory as it is now."""
+    disk = Disk(directory / "log")
+    states = read_segments(directory)
+    cut = find_cut(disk, states)
+    done = [] if _has_meta(directory) else [f"write a new {META_NAME}"]
+    kept = states if cut is None else states[: cut.index + (cut.position > 0)]
+    done += [
+        f"write the header of {disk.path(segment_name(state.first_offset))} again"
+        for state in kept
+        if state.header_lost
+    ]
+    if cut is None:
+        return tuple(done)
+    done += [
+        f"take {disk.path(segment_name(state.first_offset))} away: {state.size} bytes"
+        for state in states[len(kept) :]
+    ]
+    state = states[cut.index]
+    first = state.first_offset
+    if cut.position:
+        assert state.segment is not None
+        first = state.segment.next_offset
+        path = disk.path(segment_name(state.first_offset))
+        done.append(f"cut {path} at byte {cut.position}: {state.size - cut.position} bytes")
+    last = max(first, *(state.issued_offset for state in states[cut.index :]))
+    done.append(f"lose the offsets from {first} on, {last} at most")
+    done.append(f"keep a copy of what it cuts in {directory}/cut-<time>")
+    return tuple(done)
+
+
+def _has_meta(directory: Path) -> bool:
+    try:
+        return read_meta(directory) is not None
+    except NewerFormat:
+        raise
+    except Damaged:
+        return False
+
+
 class _Mend:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
