@@ -182,6 +182,12 @@ class PersistenceFailed(Unavailable):
     retry_after_secs = 5
 
 
+class Conflict(KissError):
+    """The log does not end where its writer left it: somebody else appends to it, too."""
+
+    code = "conflict"
+
+
 class OutcomeUnknown(KissError):
     """It is not known whether a write happened: the process must stop, recovery decides."""
 

@@ -5,24 +5,19 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from pathlib import Path
 
-import trio
-
-from actors import Workers, WorkerThread
+from actors import Workers
 from kissvdb.engine.collections import OpenCollection
 from kissvdb.engine.store import Store
 from kissvdb.errors import NotSupported
 from kissvdb.storage import backup, state_table
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.data_dir import META_NAME, DataDir
-from kissvdb.storage.log import EventLog
-from kissvdb.storage.segment import segment_name
 
 
 def stream(
     store: Store,
     collections: Callable[[], Awaitable[Sequence[OpenCollection]]],
     workers: Workers,
-    log_thread: WorkerThread,
     holds: list[int],
 ) -> AsyncGenerator[bytes, None]:
     """The blocks of the tar. While it runs, ``holds`` keeps the log's segments from removal.
@@ -31,7 +26,7 @@ def stream(
     """
     if store.directory is None:
         raise NotSupported("a server in memory has nothing to back up: start it with --data-dir")
-    return _blocks(store, store.directory, collections, workers, log_thread, holds)
+    return _blocks(store, store.directory, collections, workers, holds)
 
 
 async def _blocks(
@@ -39,7 +34,6 @@ async def _blocks(
     directory: DataDir,
     collections: Callable[[], Awaitable[Sequence[OpenCollection]]],
     workers: Workers,
-    log_thread: WorkerThread,
     holds: list[int],
 ) -> AsyncGenerator[bytes, None]:
     holds.append(0)
@@ -47,16 +41,16 @@ async def _blocks(
     # comes: a client that leaves, a shutdown, a file that cannot be opened.
     entries: list[Entry] = []
     try:
+        # What was begun before the backup is in it.
+        await store.log.barrier()
         # Views first, the end of the log after them: it then holds all that they lack. The tables
         # before the list of collections: what is created later is created behind the tables'
         # offset, and so by the replay.
         await workers.run(_copy_tables, store, directory, entries)
         for each in await collections():
             entries += await each.upkeep.files()
-        # In the log's own thread, so that no segment is begun or removed meanwhile. It would go
-        # on opening files after a caller that was cancelled: so that waits.
-        with trio.CancelScope(shield=True):
-            await log_thread.run(_note_log, store, directory, entries)
+        last_offset = await store.log.note_files(entries)
+        await workers.run(_note_description, directory, last_offset, entries)
         blocks = backup.tar_blocks(entries, int(time.time()))
         while block := await workers.run(next, blocks, b""):
             yield block
@@ -78,15 +72,9 @@ def _copy_tables(store: Store, directory: DataDir, entries: list[Entry]) -> None
             entries.append(Entry(path.name, size, copy.open("rb")))
 
 
-def _note_log(store: Store, directory: DataDir, entries: list[Entry]) -> None:
-    assert isinstance(store.log, EventLog)
-    segments = store.log.segments
-    for first, _, end in segments:
-        name = segment_name(first)
-        entries.append(Entry(f"log/{name}", end, (directory.log_dir / name).open("rb")))
+def _note_description(directory: DataDir, last_offset: int, entries: list[Entry]) -> None:
     meta = (directory.path / META_NAME).read_bytes()
     entries.append(Entry.of_bytes(META_NAME, meta))
     # Last: what lacks it broke off.
     created_at_ms = time.time_ns() // 1_000_000
-    last_offset = segments[-1][1]
     entries.append(backup.description(last_offset, directory.database_id, created_at_ms))

@@ -2,11 +2,10 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 import trio
 
-from actors import ActorCrashed, MailboxClosed, Workers, WorkerThread
+from actors import ActorCrashed, MailboxClosed, Workers
 from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine.asking import unavailable
@@ -26,7 +25,6 @@ class Checkpoints:
         self,
         config: Config,
         store: Store,
-        log_thread: WorkerThread,
         workers: Workers,
         shards: Shards,
         collections: Callable[[], Sequence[OpenCollection]],
@@ -34,7 +32,6 @@ class Checkpoints:
     ) -> None:
         self._config = config
         self._store = store
-        self._log_thread = log_thread
         self._tables = [
             StateUpkeep(
                 shard,
@@ -100,15 +97,10 @@ class Checkpoints:
     async def _retain(self) -> None:
         tables = [each.durable_offset for each in self._tables]
         durable = min([*tables, *self._store.collections.durable_offsets], default=0)
-        # In the thread that begins segments: one changes their list at a time.
-        retain = partial(
-            self._store.log.retain,
-            applied_offset=durable,
-            segments_max=self._config.log.retention_segments,
-            hold_offset=min(self._holds, default=None),
-        )
+        # What follows a hold is promised to a reader.
+        through = min([durable, *(hold - 1 for hold in self._holds)])
         try:
-            await self._log_thread.run(retain)
+            await self._store.log.truncate(through)
         except OSError as error:
             # Kept for longer than asked for: nothing is lost, and it is tried again.
             message = "old segments of the log could not be removed"

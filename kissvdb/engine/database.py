@@ -13,7 +13,6 @@ from actors import (
     MailboxClosed,
     MailboxFull,
     Reply,
-    WorkerThread,
 )
 from kissvdb.config import Config
 from kissvdb.core import reserved_keys
@@ -73,9 +72,7 @@ class Database:
     it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely.
     """
 
-    def __init__(
-        self, config: Config, store: Store, thread: WorkerThread, metrics: Metrics, clock_ms: Clock
-    ) -> None:
+    def __init__(self, config: Config, store: Store, metrics: Metrics, clock_ms: Clock) -> None:
         self.config = config
         self.metrics = metrics
         self.threads = threads_for(config)
@@ -83,7 +80,6 @@ class Database:
         self.ready = False
         self.hub: Hub
         self._store = store
-        self._thread = thread
         self._clock_ms = clock_ms
         self._history = History(store.log, self.threads.commits)
         self._writer: LogWriter | None = None
@@ -286,9 +282,7 @@ class Database:
 
         Raises NotSupported in memory mode.
         """
-        return backup.stream(
-            self._store, self.vectors.settled, self.threads.upkeep, self._thread, self._holds
-        )
+        return backup.stream(self._store, self.vectors.settled, self.threads.upkeep, self._holds)
 
     # Wiring
 
@@ -312,7 +306,6 @@ class Database:
         self._checkpoints = Checkpoints(
             self.config,
             self._store,
-            self._thread,
             self.threads.commits,
             shards,
             lambda: self.vectors.all,
@@ -325,7 +318,7 @@ class Database:
             watch(VIEW_APPLIED_OFFSET, partial(_true_offset, shard), shard.name)
         watch(SSE_CLIENTS, lambda: self.hub.client_count)
         watch(SSE_LAG, lambda: self.hub.lag_max)
-        watch(LOG_BYTES, lambda: self._store.log.bytes_on_disk)
+        watch(LOG_BYTES, lambda: self._store.log.info().bytes_kept)
         watch(LAST_OFFSET, lambda: self.last_offset)
 
     def _stop(self) -> None:

@@ -3,7 +3,6 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 import trio
@@ -11,22 +10,13 @@ import trio
 from actors import Workers
 from kissvdb import records
 from kissvdb.core.stream import Event, event_of
+from kissvdb.engine.log.event_log import EventLog
 from kissvdb.errors import Damaged
-from kissvdb.records import LogRecord
 
 logger = logging.getLogger("kissvdb.stream")
 
 CHUNK_BYTES = 256 * 1024
 CHUNKS_KEPT = 16
-
-
-class ReadableLog(Protocol):
-    """The reading side of a log."""
-
-    @property
-    def first_offset(self) -> int: ...
-
-    def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]: ...
 
 
 class History:
@@ -35,7 +25,7 @@ class History:
     A thousand clients that reconnect at the same offset cost one read a chunk, not a thousand.
     """
 
-    def __init__(self, log: ReadableLog, workers: Workers) -> None:
+    def __init__(self, log: EventLog, workers: Workers) -> None:
         self._log = log
         self._workers = workers
         self._chunks: OrderedDict[int, Sequence[Event]] = OrderedDict()

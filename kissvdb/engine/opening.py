@@ -1,13 +1,12 @@
 """Opening a database: storage, actors and upkeep, in the order in which they need each other."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
 
-from actors import Address, Restart, WorkerThread, open_supervisor
+from actors import Address, Restart, open_supervisor
 from kissvdb.config import Config
 from kissvdb.engine import upkeep
 from kissvdb.engine.collection import Surroundings
@@ -19,9 +18,6 @@ from kissvdb.engine.state_shard import StateShard
 from kissvdb.engine.state_view import StateView
 from kissvdb.engine.store import Store
 from kissvdb.metrics import Metrics
-from kissvdb.storage.uring import Uring
-
-logger = logging.getLogger("kissvdb.log")
 
 
 @asynccontextmanager
@@ -44,17 +40,11 @@ async def open_database(
     async with AsyncExitStack() as stack:
         store = await trio.to_thread.run_sync(partial(Store, config, progress, memory_floor))
         stack.callback(store.close)
-        thread = await stack.enter_async_context(WorkerThread("kissvdb-log"))
-        in_memory = config.storage.memory
-        ring = None if in_memory or not config.log.io_uring else _open_ring()
-        if ring is not None:
-            stack.callback(ring.close)
+        await stack.enter_async_context(store.log)
         supervisor = await stack.enter_async_context(open_supervisor())
-        database = Database(config, store, thread, metrics, clock_ms)
+        database = Database(config, store, metrics, clock_ms)
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        writer = LogWriter(
-            store.log, None if in_memory else thread, ring, (hub,), clock_ms, metrics
-        )
+        writer = LogWriter(store.log, (hub,), clock_ms, metrics)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, table in enumerate(store.tables):
@@ -91,11 +81,3 @@ async def open_database(
             database._stop()
             await database._checkpoints.finish()
             tasks.cancel_scope.cancel()
-
-
-def _open_ring() -> Uring | None:
-    try:
-        return Uring()
-    except OSError as error:
-        logger.debug("no io_uring (%s): the log is written in a thread", error)
-        return None

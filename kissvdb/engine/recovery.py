@@ -6,7 +6,7 @@ from typing import Protocol
 
 from kissvdb import records
 from kissvdb.core.memtable import Memtable
-from kissvdb.engine.history import ReadableLog
+from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.state_view import store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
@@ -83,7 +83,7 @@ class TableReplay:
             store(table, memtable, upto)
 
 
-def replay(log: ReadableLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:
+def replay(log: EventLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:
     """Bring every view to ``last_offset``. Returns how many records were read.
 
     Raises Damaged when the log no longer holds what a view is missing.

@@ -1,29 +1,26 @@
 """Everything a database has on disk (or in memory), opened and recovered. Sync: for a thread."""
 
-import logging
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.engine import recovery
 from kissvdb.engine.collection_store import CollectionStore
+from kissvdb.engine.log.event_log import EventLog
+from kissvdb.engine.log.local import LocalLog
+from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.recovery import Progress, TableReplay, View
 from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog
-from kissvdb.storage.memory_log import MemoryLog
 from kissvdb.storage.state_table import StateTable
-
-logger = logging.getLogger("kissvdb.store")
 
 
 class Store:
     """The open log and tables. Raises DirectoryInUse, Damaged, ConfigError."""
 
-    log: EventLog | MemoryLog
+    log: EventLog
     tables: list[StateTable]
     collections: CollectionStore
     epoch: str
@@ -83,9 +80,9 @@ class Store:
             self.collections.applied_offset_max,
             *(table.applied_offset for table in self.tables),
         )
-        self.log = EventLog.open(
+        self.log = LocalLog.open(
             Disk(directory.log_dir),
-            segment_bytes_max=config.log.segment_max_bytes,
+            config.log,
             offset_floor=floor,
             epoch=directory.epoch,
             on_progress=partial(progress, "reading the log"),
@@ -93,11 +90,3 @@ class Store:
         stack.callback(self.log.close)
         for table in self.tables:
             table.writer.boundaries = self.log.boundaries
-        if self.log.report is not None:
-            logs.event(
-                logger,
-                logging.WARNING,
-                "cut a torn tail off the log: a write that was never answered",
-                file=self.log.report.path,
-                bytes=self.log.report.bytes_cut,
-            )

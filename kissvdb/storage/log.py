@@ -63,11 +63,12 @@ class _View:
     next_offset: int
 
 
-class EventLog:
+class SegmentedLog:
     """The log of one directory. One write at a time, from any thread: `append`, or `prepare` and
     then `written` or `write`.
 
-    ``report`` says what ``open`` cut away, None if nothing.
+    ``report`` says what ``open`` cut away, None if nothing. ``failed`` says why nothing is appended
+    any more, None while it is.
     """
 
     def __init__(
@@ -84,7 +85,7 @@ class EventLog:
         self._file = file
         self._view = _View(segments, segments[-1].last_offset, next_offset)
         self._segment_bytes_max = segment_bytes_max
-        self._failed: str | None = None
+        self.failed: str | None = None
         # Orders what append and retain change, and makes each whole for `segments`.
         self._lock = threading.Lock()
 
@@ -97,7 +98,7 @@ class EventLog:
         offset_floor: int = 0,
         epoch: str = "",
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> "EventLog":
+    ) -> "SegmentedLog":
         """Recover the log of a directory; an empty one gets its first segment.
 
         Reads the last segment whole and cuts a torn tail off it; of the others only what shows
@@ -187,8 +188,8 @@ class EventLog:
         return self._prepare(segment, ts_ms, payloads)
 
     def _checked_length(self, payloads: Sequence[bytes]) -> int:
-        if self._failed is not None:
-            raise OutcomeUnknown(self._failed)
+        if self.failed is not None:
+            raise OutcomeUnknown(self.failed)
         if not payloads:
             raise ValueError("an append needs at least one record")
         return encoded_bytes(payloads)
@@ -280,8 +281,8 @@ class EventLog:
 
     def _fail(self, action: str, error: OSError) -> OutcomeUnknown:
         """Refuse every later append too: nothing may be written behind an unknown state."""
-        self._failed = f"could not {action}: {error}; the process must stop"
-        return OutcomeUnknown(self._failed)
+        self.failed = f"could not {action}: {error}; the process must stop"
+        return OutcomeUnknown(self.failed)
 
     def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]:
         """Records with ``after`` < offset <= ``until``, in order, for any thread.
@@ -359,24 +360,17 @@ class EventLog:
                 f"byte {frames.at} is damaged: {REPAIR_HINT}"
             )
 
-    def retain(
-        self, *, applied_offset: int, segments_max: int, hold_offset: int | None = None
-    ) -> list[int]:
+    def retain(self, *, through: int, segments_max: int) -> list[int]:
         """Remove the oldest segments while there are more than ``segments_max``.
 
-        Only those whose records are all at or below ``applied_offset`` (durable in every view)
-        and below ``hold_offset`` (promised to a reader); never the one in use. Returns the first
-        offsets of those removed. Raises OSError; what was removed by then stays removed.
+        Only those whose records are all at or below ``through``; never the one in use. Returns the
+        first offsets of those removed. Raises OSError; what was removed by then stays removed.
         """
         removed: list[int] = []
         while True:
             segments = self._view.segments
             oldest = segments[0]
-            if (
-                len(segments) <= max(segments_max, 1)
-                or oldest.last_offset > applied_offset
-                or (hold_offset is not None and oldest.last_offset >= hold_offset)
-            ):
+            if len(segments) <= max(segments_max, 1) or oldest.last_offset > through:
                 return removed
             # One at a time: after a crash no segment may be gone while an older one is there.
             remove_segment(self._disk, oldest.first_offset)
@@ -386,7 +380,7 @@ class EventLog:
 
     def close(self) -> None:
         """Give the files back. Everything appended is durable already."""
-        self._failed = "the log is closed"
+        self.failed = "the log is closed"
         self._file.close()
         self._disk.release()
 

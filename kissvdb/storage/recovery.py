@@ -70,7 +70,7 @@ def recover(
     epoch: str = "",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Recovered:
-    """Bring the directory's log into a state to append to; see EventLog.open."""
+    """Bring the directory's log into a state to append to; see SegmentedLog.open."""
     remove_orphans(disk)
     headers, torn, floor = _headers(disk, offset_floor)
     if not headers:

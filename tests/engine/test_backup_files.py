@@ -47,10 +47,10 @@ async def test_a_backup_whose_client_leaves_while_it_opens_the_log(config, left_
         gate = threading.Event()
         scope = trio.CancelScope()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(db._thread.run, gate.wait)
+            nursery.start_soon(db._store.log._thread.run, gate.wait)
             await wait_all_tasks_blocked()
             nursery.start_soon(consume, db.backup(), scope)
-            while db._thread.statistics().jobs < 2:
+            while db._store.log._thread.statistics().jobs < 2:
                 await trio.lowlevel.checkpoint()
             scope.cancel()
             await wait_all_tasks_blocked()
@@ -73,9 +73,9 @@ async def test_a_backup_left_before_its_first_block(config, left_to_the_collecto
             scope = trio.CancelScope()
             blocks = db.backup()
             held = threading.Event()
-            nursery.start_soon(db._thread.run, held.wait)
+            nursery.start_soon(db._store.log._thread.run, held.wait)
             nursery.start_soon(consume, blocks, scope)
-            while db._thread.statistics().jobs < 2:
+            while db._store.log._thread.statistics().jobs < 2:
                 await trio.lowlevel.checkpoint()
             for _ in range(busy):
                 nursery.start_soon(db.threads.upkeep.run, occupy)

@@ -8,18 +8,19 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from actors import ActorCrashed, Workers, WorkerThread, open_supervisor
+from actors import ActorCrashed, Workers, open_supervisor
 from kissvdb import records
-from kissvdb.config import Stream
+from kissvdb.config import Log, Stream
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub
+from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log_writer import Append, LogWriter
 from kissvdb.epochs import Epochs
 from kissvdb.errors import OutcomeUnknown, PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import PREPARED_BYTES_MAX, EventLog
+from kissvdb.storage.log import PREPARED_BYTES_MAX, SegmentedLog
 from kissvdb.storage.uring import Uring
 
 SEGMENT_BYTES = 64 * 1024 * 1024
@@ -79,15 +80,15 @@ def ring_of_this_machine():
 @asynccontextmanager
 async def written(directory, ring):
     """A running writer: its log, its hub, and where to ask it."""
-    log = EventLog.open(Disk(directory), segment_bytes_max=SEGMENT_BYTES)
-    async with WorkerThread("log") as thread, open_supervisor() as supervisor:
-        hub = Hub(Stream(), History(log, Workers(1)), lambda: Epochs(""), lambda: log.last_offset)
+    disk = Disk(directory)
+    log = SegmentedLog.open(disk, segment_bytes_max=SEGMENT_BYTES)
+    local = LocalLog(log, disk, Log(io_uring=ring is not None), lambda: ring)
+    async with local, open_supervisor() as supervisor:
+        hub = Hub(Stream(), History(local, Workers(1)), lambda: Epochs(""), lambda: log.last_offset)
         follower = await supervisor.start(hub)
-        writer = LogWriter(log, thread, ring, (follower,), lambda: 7, Metrics())
+        writer = LogWriter(local, (follower,), lambda: 7, Metrics())
         yield log, hub, await supervisor.start(writer)
-    if ring is not None:
-        ring.close()
-    log.close()
+    local.close()
 
 
 def events(*numbers, size=1):
@@ -101,7 +102,7 @@ def types(log):
 
 async def reopened(directory):
     """The types that a new process finds, with nothing torn."""
-    log = EventLog.open(Disk(directory), segment_bytes_max=SEGMENT_BYTES)
+    log = SegmentedLog.open(Disk(directory), segment_bytes_max=SEGMENT_BYTES)
     assert log.report is None
     found = types(log)
     log.close()

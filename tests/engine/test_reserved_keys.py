@@ -11,7 +11,7 @@ from kissvdb.core.state import Delete, Patch, Put
 from kissvdb.errors import AlreadyExists, ReservedKey
 from kissvdb.records import KeyWritten
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from tests.engine.sse import collect
 from tests.engine.test_collection import IN_MEMORY, config
 
@@ -23,7 +23,7 @@ SHOWN = {"collection": "c", "dim": 3, "metric": "l2"}
 
 def written_before(config, key, value):
     """A key in the log of a closed database as an earlier version, or its user, wrote it."""
-    log = EventLog.open(Disk(Path(config.storage.data_dir) / "log"), segment_bytes_max=2**20)
+    log = SegmentedLog.open(Disk(Path(config.storage.data_dir) / "log"), segment_bytes_max=2**20)
     log.append(1, [records.encode(KeyWritten(key, json.dumps(value).encode(), 1))])
     log.close()
 

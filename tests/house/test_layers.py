@@ -97,3 +97,23 @@ def test_a_start_imports_neither_the_other_door_nor_numpy():
     code = "import kissvdb.daemon, sys; print({'quart', 'hypercorn', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_only_the_room_of_logs_knows_what_a_log_is_made_of():
+    parts = {"log", "uring", "frames"}
+    for path in modules("kissvdb/engine", "kissvdb/api", "kissvdb/lane"):
+        if path.parent.name == "log":
+            continue
+        made_of = {name.split(".")[2] for name in imported_names(path) if of_storage(name)}
+        assert not made_of & parts, path.relative_to(ROOT)
+    # Whoever opens a log decides which; nobody asks what kind it is.
+    kinds = {"LocalLog", "MemoryLog", "SegmentedLog"}
+    for path in modules("kissvdb"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                asked = {ast.unparse(part) for part in ast.walk(node.args[1])}
+                assert not asked & kinds, f"{path.relative_to(ROOT)}:{node.lineno}"
+
+
+def of_storage(name):
+    return name.startswith("kissvdb.storage.")

@@ -14,7 +14,7 @@ import pytest
 
 from kissvdb.errors import OffsetTruncated, OutcomeUnknown, Overloaded, PersistenceFailed
 from kissvdb.records import LogRecord
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 STEPS = 40
@@ -62,8 +62,8 @@ class Life:
             self.chance.choice(actions)()
         self.restart()
 
-    def open(self) -> EventLog:
-        return EventLog.open(self.disk, segment_bytes_max=self.segment_bytes_max)
+    def open(self) -> SegmentedLog:
+        return SegmentedLog.open(self.disk, segment_bytes_max=self.segment_bytes_max)
 
     def append(self) -> None:
         chance, model = self.chance, self.model
@@ -107,11 +107,9 @@ class Life:
 
     def retain(self) -> None:
         chance, model = self.chance, self.model
-        applied = chance.randint(0, model.issued)
-        hold = chance.choice([None, chance.randint(1, model.issued + 1)])
-        limit = applied if hold is None else min(applied, hold - 1)
-        model.removable = max(model.removable, limit)
-        self.log.retain(applied_offset=applied, segments_max=chance.randint(1, 4), hold_offset=hold)
+        through = chance.randint(0, model.issued)
+        model.removable = max(model.removable, through)
+        self.log.retain(through=through, segments_max=chance.randint(1, 4))
         first = self.log.first_offset
         model.acked = [record for record in model.acked if record.offset >= first]
 

@@ -11,7 +11,7 @@ from kissvdb.engine import recovery, state_view
 from kissvdb.engine.state_view import StateView
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from kissvdb.storage.state_table import StateTable
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
@@ -54,7 +54,7 @@ class Machine:
         self.open()
 
     def open(self):
-        self.log = EventLog.open(self.disk, segment_bytes_max=SEGMENT_BYTES)
+        self.log = SegmentedLog.open(self.disk, segment_bytes_max=SEGMENT_BYTES)
         self.table = StateTable(None)
         # SQLite's file is at some committed prefix of the log; the replay brings the rest, and
         # starting it twice must not matter.

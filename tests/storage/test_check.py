@@ -14,19 +14,19 @@ from kissvdb.errors import ConfigError, Damaged, DirectoryInUse
 from kissvdb.storage.check import check, repair
 from kissvdb.storage.data_dir import DataDir, NewerFormat
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from kissvdb.storage.segment import HEADER_BYTES, index_name, segment_name
 
 SEGMENT_BYTES_MAX = 400
 RECORDS = 12
 
 
-def open_log(directory: DataDir) -> EventLog:
+def open_log(directory: DataDir) -> SegmentedLog:
     applied = [0]
     for path in directory.path.glob("state-*.db"):
         with apsw.Connection(str(path)) as connection:
             applied += [row[0] for row in connection.execute("SELECT v FROM meta")]
-    return EventLog.open(
+    return SegmentedLog.open(
         Disk(directory.log_dir),
         segment_bytes_max=SEGMENT_BYTES_MAX,
         offset_floor=max(directory.offset_floor, *applied),

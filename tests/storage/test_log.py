@@ -11,7 +11,7 @@ from kissvdb.errors import Damaged, OffsetTruncated, PayloadTooLarge
 from kissvdb.records import LogRecord
 from kissvdb.storage import log as log_module
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from kissvdb.storage.segment import INDEX_STEP_BYTES, index_name, segment_name
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 
@@ -132,7 +132,7 @@ def test_opening_reads_the_last_segment_and_the_indexes_only() -> None:
     *sealed, _ = log.segments
     disk.bytes_read = 0
     seen: list[tuple[int, int]] = []
-    EventLog.open(
+    SegmentedLog.open(
         disk, segment_bytes_max=100_000, on_progress=lambda done, total: seen.append((done, total))
     )
     assert len(sealed) > 5
@@ -224,7 +224,7 @@ def test_readers_in_other_threads_see_every_record_once_while_it_is_written(
         while log.last_offset < total:
             fill(log, 1, size=50)
             if log.last_offset > total // 2:
-                log.retain(applied_offset=log.last_offset, segments_max=3)
+                log.retain(through=log.last_offset, segments_max=3)
         seen_by_each = [follower.result(10) for follower in followers]
     log.close()
     for seen in seen_by_each:

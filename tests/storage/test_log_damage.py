@@ -9,7 +9,7 @@ import pytest
 from kissvdb.errors import Damaged
 from kissvdb.records import LogRecord
 from kissvdb.storage.data_dir import NewerFormat
-from kissvdb.storage.log import EventLog
+from kissvdb.storage.log import SegmentedLog
 from kissvdb.storage.segment import (
     HEADER_BYTES,
     SegmentHeader,
@@ -26,11 +26,11 @@ NAME = segment_name(1)
 HEADER_USED_BYTES = 36
 
 
-def open_log(disk: FakeDisk, segment_bytes_max: int = 2_000) -> EventLog:
-    return EventLog.open(disk, segment_bytes_max=segment_bytes_max)
+def open_log(disk: FakeDisk, segment_bytes_max: int = 2_000) -> SegmentedLog:
+    return SegmentedLog.open(disk, segment_bytes_max=segment_bytes_max)
 
 
-def records(log: EventLog) -> list[LogRecord]:
+def records(log: SegmentedLog) -> list[LogRecord]:
     """Read to the end, as whoever reads does: what lies before damage comes first."""
     found: list[LogRecord] = []
     while more := log.read(
@@ -196,7 +196,7 @@ def three_segments() -> tuple[FakeDisk, list[LogRecord]]:
     return disk, records(log)
 
 
-def check_goes_wrong_late(log: EventLog, expected: list[LogRecord]) -> None:
+def check_goes_wrong_late(log: SegmentedLog, expected: list[LogRecord]) -> None:
     before = log.read(0, bytes_max=1_000_000)
     assert 0 < len(before) < len(expected)
     assert before == expected[: len(before)]
@@ -232,7 +232,7 @@ def test_a_missing_segment_is_damage_unless_it_was_the_oldest_or_the_newest(lost
             open_log(disk)
     else:
         # Its offsets are the caller's to know: the views have applied them.
-        log = EventLog.open(disk, segment_bytes_max=200, offset_floor=6)
+        log = SegmentedLog.open(disk, segment_bytes_max=200, offset_floor=6)
         assert log.append(0, [b"x"]) == 7
 
 

@@ -7,19 +7,19 @@ from kissvdb.storage.segment import index_name, segment_name
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 
 
-def test_retention_keeps_what_a_view_still_needs_and_what_was_promised() -> None:
+def test_retention_keeps_what_somebody_still_needs() -> None:
     disk = fake()
     log = open_log(disk, segment_bytes_max=1_000)
     fill(log, 40)
     ends = [last for _, last, _ in log.segments]
     assert len(ends) >= 6
-    assert log.retain(applied_offset=0, segments_max=2) == []
-    assert log.retain(applied_offset=40, segments_max=len(ends)) == []
-    assert log.retain(applied_offset=ends[1] - 1, segments_max=2) == [1]
-    assert log.retain(applied_offset=40, segments_max=2, hold_offset=ends[1]) == []
-    assert log.retain(applied_offset=40, segments_max=2, hold_offset=ends[1] + 1) == [ends[0] + 1]
+    assert log.retain(through=0, segments_max=2) == []
+    assert log.retain(through=40, segments_max=len(ends)) == []
+    assert log.retain(through=ends[1] - 1, segments_max=2) == [1]
+    assert log.retain(through=ends[1] - 1, segments_max=2) == []
+    assert log.retain(through=ends[1], segments_max=2) == [ends[0] + 1]
     assert log.first_offset == ends[1] + 1
-    assert len(log.retain(applied_offset=40, segments_max=2)) == len(ends) - 4
+    assert len(log.retain(through=40, segments_max=2)) == len(ends) - 4
     assert len(log.segments) == 2
     assert sorted(disk.names()) == sorted(
         [segment_name(first) for first, _, _ in log.segments] + [index_name(log.first_offset)]
@@ -29,7 +29,7 @@ def test_retention_keeps_what_a_view_still_needs_and_what_was_promised() -> None
 def test_the_segment_in_use_is_never_removed() -> None:
     log = open_log(fake(), segment_bytes_max=1_000)
     fill(log, 40)
-    log.retain(applied_offset=40, segments_max=0)
+    log.retain(through=40, segments_max=0)
     assert len(log.segments) == 1
     assert offsets(log.read(39, bytes_max=1)) == [40]
 
@@ -37,7 +37,7 @@ def test_the_segment_in_use_is_never_removed() -> None:
 def test_a_read_before_the_oldest_record_says_where_the_log_begins() -> None:
     log = open_log(fake(), segment_bytes_max=1_000)
     fill(log, 40)
-    log.retain(applied_offset=40, segments_max=2)
+    log.retain(through=40, segments_max=2)
     first = log.first_offset
     with pytest.raises(OffsetTruncated) as caught:
         log.read(first - 2, bytes_max=1)
@@ -49,7 +49,7 @@ def test_offsets_go_on_after_retention_removed_everything_and_a_restart() -> Non
     disk = fake()
     log = open_log(disk, segment_bytes_max=200)
     fill(log, 5)
-    log.retain(applied_offset=5, segments_max=1)
+    log.retain(through=5, segments_max=1)
     log = open_log(disk, segment_bytes_max=200)
     assert log.append(0, [b"six"]) == 6
 

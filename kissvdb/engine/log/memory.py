@@ -2,22 +2,23 @@
 
 import threading
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
+from kissvdb.engine.log.event_log import LogInfo
 from kissvdb.epochs import Boundary
-from kissvdb.errors import OffsetTruncated
+from kissvdb.errors import Conflict, NotSupported, OffsetTruncated, OutcomeUnknown
 from kissvdb.records import LogRecord
+from kissvdb.storage.backup import Entry
 
 RECORDS_MAX = 100_000
 BYTES_MAX = 64 * 1024 * 1024
 
 
 class MemoryLog:
-    """The same doors as EventLog, bounded: older records go away and ``first_offset`` rises.
-
-    One thread appends, any thread reads. At least the newest record is always there.
+    """An event log (see `event_log.EventLog`) with bounds: older records go away and
+    ``first_offset`` rises. At least the newest record is always there.
     """
-
-    report = None
 
     def __init__(
         self, *, records_max: int = RECORDS_MAX, bytes_max: int = BYTES_MAX, offset_floor: int = 0
@@ -31,20 +32,28 @@ class MemoryLog:
         self._next_offset = offset_floor + 1
         self.boundaries = [Boundary("", 0, offset_floor)] if offset_floor else []
         self._lock = threading.Lock()
+        self._closed = False
 
-    @property
-    def next_offset(self) -> int:
-        """The offset the next record gets."""
-        return self._next_offset
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Nothing is under way."""
+
+    def close(self) -> None:
+        self._closed = True
 
     @property
     def last_offset(self) -> int:
-        """The highest offset given away so far, or the floor."""
         return self._next_offset - 1
 
     @property
     def first_offset(self) -> int:
-        """The oldest record's offset; ``next_offset`` when there is no record."""
         with self._lock:
             return self._first_offset()
 
@@ -52,20 +61,17 @@ class MemoryLog:
         return self._next_offset - (len(self._records) - self._start)
 
     @property
-    def bytes_on_disk(self) -> int:
-        """Nothing is on disk."""
-        return 0
+    def overlaps(self) -> bool:
+        """An append is done when it is begun."""
+        return False
 
-    @property
-    def segments(self) -> list[tuple[int, int, int]]:
-        """(first offset, last offset, bytes of payload) as if it were one segment."""
-        with self._lock:
-            return [(self._first_offset(), self._next_offset - 1, self._bytes)]
-
-    def append(self, ts_ms: int, payloads: Sequence[bytes]) -> int:
-        """Keep the records; returns the first's offset."""
+    def append(self, ts_ms: int, payloads: Sequence[bytes], *, after: int) -> "_Appended":
+        if self._closed:
+            raise OutcomeUnknown("the log is closed")
         if not payloads:
             raise ValueError("an append needs at least one record")
+        if after != self._next_offset - 1:
+            raise Conflict(f"the log ends at offset {self._next_offset - 1}, not at {after}")
         with self._lock:
             first = self._next_offset
             self._records += [
@@ -74,7 +80,7 @@ class MemoryLog:
             self._bytes += sum(map(len, payloads))
             self._next_offset += len(payloads)
             self._trim()
-        return first
+        return _Appended(first)
 
     def _trim(self) -> None:
         """Forget the oldest records that are over a limit."""
@@ -90,10 +96,6 @@ class MemoryLog:
             self._start = 0
 
     def read(self, after: int, *, bytes_max: int, until: int | None = None) -> list[LogRecord]:
-        """Records with ``after`` < offset <= ``until``; as EventLog.read.
-
-        Raises OffsetTruncated when ``after + 1`` is before the oldest record.
-        """
         with self._lock:
             first = self._first_offset()
             if after + 1 < first:
@@ -109,11 +111,26 @@ class MemoryLog:
                 found.append(record)
         return found
 
-    def retain(
-        self, *, applied_offset: int, segments_max: int, hold_offset: int | None = None
-    ) -> list[int]:
-        """Nothing to do: ``append`` keeps the bounds."""
-        return []
+    async def barrier(self) -> int:
+        return self.last_offset
 
-    def close(self) -> None:
-        """Nothing to give back."""
+    async def truncate(self, through: int) -> None:
+        """Nothing to do: ``append`` keeps the bounds."""
+
+    def info(self) -> LogInfo:
+        return LogInfo(self.first_offset, self.last_offset, 0)
+
+    async def note_files(self, entries: list[Entry]) -> int:
+        raise NotSupported("a server in memory has nothing to back up: start it with --data-dir")
+
+
+class _Appended:
+    """See `event_log.Appending`."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    async def offset(self) -> int:
+        return self._offset
