@@ -39,7 +39,7 @@ def no_room_for_the_log(database, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(database._store.log._file, "write_durable", refuse)
+        patch.setattr(database._store.log._log._file, "write_durable", refuse)
         yield
 
 
@@ -113,7 +113,7 @@ async def test_segments_that_cannot_be_removed_are_kept_and_nothing_ends(config,
 
     async with open_database(config) as database:
         with monkeypatch.context() as patch:
-            patch.setattr(database._store.log, "retain", refuse)
+            patch.setattr(database._store.log._log, "retain", refuse)
             await database.put("a", 1)
             assert await database.snapshot() == 1
         assert (await database.put("a", 2)).offset == 2
