@@ -6,6 +6,8 @@ A key's entity tag is its revision in quotes. The header forms answer 412, the o
 import re
 from collections.abc import Callable, Mapping
 
+import attrs
+
 from kissvdb.api.query import parse_u64
 from kissvdb.core.state import ALWAYS, Item, Precondition
 from kissvdb.errors import InvalidArgument, PreconditionFailed
@@ -52,6 +54,13 @@ def precondition(
     if match == "*":
         return Precondition(absent=False, from_header=True)
     return Precondition(revision=_matched(match, look), from_header=True)
+
+
+def of_existing(condition: Precondition) -> Precondition:
+    """The same for a write that must not create its key (create=false). Raises InvalidArgument."""
+    if condition.absent:
+        raise InvalidArgument('query.create: false contradicts "If-None-Match: *": give one')
+    return attrs.evolve(condition, absent=False)
 
 
 def _matched(header: str, look: Look) -> int:

@@ -38,6 +38,9 @@ _CONDITION_QUERY = (
     Parameter("if_revision", "Only over this revision; 0: only when absent.", _U64),
     Parameter("if_offset", "Only when the key's last write has this offset.", _U64),
 )
+_CREATE = Parameter(
+    "create", "false: 404 when the key is absent or has expired, and nothing is written.", _SWITCH
+)
 
 STATE = (
     Route(
@@ -99,8 +102,8 @@ STATE = (
         Success("Written, durably.", bodies.WrittenKey),
         body=bodies.PutBody,
         body_media=(JSON,),
-        parameters=_CONDITION_HEADERS,
-        errors=(InvalidArgument, MistypedField, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        parameters=(*_CONDITION_HEADERS, _CREATE),
+        errors=(InvalidArgument, MistypedField, NotFound, *_CONDITION_ERRORS, *_WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -116,9 +119,10 @@ STATE = (
         parameters=(
             *_CONDITION_HEADERS,
             *_CONDITION_QUERY,
+            _CREATE,
             Parameter("ttl_ms", "A new time to live; without it the old one stays.", _TTL),
         ),
-        errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        errors=(InvalidArgument, NotFound, *_CONDITION_ERRORS, *_WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),

@@ -12,8 +12,8 @@ from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.context import Context
 from kissvdb.api.http import Pending, Request, Response
 from kissvdb.api.json_body import MARK, Body, compact, off_loop, read_then
-from kissvdb.api.preconditions import entity_tag, is_fresh, precondition
-from kissvdb.api.query import parse_query, u64
+from kissvdb.api.preconditions import entity_tag, is_fresh, of_existing, precondition
+from kissvdb.api.query import parse_query, switch, u64
 from kissvdb.core.state import (
     Answer,
     Delete,
@@ -57,10 +57,14 @@ def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
 
+    creates = not request.query or _creates(parse_query(request.query))
+
     def put(read: tuple[PutBody, bytes]) -> Pending:
         body, value = read
         look = partial(context.database.get, key)
         condition = precondition(request.headers, body.if_revision, body.if_offset, look)
+        if not creates:
+            condition = of_existing(condition)
         return Pending(context.database.submit(Put(key, value, body.ttl_ms, condition)), _written)
 
     return read_then(request.body, _read_put, context, request.body, then=put)
@@ -73,9 +77,13 @@ def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pendin
     ttl_ms = u64(query, "ttl_ms")
     limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
 
+    creates = _creates(query)
+
     def merge(patch: bytes) -> Pending:
         limits.check_json_size(patch, context.config.limits, "body")
         condition = _condition(context, request, key, query)
+        if not creates:
+            condition = of_existing(condition)
         return Pending(context.database.submit(Patch(key, patch, ttl_ms, condition)), _written)
 
     return read_then(request.body, compact, request.body, "body", then=merge)
@@ -173,6 +181,11 @@ def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissEr
         else:
             outcomes.append(Put(operation.key, value, operation.ttl_ms, condition))
     return outcomes
+
+
+def _creates(query: Mapping[str, str]) -> bool:
+    """Whether a write may create its key, or bring it back."""
+    return switch(query, "create", default=True)
 
 
 def _condition(

@@ -4,7 +4,6 @@ Sync and deterministic: the time is an argument, the table is whatever answers `
 is decided against the table *plus the batch so far*; nothing is applied before it is logged.
 """
 
-import json
 from collections.abc import Callable, Sequence
 
 import attrs
@@ -14,6 +13,7 @@ from kissvdb.core import batch, merge_patch, reserved_keys
 from kissvdb.core.events import Publish, Published, record_of
 from kissvdb.errors import (
     InvalidArgument,
+    NotFound,
     PayloadTooLarge,
     PreconditionFailed,
     RevisionMismatch,
@@ -32,7 +32,8 @@ class Precondition:
 
     ``revision`` 0 means "the key must be absent". ``offset`` compares with the offset of the
     key's last write and so also notices a delete and re-create (no ABA). ``absent`` False means
-    "the key must exist" (If-Match: *). ``from_header`` chooses 412 instead of 409.
+    "the key must exist" (If-Match: *, or create=false, which is NotFound). ``from_header`` chooses
+    412 instead of 409.
     """
 
     revision: int | None = None
@@ -274,22 +275,22 @@ class Batch(batch.Batch[Decision]):
 
 
 def _merged(target: bytes | None, command: Patch) -> bytes:
-    # The standard library's json, because it takes integers of any size both ways.
     try:
-        patched = merge_patch.apply(
-            None if target is None else json.loads(target), json.loads(command.patch)
-        )
-        text = json.dumps(patched, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return merge_patch.apply(target, command.patch)
     except RecursionError:
         raise InvalidArgument(
             f"the patch of {command.key!r} is nested too deeply: put the whole value instead"
         ) from None
-    return text.encode()
 
 
 def _check(precondition: Precondition, key: str, live: Item | None) -> None:
     if precondition is ALWAYS:
         return
+    if live is None and precondition.absent is False and not precondition.from_header:
+        raise NotFound(
+            f"key {key!r} does not exist: it was deleted or has expired, and create=false keeps "
+            "this write from bringing it back"
+        )
     problem = _unmet(precondition, key, live)
     if problem is None:
         return

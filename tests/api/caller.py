@@ -9,6 +9,7 @@ from kissvdb import open_database
 from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request
 from kissvdb.config import Config, Storage
+from kissvdb.engine.database import wall_clock_ms
 from kissvdb.metrics import Metrics
 
 IN_MEMORY = Config(storage=Storage(memory=True))
@@ -55,9 +56,9 @@ def message(answer):
 
 
 @asynccontextmanager
-async def opened(config=IN_MEMORY, **sections):
+async def opened(config=IN_MEMORY, clock_ms=wall_clock_ms, **sections):
     """A caller on a new database; ``sections`` replace those of the configuration."""
     config = attrs.evolve(config, **sections)
     metrics = Metrics()
-    async with open_database(config, metrics=metrics) as database:
+    async with open_database(config, metrics=metrics, clock_ms=clock_ms) as database:
         yield Caller(database, config, metrics)

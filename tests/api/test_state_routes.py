@@ -169,6 +169,37 @@ async def test_a_list_is_limited_to_100_and_at_most_1000():
         assert (reading(answer), header(answer, "kissvdb-offset")) == ([], "1001")
 
 
+async def test_a_patch_leaves_the_bytes_of_what_it_does_not_touch(call: Caller):
+    value = b'{"a":0.10,"b":-0,"n":12345678901234567890.123,"\\u0061b":1E2}'
+    await call("PUT", "/v1/state/k", body=b'{"value":%b}' % value)
+    assert (await call("PATCH", "/v1/state/k", {"c": 1})).status == 200
+    answer = await call("GET", "/v1/state/k")
+    assert b'"value":%b,"c":1},' % value[:-1] in answer.body
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_write_with_create_false_brings_no_key_back(method):
+    now_ms = [1_000_000]
+    async with opened(clock_ms=lambda: now_ms[0]) as call:
+        body = {"value": 1} if method == "PUT" else {"seen": 2}
+
+        async def renew(query="create=false", **headers):
+            return await call(method, f"/v1/state/session?{query}", body, **headers)
+
+        refused(await renew(), 404, "not_found", "session", "create=false")
+        await call("PUT", "/v1/state/session", {"value": {"seen": 1}, "ttl_ms": 100})
+        assert (await renew()).status == 200
+        await call("PUT", "/v1/state/session", {"value": {"seen": 1}, "ttl_ms": 100})
+        now_ms[0] += 100
+        refused(await renew(), 404, "not_found", "expired")
+        refused(await renew("", if_match="*"), 412, "revision_mismatch")
+        refused(await renew(if_match='"2"'), 412, "revision_mismatch")
+        refused(await renew("create=no"), 400, "invalid_argument", "query.create")
+        refused(await renew(if_none_match="*"), 400, "invalid_argument", "create")
+        refused(await call("GET", "/v1/state/session"), 404, "not_found")
+        assert (await renew("create=true")).status == 200
+
+
 async def test_a_page_ends_before_it_grows_too_large(call: Caller, monkeypatch):
     monkeypatch.setattr(state, "LIST_BYTES_MAX", 300)
     for number in range(6):

@@ -17,6 +17,7 @@ from kissvdb.core.state import (
 )
 from kissvdb.errors import (
     InvalidArgument,
+    NotFound,
     PayloadTooLarge,
     PreconditionFailed,
     Refused,
@@ -77,7 +78,7 @@ def test_a_precondition_holds_or_refuses(precondition, live, holds, command):
     if holds:
         decided.decide(command)
     else:
-        with pytest.raises(RevisionMismatch):
+        with pytest.raises(NotFound if precondition.absent is False else RevisionMismatch):
             decided.decide(command)
         header = attrs.evolve(precondition, from_header=True)
         with pytest.raises(PreconditionFailed):
