@@ -8,7 +8,8 @@ import trio
 
 from kissvdb.config import Config, Http, Log, Server, Storage, Stream
 from kissvdb.core.state import Put
-from tests.api.wire import SECONDS_MAX, door, read_until
+from tests.api.wire import door, read_until
+from tests.patience import PATIENCE_SECS
 
 BIG = "x" * 50_000
 COUNT = 300
@@ -55,7 +56,7 @@ async def open_stream(server, target="/v1/stream", receive_buffer_bytes=None):
 
 async def read_to_the_end(stream):
     received = b""
-    with trio.fail_after(SECONDS_MAX * 3):
+    with trio.fail_after(PATIENCE_SECS):
         while not received.endswith(b"\r\n0\r\n\r\n"):
             more = await stream.receive_some()
             assert more, received[-1000:]
