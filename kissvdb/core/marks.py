@@ -54,40 +54,39 @@ class Mark:
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._quoted = b'"%b"' % text.encode("utf-8", "surrogatepass")
         self._number = _number(text)
-
-    def equals(self, value: Any) -> bool:
-        """Whether a JSON value is this text or this number. ``true`` and ``null`` are neither."""
-        if isinstance(value, str):
-            return value == self._text
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        return self._number is not None and value == self._number
 
     def is_job_id(self, marks: Marks) -> bool:
         """Whether it is the event's job_id."""
-        return self.equals(_scalar(marks.job_id))
+        return self._is(marks.job_id)
 
     def is_tag(self, marks: Marks) -> bool:
         """Whether it is one of the event's tags, or its only one."""
         if marks.tags[:1] != b"[":
-            return self.equals(_scalar(marks.tags))
+            return self._is(marks.tags)
         try:
-            return any(map(self.equals, json.loads(marks.tags)))
+            # The standard library's json, because it takes integers of any size.
+            return any(map(self._equals, json.loads(marks.tags)))
         except ValueError:
             # A number of more digits than Python reads.
             return False
 
+    def _is(self, raw: bytes) -> bool:
+        """Whether a JSON text is this text or this number. ``true`` and ``null`` are neither."""
+        if raw[:1] != b'"':
+            return self._number is not None and _number(raw.decode()) == self._number
+        if b"\\" in raw:
+            return bool(json.loads(raw) == self._text)
+        return raw == self._quoted
 
-def _scalar(text: bytes) -> Any:
-    """The value of a JSON text; None for what is no scalar."""
-    if not text or text[:1] in b"{[":
-        return None
-    try:
-        # The standard library's json, because it takes integers of any size.
-        return json.loads(text)
-    except ValueError:
-        return None
+    def _equals(self, value: Any) -> bool:
+        """As `_is`, of a value."""
+        if isinstance(value, str):
+            return value == self._text
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        return self._number is not None and bool(value == self._number)
 
 
 def _number(text: str) -> int | float | None:

@@ -27,6 +27,13 @@ from kissvdb.records import (
 HEARTBEAT = b": keepalive\n\n"
 OPENING = b": ok\n\n"
 
+WORK_MAX = 1_000_000
+"""So much is done for one subscription before others have their turn: about a byte of JSON each."""
+WORK_PER_EVENT = 1000
+"""What an event costs whatever its size, in bytes of JSON that take as long."""
+WORK_PER_READ = 4000
+"""As that, where its JSON is read."""
+
 _MARKS_KEPT_BYTES_MAX = 256
 """Of one event: larger ones are read again, so that a filter costs no memory."""
 
@@ -120,6 +127,11 @@ class Event:
     def has_tag(self, tag: str, mark: Mark) -> bool:
         """Whether the tag is one of the event's own, or in ``tags`` of its value or data."""
         return tag in self._tags or mark.is_tag(self._read_marks())
+
+    @property
+    def marked(self) -> bool:
+        """Whether the JSON need not be read again for what a filter asks."""
+        return self._marks is not None
 
     def _read_marks(self) -> Marks:
         if self._marks is not None:
@@ -239,12 +251,25 @@ def error_frame(code: str, message: str) -> bytes:
     return b"event: error\ndata: " + _json({"error": code, "message": message}) + b"\n\n"
 
 
-Filter = Callable[[Event], bool]
+class Filter(msgspec.Struct, frozen=True):
+    """A query's filters as one: ``passes`` tells whether an event is wanted.
+
+    ``reads_json``: it looks into the event's JSON, which takes as long as the event is large.
+    """
+
+    passes: Callable[[Event], bool]
+    reads_json: bool
+
+    def work(self, event: Event) -> int:
+        """How much there is to do for an event, in the unit of WORK_MAX."""
+        if not self.reads_json or event.marked:
+            return WORK_PER_EVENT
+        return WORK_PER_READ + len(event.data)
 
 
 def compile_filter(query: StreamQuery) -> Filter | None:
-    """The query's filters as one function; None when everything passes."""
-    tests: list[Filter] = []
+    """The query's filters; None when everything passes."""
+    tests: list[Callable[[Event], bool]] = []
     if query.types:
         tests.append(lambda event: event.type in query.types)
     if query.key is not None:
@@ -254,6 +279,7 @@ def compile_filter(query: StreamQuery) -> Filter | None:
         tests.append(lambda event: event.key is not None and event.key.startswith(prefix))
     if query.collection is not None:
         tests.append(lambda event: event.collection == query.collection)
+    reads_json = query.job_id is not None or query.tag is not None
     if query.job_id is not None:
         job_id = Mark(query.job_id)
         tests.append(lambda event: event.has_job_id(job_id))
@@ -263,5 +289,5 @@ def compile_filter(query: StreamQuery) -> Filter | None:
     if not tests:
         return None
     if len(tests) == 1:
-        return tests[0]
-    return lambda event: all(test(event) for test in tests)
+        return Filter(tests[0], reads_json)
+    return Filter(lambda event: all(test(event) for test in tests), reads_json)

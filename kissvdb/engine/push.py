@@ -16,6 +16,9 @@ from kissvdb.engine.subscription import Pulse, Subscription
 PAUSE_SECS_MIN = 0.0005
 """Rounds shorter than this follow each other without a pause."""
 
+TURN_SECS_MAX = 0.005
+"""A round in which blobs must be joined for one filter after the other is done in such turns."""
+
 
 class Sink(Protocol):
     """Where a pushed subscription's blobs go. Called on the loop; must not wait."""
@@ -61,7 +64,7 @@ class Pusher:
         try:
             while not self._pulse.ended:
                 started = time.perf_counter()
-                if not self._push_round():
+                if not await self._push_round():
                     await self._pulse.waiting.park()
                     continue
                 spent = time.perf_counter() - started
@@ -72,11 +75,18 @@ class Pusher:
             for sink in sinks:
                 sink.end()
 
-    def _push_round(self) -> bool:
+    async def _push_round(self) -> bool:
         """Give everyone the next blob. False when nobody has anything left to take."""
-        busy = False
+        busy = yielded = False
+        last: bytes | None = None
+        turn_ends = time.perf_counter() + TURN_SECS_MAX
         for subscription, sink in list(self._sinks.items()):
+            if yielded and subscription not in self._sinks:
+                continue
             blob = subscription.next_nowait()
+            # One that was joined for this sink alone, perhaps.
+            fresh = not blob or blob is not last
+            last = blob
             if blob is None:
                 self.leave(subscription)
                 sink.fall_behind()
@@ -86,6 +96,11 @@ class Pusher:
                     self.leave(subscription)
             elif not subscription.is_live:
                 busy = True
+            if fresh and time.perf_counter() > turn_ends:
+                await trio.lowlevel.checkpoint()
+                turn_ends = time.perf_counter() + TURN_SECS_MAX
+                # Those who had their blob may have something to take again.
+                busy = yielded = True
         return busy
 
 

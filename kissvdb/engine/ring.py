@@ -7,22 +7,12 @@ one join.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import Event, Filter, event_of
+from kissvdb.core.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
+from kissvdb.engine import rounds
+from kissvdb.engine.rounds import Rounds, Slice
 from kissvdb.records import decode
-
-# A filter that looks into JSON costs microseconds an event: a taker yields the loop in between.
-_EVENTS_PER_TAKE_MAX = 1000
-
-
-class Slice(NamedTuple):
-    """Frames joined from a place: the ``blob``, the ``place`` after it, its last ``offset``."""
-
-    blob: bytes
-    place: int
-    offset: int
 
 
 class Ring:
@@ -38,7 +28,7 @@ class Ring:
         self._sizes = [0] * events_max
         self._bytes_max = bytes_max
         self._bytes = 0
-        self._rounds: dict[tuple[int, StreamQuery | None], Slice] = {}
+        self._rounds = Rounds(min(bytes_max, rounds.BYTES_MAX))
         self.first_place = 0
         self.next_place = 0
         self.last_offset = last_offset
@@ -48,6 +38,11 @@ class Ring:
     def bytes_held(self) -> int:
         """Payload bytes of the events in the ring."""
         return self._bytes
+
+    @property
+    def joined_bytes(self) -> int:
+        """Bytes of the joined blobs that are kept for others at the same place."""
+        return self._rounds.bytes_held
 
     def extend(self, first_offset: int, ts_ms: int, payloads: Sequence[bytes]) -> None:
         """Add the newest records as the log has them; the oldest give way when a limit is reached.
@@ -113,9 +108,10 @@ class Ring:
         return low
 
     def take(
-        self, place: int, query: StreamQuery | None, passes: Filter | None, bytes_max: int
+        self, place: int, query: StreamQuery | None, wanted: Filter | None, bytes_max: int
     ) -> Slice:
-        """Everything from ``place`` on that passes, at most about ``bytes_max`` bytes.
+        """Everything from ``place`` on that is wanted, at most about ``bytes_max`` bytes of it, and
+        only as far as WORK_MAX goes: the taker then yields the loop and takes again.
 
         ``query`` names the filter in the cache (None: no filter, and vectors with their numbers).
         """
@@ -123,17 +119,21 @@ class Ring:
         found = self._rounds.get(key)
         if found is None:
             vectors = query is None or query.vectors
-            found = self._rounds[key] = self._join(place, passes, bytes_max, vectors)
+            found = self._join(place, wanted, bytes_max, vectors)
+            self._rounds.keep(key, found)
         return found
 
-    def _join(self, place: int, passes: Filter | None, bytes_max: int, vectors: bool) -> Slice:
+    def _join(self, place: int, wanted: Filter | None, bytes_max: int, vectors: bool) -> Slice:
         capacity = len(self._events)
         frames: list[bytes] = []
-        size = 0
-        end = min(self.next_place, place + _EVENTS_PER_TAKE_MAX)
-        while place < end and size < bytes_max:
-            event = self._event(place % capacity)
-            if passes is None or passes(event):
+        size = work = 0
+        while place < self.next_place and size < bytes_max and work < WORK_MAX:
+            slot = place % capacity
+            if isinstance(self._events[slot], bytes):
+                work += self._sizes[slot]
+            event = self._event(slot)
+            work += WORK_PER_EVENT if wanted is None else wanted.work(event)
+            if wanted is None or wanted.passes(event):
                 frame = event.frame(vectors=vectors)
                 frames.append(frame)
                 size += len(frame)

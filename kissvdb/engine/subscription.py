@@ -1,14 +1,22 @@
 """One client of the stream: a cursor, and what it is to be sent next."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
 
 from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import HEARTBEAT, compile_filter, error_frame, gap_frame, opening
+from kissvdb.core.stream import (
+    HEARTBEAT,
+    WORK_MAX,
+    Event,
+    compile_filter,
+    error_frame,
+    gap_frame,
+    opening,
+)
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.epochs import Epochs, Gap
@@ -66,9 +74,9 @@ class Subscription:
         """What is to be said before the first event."""
         if gap is not None:
             self._owed.append(gap_frame(gap, epochs.current))
-        self._passes = compile_filter(query)
+        self._wanted = compile_filter(query)
         # Queries that differ only in where they start share the ring's joined blobs.
-        plain = self._passes is None and query.vectors
+        plain = self._wanted is None and query.vectors
         self._name = None if plain else attrs.evolve(query, since=0, epoch=None)
         self._vectors = query.vectors
         self._ring = ring
@@ -143,7 +151,7 @@ class Subscription:
 
     def _take(self, place: int) -> bytes:
         try:
-            found = self._ring.take(place, self._name, self._passes, self._send_bytes_max)
+            found = self._ring.take(place, self._name, self._wanted, self._send_bytes_max)
         except Exception as error:
             return self._fail(error)
         self._place = found.place
@@ -167,6 +175,7 @@ class Subscription:
         until = self._ring.last_offset
         try:
             events = await self._history.read(self.offset, until=until)
+            blob = await self._join(events)
         except OffsetTruncated:
             first_lost = self.offset + 1
             self.offset = self._history.first_offset - 1
@@ -174,15 +183,23 @@ class Subscription:
             return gap_frame(gap, self._epoch)
         except Exception as error:
             return self._fail(error)
-        passes = self._passes
-        blob = b"".join(
-            event.frame(vectors=self._vectors)
-            for event in events
-            if passes is None or passes(event)
-        )
         # Offsets that were skipped at the end of the log leave nothing to read.
         self.offset = (events[-1].offset or until) if events else until
         return blob
+
+    async def _join(self, events: Sequence[Event]) -> bytes:
+        """The frames of those that are wanted. Others have their turn in between."""
+        wanted, work = self._wanted, 0
+        frames = []
+        for event in events:
+            if wanted is not None:
+                if work >= WORK_MAX:
+                    await trio.lowlevel.checkpoint()
+                    work = 0
+                work += wanted.work(event)
+            if wanted is None or wanted.passes(event):
+                frames.append(event.frame(vectors=self._vectors))
+        return b"".join(frames)
 
     def _fail(self, error: Exception) -> bytes:
         """The last blob: what happened. The server and all other streams go on."""

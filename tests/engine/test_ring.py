@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.core.stream import Event
+from kissvdb.core.events import StreamQuery
+from kissvdb.core.stream import WORK_MAX, Event, compile_filter
 from kissvdb.engine.ring import Ring
 from kissvdb.records import EventPublished, encode
 
@@ -55,3 +56,44 @@ def test_a_ring_holds_the_newest_events_and_knows_their_places(steps, skipped, r
                 rest = ring.take(place, None, None, 10**9)
                 ids = [int(li[4:]) for li in rest.blob.split(b"\n") if li.startswith(b"id: ")]
                 assert ids == [p for _, _, p in model if p is not None and p > since]
+
+
+def filled(count, data, **limits):
+    ring = Ring(**{"events_max": count, "bytes_max": 2**30, "last_offset": 0, **limits})
+    ring.extend(1, 0, [encode(EventPublished("t", data))] * count)
+    return ring
+
+
+def test_joined_blobs_are_bounded_however_many_filters_there_are():
+    ring = filled(2000, b"1" * 1000, bytes_max=2_000_000)
+    for number in range(40):
+        query = StreamQuery(types=frozenset({"t", f"x{number}"}))
+        place, blobs = ring.first_place, []
+        while place < ring.next_place:
+            found = ring.take(place, query, compile_filter(query), 262_144)
+            # Who comes next for the same has the same object.
+            assert ring.take(place, query, compile_filter(query), 262_144) is found
+            place = found.place
+            blobs.append(found.blob)
+            assert ring.joined_bytes <= 2_000_000
+        assert b"".join(blobs).count(b"id: ") == ring.next_place - ring.first_place
+
+
+def test_filters_that_nothing_passes_are_bounded_too():
+    ring = filled(2, b"1", bytes_max=10_000)
+    for number in range(1000):
+        query = StreamQuery(key=f"k{number}")
+        ring.take(0, query, compile_filter(query), 262_144)
+    assert len(ring._rounds) < 30
+
+
+def test_one_take_does_a_bounded_part_of_the_work_whatever_passes():
+    data = b'{"job_id":"1","rest":"%b"}' % (b"x" * 60_000)
+    for query in (StreamQuery(job_id="2"), StreamQuery(tag="x"), StreamQuery(key="k")):
+        ring = filled(100, data)
+        place, takes = 0, 0
+        while place < ring.next_place:
+            before, place = place, ring.take(place, query, compile_filter(query), 262_144).place
+            assert before < place <= before + WORK_MAX // len(data) + 1
+            takes += 1
+        assert takes > 5

@@ -1,13 +1,15 @@
 """What `job_id` and `tag` match: numbers and texts, at the top of the value, data or metadata."""
 
+import tracemalloc
 from contextlib import aclosing
 
+import attrs
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb import open_database
-from kissvdb.config import Config, Storage
+from kissvdb.config import Config, Storage, Stream
 from kissvdb.core.events import Publish, StreamQuery
 from tests.engine.sse import parse, places
 
@@ -83,3 +85,40 @@ async def test_a_job_id_matches_as_a_number_and_as_a_text(job_id, expected, live
 )
 async def test_a_tag_matches_as_a_number_and_as_a_text(tag, expected, live):
     assert await matching({"tag": tag}, live=live) == expected
+
+
+LARGE = b'{"rows":[%b],"job_id":7}' % b",".join(b'[%d,"x"]' % n for n in range(5000))
+
+
+@pytest.mark.parametrize("ring_events", [16, 10_000], ids=["from the log", "from the ring"])
+async def test_a_filter_on_json_leaves_the_loop_to_others_and_keeps_nothing(ring_events):
+    turns = 0
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async def send(blob):
+        assert b"event: log" not in blob
+
+    config = attrs.evolve(IN_MEMORY, stream=Stream(ring_events=ring_events))
+    async with open_database(config) as db, trio.open_nursery() as nursery:
+        for _ in range(200):
+            await db.publish(Publish("log", LARGE))
+        await wait_all_tasks_blocked()
+        subscription = db.subscribe(StreamQuery(job_id="none"))
+        nursery.start_soon(count_turns)
+        tracemalloc.start()
+        try:
+            assert await subscription.catch_up(send)
+            held = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        nursery.cancel_scope.cancel()
+    assert subscription.offset == db.last_offset
+    if ring_events > 200:
+        assert turns > 5
+    # The events as such; every list in them would be twenty times as much.
+    assert held < 3 * 200 * len(LARGE)

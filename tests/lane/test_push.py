@@ -7,8 +7,9 @@ from trio.testing import wait_all_tasks_blocked
 
 from kissvdb import open_database
 from kissvdb.config import Stream
-from kissvdb.core.events import StreamQuery
+from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.core.state import Put
+from kissvdb.engine import push
 from kissvdb.engine.push import Pushers
 from tests.lane.peers import IN_MEMORY, until
 from tests.patience import PATIENCE_SECS
@@ -110,6 +111,33 @@ async def test_filtered_events_are_not_pushed(db, nursery):
     await until(lambda: b'"key":"a"' in sink.text)
     assert b'"key":"b"' not in sink.text
     nursery.cancel_scope.cancel()
+
+
+async def test_rounds_in_turns_lose_nothing(nursery, monkeypatch):
+    # As if joining the blob of each took too long for one turn.
+    monkeypatch.setattr(push, "TURN_SECS_MAX", 0.0)
+    async with open_database(IN_MEMORY) as db:
+        pushers = Pushers(nursery)
+        joined = [await live(db, pushers, types=frozenset({"log", f"x{n}"})) for n in range(5)]
+        *sinks, leaver = [sink for _, sink in joined]
+        first = db.last_offset + 1
+
+        async def publish(name):
+            for number in range(50):
+                await db.publish(Publish("log", b'"%b%d"' % (name, number)))
+
+        async with trio.open_nursery() as writing:
+            for name in (b"a", b"b", b"c"):
+                writing.start_soon(publish, name)
+            await until(lambda: db.last_offset > first + 20)
+            pushers.of(joined[4][0]).leave(joined[4][0])
+            left = leaver.text
+        for sink in sinks:
+            await until(lambda sink=sink: b"id: %d\n" % (first + 149) in sink.text)
+            ids = [int(line[4:]) for line in sink.text.split(b"\n") if line.startswith(b"id: ")]
+            assert ids == list(range(first, first + 150))
+        assert leaver.text == left
+        nursery.cancel_scope.cancel()
 
 
 async def test_the_end_of_the_streams_ends_every_sink(db, nursery):
