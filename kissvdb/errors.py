@@ -211,6 +211,10 @@ class Damaged(KissError):
     code = "damaged"
 
 
+class NewerFormat(Damaged):
+    """A later kissvdb wrote this; nothing is broken, and nothing may be repaired."""
+
+
 class DirectoryInUse(KissError):
     """Another process holds the data directory's lock."""
 

@@ -38,6 +38,7 @@ COLLECTION_VECTORS = "kissvdb_collection_vectors"
 COLLECTION_DEAD_ROWS = "kissvdb_collection_dead_rows"
 COLLECTION_TAIL_ROWS = "kissvdb_collection_tail_rows"
 COLLECTION_BYTES = "kissvdb_collection_bytes"
+COLLECTION_DAMAGED = "kissvdb_collection_damaged"
 COLLECTION_UPKEEP = "kissvdb_collection_upkeep_done"
 COLLECTION_RECALL = "kissvdb_collection_recall"
 
@@ -67,6 +68,7 @@ GAUGES = {
     COLLECTION_DEAD_ROWS: Gauge("Rows that wait for a vacuum.", ("collection",)),
     COLLECTION_TAIL_ROWS: Gauge("Rows that are not in the index yet.", ("collection",)),
     COLLECTION_BYTES: Gauge("Bytes of rows, codes and links.", ("collection",)),
+    COLLECTION_DAMAGED: Gauge("1 when rows or files were found damaged, else 0.", ("collection",)),
     COLLECTION_UPKEEP: Gauge("Pieces of upkeep done since the start.", ("collection",)),
     COLLECTION_RECALL: Gauge("Recall that the last audit found; NaN before it.", ("collection",)),
 }

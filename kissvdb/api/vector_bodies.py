@@ -98,9 +98,10 @@ class CollectionInfo:
 
 @attrs.frozen
 class Collections:
-    """All collections, by name."""
+    """All collections, by name; ``damaged``: what is wrong with those that cannot be opened."""
 
     collections: list[CollectionInfo]
+    damaged: dict[str, str]
 
 
 @attrs.frozen
@@ -115,7 +116,7 @@ class UpkeepInfo:
 class CollectionDetail(CollectionInfo):
     """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
     graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
-    last audit found."""
+    last audit found; ``damage`` which rows are not what was written and are never served."""
 
     manifest: dict[str, Any]
     notes: list[str]
@@ -126,6 +127,7 @@ class CollectionDetail(CollectionInfo):
     tail: U64
     upkeep: UpkeepInfo
     recall: float | None
+    damage: str | None
 
 
 class WriteBody(RequestBody, frozen=True):

@@ -60,7 +60,8 @@ async def drop(context: Context, request: Request) -> Response:
 
 
 def list_collections(context: Context, request: Request) -> Response:
-    return Response(_json(Collections([_info(each) for each in context.database.vectors.all])))
+    vectors = context.database.vectors
+    return Response(_json(Collections([_info(each) for each in vectors.all], dict(vectors.broken))))
 
 
 def detail(context: Context, request: Request) -> Response:
@@ -111,6 +112,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         tail=numbers.tail_rows,
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
         recall=found.audit.recall,
+        damage=found.upkeep.damage,
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from kissvdb.core import batch
 from kissvdb.core.row_spec import CollectionSpec, StoredRow
 from kissvdb.core.state import EXPIRES_AT_MS_MAX
-from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound
+from kissvdb.errors import AlreadyExists, Damaged, DimMismatch, InvalidArgument, NotFound
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 
@@ -144,9 +144,15 @@ class Batch(batch.Batch[Decision]):
         )
 
     def expire(self, ids: Sequence[str]) -> None:
-        """Log the end of the vectors that are past their time (those written again are not)."""
+        """Log the end of the vectors that are past their time (those written again are not).
+
+        Of a damaged row it is not known whether it is: it stays, and holds up no other.
+        """
         for id_ in ids:
-            found = self._stored(id_)
+            try:
+                found = self._stored(id_)
+            except Damaged:
+                continue
             if found is not None and self._is_expired(found):
                 self._end(id_)
 

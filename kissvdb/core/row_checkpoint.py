@@ -20,7 +20,7 @@ from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, RowStore, Space
 from kissvdb.core.tombstones import Tombstones, TombstoneView
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import Operation
 
 Array = npt.NDArray[Any]
@@ -73,10 +73,9 @@ class Checkpoint:
         """Fill ``manifest`` and ``indexes``; in a thread, while no other upkeep is under way."""
         parts = self._parts
         whole = len(parts.sums)
-        if whole:
-            # The last block may have grown; it must not be blessed before it was checked.
+        if whole and _is_sound(parts.data, (whole - 1) * BLOCK_ROWS):
+            # It may have grown. Behind a damaged one another block began, and its sum stays.
             whole -= 1
-            parts.data.check((whole * BLOCK_ROWS,))
         self.sums = np.concatenate([parts.sums[:whole], row_guard.sums_of(parts.data, whole)])
         body = parts.body
         if body is not None:
@@ -102,6 +101,14 @@ class Checkpoint:
         }
         if body is not None:
             self.indexes["graph"] = row_body.to_arrays(body)
+
+
+def _is_sound(data: RowData, row: int) -> bool:
+    try:
+        data.check((row,))
+    except Damaged:
+        return False
+    return True
 
 
 @attrs.define(eq=False)
@@ -183,7 +190,7 @@ def _guarded_rows(
         raise Damaged(f"the manifest of a collection is of another form: {error}") from error
     name = f"collection {spec.name!r}"
     if fields.format != FORMAT:
-        raise Damaged(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
+        raise NewerFormat(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
     if "rows" not in indexes:
         raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
     store = RowStore(spec, space, fields.rows)

@@ -46,6 +46,9 @@ class RowGuard:
         self._data = data
         self._sums = sums
         self._unchecked = np.ones(len(sums), np.bool_)
+        self._damaged: dict[int, str] = {}
+        self.searched = False
+        """Whether all damage there is, is known."""
         if len(sums) != -(-data.count // BLOCK_ROWS):
             raise Damaged(f"{name}: {len(sums)} checksums do not fit {data.count} rows")
 
@@ -63,16 +66,50 @@ class RowGuard:
                 self._check_block(block)
 
     def check_all(self) -> None:
-        """Check every block; for a thread."""
+        """Check every block; for a thread. Raises Damaged at the first that is."""
         for block in np.flatnonzero(self._unchecked).tolist():
             self._check_block(block)
 
+    def find_damage(self) -> None:
+        """Check every block, so that all damage is known; for a thread."""
+        for block in np.flatnonzero(self._unchecked).tolist():
+            self._is_sound(block)
+        self.searched = True
+
+    def last_block_is_sound(self) -> bool:
+        """Check the block that rows written next may share."""
+        return not len(self._sums) or self._is_sound(len(self._sums) - 1)
+
+    @property
+    def damage(self) -> str | None:
+        """What is known to be damaged; None while nothing is."""
+        messages = list(self._damaged.values())
+        if len(messages) < 2:
+            return messages[0] if messages else None
+        return f"{messages[0]} ({len(messages) - 1} more blocks of {BLOCK_ROWS} rows do not, too)"
+
+    def is_damaged(self, row: int) -> bool:
+        """Whether a row is known to be damaged. Checks nothing."""
+        return row // BLOCK_ROWS in self._damaged and row < self._data.count
+
+    def is_damaged_from(self, row: int) -> bool:
+        """Whether ``row`` or one behind it is known to be damaged."""
+        return max(self._damaged, default=-1) >= row // BLOCK_ROWS
+
     def _check_block(self, block: int) -> None:
-        if _sum_of(self._data, block) != self._sums[block]:
-            first = block * BLOCK_ROWS
-            last = min(first + BLOCK_ROWS, self._data.count) - 1
-            raise Damaged(
-                f"{self._name}: rows {first} to {last} do not match their checksum; restore a "
-                "backup, or delete the collection and load it again"
-            )
-        self._unchecked[block] = False
+        if not self._is_sound(block):
+            raise Damaged(self._damaged[block])
+
+    def _is_sound(self, block: int) -> bool:
+        if block in self._damaged:
+            return False
+        if _sum_of(self._data, block) == self._sums[block]:
+            self._unchecked[block] = False
+            return True
+        first = block * BLOCK_ROWS
+        last = min(first + BLOCK_ROWS, self._data.count) - 1
+        self._damaged[block] = (
+            f"{self._name}: rows {first} to {last} do not match their checksum; restore a "
+            "backup, or delete the collection and load it again"
+        )
+        return False

@@ -241,6 +241,10 @@ class RowStore:
         self._blob_bytes += len(blob)
         self._count += count
 
+    def distrust_end(self) -> None:
+        """Write behind all there may be: where the last row's texts end cannot be known."""
+        self._blob_bytes = len(self._blob)
+
     def view(self) -> RowData:
         """The rows there are now."""
         return RowData(

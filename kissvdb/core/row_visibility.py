@@ -1,6 +1,8 @@
 """Which rows a reader can see: not the dead, and not those whose time has come."""
 
 import heapq
+from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +91,7 @@ class Visibility:
                 changed |= self._hidden.bury(row)
         return changed
 
-    def overdue(self, limit: int) -> list[str]:
-        """Ids of overdue rows, at most ``limit``."""
-        return [id_ for id_, _ in zip(self._overdue.values(), range(limit), strict=False)]
+    def overdue(self, limit: int, skip: Callable[[int], bool] | None) -> list[str]:
+        """Ids of overdue rows, at most ``limit``, without the rows to ``skip``."""
+        ids = (id_ for row, id_ in self._overdue.items() if skip is None or not skip(row))
+        return list(islice(ids, limit))

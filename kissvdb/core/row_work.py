@@ -92,8 +92,8 @@ class Verification:
     kind = "verification"
 
     def __init__(self, guard: RowGuard) -> None:
-        self._guard = guard
+        self.guard = guard
 
     def run(self) -> None:
-        """Raises Damaged."""
-        self._guard.check_all()
+        """Find all damage there is."""
+        self.guard.find_damage()

@@ -29,7 +29,7 @@ from kissvdb.core.id_map import IdMap
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.row_body import PRECISIONS, Body, CodeSum
 from kissvdb.core.row_checkpoint import Checkpoint, Index, Parts
-from kissvdb.core.row_guard import RowGuard
+from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
 from kissvdb.core.row_spec import StoredRow as StoredRow
@@ -70,11 +70,10 @@ class Rows:
         self._body: Body | None = None
         # The least that searches walk by; an audit may have raised it.
         self._precision = PRECISIONS[0]
-        self._ids = IdMap(salt)
-        self._metadata = MetadataIndex()
+        self._ids, self._metadata = IdMap(salt), MetadataIndex()
         self._visibility = Visibility(Tombstones(), self._store.view())
         self._operations: dict[str, Operation] = {}
-        self._unchecked: RowGuard | None = None
+        self._guard: RowGuard | None = None
         self._sums = np.zeros(0, np.uint32)
         self._code_sums: dict[str, CodeSum] = {}
         self._view: RowsView | None = None
@@ -107,7 +106,9 @@ class Rows:
             rows._precision = parts.body.precision
         rows._operations = parts.operations
         rows._sums, rows._code_sums = parts.sums, parts.code_sums
-        rows._unchecked = parts.guard
+        rows._guard = parts.guard
+        if not parts.guard.last_block_is_sound():
+            rows._begin_block()
         return rows, parts.warnings
 
     def reserve(self, rows: int, text_bytes: int) -> None:
@@ -168,10 +169,17 @@ class Rows:
         return self._view
 
     def expired(self, now_ms: int, limit: int) -> list[str]:
-        """Ids whose time has come and whose end is not in the log; at most ``limit``."""
+        """Ids whose time has come and whose end is not in the log, but of rows known to be damaged:
+        their time may be, too. At most ``limit``."""
         if self._visibility.pass_time(now_ms, self._ids):
             self._view = None
-        return self._visibility.overdue(limit)
+        skip = None if self._guard is None else self._guard.is_damaged
+        return self._visibility.overdue(limit, skip)
+
+    @property
+    def damage(self) -> str | None:
+        """What is known to be wrong with the rows that were opened; None while nothing is."""
+        return None if self._guard is None else self._guard.damage
 
     def stored(self, id_: str) -> StoredRow | None:
         """The row of an id whether or not its time has come: what decisions are made on."""
@@ -192,8 +200,10 @@ class Rows:
     def vacuum(self) -> Work | None:
         """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
 
-        The rest comes with ``work_due``, until ``vacuum_progress`` is None.
+        The rest comes with ``work_due``, until ``vacuum_progress`` is None. Raises Damaged.
         """
+        if self.damage is not None:
+            raise Damaged(self.damage)
         if self._work is None and (self._vacuum is not None or self._visibility.dead_count):
             self._work = self._vacuum = self._vacuum or self._new_vacuum()
             return self._work
@@ -257,8 +267,9 @@ class Rows:
             assert work.body is not None, "only work that has run"
             self._install_body(work.body)
         elif isinstance(work, Verification):
-            self._unchecked = None
-            self._store.guarded_by(None)
+            if work.guard.damage is None:
+                self._guard = None
+                self._store.guarded_by(None)
         elif isinstance(work, Vacuum):
             if work.show(Shown(self._store.view(), self._visibility.dead())):
                 self._take(work)
@@ -295,8 +306,8 @@ class Rows:
         self._body = body
 
     def _next_work(self) -> Work | None:
-        if self._unchecked is not None:
-            return Verification(self._unchecked)
+        if self._guard is not None and not self._guard.searched:
+            return Verification(self._guard)
         merge = self._metadata.merge_due()
         if merge is not None:
             return MetadataMerge(self._metadata, merge)
@@ -317,6 +328,8 @@ class Rows:
     def _drain_is_due(self) -> bool:
         if self.spec.index == "flat" or not self._kernels.ready:
             return False
+        if self._guard is not None and self._guard.is_damaged_from(self._indexed_rows):
+            return False
         policy = self._policy
         least = policy.body_rows_min if self._body is None else policy.drain_rows_min
         return self._store.count - self._indexed_rows >= least
@@ -324,7 +337,7 @@ class Rows:
     def _vacuum_is_due(self) -> bool:
         dead, policy = self._visibility.dead_count, self._policy
         share = policy.vacuum_share * self._store.count
-        return dead >= policy.vacuum_rows_min and dead >= share
+        return self.damage is None and dead >= policy.vacuum_rows_min and dead >= share
 
     def _new_vacuum(self) -> Vacuum:
         # Without kernels the graph is not made again here: the rows are tail, and drained later.
@@ -360,7 +373,15 @@ class Rows:
         self._body = None
         if vacuum.body is not None:
             self._install_body(vacuum.body)
-        self._unchecked, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
+        self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
+
+    def _begin_block(self) -> None:
+        """Fill the last block, which is damaged, with dead rows: what comes shares none with it."""
+        self._store.distrust_end()
+        nothing = VectorWritten("", self.spec.name, "", bytes(self.spec.vector_bytes))
+        while self._store.count % BLOCK_ROWS:
+            self.apply(self.applied_offset, nothing)
+        self.apply(self.applied_offset, VectorDeleted(self.spec.name, "", ""))
 
     def _append(self, written: Sequence[VectorWritten]) -> None:
         first = self._store.extend(

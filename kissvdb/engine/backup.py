@@ -49,6 +49,7 @@ async def _blocks(
         await workers.run(_copy_tables, store, directory, entries)
         for each in await collections():
             entries += await each.upkeep.files()
+        entries += await workers.run(store.collections.broken_entries)
         last_offset = await store.log.note_files(entries)
         await workers.run(_note_description, directory, last_offset, entries)
         blocks = backup.tar_blocks(entries, int(time.time()))

@@ -16,6 +16,7 @@ import attrs
 
 from kissvdb import logs
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
     CollectionCreated,
     CollectionDeleted,
@@ -78,19 +79,7 @@ class StoredCollection:
 
     def entries(self) -> list[Entry]:
         """Its files, open, as entries of a backup."""
-        if self.directory is None:
-            return []
-        found: list[Entry] = []
-        try:
-            for path in sorted(self.directory.iterdir()):
-                source = path.open("rb")
-                size = os.fstat(source.fileno()).st_size
-                found.append(Entry(f"{DIRECTORY}/{self.directory.name}/{path.name}", size, source))
-        except BaseException:
-            for entry in found:
-                entry.source.close()
-            raise
-        return found
+        return [] if self.directory is None else _entries(self.directory)
 
     def restate(self, offset: int) -> None:
         """Store that no record up to ``offset`` changed anything since the last checkpoint."""
@@ -111,6 +100,9 @@ class CollectionStore:
 
     def __init__(self, data_dir: Path | None) -> None:
         self.collections: dict[str, StoredCollection] = {}
+        self.broken: dict[str, str] = {}
+        """What is wrong with the collections that cannot be opened, by name. They hold up neither
+        the others nor the log, and can be deleted."""
         directory = self._directory = None if data_dir is None else data_dir / DIRECTORY
         self._kernels: Kernels | None = None
         if directory is not None and directory.is_dir():
@@ -183,6 +175,38 @@ class CollectionStore:
             sync_directory(self._directory)
         # Not before: while there are files, the log must keep the record of the deletion.
         self.collections.pop(name, None)
+        self.broken.pop(name, None)
+
+    def isolate(self, name: str, error: Damaged) -> None:
+        """Go on without a collection that is damaged. Its files stay as they are.
+
+        Not for what a later version wrote: that is raised.
+        """
+        if isinstance(error, NewerFormat):
+            raise error
+        stored = self.collections.pop(name, None)
+        if stored is not None:
+            stored.rows.space.close()
+        self.broken[name] = error.message
+        message = "a collection is damaged and cannot be opened"
+        logs.event(logger, logging.ERROR, message, collection=name, error=error.message)
+
+    def isolate_before(self, first_offset: int) -> None:
+        """Go on without the collections that lack records from before where the log begins."""
+        for name, stored in list(self.collections.items()):
+            applied = stored.rows.applied_offset
+            if applied + 1 < first_offset:
+                error = Damaged(
+                    f"collection {name!r} holds offsets up to {applied}, but the log begins at "
+                    f"{first_offset}: restore a backup, or delete the collection and load it again"
+                )
+                self.isolate(name, error)
+
+    def broken_entries(self) -> list[Entry]:
+        """The files of collections that cannot be opened, as entries of a backup."""
+        if self._directory is None:
+            return []
+        return [entry for name in self.broken for entry in _entries(self._directory / name)]
 
     def forget_uncreated(self) -> None:
         """After the replay: remove what was prepared for collections that were never created."""
@@ -207,15 +231,24 @@ class CollectionStore:
                 message = "a directory among the collections is none"
                 logs.event(logger, logging.WARNING, message, directory=str(directory))
             return
-        found = row_files.open_directory(directory)
-        rows, warnings = Rows.opened(
-            found.manifest,
-            found.indexes,
-            found.damaged,
-            found.arrays,
-            os.urandom(SALT_BYTES),
-            self.kernels,
-        )
+        try:
+            found = row_files.open_directory(directory)
+        except Damaged as error:
+            self.isolate(directory.name, error)
+            return
+        try:
+            rows, warnings = Rows.opened(
+                found.manifest,
+                found.indexes,
+                found.damaged,
+                found.arrays,
+                os.urandom(SALT_BYTES),
+                self.kernels,
+            )
+        except Damaged as error:
+            found.arrays.close()
+            self.isolate(directory.name, error)
+            return
         for warning in warnings:
             logs.event(logger, logging.WARNING, warning, collection=directory.name)
         self.collections[directory.name] = StoredCollection(
@@ -236,7 +269,10 @@ class CollectionStore:
 
 
 class CollectionsReplay:
-    """All collections, which take the records that name them: also that of their creation."""
+    """All collections, which take the records that name them: also that of their creation.
+
+    One that cannot be opened is made anew if its creation comes: then all it held comes, too.
+    """
 
     def __init__(self, store: CollectionStore) -> None:
         self._store = store
@@ -248,7 +284,7 @@ class CollectionsReplay:
         return min((each.rows.applied_offset for each in collections), default=OFFSET_MAX)
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
-        """Apply what is not applied. Raises Damaged, PersistenceFailed and OSError."""
+        """Apply what is not applied. Raises PersistenceFailed and OSError."""
         collections = self._store.collections
         waiting: dict[str, list[tuple[int, VectorWritten | VectorDeleted]]] = {}
         for offset, record in records:
@@ -260,19 +296,20 @@ class CollectionsReplay:
                 continue
             if isinstance(record, CollectionCreated):
                 self._create(offset, record)
-            elif stored is None:
-                # It was deleted later, or else its creation would have come before.
-                continue
             elif isinstance(record, CollectionDeleted):
                 waiting.pop(name, None)
                 self._store.remove(name)
-            else:
+            elif stored is not None:
+                # Else it was deleted later, or its creation would have come before.
                 waiting.setdefault(name, []).append((offset, record))
         for name, changes in waiting.items():
             stored = collections[name]
             stored.stale = True
-            for start in range(0, len(changes), ROWS_AT_ONCE):
-                stored.rows.apply_all(changes[start : start + ROWS_AT_ONCE])
+            try:
+                for start in range(0, len(changes), ROWS_AT_ONCE):
+                    stored.rows.apply_all(changes[start : start + ROWS_AT_ONCE])
+            except Damaged as error:
+                self._store.isolate(name, error)
         for stored in collections.values():
             stored.rows.note_offset(upto)
 
@@ -283,6 +320,21 @@ class CollectionsReplay:
         else:
             # Its directory was made before the record was logged.
             stored.created_offset = offset
+
+
+def _entries(directory: Path) -> list[Entry]:
+    """The files of a collection's directory, open, as entries of a backup."""
+    found: list[Entry] = []
+    try:
+        for path in sorted(directory.iterdir()):
+            source = path.open("rb")
+            size = os.fstat(source.fileno()).st_size
+            found.append(Entry(f"{DIRECTORY}/{directory.name}/{path.name}", size, source))
+    except BaseException:
+        for entry in found:
+            entry.source.close()
+        raise
+    return found
 
 
 def verify_rows(opened: "row_files.Opened") -> None:

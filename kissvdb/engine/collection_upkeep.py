@@ -44,6 +44,7 @@ async def expire_vectors(all_: Callable[[], Iterable[tuple[Collection, Address]]
                 try:
                     await address.ask(ExpireVectors())
                 except (NotFound, PersistenceFailed, Damaged, MailboxClosed, ActorCrashed):
+                    # This collection's wait for the next round, and no other's.
                     break
         await trio.sleep(EXPIRY_TICK_SECONDS)
 
@@ -58,8 +59,6 @@ class CollectionUpkeep:
         """What is being done now."""
         self.done_total = 0
         """Pieces of work that were finished."""
-        self.damage: str | None = None
-        """What is wrong with the files. Sound rows are still served; nothing is rewritten."""
         self._collection = collection
         self._address = address
         self._stored = stored
@@ -93,10 +92,18 @@ class CollectionUpkeep:
             pass
 
     async def vacuum(self) -> None:
-        """Write the live rows anew and drop the dead ones, to the end."""
+        """Write the live rows anew and drop the dead ones, to the end.
+
+        Raises Damaged when rows are, MailboxClosed and ActorCrashed.
+        """
         await self._work("vacuum")
         while self._collection.rows.vacuum_progress is not None and await self._work("due"):
             pass
+
+    @property
+    def damage(self) -> str | None:
+        """What is wrong with the files. Sound rows are still served, and only a vacuum waits."""
+        return self._collection.rows.damage
 
     @property
     def save_is_due(self) -> bool:
@@ -111,7 +118,7 @@ class CollectionUpkeep:
         ActorCrashed.
         """
         collection, stored = self._collection, self._stored
-        if stored.directory is None or self.damage is not None:
+        if stored.directory is None:
             return
         changes = collection.changes
         stored.updated_at_ms = collection.updated_at_ms
@@ -145,8 +152,6 @@ class CollectionUpkeep:
 
     async def _work(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
         """Do one piece of work. False when there is none, or it failed."""
-        if self.damage is not None:
-            return False
         # What was handed out comes back, whoever asked for it and left: one piece at a time.
         did = False
         async with self._one_at_a_time:
@@ -174,6 +179,9 @@ class CollectionUpkeep:
             self._note_failure(work.kind, error)
             return False
         self._done(work.kind, time.perf_counter() - started)
+        if work.kind == "verification" and self.damage is not None:
+            name = self._collection.rows.spec.name
+            logs.event(logger, logging.ERROR, self.damage, collection=name)
         return True
 
     def _done(self, kind: str, seconds: float) -> None:
@@ -185,10 +193,6 @@ class CollectionUpkeep:
 
     def _note_failure(self, kind: str, error: Exception) -> None:
         name = self._collection.rows.spec.name
-        if isinstance(error, Damaged):
-            self.damage = error.message
-            logs.event(logger, logging.ERROR, error.message, collection=name)
-            return
         self._failed = True
         message = f"{kind} failed and is tried again"
         logs.event(logger, logging.WARNING, message, collection=name, error=str(error))

@@ -1,7 +1,7 @@
 """The registry of vector collections: the actor that creates, opens and deletes them."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from kissvdb.engine.recall_audit import RecallAudit, keep_audited
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
+    COLLECTION_DAMAGED,
     COLLECTION_DEAD_ROWS,
     COLLECTION_RECALL,
     COLLECTION_TAIL_ROWS,
@@ -32,6 +33,7 @@ from kissvdb.metrics import (
     COLLECTION_VECTORS,
     MAILBOX_DEPTH,
 )
+from kissvdb.records import CollectionDeleted
 
 if TYPE_CHECKING:
     from kissvdb.core.row_view import Statistics
@@ -89,6 +91,7 @@ class OpenCollection:
             COLLECTION_DEAD_ROWS: lambda: numbers().deleted_rows,
             COLLECTION_TAIL_ROWS: lambda: numbers().tail_rows,
             COLLECTION_BYTES: lambda: numbers().row_bytes + numbers().index_bytes,
+            COLLECTION_DAMAGED: lambda: self.upkeep.damage is not None,
             COLLECTION_UPKEEP: lambda: self.upkeep.done_total,
             COLLECTION_RECALL: lambda: nan if self.audit.recall is None else self.audit.recall,
         }
@@ -163,6 +166,13 @@ class Collections(Actor):
             # What the replay brought may be due for the index.
             actor.look_after()
             await self._forget_manifest(stored.rows.spec.name)
+        for name in self._store.broken:
+            self._around.metrics.watch(COLLECTION_DAMAGED, lambda: 1.0, name)
+
+    @property
+    def broken(self) -> Mapping[str, str]:
+        """What is wrong with the collections that cannot be opened, by name."""
+        return self._store.broken
 
     async def handle(self, batch: list[Envelope]) -> None:
         for envelope in batch:
@@ -186,6 +196,11 @@ class Collections(Actor):
             raise AlreadyExists(
                 f"collection {spec.name!r} already exists: use it, choose another name, or delete "
                 "it first"
+            )
+        if spec.name in self._store.broken:
+            raise AlreadyExists(
+                f"collection {spec.name!r} exists and is damaged: delete it first, or restore a "
+                f"backup ({self._store.broken[spec.name]})"
             )
         if len(self.opened) >= self._config.limits.collections_max:
             raise Refused(
@@ -216,6 +231,8 @@ class Collections(Actor):
         return offset
 
     async def _drop(self, name: str) -> int:
+        if name in self._store.broken:
+            return await self._drop_broken(name)
         found = self.opened.get(name)
         if found is None:
             raise no_such_collection(name)
@@ -227,6 +244,12 @@ class Collections(Actor):
         await found.upkeep.finished()
         await self._supervisor.stop(found.address)
         await self._remove(name)
+        return offset
+
+    async def _drop_broken(self, name: str) -> int:
+        offset: int = await self._around.log.ask(Append((CollectionDeleted(name),)))
+        await self._remove(name)
+        self._around.metrics.forget(COLLECTION_DAMAGED, name)
         return offset
 
     async def _start(self, stored: StoredCollection) -> None:

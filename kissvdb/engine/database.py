@@ -45,7 +45,7 @@ from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.threads import threads_for
 from kissvdb.engine.upkeep import Shards
 from kissvdb.engine.vectors import Vectors
-from kissvdb.errors import KissError, NotFound, Unavailable
+from kissvdb.errors import Damaged, KissError, NotFound, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
@@ -137,7 +137,7 @@ class Database:
         for place, command in enumerate(commands):
             try:
                 places.setdefault(self._owner(command), []).append(place)
-            except NotFound as refusal:
+            except (NotFound, Damaged) as refusal:
                 answers[place] = refusal
         replies = []
         for owner, mine in places.items():

@@ -44,7 +44,8 @@ class Store:
             ]
             views.append(self.collections.view())
             if written:
-                recovery.replay(self.log, self.log.last_offset, views, progress)
+                self.collections.isolate_before(self.log.first_offset)
+            recovery.replay(self.log, self.log.last_offset, views, progress)
             self.collections.forget_uncreated()
             self._open = stack.pop_all()
 

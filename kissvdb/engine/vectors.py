@@ -1,7 +1,7 @@
 """Vector collections as handlers and embedders call them."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -25,7 +25,7 @@ from kissvdb.engine.collections import (
     ListCollections,
     OpenCollection,
 )
-from kissvdb.errors import DimMismatch, InvalidArgument
+from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 
 if TYPE_CHECKING:
     from kissvdb.core.row_spec import StoredRow
@@ -69,6 +69,8 @@ class Vectors:
         self._limits = config.limits
         self._clock_ms = clock_ms
         self._opened: dict[str, OpenCollection] = {}
+        self.broken: Mapping[str, str] = {}
+        """What is wrong with the collections that cannot be opened, by name."""
         self._registry: Address
         self.compiled: trio.Event
         """The kernels are loaded, or will not be: until then every search is exact."""
@@ -78,6 +80,7 @@ class Vectors:
         self.compiled = registry.compiled
         self._registry = address
         self._opened = registry.opened
+        self.broken = registry.broken
 
     # Collections
 
@@ -95,9 +98,11 @@ class Vectors:
         return found
 
     def find(self, collection: str) -> OpenCollection:
-        """A collection. Raises NotFound."""
+        """A collection. Raises NotFound, and Damaged when it cannot be opened."""
         found = self._opened.get(collection)
         if found is None:
+            if collection in self.broken:
+                raise Damaged(self.broken[collection])
             raise no_such_collection(collection)
         return found
 

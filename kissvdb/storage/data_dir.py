@@ -19,6 +19,7 @@ import msgspec
 
 from kissvdb.epochs import floor_above, new_epoch
 from kissvdb.errors import ConfigError, Damaged, DirectoryInUse
+from kissvdb.errors import NewerFormat as NewerFormat
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -29,10 +30,6 @@ LOCK_NAME = "LOCK"
 META_NAME = "meta.json"
 BACKUP_NAME = "backup.json"
 """In a backup: the offset that it is consistent at. A database has none."""
-
-
-class NewerFormat(Damaged):
-    """A later kissvdb wrote this; nothing is broken, and nothing may be repaired."""
 
 
 class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):

@@ -19,7 +19,7 @@ from typing import Any
 import attrs
 import numpy.typing as npt
 
-from kissvdb.errors import OUT_OF_RESOURCES, Damaged
+from kissvdb.errors import OUT_OF_RESOURCES, Damaged, NewerFormat
 from kissvdb.storage import array_file
 from kissvdb.storage.disk import Disk, refusal_of
 from kissvdb.storage.row_arrays import SUFFIX, RowArrays
@@ -113,7 +113,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         if zlib.crc32(_compact(body)) != envelope["crc32"]:
             raise Damaged(f"{path} does not match its checksum: restore a backup")
         if body["format"] != FORMAT:
-            raise Damaged(f"{path} is of format {body['format']}, this program reads {FORMAT}")
+            raise NewerFormat(f"{path} is of format {body['format']}, this program reads {FORMAT}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
             raise

@@ -57,9 +57,10 @@ async def test_check_tells_of_collections_what_can_be_mended_and_what_cannot(con
     (index,) = directory(config).glob("rows.*.arrays")
     index.write_bytes(index.read_bytes()[:-1])
     assert not check.check(data_dir).ok
-    with pytest.raises(Damaged):
-        async with open_database(config):
-            pass
+    async with open_database(config) as db:
+        with pytest.raises(Damaged):
+            db.vectors.find("c")
+        await db.put("k", 1)
 
 
 @pytest.mark.parametrize("name", ["vectors", "blob", "ends", "expires"])
