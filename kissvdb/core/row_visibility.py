@@ -1,13 +1,13 @@
 """Which rows a reader can see: not the dead, and not those whose time has come."""
 
 import heapq
-from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.id_map import IdMap
+from kissvdb.core.row_guard import RowGuard
 from kissvdb.core.row_store import RowData
 from kissvdb.core.tombstones import Tombstones, TombstoneView
 
@@ -91,7 +91,8 @@ class Visibility:
                 changed |= self._hidden.bury(row)
         return changed
 
-    def overdue(self, limit: int, skip: Callable[[int], bool] | None) -> list[str]:
-        """Ids of overdue rows, at most ``limit``, without the rows to ``skip``."""
-        ids = (id_ for row, id_ in self._overdue.items() if skip is None or not skip(row))
+    def overdue(self, limit: int, guard: RowGuard | None) -> list[str]:
+        """Ids of overdue rows, at most ``limit``, without those that ``guard`` knows as damaged."""
+        due = self._overdue.items()
+        ids = (id_ for row, id_ in due if guard is None or not guard.is_damaged(row))
         return list(islice(ids, limit))

@@ -173,8 +173,7 @@ class Rows:
         their time may be, too. At most ``limit``."""
         if self._visibility.pass_time(now_ms, self._ids):
             self._view = None
-        skip = None if self._guard is None else self._guard.is_damaged
-        return self._visibility.overdue(limit, skip)
+        return self._visibility.overdue(limit, self._guard)
 
     @property
     def damage(self) -> str | None:
@@ -267,9 +266,8 @@ class Rows:
             assert work.body is not None, "only work that has run"
             self._install_body(work.body)
         elif isinstance(work, Verification):
-            if work.guard.damage is None:
-                self._guard = None
-                self._store.guarded_by(None)
+            self._guard = None if work.guard.damage is None else work.guard
+            self._store.guarded_by(self._guard)
         elif isinstance(work, Vacuum):
             if work.show(Shown(self._store.view(), self._visibility.dead())):
                 self._take(work)
