@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kissvdb.errors import ConfigError, KissError
+from kissvdb.errors import OUT_OF_RESOURCES, ConfigError, KissError
 from kissvdb.version import VERSION
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return _fail(f"the disk has no room ({error}): make room under the data directory")
+        if error.errno in OUT_OF_RESOURCES:
+            return _fail(f"{error}: raise the limit of open files (ulimit -n)")
         named = error.filename is not None and error.strerror
         return _fail(f"{error.filename}: {error.strerror}" if named else str(error))
     except KeyboardInterrupt:

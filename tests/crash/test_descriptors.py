@@ -3,10 +3,12 @@
 import resource
 import socket
 from contextlib import ExitStack
+from functools import partial
 
 import httpx
 import pytest
 
+from kissvdb.lane.descriptors import RAISED_MAX
 from kissvdb.storage.check import check
 from tests.crash.process import ServerProcess
 
@@ -33,6 +35,21 @@ def answer_of(sock):
         return sock.recv(65536)
     except ConnectionResetError:
         return b""
+
+
+def test_a_start_raises_the_limit_as_far_as_it_goes(tmp_path):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = ServerProcess(tmp_path / "data")
+    server.start(prepare=partial(resource.setrlimit, resource.RLIMIT_NOFILE, (FILES_MAX, hard)))
+    try:
+        soft, _ = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        assert soft == min(hard, RAISED_MAX)
+        with ExitStack() as stack, httpx.Client(base_url=server.url, timeout=60) as client:
+            for _ in range(IDLE):
+                stack.enter_context(connect(server.port))
+            assert client.put("/v1/state/k", json={"value": 1}).status_code == 200
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("lane", ["true", "false"])
