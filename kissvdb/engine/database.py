@@ -1,7 +1,6 @@
 """The database in a Trio program: opens the storage, starts the actors, answers calls."""
 
-import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,6 +33,7 @@ from kissvdb.core.state import (
 from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
+from kissvdb.engine.clock import Clock
 from kissvdb.engine.collection import VectorCommand, Writes
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
@@ -56,13 +56,6 @@ from kissvdb.metrics import (
     Metrics,
 )
 from kissvdb.records import EventPublished
-
-Clock = Callable[[], int]
-
-
-def wall_clock_ms() -> int:
-    """Unix time in milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 class Database:

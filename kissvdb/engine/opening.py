@@ -9,9 +9,10 @@ import trio
 from actors import Address, Restart, open_supervisor
 from kissvdb.config import Config
 from kissvdb.engine import upkeep
+from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.collection import Surroundings
 from kissvdb.engine.collections import Collections
-from kissvdb.engine.database import Clock, Database, wall_clock_ms
+from kissvdb.engine.database import Database
 from kissvdb.engine.log_writer import LogWriter
 from kissvdb.engine.recovery import Progress
 from kissvdb.engine.state_shard import StateShard
@@ -25,18 +26,20 @@ async def open_database(
     config: Config | None = None,
     *,
     metrics: Metrics | None = None,
-    clock_ms: Clock = wall_clock_ms,
+    clock_ms: Clock | None = None,
     progress: Progress = lambda what, done, total: None,
     memory_floor: int = 0,
 ) -> AsyncIterator["Database"]:
     """Open (or create) the database and run it for the length of the block.
 
     Recovers first: on entry every acknowledged write is there. ``memory_floor``: in memory the
-    first offset is above it. Raises DirectoryInUse, Damaged and ConfigError. The crash of an owner
-    of data ends the block in an ExceptionGroup.
+    first offset is above it. ``clock_ms``: another clock than a `SteadyClock`. Raises
+    DirectoryInUse, Damaged and ConfigError. The crash of an owner of data ends the block in an
+    ExceptionGroup.
     """
     config = Config() if config is None else config
     metrics = Metrics() if metrics is None else metrics
+    clock_ms = SteadyClock() if clock_ms is None else clock_ms
     async with AsyncExitStack() as stack:
         store = await trio.to_thread.run_sync(partial(Store, config, progress, memory_floor))
         stack.callback(store.close)
@@ -44,7 +47,7 @@ async def open_database(
         supervisor = await stack.enter_async_context(open_supervisor())
         database = Database(config, store, metrics, clock_ms)
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        writer = LogWriter(store.log, (hub,), clock_ms, metrics)
+        writer = LogWriter(store.log, (hub,), _log_clock(clock_ms), metrics)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, table in enumerate(store.tables):
@@ -71,6 +74,8 @@ async def open_database(
         database.vectors.start(await supervisor.start(registry), registry)
         database.ready = True
         async with trio.open_nursery() as tasks:
+            if isinstance(clock_ms, SteadyClock):
+                tasks.start_soon(clock_ms.watch)
             tasks.start_soon(registry.look_after)
             tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
             tasks.start_soon(
@@ -81,3 +86,8 @@ async def open_database(
             database._stop()
             await database._checkpoints.finish()
             tasks.cancel_scope.cancel()
+
+
+def _log_clock(clock_ms: Clock) -> Clock:
+    """What records are dated by: readers compare that with their own clocks."""
+    return clock_ms.wall_ms if isinstance(clock_ms, SteadyClock) else clock_ms

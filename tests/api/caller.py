@@ -9,7 +9,6 @@ from kissvdb import open_database
 from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request
 from kissvdb.config import Config, Storage
-from kissvdb.engine.database import wall_clock_ms
 from kissvdb.metrics import Metrics
 
 IN_MEMORY = Config(storage=Storage(memory=True))
@@ -56,7 +55,7 @@ def message(answer):
 
 
 @asynccontextmanager
-async def opened(config=IN_MEMORY, clock_ms=wall_clock_ms, **sections):
+async def opened(config=IN_MEMORY, clock_ms=None, **sections):
     """A caller on a new database; ``sections`` replace those of the configuration."""
     config = attrs.evolve(config, **sections)
     metrics = Metrics()
