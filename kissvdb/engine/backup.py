@@ -1,9 +1,7 @@
 """Online backup: a consistent copy of the running database as a tar stream."""
 
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from pathlib import Path
 
 from actors import Workers
 from kissvdb.engine.collections import OpenCollection
@@ -63,11 +61,11 @@ async def _blocks(
 
 def _copy_tables(store: Store, directory: DataDir, entries: list[Entry]) -> None:
     """Note consistent copies of the tables, in files that are gone once they are closed."""
-    with tempfile.TemporaryDirectory(prefix="backup-", dir=directory.path) as scratch:
+    with directory.scratch(each.path.name for each in store.tables if each.path) as scratch:
         for table in store.tables:
             path = table.path
             assert path is not None
-            copy = Path(scratch) / path.name
+            copy = scratch / path.name
             state_table.backup(path, copy)
             size = copy.stat().st_size
             entries.append(Entry(path.name, size, copy.open("rb")))

@@ -6,12 +6,18 @@
     meta.json   format_version, database_id, offset_floor, epoch, epoch_floor
     log/        the event log
     state-<n>.db
+    .scratch-*  copies that a backup reads from; gone with it, or at the next start
 """
 
 import fcntl
 import os
+import shutil
+import tempfile
 import time
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +34,7 @@ FORMAT_VERSION = 1
 
 LOCK_NAME = "LOCK"
 META_NAME = "meta.json"
+SCRATCH_PREFIX = ".scratch-"
 BACKUP_NAME = "backup.json"
 """In a backup: the offset that it is consistent at. A database has none."""
 
@@ -189,6 +196,9 @@ class DataDir:
                 meta = meta.next_epoch(head)
                 write_meta(directory, meta)
                 (directory / BACKUP_NAME).unlink()
+            for left in directory.glob(f"{SCRATCH_PREFIX}*"):
+                # A crash broke off what it was for.
+                shutil.rmtree(left, ignore_errors=True)
             (directory / "log").mkdir(exist_ok=True)
             sync_directory(directory)
         except BaseException:
@@ -231,6 +241,20 @@ class DataDir:
             meta = msgspec.structs.replace(self._meta, offset_floor=offset)
             write_meta(self.path, meta)
             self._meta = meta
+
+    @contextmanager
+    def scratch(self, names: Iterable[str]) -> Iterator[Path]:
+        """A directory for SQLite files of these names, which are gone after the block.
+
+        They are removed without a free descriptor; what a crash leaves, by the next `open`.
+        """
+        path = Path(tempfile.mkdtemp(prefix=SCRATCH_PREFIX, dir=self.path))
+        try:
+            yield path
+        finally:
+            for name, suffix in product(names, ("", "-journal", "-wal", "-shm")):
+                (path / f"{name}{suffix}").unlink(missing_ok=True)
+            path.rmdir()
 
     def close(self) -> None:
         """Let go of the lock. Twice is fine."""

@@ -67,16 +67,19 @@ async def test_collections_that_cannot_be_made_or_grow_are_refused(config, tmp_p
             assert hits[0].id == "a"
 
 
-async def test_a_checkpoint_or_backup_that_cannot_open_files_is_refused_with_a_status(config):
+async def test_a_checkpoint_or_backup_that_cannot_open_files_is_refused_with_a_status(
+    config, tmp_path
+):
     async with open_database(config) as database:
         call = Caller(database, config, database.metrics)
         await database.put("k", 1)
         await database.vectors.create("c", dim=2, metric="l2")
         await database.vectors.upsert("c", "a", [1, 2])
         with no_descriptors():
-            refused(await call("GET", "/v1/backup"), 503, "overloaded")
+            refused(await call("GET", "/v1/backup"), 503, "persistence_error")
             answer = await call("POST", "/v1/snapshot")
             assert answer.status in (200, 503)
+        assert not list(tmp_path.glob(".scratch-*"))
         assert (await call("POST", "/v1/snapshot")).status == 200
         answer = await call("GET", "/v1/backup")
         blob = b"".join([block async for block in answer.body])
@@ -84,6 +87,14 @@ async def test_a_checkpoint_or_backup_that_cannot_open_files_is_refused_with_a_s
             names = tar.getnames()
         assert "backup.json" in names
         assert "state-0.db" in names
+
+
+async def test_what_a_backup_left_that_a_crash_broke_off_is_removed(config, tmp_path):
+    left = tmp_path / ".scratch-abc"
+    left.mkdir()
+    (left / "state-0.db").write_bytes(b"a part of it")
+    async with open_database(config):
+        assert not left.exists()
 
 
 async def test_a_backup_that_is_never_read_lets_go_of_the_log(config):
