@@ -3,28 +3,20 @@
 It keeps one ring of the latest events for all of them and no buffer for any.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import attrs
 
-from actors import Actor, Envelope
+from actors import Envelope
 from kissvdb.config import Stream
 from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.core.stream import transient_event
+from kissvdb.engine.followers import Committed, Follower
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring
 from kissvdb.engine.subscription import Pulse, Subscription
 from kissvdb.epochs import Epochs
 from kissvdb.errors import Overloaded, Stopping
-
-
-@attrs.frozen
-class Announce:
-    """Records that became durable, as the log has them: their offsets go on from the first."""
-
-    first_offset: int
-    ts_ms: int
-    payloads: Sequence[bytes]
 
 
 @attrs.frozen
@@ -35,8 +27,8 @@ class StreamOnly:
     ts_ms: int
 
 
-class Hub(Actor):
-    """Owns the ring. Follower of the log: it asks nobody."""
+class Hub(Follower):
+    """Owns the ring. It asks nobody."""
 
     def __init__(
         self,
@@ -46,29 +38,37 @@ class Hub(Actor):
         committed_offset: Callable[[], int],
     ) -> None:
         """``committed_offset``: what the log holds, of which the hub hears a moment later."""
+        super().__init__(committed_offset, committed_offset())
         self._config = config
         self._history = history
         self._epochs = epochs
-        self._committed_offset = committed_offset
         self.ring = Ring(
             events_max=config.ring_events,
             bytes_max=config.ring_bytes_max,
-            last_offset=committed_offset(),
+            last_offset=self.applied_offset,
         )
         self._subscriptions: set[Subscription] = set()
         self._pulse = Pulse()
 
     async def handle(self, batch: list[Envelope]) -> None:
-        for envelope in batch:
-            message = envelope.message
-            if isinstance(message, Announce):
-                self.ring.extend(message.first_offset, message.ts_ms, message.payloads)
-            elif isinstance(message, StreamOnly):
-                self.ring.append(transient_event(message.event, message.ts_ms))
+        await super().handle(batch)
         self._pulse.waiting.unpark_all()
+
+    async def apply(self, committed: Committed) -> None:
+        self.ring.extend(committed)
+
+    async def catch_up(self, offset: int) -> None:
+        # Each subscription reads for itself what it has not seen.
+        self.ring.skip_to(offset)
+
+    async def attend(self, envelope: Envelope) -> None:
+        message = envelope.message
+        assert isinstance(message, StreamOnly)
+        self.ring.append(transient_event(message.event, message.ts_ms))
 
     async def close(self) -> None:
         self.end_streams()
+        await super().close()
 
     def end_streams(self) -> None:
         """Let every stream finish, and refuse new ones."""

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from actors import Actor, Address, Envelope, MailboxFull
+from actors import Actor, Envelope
 from kissvdb import records
-from kissvdb.engine.hub import Announce
+from kissvdb.engine.followers import Committed, Followers
 from kissvdb.engine.log.event_log import Appending, EventLog
 from kissvdb.errors import PayloadTooLarge, PersistenceFailed, Unavailable
 from kissvdb.metrics import Metrics
@@ -33,7 +33,7 @@ class LogWriter(Actor):
     def __init__(
         self,
         log: EventLog,
-        followers: tuple[Address, ...],
+        followers: Followers,
         clock_ms: Callable[[], int],
         metrics: Metrics,
     ) -> None:
@@ -55,12 +55,15 @@ class LogWriter(Actor):
             except (Unavailable, PayloadTooLarge) as error:
                 refusal = error
             else:
+                after = self.committed_offset
                 self.committed_offset = first_offset + len(done.payloads) - 1
                 self._metrics.log_fsync_seconds.observe(time.perf_counter() - done.started)
             waiting = self.take_waiting() if self._log.overlaps else []
             write = self._begin(waiting) if waiting else None
             if refusal is None:
-                await self._announce(done, first_offset)
+                # Nothing is awaited since the offset rose: nobody sees it before the followers are
+                # told.
+                self._announce(done, after, first_offset)
             else:
                 for envelope in done.batch:
                     envelope.refuse(PersistenceFailed(refusal.message))
@@ -74,20 +77,16 @@ class LogWriter(Actor):
         ts_ms = self._last_ts_ms = max(self._last_ts_ms, self._clock_ms())
         started = time.perf_counter()
         appending = self._log.append(ts_ms, payloads, after=self.committed_offset)
-        return _Write(batch, payloads, ts_ms, started, appending)
+        return _Write(batch, merged, payloads, ts_ms, started, appending)
 
-    async def _announce(self, write: "_Write", first_offset: int) -> None:
+    def _announce(self, write: "_Write", after: int, first_offset: int) -> None:
         """Tell the followers what is durable, then those who asked for it."""
         count = len(write.payloads)
         self._metrics.log_batch_records.observe(count)
         self._metrics.events_total.inc(count)
-        announcement = Announce(first_offset, write.ts_ms, write.payloads)
-        for follower in self._followers:
-            try:
-                # Without a turn of the scheduler, which every waiting writer would pay for.
-                follower.tell_nowait(announcement)
-            except MailboxFull:
-                await follower.tell(announcement)
+        self._followers.tell(
+            Committed(after, first_offset, write.ts_ms, write.records, write.payloads)
+        )
         offset = first_offset
         for envelope in write.batch:
             envelope.answer(offset)
@@ -98,6 +97,7 @@ class _Write(msgspec.Struct, frozen=True):
     """What is written together."""
 
     batch: list[Envelope]
+    records: list[Record]
     payloads: list[bytes]
     ts_ms: int
     started: float

@@ -13,6 +13,7 @@ from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.collection import Surroundings
 from kissvdb.engine.collections import Collections
 from kissvdb.engine.database import Database
+from kissvdb.engine.followers import Followers
 from kissvdb.engine.log_writer import LogWriter
 from kissvdb.engine.recovery import Progress
 from kissvdb.engine.state_shard import StateShard
@@ -47,7 +48,9 @@ async def open_database(
         supervisor = await stack.enter_async_context(open_supervisor())
         database = Database(config, store, metrics, clock_ms)
         hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
-        writer = LogWriter(store.log, (hub,), _log_clock(clock_ms), metrics)
+        followers = Followers()
+        followers.add(hub)
+        writer = LogWriter(store.log, followers, _log_clock(clock_ms), metrics)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, table in enumerate(store.tables):

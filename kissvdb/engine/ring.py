@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
 from kissvdb.engine import rounds
+from kissvdb.engine.followers import Committed
 from kissvdb.engine.rounds import Rounds, Slice
-from kissvdb.records import decode
+from kissvdb.records import Record
 
 
 class Ring:
     """A bounded ring of events; the oldest give way. Not thread-safe: lives on the loop."""
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
-        # A record's payload becomes an event when the first subscriber comes to it; without
-        # subscribers a write pays for neither.
-        self._events: list[Event | bytes | None] = [None] * events_max
+        # A record becomes an event when the first subscriber comes to it; without subscribers a
+        # write does not pay for that.
+        self._events: list[Event | Record | None] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
         self._times_ms = [0] * events_max
@@ -44,19 +45,30 @@ class Ring:
         """Bytes of the joined blobs that are kept for others at the same place."""
         return self._rounds.bytes_held
 
-    def extend(self, first_offset: int, ts_ms: int, payloads: Sequence[bytes]) -> None:
-        """Add the newest records as the log has them; the oldest give way when a limit is reached.
+    def extend(self, committed: Committed) -> None:
+        """Add the newest records; the oldest give way when a limit is reached.
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        known = max(0, min(len(payloads), self.last_offset + 1 - first_offset))
+        first_offset, records = committed.first_offset, committed.records
+        sizes = list(map(len, committed.payloads))
+        known = max(0, min(len(records), self.last_offset + 1 - first_offset))
         capacity = len(self._events)
-        for start in range(known, len(payloads), capacity):
-            part = payloads[start : start + capacity]
+        for start in range(known, len(records), capacity):
+            part = records[start : start + capacity]
             first = first_offset + start
             self.last_offset = first + len(part) - 1
             offsets = range(first, first + len(part))
-            self._store(part, offsets, ts_ms, list(map(len, part)))
+            self._store(part, offsets, committed.ts_ms, sizes[start : start + capacity])
+        self._rounds.clear()
+
+    def skip_to(self, offset: int) -> None:
+        """Go on after ``offset`` without the records up to there: whoever has not seen them reads
+        the log, also those that were at the newest event."""
+        self.last_offset = offset
+        # Takes a place of its own, so that no place from before is a place any more.
+        self._store([None], [offset], 0, [0])
+        self._drop_oldest(self.next_place - self.first_place)
         self._rounds.clear()
 
     def append(self, transient: Event) -> None:
@@ -66,7 +78,7 @@ class Ring:
 
     def _store(
         self,
-        events: Sequence[Event | bytes],
+        events: Sequence[Event | Record | None],
         offsets: Sequence[int],
         ts_ms: int,
         sizes: Sequence[int],
@@ -129,7 +141,7 @@ class Ring:
         size = work = 0
         while place < self.next_place and size < bytes_max and work < WORK_MAX:
             slot = place % capacity
-            if isinstance(self._events[slot], bytes):
+            if type(self._events[slot]) is not Event:
                 work += self._sizes[slot]
             event = self._event(slot)
             work += WORK_PER_EVENT if wanted is None else wanted.work(event)
@@ -144,8 +156,8 @@ class Ring:
     def _event(self, slot: int) -> Event:
         event = self._events[slot]
         assert event is not None
-        if isinstance(event, bytes):
-            event = event_of(self._offsets[slot], self._times_ms[slot], decode(event))
+        if not isinstance(event, Event):
+            event = event_of(self._offsets[slot], self._times_ms[slot], event)
             self._events[slot] = event
         return event
 

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 from actors import ActorCrashed, Workers, open_supervisor
 from kissvdb import records
 from kissvdb.config import Log, Stream
+from kissvdb.engine.followers import Followers
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.log.local import LocalLog
@@ -84,9 +85,15 @@ async def written(directory, ring):
     log = SegmentedLog.open(disk, segment_bytes_max=SEGMENT_BYTES)
     local = LocalLog(log, disk, Log(io_uring=ring is not None), lambda: ring)
     async with local, open_supervisor() as supervisor:
-        hub = Hub(Stream(), History(local, Workers(1)), lambda: Epochs(""), lambda: log.last_offset)
-        follower = await supervisor.start(hub)
-        writer = LogWriter(local, (follower,), lambda: 7, Metrics())
+        followers = Followers()
+        writer = LogWriter(local, followers, lambda: 7, Metrics())
+        hub = Hub(
+            Stream(),
+            History(local, Workers(1)),
+            lambda: Epochs(""),
+            lambda: writer.committed_offset,
+        )
+        followers.add(await supervisor.start(hub))
         yield log, hub, await supervisor.start(writer)
     local.close()
 

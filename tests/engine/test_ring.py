@@ -5,10 +5,17 @@ from hypothesis import strategies as st
 
 from kissvdb.core.events import StreamQuery
 from kissvdb.core.stream import WORK_MAX, Event, compile_filter
+from kissvdb.engine.followers import Committed
 from kissvdb.engine.ring import Ring
 from kissvdb.records import EventPublished, encode
 
 CAPACITY = 16
+
+
+def committed(first_offset, datas):
+    records = [EventPublished("t", data) for data in datas]
+    payloads = [encode(record) if record.data else b"" for record in records]
+    return Committed(first_offset - 1, first_offset, 7, records, payloads)
 
 
 @given(
@@ -32,12 +39,13 @@ def test_a_ring_holds_the_newest_events_and_knows_their_places(steps, skipped, r
             model.append((offset, 2, None))
         else:
             offset += skipped if not repeated else 0
-            payloads = [encode(EventPublished("t", b"1" * size)) for size in step]
+            payloads = [b"1" * size for size in step]
             # A restarted hub may hear again of what it knows.
             first = max(1, offset + 1 - repeated)
             again = offset + 1 - first
-            ring.extend(first, 7, [b""] * again + payloads)
-            model += [(offset + n, len(each), offset + n) for n, each in enumerate(payloads, 1)]
+            ring.extend(committed(first, [b""] * again + payloads))
+            sizes = map(len, committed(1, payloads).payloads)
+            model += [(offset + n, size, offset + n) for n, size in enumerate(sizes, 1)]
             offset += len(step)
         while len(model) > CAPACITY or (sum(size for _, size, _ in model) > 300 and len(model) > 1):
             model.pop(0)
@@ -60,7 +68,7 @@ def test_a_ring_holds_the_newest_events_and_knows_their_places(steps, skipped, r
 
 def filled(count, data, **limits):
     ring = Ring(**{"events_max": count, "bytes_max": 2**30, "last_offset": 0, **limits})
-    ring.extend(1, 0, [encode(EventPublished("t", data))] * count)
+    ring.extend(committed(1, [data] * count))
     return ring
 
 
@@ -97,3 +105,17 @@ def test_one_take_does_a_bounded_part_of_the_work_whatever_passes():
             assert before < place <= before + WORK_MAX // len(data) + 1
             takes += 1
         assert takes > 5
+
+
+def test_after_a_skip_every_place_from_before_is_lost_also_the_newest():
+    ring = filled(10, b"1")
+    live = ring.next_place
+    ring.skip_to(15)
+    assert (ring.last_offset, ring.bytes_held) == (15, 0)
+    assert live < ring.first_place == ring.next_place
+    assert [ring.place_after(offset) for offset in (9, 10, 14)] == [None] * 3
+    assert ring.place_after(15) == ring.next_place
+    ring.extend(committed(16, [b"1"] * 3))
+    found = ring.take(ring.place_after(15), None, None, 2**20)
+    assert (found.blob.count(b"id: "), found.offset) == (3, 18)
+    assert ring.place_after(14) is None
