@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from kissvdb.api import bodies, yaml
+from kissvdb.api.bulk import NDJSON
+from kissvdb.api.examples import TOUR, WORDS, Example, example
 from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.routes import ROUTES
 from kissvdb.errors import (
@@ -41,13 +43,17 @@ _PATH_PARAMETERS = {
     },
 }
 
-_ABOUT = """\
+_ABOUT = f"""\
 State, one event log, and live streams of it.
 
 Every write answers when it is durable, with its `offset` in the log. Every error is
-`{"error","message"}`. GET routes answer HEAD too; OPTIONS answers CORS preflights. A key in a
-path is percent-encoded UTF-8; slashes in it may be sent as they are.
-"""
+`{{"error","message"}}`. GET routes answer HEAD too; OPTIONS answers CORS preflights. A key in a
+path is percent-encoded UTF-8; slashes in it may be sent as they are. Bodies may come as gzip.
+
+The examples below run as they stand, from top to bottom, on an empty server; the collection is
+deleted last.
+
+{TOUR}"""
 
 
 def document() -> str:
@@ -122,17 +128,18 @@ def _operation(
     }
     if route.scope is Scope.PUBLIC:
         operation["security"] = []
-    parameters = [*map(_path_parameter, route.path_parameters), *map(_parameter, route.parameters)]
+    words, shown = WORDS.get(route.name), example(route)
+    if words:
+        operation["description"] = words
+    parameters = [_path_parameter(name, shown) for name in route.path_parameters]
+    parameters += [_parameter(parameter, shown) for parameter in route.parameters]
     if parameters:
         operation["parameters"] = parameters
     if route.body_media:
         schema = schemas[repr(route.body)]
         operation["requestBody"] = {
             "required": True,
-            "content": {
-                media: {"schema": schema if media in (JSON, MERGE_PATCH) else _BINARY}
-                for media in route.body_media
-            },
+            "content": {media: _content(media, schema, shown) for media in _described(route)},
         }
     responses = {
         str(answer.status): _success(answer, schemas) for answer in (route.answer, *route.also)
@@ -166,18 +173,38 @@ def _common_errors(route: Route) -> Iterable[type[KissError]]:
     yield KissError
 
 
-def _path_parameter(name: str) -> dict[str, Any]:
+def _described(route: Route) -> tuple[str, ...]:
+    """The media types of its body. Lines that call themselves JSON are no JSON to a tool."""
+    media = route.body_media
+    return tuple(each for each in media if each != JSON) if NDJSON in media else media
+
+
+def _content(media: str, schema: dict[str, Any], shown: Example) -> dict[str, Any]:
+    if media in (JSON, MERGE_PATCH):
+        return {"schema": schema, "example": shown.body}
+    if media == NDJSON:
+        # A default, not an example: tools that send examples have no writer for this media type.
+        line = msgspec.json.encode(shown.body).decode()
+        return {"schema": {"type": "string", "default": f"{line}\n"}}
+    return {"schema": _BINARY}
+
+
+def _path_parameter(name: str, shown: Example) -> dict[str, Any]:
     schema = _PATH_PARAMETERS[name]
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    described = {"name": name, "in": "path", "required": True, "schema": schema}
+    return {**described, "example": shown.path[name]}
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
-    return {
+def _parameter(parameter: Parameter, shown: Example) -> dict[str, Any]:
+    described = {
         "name": parameter.name,
         "in": parameter.place,
         "description": parameter.description,
         "schema": parameter.schema,
     }
+    if parameter.place == "query" and parameter.name in shown.query:
+        described["example"] = shown.query[parameter.name]
+    return described
 
 
 def _success(answer: Success, schemas: dict[str, Any]) -> dict[str, Any]:

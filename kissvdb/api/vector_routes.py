@@ -96,6 +96,19 @@ def _route(
 
 _COLLECTIONS = (
     _route(
+        "POST",
+        "/{collection}",
+        collections.create,
+        "Create a collection",
+        Success("Created, durably.", vector_bodies.CollectionCreated),
+        AlreadyExists,
+        Overloaded,
+        Stopping,
+        PersistenceFailed,
+        scope=Scope.WRITE,
+        body=vector_bodies.CreateBody,
+    ),
+    _route(
         "GET",
         "",
         collections.list_collections,
@@ -113,28 +126,6 @@ _COLLECTIONS = (
         NotFound,
         scope=Scope.READ,
         waits=False,
-    ),
-    _route(
-        "POST",
-        "/{collection}",
-        collections.create,
-        "Create a collection",
-        Success("Created, durably.", vector_bodies.CollectionCreated),
-        AlreadyExists,
-        Overloaded,
-        Stopping,
-        PersistenceFailed,
-        scope=Scope.WRITE,
-        body=vector_bodies.CreateBody,
-    ),
-    _route(
-        "DELETE",
-        "/{collection}",
-        collections.drop,
-        "Delete a collection and everything in it",
-        Success("Gone, durably.", vector_bodies.CollectionDropped),
-        *_WRITE_ERRORS,
-        scope=Scope.WRITE,
     ),
     _route(
         "POST",
@@ -297,4 +288,16 @@ _READS = (
     ),
 )
 
-VECTORS = (*_COLLECTIONS, *_WRITES, *_READS)
+_LAST = (
+    _route(
+        "DELETE",
+        "/{collection}",
+        collections.drop,
+        "Delete a collection and everything in it",
+        Success("Gone, durably.", vector_bodies.CollectionDropped),
+        *_WRITE_ERRORS,
+        scope=Scope.WRITE,
+    ),
+)
+
+VECTORS = (*_COLLECTIONS, *_WRITES, *_READS, *_LAST)

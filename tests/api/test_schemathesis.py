@@ -1,9 +1,6 @@
 """schemathesis reads the served description and attacks a real server with it: every answer
 must be a documented one in its documented shape, and none a 5xx."""
 
-import json
-
-import msgpack
 import pytest
 import requests
 import schemathesis
@@ -14,6 +11,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from kissvdb.api.openapi import description
 from kissvdb.config import Config, Server, Storage
 from kissvdb.testing import serve
+from tests.api import serializers
 from tests.patience import PATIENCE_SECS
 
 CHECKS = (
@@ -25,6 +23,8 @@ CHECKS = (
     openapi_checks.unsupported_method,
     openapi_checks.missing_required_header,
 )
+assert serializers.REGISTERED
+
 STREAMS = {"get_v1_stream", "get_v1_events"}
 
 described = schemathesis.openapi.from_dict(description())
@@ -42,20 +42,6 @@ def attack(examples):
         phases=(Phase.explicit, Phase.generate),
         suppress_health_check=list(HealthCheck),
     )
-
-
-@schemathesis.serializer("application/x-ndjson")
-def as_lines(context, value):
-    return json.dumps(value).encode() + b"\n"
-
-
-@schemathesis.serializer("application/msgpack")
-def as_msgpack(context, value):
-    try:
-        return msgpack.packb(value)
-    except (OverflowError, UnicodeEncodeError):
-        # What msgpack has no form for goes as it is: bytes that are no operation.
-        return json.dumps(value).encode()
 
 
 @pytest.fixture(scope="module")
