@@ -27,8 +27,9 @@ from kissvdb.api.vector_forms import (
 from kissvdb.api.vectors import collection_of
 from kissvdb.core import filter_notes, filters
 from kissvdb.core.events import Publish
-from kissvdb.core.filters import MISSING, Node
+from kissvdb.core.filters import MISSING
 from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.search import Search
 from kissvdb.engine.collections import OpenCollection
 from kissvdb.errors import DimMismatch, InvalidArgument, NotFound
 
@@ -42,7 +43,6 @@ FIELD_BYTES_MAX = 256
 # What a search may be to be done on the event loop.
 QUICK_HITS_MAX = 64
 QUICK_META_BYTES_MAX = 64 * 1024
-QUICK_EF_MAX = 256
 QUICK_WALKED_NUMBERS_MAX = 100_000
 QUICK_SCANNED_NUMBERS_MAX = 500_000
 QUICK_FILTERED_ROWS_MAX = 100_000
@@ -55,32 +55,19 @@ SEARCH_BATCH = Form(SearchBatchBody)
 _json = msgspec.json.encode
 
 
-class Wishes(msgspec.Struct, frozen=True):
-    """What a search asks for besides its vectors, checked."""
+class Asked(msgspec.Struct, frozen=True):
+    """What a request asks for besides its vectors, checked: the search, and what hits hold."""
 
-    k: int
-    offset: int
-    tree: Node | None
-    namespace: str | None
-    ef: int | None
-    exact: bool
-    min_score: float | None
+    search: Search
     meta: bool
     vector: bool
     group_by: str | None = None
     group_limit: int = 1
-    explain: bool = False
 
     @property
-    def narrowed(self) -> bool:
-        """Whether only some vectors may be found."""
-        return self.tree is not None or self.namespace is not None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the index answers it as it chooses: what an audit is to judge."""
-        cut = self.min_score is not None or self.offset or self.group_by
-        return not (self.exact or self.ef or cut)
+    def is_audited(self) -> bool:
+        """Whether the index alone answers it."""
+        return self.search.is_plain and not self.group_by
 
 
 def search(context: Context, request: Request) -> Response | Awaitable[Response]:
@@ -93,12 +80,12 @@ def search(context: Context, request: Request) -> Response | Awaitable[Response]
 def _search_one(
     context: Context,
     collection: str,
-    read: tuple[SearchBody, bytes | None, Wishes],
+    read: tuple[SearchBody, bytes | None, Asked],
     *,
     large: bool,
 ) -> Response | Awaitable[Response]:
     """A quick search is done here: the way to a thread and back costs more than 100 us."""
-    body, vector, wishes = read
+    body, vector, asked = read
     found = context.database.vectors.find(collection)
     view = found.actor.view()
     if vector is None:
@@ -108,27 +95,27 @@ def _search_one(
             raise NotFound(f"no vector {body.id!r} in collection {collection!r} to search with")
         vector = stored.vector
     _check_dim(len(vector), view.spec)
-    if body.emit or large or not _is_quick(wishes, view):
-        return _search_in_thread(context, found, body, vector, wishes)
+    if body.emit or large or not _is_quick(asked, view):
+        return _search_in_thread(context, found, body, vector, asked)
     from kissvdb.core.row_view import WalkedShort
 
     try:
-        answer = _search(view, vector, wishes, time.perf_counter_ns(), may_scan=False)
+        answer = _search(view, vector, asked, time.perf_counter_ns(), may_scan=False)
     except WalkedShort:
-        return _search_in_thread(context, found, body, vector, wishes)
-    if wishes.is_plain:
-        found.audit.note(wishes.k, vector, wishes.tree, wishes.namespace)
+        return _search_in_thread(context, found, body, vector, asked)
+    if asked.is_audited:
+        found.audit.note(vector, asked.search)
     return _answered(answer)
 
 
 async def _search_in_thread(
-    context: Context, found: OpenCollection, body: SearchBody, vector: bytes, wishes: Wishes
+    context: Context, found: OpenCollection, body: SearchBody, vector: bytes, asked: Asked
 ) -> Response:
-    if wishes.is_plain:
-        found.audit.note(wishes.k, vector, wishes.tree, wishes.namespace)
+    if asked.is_audited:
+        found.audit.note(vector, asked.search)
     started_ns = time.perf_counter_ns()
     answer = await context.database.vectors.look(
-        found.name, lambda view: _search(view, vector, wishes, started_ns)
+        found.name, lambda view: _search(view, vector, asked, started_ns)
     )
     if body.emit:
         await context.database.publish(_search_event(found.name, body, answer))
@@ -139,39 +126,38 @@ async def search_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     vectors = context.database.vectors
     spec = vectors.find(collection).actor.rows.spec
-    queries, wishes = await off_loop(request.body, _read_batch, context, request, spec)
+    queries, asked = await off_loop(request.body, _read_batch, context, request, spec)
     return _answered(
-        await vectors.look(collection, lambda view: _search_batch(view, queries, wishes))
+        await vectors.look(collection, lambda view: _search_batch(view, queries, asked))
     )
 
 
-def _is_quick(wishes: Wishes, view: "RowsView") -> bool:
+def _is_quick(asked: Asked, view: "RowsView") -> bool:
     """Whether the search takes about as long as any other handler: some 100 us, half a millisecond
     at most.
 
     It walks the graph with little to scan behind it, or scans what fits into the CPU's caches, and
     looks at rows that are known to be sound. A filter is one that the metadata index answers alone.
     """
-    if wishes.exact or wishes.offset or wishes.group_by or wishes.vector or not view.kernels.ready:
+    search = asked.search
+    if search.exact or search.offset or asked.group_by or asked.vector or not view.kernels.ready:
         return False
-    if wishes.explain and wishes.tree is not None:
+    if search.explain and search.tree is not None:
         return False
-    data, dim, want = view.data, view.spec.dim, wishes.k
+    data, dim, want = view.data, view.spec.dim, search.k
     if want > QUICK_HITS_MAX or data.guard is not None:
         return False
-    if wishes.meta and want * data.text_bytes > QUICK_META_BYTES_MAX * data.count:
+    if asked.meta and want * data.text_bytes > QUICK_META_BYTES_MAX * data.count:
         return False
     if (data.count - view.indexed_rows) * dim > QUICK_SCANNED_NUMBERS_MAX:
         return False
-    if view.indexed_rows:
-        ef = wishes.ef or view.ef_default(want)
-        if ef > QUICK_EF_MAX or ef * dim > QUICK_WALKED_NUMBERS_MAX:
-            return False
-    if not wishes.narrowed:
-        return True
-    if data.count > QUICK_FILTERED_ROWS_MAX or filters.size(wishes.tree) > QUICK_FILTER_MAX:
+    if view.index.cost(want, search.ef) > QUICK_WALKED_NUMBERS_MAX:
         return False
-    return view.knows_bitmap(wishes.tree, wishes.namespace, steps_max=QUICK_FILTER_STEPS_MAX)
+    if not search.narrowed:
+        return True
+    if data.count > QUICK_FILTERED_ROWS_MAX or filters.size(search.tree) > QUICK_FILTER_MAX:
+        return False
+    return view.knows_bitmap(search.tree, search.namespace, steps_max=QUICK_FILTER_STEPS_MAX)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -187,38 +173,29 @@ def _answered(answer: Answer) -> Response:
 
 
 def _search(
-    view: "RowsView", vector: bytes, wishes: Wishes, started_ns: int, *, may_scan: bool = True
+    view: "RowsView", vector: bytes, asked: Asked, started_ns: int, *, may_scan: bool = True
 ) -> Answer:
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
     import numpy as np
 
     query = np.frombuffer(vector, "<f4")
-    if wishes.group_by is not None:
-        return _search_groups(view, query, wishes)
-    found = _found(view, query[None], wishes, may_scan=may_scan)
+    if asked.group_by is not None:
+        return _search_groups(view, query, asked)
+    found = view.search(query[None], asked.search, may_scan=may_scan)
     hits = found.hits[0]
-    text = b'{"hits":' + _texts(view, wishes).array(hits)
+    text = b'{"hits":' + _texts(view, asked).array(hits)
     if found.explanation is not None:
         steps = attrs.asdict(found.explanation)
-        notes = filter_notes.about(wishes.tree, partial(view.count, namespace=wishes.namespace))
+        count = partial(view.count, namespace=asked.search.namespace)
+        notes = filter_notes.about(asked.search.tree, count)
         text += b',"explain":' + _json(Explanation(queue_us=queue_us, notes=notes, **steps))
     return Answer(text + b"}", view.offset, hits.ids)
 
 
-def _search_groups(view: "RowsView", query: Any, wishes: Wishes) -> Answer:
-    assert wishes.group_by is not None
-    groups = view.search_groups(
-        query,
-        wishes.k,
-        wishes.group_by,
-        wishes.group_limit,
-        tree=wishes.tree,
-        ef=wishes.ef,
-        exact=wishes.exact,
-        min_score=wishes.min_score,
-        namespace=wishes.namespace,
-    )
-    texts, arrays = [], _texts(view, wishes)
+def _search_groups(view: "RowsView", query: Any, asked: Asked) -> Answer:
+    assert asked.group_by is not None
+    groups = view.search_groups(query, asked.search, asked.group_by, asked.group_limit)
+    texts, arrays = [], _texts(view, asked)
     for group in groups:
         hits = arrays.array(group.hits)
         value = b"" if group.value is MISSING else b',"value":' + arrays.fitting(_json(group.value))
@@ -227,35 +204,20 @@ def _search_groups(view: "RowsView", query: Any, wishes: Wishes) -> Answer:
     return Answer(b'{"groups":[%b]}' % b",".join(texts), view.offset, ids)
 
 
-def _search_batch(view: "RowsView", queries: bytes, wishes: Wishes) -> Answer:
+def _search_batch(view: "RowsView", queries: bytes, asked: Asked) -> Answer:
     import numpy as np
 
-    found = _found(view, np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), wishes)
-    arrays = _texts(view, wishes)
+    found = view.search(np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), asked.search)
+    arrays = _texts(view, asked)
     texts = [b'{"hits":%b}' % arrays.array(hits) for hits in found.hits]
     return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
 
 
-def _texts(view: "RowsView", wishes: Wishes) -> vector_json.Hits:
-    return vector_json.Hits(view, meta=wishes.meta, vector=wishes.vector)
+def _texts(view: "RowsView", asked: Asked) -> vector_json.Hits:
+    return vector_json.Hits(view, meta=asked.meta, vector=asked.vector)
 
 
-def _found(view: "RowsView", queries: Any, wishes: Wishes, *, may_scan: bool = True) -> Any:
-    return view.search(
-        queries,
-        wishes.k,
-        tree=wishes.tree,
-        ef=wishes.ef,
-        exact=wishes.exact,
-        offset=wishes.offset,
-        min_score=wishes.min_score,
-        namespace=wishes.namespace,
-        explain=wishes.explain,
-        may_scan=may_scan,
-    )
-
-
-def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, Wishes]:
+def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, Asked]:
     if media_of(request) == OCTETS:
         body = from_query(request, SearchBody, vector=request.body, vector_b64=None)
     else:
@@ -271,13 +233,13 @@ def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None,
             raise InvalidArgument(f"body.group_by: must have 1 to {FIELD_BYTES_MAX} bytes")
         if body.offset or body.explain:
             raise InvalidArgument("body.group_by: goes without offset and explain")
-    wishes = _wishes(
+    asked = _asked(
         context, request, body, body.group_by, body.group_limit or 1, explain=bool(body.explain)
     )
-    return body, vector, wishes
+    return body, vector, asked
 
 
-def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tuple[bytes, Wishes]:
+def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tuple[bytes, Asked]:
     if media_of(request) == OCTETS:
         body = from_query(request, SearchBatchBody, vectors=request.body)
     else:
@@ -298,10 +260,10 @@ def _read_batch(context: Context, request: Request, spec: CollectionSpec) -> tup
             f"body.vectors: 1 to {count_max} vectors, not {count}: send several requests, or raise "
             "limits.vector_batch_max (MAX_VECTOR_BATCH)"
         )
-    return queries, _wishes(context, request, body)
+    return queries, _asked(context, request, body)
 
 
-def _wishes(
+def _asked(
     context: Context,
     request: Request,
     body: SearchBody | SearchBatchBody,
@@ -309,7 +271,7 @@ def _wishes(
     group_limit: int = 1,
     *,
     explain: bool = False,
-) -> Wishes:
+) -> Asked:
     k = K_DEFAULT if body.k is None else body.k
     _check_range(k, 1, context.config.limits.k_max, "body.k")
     _check_range(body.offset, 0, OFFSET_MAX, "body.offset")
@@ -317,20 +279,17 @@ def _wishes(
     if body.min_score is not None and not math.isfinite(body.min_score):
         raise MistypedField("body.min_score: must be a finite number")
     check_namespace(body.namespace, "body.namespace")
-    return Wishes(
-        k,
-        body.offset or 0,
-        filter_of(context, request, body.filters),
-        body.namespace,
-        body.ef_search,
-        bool(body.exact),
-        body.min_score,
-        bool(body.include_meta),
-        bool(body.include_vector),
-        group_by,
-        group_limit,
-        explain,
+    search = Search(
+        k=k,
+        offset=body.offset or 0,
+        tree=filter_of(context, request, body.filters),
+        namespace=body.namespace,
+        ef=body.ef_search,
+        exact=bool(body.exact),
+        min_score=body.min_score,
+        explain=explain,
     )
+    return Asked(search, bool(body.include_meta), bool(body.include_vector), group_by, group_limit)
 
 
 def _check_range(number: int | None, least: int, most: int, where: str) -> None:

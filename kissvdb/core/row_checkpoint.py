@@ -12,10 +12,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import row_body, row_guard
+from kissvdb.core import row_guard
 from kissvdb.core.id_map import IdMap
+from kissvdb.core.index.codes import CodeSum
+from kissvdb.core.index.index import Index
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.index.kinds import KINDS
 from kissvdb.core.metadata import MetadataIndex, MetadataView
-from kissvdb.core.row_body import Body, CodeSum
 from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, RowStore, Space
@@ -24,7 +27,7 @@ from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import Operation
 
 Array = npt.NDArray[Any]
-Index = Mapping[str, Array]
+Arrays = Mapping[str, Array]
 
 FORMAT: Final = 1
 
@@ -48,9 +51,9 @@ class Parts:
     offset: int
     data: RowData
     dead: TombstoneView
-    ids: Index
+    ids: Arrays
     metadata: MetadataView
-    body: Body | None
+    index: Index
     operations: list[tuple[str, Operation]]
     sums: Sums
     code_sums: Mapping[str, CodeSum]
@@ -77,15 +80,14 @@ class Checkpoint:
             # It may have grown. Behind a damaged one another block began, and its sum stays.
             whole -= 1
         self.sums = np.concatenate([parts.sums[:whole], row_guard.sums_of(parts.data, whole)])
-        body = parts.body
-        if body is not None:
-            self.code_sums = row_body.code_sums(body, parts.code_sums)
+        index = parts.index
+        self.code_sums = index.sums(parts.code_sums)
         fields = Fields(
             FORMAT,
             attrs.asdict(parts.spec),
             parts.offset,
             parts.data.count,
-            None if body is None else row_body.to_fields(body),
+            index.to_fields(),
             {name: (each.rows, each.crc32) for name, each in self.code_sums.items()},
         )
         self.manifest = msgspec.to_builtins(fields)
@@ -99,8 +101,9 @@ class Checkpoint:
             "ids": dict(parts.ids),
             "metadata": parts.metadata.to_arrays(),
         }
-        if body is not None:
-            self.indexes["graph"] = row_body.to_arrays(body)
+        arrays = index.to_arrays()
+        if arrays:
+            self.indexes[index.name] = arrays
 
 
 def _is_sound(data: RowData, row: int) -> bool:
@@ -122,7 +125,7 @@ class Opened:
     dead: Tombstones
     ids: IdMap
     metadata: MetadataIndex
-    body: Body | None
+    index: Index
     operations: dict[str, Operation]
     sums: Sums
     code_sums: dict[str, CodeSum]
@@ -131,10 +134,11 @@ class Opened:
 
 def opened(
     manifest: Mapping[str, Any],
-    indexes: Mapping[str, Index],
+    indexes: Mapping[str, Arrays],
     damaged: Mapping[str, str],
     space: Space,
     salt: bytes,
+    kernels: Kernels,
 ) -> Opened:
     """The parts of a checkpoint's ``manifest`` and ``indexes``; nothing is read but these.
 
@@ -149,7 +153,7 @@ def opened(
         truth["operations"].tobytes(), type=list[tuple[str, Operation]]
     )
     sums = {part: CodeSum(*each) for part, each in fields.code_sums.items()}
-    body = opener.body(sums, space)
+    index = opener.index(KINDS[spec.index].new(spec, kernels), sums, space)
     return Opened(
         spec,
         fields.offset,
@@ -158,17 +162,17 @@ def opened(
         dead,
         opener.ids(salt),
         opener.metadata(),
-        body,
+        index,
         dict(operations),
         truth["sums"],
-        {} if body is None else sums,
+        sums if index.size else {},
         opener.warnings,
     )
 
 
 def verify(
     manifest: Mapping[str, Any],
-    indexes: Mapping[str, Index],
+    indexes: Mapping[str, Arrays],
     damaged: Mapping[str, str],
     space: Space,
 ) -> None:
@@ -179,7 +183,7 @@ def verify(
 
 def _guarded_rows(
     manifest: Mapping[str, Any],
-    indexes: Mapping[str, Index],
+    indexes: Mapping[str, Arrays],
     damaged: Mapping[str, str],
     space: Space,
 ) -> tuple[Fields, CollectionSpec, RowStore, RowGuard]:
@@ -205,7 +209,7 @@ class _Opener:
     def __init__(
         self,
         fields: Fields,
-        indexes: Mapping[str, Index],
+        indexes: Mapping[str, Arrays],
         damaged: Mapping[str, str],
         store: RowStore,
         dead: Tombstones,
@@ -244,18 +248,18 @@ class _Opener:
             index.extend(0, [self._data.document(row) for row in range(self._data.count)])
         return index
 
-    def body(self, sums: Mapping[str, CodeSum], space: Space) -> Body | None:
+    def index(self, empty: Index, sums: Mapping[str, CodeSum], space: Space) -> Index:
         if self._fields.body is None:
-            return None
+            return empty
         try:
-            arrays = self._index("graph")
-            return row_body.from_arrays(self._fields.body, arrays, sums, self._data, space)
+            arrays = self._index(empty.name)
+            return empty.from_arrays(self._fields.body, arrays, sums, self._data, space)
         except Damaged as error:
-            # All rows are tail then: scanned, and drained into a new graph.
-            self._warn("graph", error)
-            return None
+            # All rows are tail then: scanned, and drained into a new one.
+            self._warn(empty.name, error)
+            return empty
 
-    def _index(self, name: str) -> Index:
+    def _index(self, name: str) -> Arrays:
         if name not in self._indexes:
             raise Damaged(self._damaged.get(name, f"no index {name!r}"))
         return self._indexes[name]

@@ -14,26 +14,15 @@ import numpy.typing as npt
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.id_map import IdMap
-from kissvdb.core.row_body import Body
-from kissvdb.core.row_index import Answer, Kernels, exact_scores
+from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
+from kissvdb.core.index.kernels import Kernels, exact_scores
 from kissvdb.core.row_store import RowData
+from kissvdb.core.search import Search
 
 Array = npt.NDArray[Any]
 
-TIES_SPARE = 8
-"""Rows found beyond those wanted: if the last of them scores less, no tie was cut in two."""
 SCORED_ROWS = 4096
 """Rows scored at a time when ties are settled."""
-
-LARGE_ROWS = 200_000
-DEPTH_MIN = 40
-SURE_MIN = 10
-"""No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
-WIDER = 4
-EF_WIDEST = 4096
-"""A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
-to that, or until a scan of all codes costs less."""
-DEPTH_SPARE_MAX = 512
 
 
 @attrs.define(eq=False)
@@ -98,22 +87,9 @@ class Source:
     data: RowData
     ids: IdMap
     kernels: Kernels
-    body: Body | None
+    index: Index
     allow: Words | None
     allowed: int
-
-
-@attrs.define
-class Plan:
-    """The way to go through the indexed rows; ``exact scan`` goes through all rows.
-
-    ``ef``: the rows a walk keeps in view. ``depth``: how many get exact scores.
-    """
-
-    name: str
-    ef: int = 0
-    depth: int = 0
-    allowed: int = 0
 
 
 def lap_clock(clock_ns: Callable[[], int] = time.perf_counter_ns) -> Callable[[], int]:
@@ -128,35 +104,11 @@ def lap_clock(clock_ns: Callable[[], int] = time.perf_counter_ns) -> Callable[[]
     return lap
 
 
-def plan(source: Source, want: int, ef: int | None, exact: bool) -> Plan:
-    """The cheapest way that finds the ``want`` best rows."""
-    body = source.body
-    if body is None or exact or not source.kernels.ready:
+def plan(source: Source, search: Search) -> Plan:
+    """The cheapest way that finds the best rows."""
+    if search.exact or search.offset or not source.index.size or not source.kernels.ready:
         return Plan("exact scan")
-    if ef is None:
-        ef = ef_default(body.size, want)
-    ef = max(ef, want + TIES_SPARE)
-    depth = min(max(min(4 * want, want + DEPTH_SPARE_MAX), ef // 8, DEPTH_MIN), ef)
-    if source.allow is None:
-        allowed = body.size
-    else:
-        allowed = bitmaps.count(bitmaps.resize(source.allow, body.size))
-    if allowed == 0:
-        return Plan("tail scan")
-    if source.kernels.scan_is_cheaper(body, allowed, ef):
-        return Plan("code scan", ef, max(depth, want + TIES_SPARE), allowed)
-    return Plan("graph" if allowed == body.size else "filtered graph", ef, depth, allowed)
-
-
-def ef_default(size: int, want: int) -> int:
-    """What a walk keeps in view unless a search says it: more for more rows."""
-    if size > LARGE_ROWS:
-        return max(100, 4 * want)
-    return max(64, 2 * want)
-
-
-class WalkedShort(Exception):
-    """A walk was not enough to know the best rows, and what makes up for it takes long."""
+    return source.index.plan(search.want, search.ef, source.allow)
 
 
 def search(
@@ -177,23 +129,16 @@ def search(
     if plan.name == "exact scan":
         hits = exact(source, queries, want)
         return hits, [lap(), 0, 0]
-    data, body = source.data, source.body
-    assert body is not None
+    data, index = source.data, source.index
     count = want + TIES_SPARE
     parts = []
-    if plan.name == "code scan":
-        parts.append(
-            source.kernels.scan_codes(
-                body, data, queries, count, plan.depth, source.allow, sure=want
-            )
-        )
-    elif plan.name != "tail scan":
-        parts.append(_walk(source, body, queries, want, plan, may_scan=may_scan))
+    if plan.name != "tail scan":
+        parts.append(index.search(data, queries, want, plan, source.allow, may_scan=may_scan))
     laps = [lap()]
-    if body.size < data.count:
+    if index.size < data.count:
         parts.append(
             source.kernels.scan_rows(
-                data.vectors, data.metric, queries, count, body.size, data.count, source.allow
+                data.vectors, data.metric, queries, count, index.size, data.count, source.allow
             )
         )
     laps.append(lap())
@@ -209,41 +154,6 @@ def search(
                 raise WalkedShort
             hits[n] = exact(source, queries[n : n + 1], want)[0]
     return hits, [*laps, lap()]
-
-
-def _walk(
-    source: Source, body: Body, queries: Array, want: int, plan: Plan, *, may_scan: bool
-) -> Answer:
-    """The best rows by a walk of the graph, and by a wider one, or a scan, for queries whose walk
-    was not enough: it has found fewer than there are, since it ended in a crowd of near rows that
-    do not pass or are not linked on, or its codes cannot tell more near rows apart than it saw."""
-    kernels, data, count = source.kernels, source.data, want + TIES_SPARE
-    allow = None if plan.name == "graph" else source.allow
-    least, sure = min(want, plan.allowed), max(want, min(count, SURE_MIN))
-
-    def walked(asked: Array, ef: int, depth: int) -> tuple[Answer, Array]:
-        cut = np.zeros(len(asked), np.bool_)
-        found = kernels.search_graph(
-            body, data, asked, count, ef, depth, allow, plan.allowed, sure=sure, cut=cut
-        )
-        return found, np.flatnonzero(cut | ((found[0] >= 0).sum(axis=1) < least))
-
-    (rows, scores), left = walked(queries, plan.ef, plan.depth)
-    ef = plan.ef
-    while len(left):
-        if not may_scan:
-            raise WalkedShort
-        ef *= WIDER
-        asked = queries[left]
-        if ef > EF_WIDEST or kernels.scan_is_cheaper(body, plan.allowed, ef):
-            depth = max(plan.depth, count)
-            found = kernels.scan_codes(body, data, asked, count, depth, allow, sure=want)
-            rows[left], scores[left] = found
-            break
-        found, short = walked(asked, ef, plan.depth)
-        rows[left], scores[left] = found
-        left = left[short]
-    return rows, scores
 
 
 def _merged(one: Answer, other: Answer) -> Answer:

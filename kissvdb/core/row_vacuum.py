@@ -10,10 +10,9 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.id_map import IdMap
+from kissvdb.core.index.index import Index
 from kissvdb.core.metadata import MetadataIndex, MetadataView
-from kissvdb.core.row_body import Body
-from kissvdb.core.row_checkpoint import Index
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.row_checkpoint import Arrays
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, RowStore, Space
 from kissvdb.core.tombstones import Tombstones, TombstoneView
@@ -35,7 +34,7 @@ class Shown:
 class Vacuum:
     """The work of a vacuum, in steps: ``run`` in a thread, ``show`` and ``take_rest`` by the owner.
 
-    ``store``, ``ids``, ``metadata``, ``dead``, ``body`` and ``space`` are the new rows.
+    ``store``, ``ids``, ``metadata``, ``dead``, ``index`` and ``space`` are the new rows.
     """
 
     kind = "vacuum"
@@ -43,29 +42,29 @@ class Vacuum:
     def __init__(
         self,
         spec: CollectionSpec,
-        kernels: Kernels,
         shown: Shown,
-        ids: Index,
+        ids: Arrays,
         metadata: MetadataView,
-        precision: str | None,
+        index: Index,
         space: Space,
         step_rows: int,
+        *,
+        grows: bool,
     ) -> None:
-        """``ids``: the arrays of the id map, a copy. ``precision``: of the body there is; None
-        without one. ``space``: where the rows are written. ``step_rows``: rows linked in a step."""
+        """``ids``: the arrays of the id map, a copy. ``index``: one of no rows, and whether it
+        ``grows`` here. ``space``: where the rows are written. ``step_rows``: rows indexed in a
+        step."""
         self.space = space
         self.store = RowStore(spec, space)
         self.dead = Tombstones()
-        self.body: Body | None = None
+        self.index = index
         self.metadata = MetadataIndex()
         self.ids: IdMap | None = None
-        self._spec = spec
-        self._kernels = kernels
         self._shown = shown
         self._before = shown
         self._old_ids = ids
         self._old_metadata = metadata
-        self._precision = precision
+        self._grows = grows
         self._step_rows = step_rows
         self._steps_behind = 0
         # The old row number of each new row, ascending.
@@ -75,23 +74,16 @@ class Vacuum:
     def progress(self) -> tuple[int, int]:
         """How many rows are done, of how many."""
         rows = self.store.count or self._shown.data.count - self._shown.dead.count
-        return (self._linked if self._precision is not None else self.store.count), rows
+        return (self.index.size if self._grows else self.store.count), rows
 
     def run(self) -> None:
         """Do one step; in a thread."""
         if self.ids is None:
             self._copy()
         elif self._rows_to_link():
-            last = min(self.store.count, self._linked + self._step_rows)
-            self.body = self._kernels.grow(
-                self.body,
-                self._spec,
-                self.store.view(),
-                last,
-                self.space,
-                training_rows=self.store.count,
-                precision=self._precision,
-            )
+            count = self.store.count
+            last = min(count, self.index.size + self._step_rows)
+            self.index = self.index.grow(self.store.view(), last, self.space, count)
         elif self._before is not self._shown:
             self._take_over()
 
@@ -112,17 +104,9 @@ class Vacuum:
         """Take over what was shown last."""
         self._take_over()
 
-    @property
-    def _linked(self) -> int:
-        return 0 if self.body is None else self.body.size
-
     def _rows_to_link(self) -> bool:
         # Rows taken over later are tail: the owner's drains are for them.
-        return (
-            self._precision is not None
-            and self._linked < len(self._kept)
-            and not self._steps_behind
-        )
+        return self._grows and self.index.size < len(self._kept) and not self._steps_behind
 
     def _copy(self) -> None:
         data, dead = self._shown.data, self._shown.dead

@@ -10,14 +10,15 @@ from kissvdb.core import bitmaps, row_groups, row_search
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters import And, In, Node
 from kissvdb.core.id_map import IdMap
+from kissvdb.core.index.index import Index
+from kissvdb.core.index.index import WalkedShort as WalkedShort
+from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata import MetadataView
-from kissvdb.core.row_body import Body
 from kissvdb.core.row_groups import Group as Group
-from kissvdb.core.row_index import Kernels
 from kissvdb.core.row_search import Explanation, Hits, Source
-from kissvdb.core.row_search import WalkedShort as WalkedShort
 from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.row_store import RowData
+from kissvdb.core.search import Search
 from kissvdb.core.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
@@ -66,23 +67,19 @@ class RowsView:
     hidden: TombstoneView
     metadata: MetadataView
     kernels: Kernels
-    body: Body | None
+    index: Index
     # None: to be found out by reading documents.
     _bitmaps: dict[str, Words | None] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def indexed_rows(self) -> int:
-        """How many rows the graph links; the rest is the tail."""
-        return 0 if self.body is None else self.body.size
+        """How many rows the index covers; the rest is the tail."""
+        return self.index.size
 
     @property
     def live_count(self) -> int:
         """How many rows a reader can see."""
         return self.data.count - self.hidden.count
-
-    def ef_default(self, want: int) -> int:
-        """What a walk for the ``want`` best rows keeps in view unless a search says it."""
-        return row_search.ef_default(self.indexed_rows, want)
 
     def row_of(self, id_: str) -> int | None:
         """The row of an id; None if there is none, or its time has come."""
@@ -149,44 +146,30 @@ class RowsView:
         words = self.bitmap(tree, namespace)
         return self.data.count if words is None else bitmaps.count(words)
 
-    def search(
-        self,
-        queries: Array,
-        k: int,
-        *,
-        tree: Node | None = None,
-        ef: int | None = None,
-        exact: bool = False,
-        offset: int = 0,
-        min_score: float | None = None,
-        namespace: str | None = None,
-        explain: bool = False,
-        may_scan: bool = True,
-    ) -> Found:
-        """The ``k`` best visible rows of each query after the ``offset`` best.
+    def search(self, queries: Array, search: Search, *, may_scan: bool = True) -> Found:
+        """The ``search.k`` best visible rows of each query, float32 [n, dim], finite.
 
-        queries: float32 [n, dim], finite. ``ef``: rows a graph search keeps in view; None chooses.
         With an ``offset`` all rows are looked at, and pages of ``k`` share no row: the first has
         those that a search without one finds, the others what is left, in order. Raises
         WalkedShort if a walk is not enough and it may not scan.
         """
-        lap = row_search.lap_clock() if explain else int
-        source = self._source(tree, namespace)
+        lap = row_search.lap_clock() if search.explain else int
+        source = self._source(search.tree, search.namespace)
         filter_us = lap()
-        want = offset + k
+        want = search.want
         prepared = self.kernels.prepared(queries, self.spec.metric)
-        plan = row_search.plan(source, want, ef, exact or offset > 0)
+        plan = row_search.plan(source, search)
         hits, laps = row_search.search(source, prepared, want, plan, lap, may_scan=may_scan)
-        hits = self._scored(hits, min_score)
-        if offset:
-            if not exact:
+        hits = self._scored(hits, search.min_score)
+        if search.offset:
+            if not search.exact:
                 # The first page is of what a search finds, the others of all that is left.
-                first_plan = row_search.plan(source, k, ef, exact)
-                first, _ = row_search.search(source, prepared, k, first_plan, int)
-                hits = list(map(row_search.in_front, self._scored(first, min_score), hits))
-            hits = [each.slice(offset, want) for each in hits]
+                first_plan = row_search.plan(source, attrs.evolve(search, offset=0))
+                first, _ = row_search.search(source, prepared, search.k, first_plan, int)
+                hits = list(map(row_search.in_front, self._scored(first, search.min_score), hits))
+            hits = [each.slice(search.offset, want) for each in hits]
         self.data.check(row for each in hits for row in each.rows.tolist())
-        if not explain:
+        if not search.explain:
             return Found(hits, None)
         count = self.data.count
         explanation = Explanation(
@@ -208,51 +191,30 @@ class RowsView:
             hits = list(map(row_search.by_distance, hits))
         return hits if min_score is None else row_search.at_least(hits, min_score)
 
-    def search_groups(
-        self,
-        query: Array,
-        k: int,
-        path: str,
-        limit: int,
-        *,
-        tree: Node | None = None,
-        ef: int | None = None,
-        exact: bool = False,
-        min_score: float | None = None,
-        namespace: str | None = None,
-    ) -> list[Group]:
-        """The ``k`` best groups of rows with one value at ``path``, each with its ``limit`` best.
+    def search_groups(self, query: Array, search: Search, path: str, limit: int) -> list[Group]:
+        """The ``search.k`` best groups of rows with one value at ``path``, each with its ``limit``
+        best. Not with an ``offset``.
 
         Groups come by their best hit. A row without the field is a group of its own. query:
         float32 [dim].
         """
 
         def best(passing: Node | None, want: int) -> Hits:
-            return self.search(
-                query[None],
-                want,
-                tree=passing,
-                ef=ef,
-                exact=exact,
-                min_score=min_score,
-                namespace=namespace,
-            ).hits[0]
+            return self.search(query[None], attrs.evolve(search, tree=passing, k=want)).hits[0]
 
         def value_at(row: int) -> Any:
             return self.metadata.value_at(row, path, self.data.document)
 
-        return row_groups.search_groups(best, value_at, tree, k, path, limit)
+        return row_groups.search_groups(best, value_at, search.tree, search.k, path, limit)
 
-    def audit(
-        self, queries: Array, k: int, *, tree: Node | None = None, namespace: str | None = None
-    ) -> float:
+    def audit(self, queries: Array, search: Search) -> float:
         """Recall@k: the part of the exact answers that searches as they are find, 0 to 1.
 
         A row that scores as well as the last of the exact ones counts: which of them is found
         makes no difference. queries: float32 [n, dim].
         """
-        found = self.search(queries, k, tree=tree, namespace=namespace).hits
-        exact = self.search(queries, k, tree=tree, namespace=namespace, exact=True).hits
+        found = self.search(queries, search).hits
+        exact = self.search(queries, attrs.evolve(search, exact=True)).hits
         wanted = sum(len(each) for each in exact)
         good = sum(
             int((mine.scores >= best.scores[-1]).sum())
@@ -299,14 +261,14 @@ class RowsView:
             self.hidden.count,
             data.count - self.indexed_rows,
             data.count * a_row + data.text_bytes,
-            0 if self.body is None else self.body.nbytes,
-            "none" if self.body is None else self.body.precision,
+            self.index.nbytes,
+            self.index.precision if self.index.size else "none",
         )
 
     def _source(self, tree: Node | None, namespace: str | None) -> Source:
         allow = self.bitmap(tree, namespace)
         allowed = self.data.count if allow is None else bitmaps.count(allow)
-        return Source(self.data, self.ids, self.kernels, self.body, allow, allowed)
+        return Source(self.data, self.ids, self.kernels, self.index, allow, allowed)
 
 
 def _within(namespace: str | None, tree: Node | None) -> Node | None:

@@ -2,31 +2,11 @@
 
 from typing import Protocol
 
-import attrs
-
+from kissvdb.core.index.index import Index
 from kissvdb.core.metadata import MetadataIndex
 from kissvdb.core.metadata_segment import Segment
-from kissvdb.core.row_body import Body
 from kissvdb.core.row_guard import RowGuard
-from kissvdb.core.row_index import Kernels
-from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.row_store import RowData, Space
-
-
-@attrs.frozen
-class Policy:
-    """When upkeep is due, in rows."""
-
-    body_rows_min: int = 1024
-    """Fewer rows are scanned: a graph would not be faster by more than some 30 us."""
-    drain_rows_min: int = 256
-    drain_rows_max: int = 4096
-    """A drain takes the tail when it has so many rows, and so many at once: half a second."""
-    vacuum_rows_min: int = 1024
-    vacuum_share: float = 0.25
-    """A vacuum is due when so many rows are dead, and this part of all."""
-    vacuum_step_rows: int = 16_384
-    """How many rows a step of a vacuum links: some two seconds."""
 
 
 class Work(Protocol):
@@ -59,31 +39,19 @@ class MetadataMerge:
 
 
 class Drain:
-    """The oldest rows of the tail go into the graph."""
+    """The oldest rows of the tail go into the index."""
 
     kind = "drain"
 
-    def __init__(
-        self,
-        kernels: Kernels,
-        spec: CollectionSpec,
-        body: Body | None,
-        data: RowData,
-        last: int,
-        space: Space,
-    ) -> None:
-        self._kernels = kernels
-        self._spec = spec
-        self._before = body
+    def __init__(self, index: Index, data: RowData, last: int, space: Space) -> None:
+        self._before = index
         self._data = data
         self._last = last
         self._space = space
-        self.body: Body | None = None
+        self.index: Index | None = None
 
     def run(self) -> None:
-        self.body = self._kernels.grow(
-            self._before, self._spec, self._data, self._last, self._space
-        )
+        self.index = self._before.grow(self._data, self._last, self._space)
 
 
 class Verification:

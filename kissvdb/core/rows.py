@@ -26,18 +26,21 @@ import numpy as np
 
 from kissvdb.core import row_checkpoint
 from kissvdb.core.id_map import IdMap
+from kissvdb.core.index.codes import CodeSum
+from kissvdb.core.index.index import Index
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.index.kinds import KINDS
 from kissvdb.core.metadata import MetadataIndex
-from kissvdb.core.row_body import PRECISIONS, Body, CodeSum
-from kissvdb.core.row_checkpoint import Checkpoint, Index, Parts
+from kissvdb.core.row_checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.row_policy import Policy
 from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
 from kissvdb.core.row_spec import StoredRow as StoredRow
 from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
 from kissvdb.core.row_vacuum import Shown, Vacuum
 from kissvdb.core.row_view import RowsView as RowsView
 from kissvdb.core.row_visibility import Visibility
-from kissvdb.core.row_work import Drain, MetadataMerge, Policy, Verification, Work
+from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.tombstones import Tombstones
 from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
@@ -67,9 +70,7 @@ class Rows:
         self._policy = policy
         self._space: Space = HeapSpace() if space is None else space
         self._store = RowStore(spec, self._space)
-        self._body: Body | None = None
-        # The least that searches walk by; an audit may have raised it.
-        self._precision = PRECISIONS[0]
+        self._index: Index = KINDS[spec.index].new(spec, kernels)
         self._ids, self._metadata = IdMap(salt), MetadataIndex()
         self._visibility = Visibility(Tombstones(), self._store.view())
         self._operations: dict[str, Operation] = {}
@@ -85,7 +86,7 @@ class Rows:
     def opened(
         cls,
         manifest: Mapping[str, Any],
-        indexes: Mapping[str, Index],
+        indexes: Mapping[str, Arrays],
         damaged: Mapping[str, str],
         space: Space,
         salt: bytes,
@@ -97,13 +98,11 @@ class Rows:
         Arguments before ``kernels`` as for ``row_checkpoint.opened``. What the log holds after
         ``applied_offset`` is to be applied. Raises Damaged.
         """
-        parts = row_checkpoint.opened(manifest, indexes, damaged, space, salt)
+        parts = row_checkpoint.opened(manifest, indexes, damaged, space, salt, kernels)
         rows = cls(parts.spec, salt, kernels, space, policy)
         rows.applied_offset = parts.offset
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
-        rows._visibility, rows._body = Visibility(parts.dead, parts.store.view()), parts.body
-        if parts.body is not None:
-            rows._precision = parts.body.precision
+        rows._visibility, rows._index = Visibility(parts.dead, parts.store.view()), parts.index
         rows._operations = parts.operations
         rows._sums, rows._code_sums = parts.sums, parts.code_sums
         rows._guard = parts.guard
@@ -164,7 +163,7 @@ class Rows:
                 self._visibility.hidden(),
                 self._metadata.view(),
                 self._kernels,
-                self._body,
+                self._index,
             )
         return self._view
 
@@ -213,15 +212,12 @@ class Rows:
 
         None when the collection's quantization is not ``auto``, or nothing is finer.
         """
-        if self.spec.quantization != "auto" or self._body is None or not self._kernels.ready:
+        finer = self._index.refine(self._store.view())
+        if finer is None:
             return None
-        place = PRECISIONS.index(self._body.precision) + 1
-        if place == len(PRECISIONS):
-            return None
-        self._precision = PRECISIONS[place]
-        self._install_body(self._body)
+        self._install_index(finer)
         self._view = None
-        return self._precision
+        return finer.precision
 
     @property
     def vacuum_progress(self) -> tuple[int, int] | None:
@@ -244,7 +240,7 @@ class Rows:
                 self._visibility.dead(),
                 self._ids.to_arrays(),
                 self._metadata.view(),
-                self._body,
+                self._index,
                 list(self._operations.items()),
                 self._sums,
                 self._code_sums,
@@ -263,8 +259,8 @@ class Rows:
         if isinstance(work, MetadataMerge):
             work.install()
         elif isinstance(work, Drain):
-            assert work.body is not None, "only work that has run"
-            self._install_body(work.body)
+            assert work.index is not None, "only work that has run"
+            self._install_index(work.index)
         elif isinstance(work, Verification):
             self._guard = None if work.guard.damage is None else work.guard
             self._store.guarded_by(self._guard)
@@ -287,21 +283,13 @@ class Rows:
         """What a former write with this ``op_id`` did."""
         return self._operations.get(op_id)
 
-    @property
-    def _indexed_rows(self) -> int:
-        return 0 if self._body is None else self._body.size
-
-    def _install_body(self, made: Body) -> None:
-        """Go on with a body that may be coarser than searches should be by now."""
-        body = made
-        while PRECISIONS.index(body.precision) < PRECISIONS.index(self._precision):
-            body = self._kernels.refined(body, self._store.view())
-        bodies = [made] if self._body is None else [made, self._body]
-        before = {name for each in bodies for name, _ in each.coded()}
-        for name in before - {name for name, _ in body.coded()}:
+    def _install_index(self, made: Index) -> None:
+        """Go on with an index that may be coarser than searches should be by now."""
+        index = made.as_fine_as(self._index, self._store.view())
+        before = made.arrays_in_space() | self._index.arrays_in_space()
+        for name in before - index.arrays_in_space():
             self._space.forget(name)
-            self._space.forget(f"{name}-aux")
-        self._body = body
+        self._index = index
 
     def _next_work(self) -> Work | None:
         if self._guard is not None and not self._guard.searched:
@@ -311,7 +299,8 @@ class Rows:
             return MetadataMerge(self._metadata, merge)
         if self._vacuum is None and self._vacuum_is_due():
             self._vacuum = self._new_vacuum()
-        drain = self._drain_is_due()
+        last = self._drain_end()
+        drain = last > self._index.size
         # A vacuum takes long: it and drains take turns, so that the tail stays short.
         self._vacuum_is_next = self._vacuum is not None and (self._vacuum_is_next or not drain)
         if self._vacuum is not None and self._vacuum_is_next:
@@ -320,17 +309,14 @@ class Rows:
         self._vacuum_is_next = True
         if not drain:
             return None
-        last = min(self._store.count, self._indexed_rows + self._policy.drain_rows_max)
-        return Drain(self._kernels, self.spec, self._body, self._store.view(), last, self._space)
+        return Drain(self._index, self._store.view(), last, self._space)
 
-    def _drain_is_due(self) -> bool:
-        if self.spec.index == "flat" or not self._kernels.ready:
-            return False
-        if self._guard is not None and self._guard.is_damaged_from(self._indexed_rows):
-            return False
-        policy = self._policy
-        least = policy.body_rows_min if self._body is None else policy.drain_rows_min
-        return self._store.count - self._indexed_rows >= least
+    def _drain_end(self) -> int:
+        """Up to which row the index is to grow now; its size while that is not due."""
+        size = self._index.size
+        if self._guard is not None and self._guard.is_damaged_from(size):
+            return size
+        return self._index.due(self._store.count, self._policy)
 
     def _vacuum_is_due(self) -> bool:
         dead, policy = self._visibility.dead_count, self._policy
@@ -338,19 +324,16 @@ class Rows:
         return self.damage is None and dead >= policy.vacuum_rows_min and dead >= share
 
     def _new_vacuum(self) -> Vacuum:
-        # Without kernels the graph is not made again here: the rows are tail, and drained later.
-        precision = None
-        if self._body is not None and self._kernels.ready:
-            precision = self._body.precision
+        # Without kernels the index is not made again here: the rows are tail, and drained later.
         return Vacuum(
             self.spec,
-            self._kernels,
             Shown(self._store.view(), self._visibility.dead()),
             self._ids.to_arrays(),
             self._metadata.view(),
-            precision,
+            self._index.emptied(),
             self._space.successor(),
             self._policy.vacuum_step_rows,
+            grows=bool(self._index.size) and self._kernels.ready,
         )
 
     def _take(self, vacuum: Vacuum) -> None:
@@ -368,9 +351,7 @@ class Rows:
         before.close()
         self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
         self._visibility = Visibility(vacuum.dead, self._store.view())
-        self._body = None
-        if vacuum.body is not None:
-            self._install_body(vacuum.body)
+        self._install_index(vacuum.index)
         self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
 
     def _begin_block(self) -> None:

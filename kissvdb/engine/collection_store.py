@@ -29,7 +29,7 @@ from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
-    from kissvdb.core.row_index import Kernels
+    from kissvdb.core.index.kernels import Kernels
     from kissvdb.core.row_work import Work
     from kissvdb.core.rows import Rows
     from kissvdb.storage import row_files
@@ -114,7 +114,7 @@ class CollectionStore:
     def kernels(self) -> "Kernels":
         """The compiled code that all collections share, once it is loaded."""
         if self._kernels is None:
-            from kissvdb.core.row_index import Kernels
+            from kissvdb.core.index.kernels import Kernels
 
             self._kernels = Kernels(build_threads=max(1, (os.cpu_count() or 1) // 2))
         return self._kernels

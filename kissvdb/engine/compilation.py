@@ -24,7 +24,7 @@ from kissvdb import logs
 from kissvdb.errors import OUT_OF_RESOURCES
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_index import Kernels
+    from kissvdb.core.index.kernels import Kernels
 
 logger = logging.getLogger("kissvdb.kernels")
 

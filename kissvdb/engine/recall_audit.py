@@ -10,9 +10,8 @@ import attrs
 import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
-from kissvdb import logs
-from kissvdb.config import Search
-from kissvdb.core.filters import Node
+from kissvdb import config, logs
+from kissvdb.core.search import Search
 from kissvdb.engine.collection import Collection, Refine
 from kissvdb.errors import NotFound
 
@@ -24,12 +23,10 @@ logger = logging.getLogger("kissvdb.collections")
 
 @attrs.frozen
 class Sample:
-    """A search that was done: its vector (float32), and what may be found."""
+    """A search that was done, and its vector (float32)."""
 
-    k: int
     vector: bytes
-    tree: Node | None = None
-    namespace: str | None = None
+    search: Search
 
 
 class RecallAudit:
@@ -40,11 +37,9 @@ class RecallAudit:
         """Between 0 and 1, of the code that is in use; None before the first audit."""
         self._samples: deque[Sample] = deque(maxlen=queries_max)
 
-    def note(
-        self, k: int, vector: bytes, tree: Node | None = None, namespace: str | None = None
-    ) -> None:
+    def note(self, vector: bytes, search: Search) -> None:
         """Remember a search; the oldest is forgotten. ``vector``: float32."""
-        self._samples.append(Sample(k, vector, tree, namespace))
+        self._samples.append(Sample(vector, search))
 
     def take(self) -> list[Sample]:
         """The searches since the last audit."""
@@ -60,21 +55,21 @@ def recall(view: "RowsView", samples: list[Sample]) -> float:
     found = 0.0
     for sample in samples:
         query = np.frombuffer(sample.vector, "<f4")[None]
-        found += view.audit(query, sample.k, tree=sample.tree, namespace=sample.namespace)
+        found += view.audit(query, sample.search)
     return found / len(samples)
 
 
 async def keep_audited(
     audited: "Callable[[], Iterable[tuple[Collection, Address, RecallAudit]]]",
     workers: Workers,
-    config: Search,
+    settings: config.Search,
 ) -> None:
     """The task that audits every collection that was searched since the last time.
 
     One that finds too little is searched by a finer code from then on, if it may be.
     """
-    while config.audit_interval_secs:
-        await trio.sleep(config.audit_interval_secs)
+    while settings.audit_interval_secs:
+        await trio.sleep(settings.audit_interval_secs)
         for collection, address, audit in list(audited()):
             samples = audit.take()
             view = collection.view()
@@ -82,7 +77,7 @@ async def keep_audited(
                 continue
             measured = partial(recall, view, samples)
             audit.recall = await workers.run(measured, abandon_on_cancel=True)
-            if audit.recall * 100 < config.recall_percent_min:
+            if audit.recall * 100 < settings.recall_percent_min:
                 try:
                     finer = await address.ask(Refine())
                 except (NotFound, MailboxClosed, ActorCrashed):

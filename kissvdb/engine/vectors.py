@@ -15,6 +15,7 @@ from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
 from kissvdb.core.filters import Node
 from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
+from kissvdb.core.search import Search
 from kissvdb.core.state import Item
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
@@ -236,8 +237,8 @@ class Vectors:
         namespace: str | None = None,
         **options: Any,
     ) -> list[Found]:
-        """The ``k`` nearest vectors that pass. ``options``: see RowsView.search."""
-        tree = filters.parse(filters_)
+        """The ``k`` nearest vectors that pass. ``options``: see `core.search.Search`."""
+        search = Search(k, tree=filters.parse(filters_), namespace=namespace, **options)
         query = _packed(vector)
         spec = self.find(collection).actor.rows.spec
         if len(query) != spec.vector_bytes:
@@ -249,7 +250,7 @@ class Vectors:
             import numpy as np
 
             queries = np.frombuffer(query, "<f4")[None]
-            hits = view.search(queries, k, tree=tree, namespace=namespace, **options).hits[0]
+            hits = view.search(queries, search).hits[0]
             metas = map(view.data.document, hits.rows.tolist())
             return [
                 Found(id_, score, meta)

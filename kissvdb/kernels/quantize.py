@@ -274,20 +274,28 @@ def _own_key_of(
 ) -> Number:
     length = 1.0
     if metric == DOT:
-        length = _length(queries, row)
-    dot = np.int64(0)
+        length = max(_length(queries, row), 1e-300)
+    dim = queries.shape[1]
+    while dim > 0 and codes.scale[dim - 1] <= 0.0:
+        dim -= 1
+    dot = np.int32(0)
+    # Neither branches nor a sum of floats in here: the compiler takes many dimensions at a time.
+    for j in range(dim):
+        value = queries[row, j] / length
+        if halves:
+            code = 2.0 * _code4(value, codes.mean[j], codes.scale[j]) - 15.0
+        else:
+            code = _code8(value, codes.mean[j], codes.scale[j])
+        dot += np.int32(code) * np.int32(query.rows[0, j])
     square = 0.0
-    for j in range(queries.shape[1]):
-        step = codes.scale[j]
-        if step > 0.0 and length > 0.0:
+    if metric == L2:
+        for j in range(dim):
             value = queries[row, j] / length
             if halves:
-                code = _code4(value, codes.mean[j], step) - 7.5
-                dot += np.int64(2.0 * code) * np.int64(query.rows[0, j])
+                code = _code4(value, codes.mean[j], codes.scale[j]) - 7.5
             else:
-                code = _code8(value, codes.mean[j], step)
-                dot += np.int64(code) * np.int64(query.rows[0, j])
-            square += (code * step) ** 2
+                code = _code8(value, codes.mean[j], codes.scale[j])
+            square += (code * codes.scale[j]) ** 2
     aux = np.float32(0.0)
     if metric == L2:
         aux = np.float32(square)

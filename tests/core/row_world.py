@@ -8,8 +8,9 @@ import numpy as np
 from kissvdb.core import filters
 from kissvdb.core.collection import Batch, Decision, Upsert
 from kissvdb.core.id_map import SALT_BYTES
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.core.search import Search
 from kissvdb.records import VectorDeleted, VectorWritten
 
 SALT = bytes(range(SALT_BYTES))
@@ -106,7 +107,7 @@ class World:
     def check(self, query, k, tree=None):
         """Exact search, counts, pages and lookups agree with the model."""
         view = self.view()
-        found = view.search(np.array([query], np.float32), k, tree=tree, exact=True).hits[0]
+        found = view.search(np.array([query], np.float32), Search(k, tree=tree, exact=True)).hits[0]
         ids, scores = self.best(query, k, tree)
         assert list(found.ids) == ids
         np.testing.assert_allclose(found.scores, scores, rtol=1e-5, atol=1e-6)

@@ -7,6 +7,7 @@ from kissvdb.core import filters, rows
 from kissvdb.core.collection import Add, Delete, Update, Upsert
 from kissvdb.core.filters import MISSING
 from kissvdb.core.rows import CollectionSpec
+from kissvdb.core.search import Search
 from kissvdb.records import VectorWritten
 from tests.core.row_world import World, raw
 
@@ -38,7 +39,7 @@ def test_scores_are_those_of_numpy_bit_for_bit(metric):
     chance = np.random.default_rng(3)
     here.upsert({f"v{n}": chance.standard_normal(5) for n in range(200)})
     for query in chance.standard_normal((20, 5)).astype(np.float32):
-        found = here.view().search(query[None], 200).hits[0]
+        found = here.view().search(query[None], Search(200)).hits[0]
         ids, scores = here.best(query, 200)
         assert list(found.ids) == ids
         assert found.scores.tolist() == scores
@@ -49,17 +50,20 @@ def test_more_equal_rows_than_wanted_are_settled_by_id(metric):
     here = world(3, metric)
     ids = [f"v{n:03}" for n in range(300)]
     here.upsert({id_: [1.0, 2.0, 3.0] for id_ in reversed(ids)} | {"far": [-5.0, 0.0, 1.0]})
-    found = here.view().search(np.ones((2, 3), np.float32), 5)
+    found = here.view().search(np.ones((2, 3), np.float32), Search(5))
     assert [list(each.ids) for each in found.hits] == [ids[:5], ids[:5]]
     # Some rows are better, and one of very many is to be taken from the tie.
     here.upsert({"best": [2.0, 4.0, 6.0] if metric == "dot" else [1.0, 1.0, 1.0]})
-    assert here.view().search(np.ones((1, 3), np.float32), 2).hits[0].ids == ("best", ids[0])
+    assert here.view().search(np.ones((1, 3), np.float32), Search(2)).hits[0].ids == (
+        "best",
+        ids[0],
+    )
 
 
 def test_a_zero_vector_scores_zero_by_cosine():
     here = world(2)
     here.upsert({"zero": [0, 0], "with": [1, 0], "against": [-1, 0]})
-    found = here.view().search(np.array([[1, 0], [0, 0]], np.float32), 3)
+    found = here.view().search(np.array([[1, 0], [0, 0]], np.float32), Search(3))
     assert found.hits[0].ids == ("with", "zero", "against")
     assert found.hits[0].scores.tolist() == [1, 0, -1]
     assert found.hits[1].scores.tolist() == [0, 0, 0]
@@ -68,16 +72,16 @@ def test_a_zero_vector_scores_zero_by_cosine():
 def test_vectors_of_one_dimension():
     here = world(1, "l2")
     here.upsert({"a": [1], "b": [5], "c": [-1]})
-    assert here.view().search(np.array([[4]], np.float32), 9).hits[0].ids == ("b", "a", "c")
+    assert here.view().search(np.array([[4]], np.float32), Search(9)).hits[0].ids == ("b", "a", "c")
 
 
 def test_an_empty_collection_finds_nothing():
     view = world().view()
-    found = view.search(np.ones((2, 4), np.float32), 5, explain=True)
+    found = view.search(np.ones((2, 4), np.float32), Search(5, explain=True))
     assert [len(each) for each in found.hits] == [0, 0]
     assert found.explanation.selectivity == 0
     assert (view.live_count, view.count(), view.scroll(), view.get("x")) == (0, 0, [], None)
-    assert view.audit(np.ones((1, 4), np.float32), 3) == 1
+    assert view.audit(np.ones((1, 4), np.float32), Search(3)) == 1
 
 
 def test_a_vector_comes_back_as_it_was_sent():
@@ -94,10 +98,10 @@ def test_paging_and_min_score_cut_the_same_list():
     here.upsert({f"v{n}": vector for n, vector in enumerate(whole_numbers(4, 100, 4))})
     query = np.array([[1, 2, 0, 1]], np.float32)
     view = here.view()
-    whole = view.search(query, 100).hits[0]
-    pages = [view.search(query, 9, offset=start).hits[0] for start in range(0, 108, 9)]
+    whole = view.search(query, Search(100)).hits[0]
+    pages = [view.search(query, Search(9, offset=start)).hits[0] for start in range(0, 108, 9)]
     assert [id_ for page in pages for id_ in page.ids] == list(whole.ids)
-    good = view.search(query, 100, min_score=2.0).hits[0]
+    good = view.search(query, Search(100, min_score=2.0)).hits[0]
     assert good.scores.min() >= 2
     assert list(good.ids) == [
         id_ for id_, score in zip(whole.ids, whole.scores, strict=True) if score >= 2
@@ -160,7 +164,7 @@ def test_namespaces_share_a_collection_and_nothing_else():
     meta = {f"v{n}": b'{"_namespace":"t%d","n":%d}' % (n % 3, n) for n in range(60)}
     here.upsert({f"v{n}": vector for n, vector in enumerate(vectors)}, meta)
     view = here.view()
-    found = view.search(vectors[:1], 60, namespace="t1").hits[0]
+    found = view.search(vectors[:1], Search(60, namespace="t1")).hits[0]
     assert sorted(found.ids) == sorted(f"v{n}" for n in range(1, 60, 3))
     tree = filters.parse({"n": {"$lt": 10}})
     assert view.count(tree, namespace="t0") == 4
@@ -174,13 +178,13 @@ def test_groups_are_filled_and_in_the_order_of_their_best():
     meta = {f"v{n:02}": b'{"g":"%c"}' % b"aaaaaaaaab"[n % 10] for n in range(40)}
     meta["v39"] = None
     here.upsert({f"v{n:02}": [n] for n in range(40)}, meta)
-    groups = here.view().search_groups(np.zeros(1, np.float32), 4, "g", 2)
+    groups = here.view().search_groups(np.zeros(1, np.float32), Search(4), "g", 2)
     assert [(each.value, each.hits.ids) for each in groups] == [
         ("a", ("v00", "v01")),
         ("b", ("v09", "v19")),
         (MISSING, ("v39",)),
     ]
-    assert len(here.view().search_groups(np.zeros(1, np.float32), 1, "g", 3)) == 1
+    assert len(here.view().search_groups(np.zeros(1, np.float32), Search(1), "g", 3)) == 1
 
 
 def test_a_group_of_nearly_all_rows_does_not_hide_the_others():
@@ -190,18 +194,18 @@ def test_a_group_of_nearly_all_rows_does_not_hide_the_others():
     meta |= {f"v{n}": None for n in (1300, 1310)}
     here.upsert({f"v{n:04}": [n] for n in range(1500)}, meta)
     view, query = here.view(), np.zeros(1, np.float32)
-    groups = view.search_groups(query, 4, "g", 2)
+    groups = view.search_groups(query, Search(4), "g", 2)
     assert [each.hits.ids for each in groups] == [
         ("v0000", "v0001"),
         ("v0700", "v1400"),
         ("v1300",),
         ("v1310",),
     ]
-    groups = view.search_groups(query, 9, "g", 2)
+    groups = view.search_groups(query, Search(9), "g", 2)
     assert [each.value for each in groups] == ["most", "one", MISSING, MISSING, "two"]
-    groups = view.search_groups(query, 9, "g", 2, tree=filters.parse({"n": 1}))
+    groups = view.search_groups(query, Search(9, tree=filters.parse({"n": 1})), "g", 2)
     assert [each.hits.ids for each in groups] == [("v0001", "v0003")]
-    assert view.search_groups(query, 9, "g", 2, min_score=1.0) == []
+    assert view.search_groups(query, Search(9, min_score=1.0), "g", 2) == []
 
 
 def test_values_that_are_equal_are_one_group_and_types_are_not_mixed():
@@ -210,7 +214,7 @@ def test_values_that_are_equal_are_one_group_and_types_are_not_mixed():
     here.upsert(
         {f"v{n}": [n] for n in range(8)}, {f"v{n}": b'{"g":%b}' % texts[n] for n in range(8)}
     )
-    groups = here.view().search_groups(np.zeros(1, np.float32), 10, "g", 5)
+    groups = here.view().search_groups(np.zeros(1, np.float32), Search(10), "g", 5)
     assert [each.hits.ids for each in groups] == [
         ("v0", "v1"),
         ("v2",),
@@ -237,9 +241,9 @@ def test_a_view_stays_as_it_was():
     here.upsert({"a": [0, 0], "b": [1, 1]})
     before = here.view()
     here.run(Delete("a"), Update("b", raw([9, 9])), Upsert("c", raw([0, 0])))
-    assert before.search(np.zeros((1, 2), np.float32), 9).hits[0].ids == ("a", "b")
+    assert before.search(np.zeros((1, 2), np.float32), Search(9)).hits[0].ids == ("a", "b")
     assert before.count() == before.live_count == 2
-    assert here.view().search(np.zeros((1, 2), np.float32), 9).hits[0].ids == ("c", "b")
+    assert here.view().search(np.zeros((1, 2), np.float32), Search(9)).hits[0].ids == ("c", "b")
     assert before.offset < here.view().offset
 
 
@@ -304,9 +308,9 @@ def test_explain_says_how_a_search_went():
     here = world(2)
     here.upsert({f"v{n}": [n, 1] for n in range(10)}, {"v3": b'{"x":1}'})
     found = here.view().search(
-        np.ones((1, 2), np.float32), 3, tree=filters.parse({"x": 1}), explain=True
+        np.ones((1, 2), np.float32), Search(3, tree=filters.parse({"x": 1}), explain=True)
     )
     assert found.explanation.plan == "exact scan"
     assert found.explanation.selectivity == 0.1
     assert found.explanation.rows == 10
-    assert here.view().search(np.ones((1, 2), np.float32), 3).explanation is None
+    assert here.view().search(np.ones((1, 2), np.float32), Search(3)).explanation is None

@@ -5,9 +5,10 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Delete
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.row_view import WalkedShort
 from kissvdb.core.rows import POLICY, CollectionSpec
+from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled
 
@@ -41,7 +42,7 @@ def queries(count, seed=99):
 
 def recall(here, k=10, tree=None, **search):
     asked = queries(40)
-    found = here.view().search(asked, k, tree=tree, **search).hits
+    found = here.view().search(asked, Search(k, tree=tree, **search)).hits
     best = [set(here.best(query, k, tree)[0]) for query in asked]
     good = sum(len(best[n].intersection(each.ids)) for n, each in enumerate(found))
     wanted = sum(map(len, best))
@@ -60,10 +61,9 @@ def test_the_graph_finds_what_exact_search_finds(kernels, metric, quantization):
     # Walked, where a scan of the codes is the plan for so few rows.
     asked = queries(40)
     for ef, least in ((64, 0.95), (256, 0.99)):
-        rows, _ = kernels.search_graph(
-            view.body, view.data, kernels.prepared(asked, metric), 10, ef, depth=max(40, ef // 8)
-        )
-        best = view.search(asked, 10, exact=True).hits
+        prepared = kernels.prepared(asked, metric)
+        rows, _ = view.index.walk(view.data, prepared, 10, ef, depth=max(40, ef // 8))
+        best = view.search(asked, Search(10, exact=True)).hits
         good = [len(set(rows[n]) & set(each.rows)) for n, each in enumerate(best)]
         assert sum(good) >= least * 400
 
@@ -91,7 +91,7 @@ def test_rows_are_found_the_moment_they_are_written_and_while_they_are_drained(k
     assert here.view().statistics().tail_rows == 0
     newest = clusters(7, 600, DIM)
     write(here, -newest[:1], first=1999)
-    assert here.view().search(-newest[:1], 1).hits[0].ids == ("v1999",)
+    assert here.view().search(-newest[:1], Search(1)).hits[0].ids == ("v1999",)
     write(here, newest, first=2000)
     work = here.rows.work_due()
     while work.kind != "drain":
@@ -99,13 +99,13 @@ def test_rows_are_found_the_moment_they_are_written_and_while_they_are_drained(k
         here.rows.install(work)
         work = here.rows.work_due()
     for n in (0, 250, 599):
-        assert here.view().search(newest[n : n + 1], 1).hits[0].ids == (f"v{2000 + n}",)
+        assert here.view().search(newest[n : n + 1], Search(1)).hits[0].ids == (f"v{2000 + n}",)
     work.run()
     here.run(Delete("v2000"))
     here.upsert({"late": newest[1]})
     here.rows.install(work)
     assert here.view().indexed_rows == 2600
-    found = here.view().search(newest[:2], 2).hits
+    found = here.view().search(newest[:2], Search(2)).hits
     assert "v2000" not in found[0].ids
     assert set(found[1].ids) == {"v2001", "late"}
 
@@ -135,7 +135,7 @@ def test_the_graph_is_the_same_for_one_thread_and_for_two():
         kernels = Kernels(build_threads=threads)
         kernels.load()
         here = grown(kernels, 1500)
-        links.append(here.view().body.graph.links[:1500].copy())
+        links.append(here.view().index.body.graph.links[:1500].copy())
     np.testing.assert_array_equal(*links)
 
 
@@ -167,7 +167,7 @@ def filtered(kernels):
 def test_the_plan_follows_selectivity(filtered):
     def plan(wanted, **search):
         tree = filters.parse(wanted)
-        found = filtered.view().search(queries(1), 1, tree=tree, explain=True, **search)
+        found = filtered.view().search(queries(1), Search(1, tree=tree, explain=True, **search))
         return found.explanation.plan
 
     # So few rows are walked only where a walk is short.
@@ -182,10 +182,8 @@ def test_the_plan_follows_selectivity(filtered):
 def test_walks_of_the_graph_find_what_passes(kernels, filtered):
     view, tree = filtered.view(), filters.parse({"n": {"$gte": 1500, "$lt": 3600}})
     asked = kernels.prepared(queries(40), "cosine")
-    rows, _ = kernels.search_graph(
-        view.body, view.data, asked, 10, 64, 40, view.bitmap(tree), allowed=2100
-    )
-    best = view.search(queries(40), 10, tree=tree, exact=True).hits
+    rows, _ = view.index.walk(view.data, asked, 10, 64, 40, view.bitmap(tree), allowed=2100)
+    best = view.search(queries(40), Search(10, tree=tree, exact=True)).hits
     assert sum(len(set(rows[n]) & set(each.rows)) for n, each in enumerate(best)) >= 0.97 * 400
 
 
@@ -195,10 +193,10 @@ def test_searches_without_compiled_kernels_scan_what_has_a_graph(kernels):
     cold = Kernels()
     assert not cold.ready
     slow = type(view)(
-        view.spec, view.offset, view.data, view.ids, view.hidden, view.metadata, cold, view.body
+        view.spec, view.offset, view.data, view.ids, view.hidden, view.metadata, cold, view.index
     )
-    fast = view.search(queries(5), 10, exact=True).hits
-    for mine, other in zip(slow.search(queries(5), 10).hits, fast, strict=True):
+    fast = view.search(queries(5), Search(10, exact=True)).hits
+    for mine, other in zip(slow.search(queries(5), Search(10)).hits, fast, strict=True):
         assert mine.ids == other.ids
         assert mine.scores.tolist() == other.scores.tolist()
 
@@ -219,11 +217,11 @@ def test_after_half_is_updated_and_a_third_deleted_recall_is_as_before(kernels, 
 
 def test_the_entry_point_and_then_everything_may_be_deleted(kernels):
     here = grown(kernels, 1500)
-    entry = here.view().body.graph.entry
+    entry = here.view().index.body.graph.entry
     here.run(Delete(f"v{entry}"))
     assert recall(here) >= 0.95
     here.run(*(Delete(id_) for id_ in list(here.model)))
-    assert [len(each) for each in here.view().search(queries(3), 5).hits] == [0, 0, 0]
+    assert [len(each) for each in here.view().search(queries(3), Search(5)).hits] == [0, 0, 0]
     assert "vacuum" in here.upkeep()
     assert here.view().statistics().row_bytes == 0
     write(here, clusters(12, 1500, DIM))
@@ -260,14 +258,14 @@ def test_a_view_from_before_a_vacuum_answers_as_before(kernels):
     here = grown(kernels, 1500)
     here.run(*(Delete(f"v{n}") for n in range(0, 1500, 2)))
     view = here.view()
-    before = view.search(queries(10), 10).hits
+    before = view.search(queries(10), Search(10)).hits
     work = here.rows.vacuum()
     while work is not None:
         work.run()
         here.rows.install(work)
         work = here.rows.work_due()
     assert here.view().statistics().deleted_rows == 0
-    after = view.search(queries(10), 10).hits
+    after = view.search(queries(10), Search(10)).hits
     assert [each.ids for each in after] == [each.ids for each in before]
 
 
@@ -281,12 +279,12 @@ def test_codes_follow_rows_that_are_unlike_the_first_ones(kernels, metric):
     write(here, rest, first=POLICY.body_rows_min)
     here.upkeep()
     assert here.view().indexed_rows == 5 * POLICY.body_rows_min
-    assert here.view().audit(rest[:100] + np.float32(0.01), 10) >= 0.9
+    assert here.view().audit(rest[:100] + np.float32(0.01), Search(10)) >= 0.9
 
 
 def test_an_audit_that_finds_too_little_has_finer_codes_used(kernels):
     here = grown(kernels, 1500)
-    assert here.view().audit(queries(20), 10) >= 0.95
+    assert here.view().audit(queries(20), Search(10)) >= 0.95
     assert [here.rows.refine(), here.view().statistics().precision] == ["q8", "q8"]
     assert recall(here) >= 0.95
     write(here, clusters(9, POLICY.drain_rows_min, DIM), first=1500)
@@ -310,7 +308,7 @@ def test_an_audit_counts_rows_that_score_as_well(kernels):
     here = World(CollectionSpec("c", 2, "dot"), kernels)
     here.upsert({f"v{n}": [1, 1] for n in range(1500)})
     here.upkeep()
-    assert here.view().audit(np.ones((3, 2), np.float32), 10) == 1
+    assert here.view().audit(np.ones((3, 2), np.float32), Search(10)) == 1
 
 
 def test_many_equal_rows_do_not_hide_the_others(kernels):
@@ -325,7 +323,7 @@ def test_many_equal_rows_do_not_hide_the_others(kernels):
 def test_wanting_more_than_there_is_gives_all_there_is(kernels):
     here = grown(kernels, 1100)
     here.upsert({"tail": [0.0] * DIM})
-    found = here.view().search(queries(2), 5000)
+    found = here.view().search(queries(2), Search(5000))
     assert [len(each) for each in found.hits] == [1101, 1101]
 
 
@@ -337,7 +335,7 @@ def test_few_numbers_are_not_rounded_to_four_bits(kernels, dim, precision):
     here.upkeep()
     view = here.view()
     assert (view.indexed_rows, view.statistics().precision) == (1500, precision)
-    assert view.audit(vectors[:50] + 0.1, 10) >= 0.95
+    assert view.audit(vectors[:50] + 0.1, Search(10)) >= 0.95
 
 
 def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
@@ -355,9 +353,9 @@ def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
 
     monkeypatch.setattr(Kernels, "search_graph", lost)
     for tree in (None, passing):
-        found = view.search(queries(40), 10, tree=tree, explain=True)
+        found = view.search(queries(40), Search(10, tree=tree, explain=True))
         assert found.explanation.plan == ("graph" if tree is None else "filtered graph")
         assert {len(each) for each in found.hits} == {10}
         with pytest.raises(WalkedShort):
-            view.search(queries(40), 10, tree=tree, may_scan=False)
+            view.search(queries(40), Search(10, tree=tree), may_scan=False)
         assert recall(here, tree=tree) >= 0.95

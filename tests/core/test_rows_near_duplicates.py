@@ -7,6 +7,7 @@ from kissvdb.core import filters
 from kissvdb.core.collection import Upsert
 from kissvdb.core.row_view import WalkedShort
 from kissvdb.core.rows import CollectionSpec
+from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, compiled, raw
 
@@ -49,12 +50,12 @@ def world(kernels, vectors, metric, **options):
 
 def plan(view, k=10):
     query = np.zeros((1, view.spec.dim), np.float32)
-    return view.search(query, k, explain=True).explanation.plan
+    return view.search(query, Search(k, explain=True)).explanation.plan
 
 
 def recall(view, queries, k=10, ef=None, **search):
-    found = view.search(queries, k, ef=ef, **search).hits
-    best = view.search(queries, k, exact=True, **search).hits
+    found = view.search(queries, Search(k, ef=ef, **search)).hits
+    best = view.search(queries, Search(k, exact=True, **search)).hits
     good = sum(len(set(mine.ids) & set(all_.ids)) for mine, all_ in zip(found, best, strict=True))
     return good / (k * len(queries))
 
@@ -73,7 +74,7 @@ def test_a_scan_of_codes_tells_near_duplicates_apart(kernels, metric, dim):
     assert recall(view, queries, namespace="n1") >= 0.97
     assert recall(view, queries, tree=EVERY, namespace="n0") >= 0.97
     if metric != "dot":
-        own = view.search(vectors[tight], 1).hits
+        own = view.search(vectors[tight], Search(1)).hits
         assert [each.ids[0] for each in own] == [name(row) for row in tight]
 
 
@@ -106,7 +107,7 @@ def test_a_walk_that_has_to_look_wider_says_so_to_who_cannot_wait(kernels):
     vectors, tight, _ = near_duplicates(2500, 384)
     view = world(kernels, vectors, "cosine", quantization="q8").view()
     with pytest.raises(WalkedShort):
-        view.search(vectors[tight[:60]], 10, may_scan=False)
+        view.search(vectors[tight[:60]], Search(10), may_scan=False)
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
@@ -129,7 +130,7 @@ def test_copies_come_by_the_lowest_id(kernels, metric, dim, quantization):
     vectors[copies] = 3 * vectors[copies[0]]
     view = world(kernels, vectors, metric, quantization=quantization).view()
     assert plan(view) == ("code scan" if quantization == "q4" else "graph")
-    found = view.search(vectors[copies[:1]], 30).hits[0]
+    found = view.search(vectors[copies[:1]], Search(30)).hits[0]
     assert list(found.ids) == sorted(name(row) for row in copies)[:30]
 
 
@@ -137,12 +138,15 @@ def test_copies_come_by_the_lowest_id(kernels, metric, dim, quantization):
 def test_pages_share_no_row_and_miss_none(kernels, metric):
     vectors, _, centre = near_duplicates(3000, 64)
     view = world(kernels, vectors, metric).view()
-    pages = [view.search(centre, 10, offset=start).hits[0] for start in range(0, 200, 10)]
+    pages = [view.search(centre, Search(10, offset=start)).hits[0] for start in range(0, 200, 10)]
     ids = [id_ for page in pages for id_ in page.ids]
-    assert ids == list(view.search(centre, 200, exact=True).hits[0].ids)
+    assert ids == list(view.search(centre, Search(200, exact=True)).hits[0].ids)
     scores = [score for page in pages for score in page.scores.tolist()]
     least = scores[24]
-    cut = [view.search(centre, 10, offset=at, min_score=least).hits[0] for at in (0, 10, 20, 30)]
+    cut = [
+        view.search(centre, Search(10, offset=at, min_score=least)).hits[0]
+        for at in (0, 10, 20, 30)
+    ]
     assert [len(page) for page in cut] == [10, 10, 5, 0]
 
 
@@ -151,9 +155,11 @@ def test_pages_behind_a_walk_that_misses_rows_share_none(kernels):
     vectors = np.random.default_rng(8).standard_normal((3000, 384)).astype(np.float32)
     view = world(kernels, vectors, "cosine", quantization="q8", m=4, ef_construction=8).view()
     query = np.random.default_rng(9).standard_normal((1, 384)).astype(np.float32)
-    pages = [view.search(query, 10, ef=1, offset=start).hits[0].ids for start in range(0, 60, 10)]
+    pages = [
+        view.search(query, Search(10, ef=1, offset=start)).hits[0].ids for start in range(0, 60, 10)
+    ]
     first, ids = set(pages[0]), [id_ for page in pages for id_ in page]
-    best = view.search(query, 60, exact=True).hits[0].ids
+    best = view.search(query, Search(60, exact=True)).hits[0].ids
     assert first - set(best[:10]), "the walk has missed none"
     assert len(set(ids)) == 60
     assert ids[10:] == [id_ for id_ in best if id_ not in first][:50]

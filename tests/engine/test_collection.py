@@ -14,6 +14,7 @@ import trio
 from kissvdb import open_database
 from kissvdb.config import Config, Limits, Log, Search, State, Storage, Stream
 from kissvdb.core import filters
+from kissvdb.core import search as core
 from kissvdb.core.collection import Add, Delete, Update, Upsert
 from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.state import Put
@@ -333,8 +334,9 @@ async def test_an_audit_measures_the_searches_since_the_last_one():
         await fill(db, 30)
         audit = RecallAudit(2)
         for number in (1, 2, 3):
-            audit.note(3, bytes([number]) + bytes(11))
+            audit.note(bytes([number]) + bytes(11), core.Search(3))
         assert [sample.vector[:1] for sample in audit.take()] == [b"\2", b"\3"]
         assert audit.take() == []
-        samples = [Sample(5, bytes(12)), Sample(100, bytes(12)), Sample(5, bytes(12))]
+        passing = core.Search(5, tree=filters.parse({"n": {"$lt": 9}}))
+        samples = [Sample(bytes(12), each) for each in (core.Search(5), core.Search(100), passing)]
         assert recall(db.vectors.find("c").actor.view(), samples) == 1.0

@@ -15,8 +15,9 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Add, Batch, Delete, Update, Upsert
-from kissvdb.core.row_work import Policy
+from kissvdb.core.row_policy import Policy
 from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.core.search import Search
 from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
@@ -232,7 +233,7 @@ class Machine:
         self.world.check(query, self.chance.choice((1, 5, 60)), tree)
         ids, _ = self.world.live(tree)
         view = self.world.view()
-        found = view.search(query[None], 10, tree=tree, ef=12).hits[0]
+        found = view.search(query[None], Search(10, tree=tree, ef=12)).hits[0]
         assert set(found.ids) <= set(ids), "a row that is not there was found"
         assert len(set(found.ids)) == len(found) == min(10, len(ids))
         # Codes are coarse and rows few: what the graph finds is exact, if not always the best.
@@ -330,7 +331,9 @@ def test_readers_beside_writes_never_see_what_is_not_there(kernels):
         while not done.is_set():
             if published:
                 view, there = published[-1]
-                hits = view.search(numbers.standard_normal((4, DIM)).astype(np.float32), 10).hits
+                hits = view.search(
+                    numbers.standard_normal((4, DIM)).astype(np.float32), Search(10)
+                ).hits
                 for each in hits:
                     wrong = [id_ for id_ in each.ids if there.get(id_) is None]
                     rows = [view.stored(row).vector for row in each.rows.tolist()]

@@ -1,6 +1,6 @@
 """A collection with a directory: stored, opened again, and damaged."""
 
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows import CollectionSpec, Rows
 from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import RowArrays

@@ -8,6 +8,7 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Delete, Upsert
+from kissvdb.core.search import Search
 from kissvdb.errors import Damaged
 from kissvdb.storage import array_file, row_files
 from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
@@ -31,7 +32,7 @@ def test_a_damaged_row_is_named_and_never_served(tmp_path):
     assert again.view().get("v0").vector == raw(vectors[0])
     for look in (
         lambda: again.view().get("v150"),
-        lambda: again.view().search(vectors[row : row + 1], 3),
+        lambda: again.view().search(vectors[row : row + 1], Search(3)),
         lambda: again.view().scroll(148, 5),
         lambda: again.rows.stored("v151"),
     ):
@@ -104,7 +105,7 @@ def test_a_damaged_index_is_made_anew_from_the_rows_with_a_warning(tmp_path, ker
     again.check(clusters(9, 1, DIM)[0], 30, filters.parse({"even": 1}))
     again.upkeep()
     assert again.view().indexed_rows > 1000
-    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
+    assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -117,7 +118,7 @@ def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kern
     again, warnings = reopen(here, tmp_path)
     assert "graph" in warnings[0]
     again.upkeep()
-    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
+    assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
 
 
 @pytest.mark.parametrize("graph", ["sound", "gone"])
@@ -133,7 +134,7 @@ def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits
     again, warnings = reopen(here, tmp_path)
     assert "graph" in warnings[0]
     again.upkeep()
-    assert again.view().audit(clusters(9, 20, DIM), 10) >= 0.95
+    assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
     save(again, tmp_path)
     _, warnings = reopen(again, tmp_path)
     assert warnings == []

@@ -9,7 +9,8 @@ import pytest
 
 from kissvdb.core import filters
 from kissvdb.core.collection import Add, Delete, Upsert
-from kissvdb.core.row_index import Kernels
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.search import Search
 from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import array_file, row_files
 from kissvdb.storage.row_arrays import RowArrays
@@ -65,15 +66,15 @@ def test_a_graph_is_opened_without_building_and_grows_on(tmp_path, kernels, metr
     assert warnings == []
     assert view.indexed_rows == before.indexed_rows == 1500
     asked = clusters(9, 20, DIM)
-    ids = [each.ids for each in before.search(asked, 10).hits]
-    assert [each.ids for each in view.search(asked, 10).hits] == ids
+    ids = [each.ids for each in before.search(asked, Search(10)).hits]
+    assert [each.ids for each in view.search(asked, Search(10)).hits] == ids
     more = clusters(3, 800, DIM)
     again.upsert({f"more{n}": each for n, each in enumerate(more)})
     assert "drain" in again.upkeep()
     assert again.view().indexed_rows == 2300
-    assert again.view().audit(asked, 10) >= 0.95
+    assert again.view().audit(asked, Search(10)) >= 0.95
     # The files are the first process's too: what the second wrote is behind what it sees.
-    assert [each.ids for each in before.search(asked, 10).hits] == ids
+    assert [each.ids for each in before.search(asked, Search(10)).hits] == ids
     save(again, tmp_path)
     third, _ = reopen(again, tmp_path)
     assert third.view().indexed_rows == 2300
@@ -94,7 +95,7 @@ def test_an_audit_s_finer_codes_survive_a_restart(tmp_path, kernels):
     third, warnings = reopen(again, tmp_path)
     assert warnings == []
     assert third.view().statistics().precision == "none"
-    assert third.view().audit(clusters(9, 20, DIM), 10) >= 0.95
+    assert third.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
 
 
 def test_a_vacuum_s_rows_take_the_place_of_the_old_ones_with_the_next_checkpoint(tmp_path, kernels):

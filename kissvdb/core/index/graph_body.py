@@ -1,26 +1,22 @@
-"""The indexed part of the rows: a graph, and the codes it is built and walked with.
+"""A graph over rows, and the codes it is built and walked with, as values and as files.
 
 It can always be made again from the rows. Codes lie in the collection's ``Space``; the rest of a
 body is small, and stored whole.
 """
 
-import zlib
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core.index.codes import CodeSum, code_sums, codes_in, codes_name
 from kissvdb.core.row_store import RowData, Space
 from kissvdb.errors import Damaged
 from kissvdb.kernels.arrays import Codes, Graph
 
 Array = npt.NDArray[Any]
-
-PRECISIONS: Final = ("q4", "q8", "none")
-"""What a walk reads, coarse to fine: 4-bit codes, int8 codes, float32 rows."""
-_NONE: Array = np.zeros(0, np.float32)
 
 
 @attrs.frozen(eq=False)
@@ -59,47 +55,9 @@ class Body:
             if kind != "float32"
         ]
 
-
-def codes_name(kind: str, trained_rows: int) -> str:
-    """The name of codes in a space. ``kind``: ``int8``, or ``uint8`` for 4-bit.
-
-    Those of other codebooks, trained on another number of rows, lie in arrays of their own:
-    readers may be using them.
-    """
-    return f"codes{8 if kind == 'int8' else 4}-{trained_rows}"
-
-
-def codes_in(
-    space: Space, kind: str, rows: int, trained_rows: int, scale: Array, mean: Array, metric: str
-) -> Codes:
-    """Codes of at least ``rows`` rows in a space, with the codebook they were made with."""
-    name = codes_name(kind, trained_rows)
-    if kind == "int8":
-        coded = space.array(name, "|i1", scale.shape[0], rows)
-    else:
-        coded = space.array(name, "|u1", scale.shape[0] // 2, rows)
-    aux = _NONE if metric == "cosine" else space.array(f"{name}-aux", "<f4", 0, rows)
-    return Codes(coded, aux, scale, mean)
-
-
-@attrs.frozen
-class CodeSum:
-    """The checksum of an array of codes up to a row; it goes on from there."""
-
-    rows: int
-    crc32: int
-
-
-def code_sums(body: Body, before: Mapping[str, CodeSum]) -> dict[str, CodeSum]:
-    """The checksums of a body's codes, by name; ``before``: those of a smaller body."""
-    sums = {}
-    for name, codes in body.coded():
-        for part, array in ((name, codes.rows), (f"{name}-aux", codes.aux)):
-            if array.size:
-                start = before.get(part, CodeSum(0, 0))
-                added = np.ascontiguousarray(array[start.rows : body.size])
-                sums[part] = CodeSum(body.size, zlib.crc32(added.data, start.crc32))
-    return sums
+    def sums(self, before: Mapping[str, CodeSum]) -> dict[str, CodeSum]:
+        """The checksums of the codes, by name; ``before``: those of a smaller body."""
+        return code_sums(self.coded(), self.size, before)
 
 
 def to_fields(body: Body) -> dict[str, Any]:
@@ -132,7 +90,7 @@ def to_arrays(body: Body) -> dict[str, Array]:
     return arrays
 
 
-def from_arrays(
+def body_of(
     fields: Mapping[str, Any],
     arrays: Mapping[str, Array],
     sums: Mapping[str, CodeSum],
@@ -164,6 +122,6 @@ def from_arrays(
     except (KeyError, ValueError) as error:
         raise Damaged(f"the index of the rows is of another form: {error!r}") from error
     body = Body(graph, found["build"], found["walk"], precision, trained_rows)
-    if len(graph.links) != size or size > data.count or code_sums(body, {}) != dict(sums):
+    if len(graph.links) != size or size > data.count or body.sums({}) != dict(sums):
         raise Damaged("the index does not fit the rows, or its codes not their checksum")
     return body

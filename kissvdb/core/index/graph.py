@@ -1,0 +1,250 @@
+"""The graph index: a walk over short codes, or a scan of them where that costs less."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core import bitmaps
+from kissvdb.core.bitmaps import Words
+from kissvdb.core.index import graph_growth
+from kissvdb.core.index.codes import PRECISIONS, CodeSum
+from kissvdb.core.index.graph_body import Body, body_of, to_arrays, to_fields
+from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.row_policy import Policy
+from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.row_store import RowData, Space
+
+Array = npt.NDArray[Any]
+
+LARGE_ROWS = 200_000
+DEPTH_MIN = 40
+SURE_MIN = 10
+"""No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
+DEPTH_SPARE_MAX = 512
+WIDER = 4
+EF_WIDEST = 4096
+"""A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
+to that, or until a scan of all codes costs less."""
+STEP_NUMBERS_MIN = 390
+"""A step of a walk costs as much as reading so many numbers at least."""
+
+
+@attrs.frozen(eq=False)
+class GraphIndex(Index):
+    """HNSW over int8 codes, searched by those of ``precision``. ``body``: None without rows."""
+
+    name: ClassVar[str] = "graph"
+
+    spec: CollectionSpec
+    kernels: Kernels
+    precision: str
+    body: Body | None = None
+
+    @classmethod
+    def new(cls, spec: CollectionSpec, kernels: Kernels) -> "GraphIndex":
+        """One of no rows."""
+        return cls(spec, kernels, graph_growth.first_precision(spec))
+
+    @property
+    def size(self) -> int:
+        """As ``Index.size``."""
+        return 0 if self.body is None else self.body.size
+
+    @property
+    def nbytes(self) -> int:
+        """As ``Index.nbytes``."""
+        return 0 if self.body is None else self.body.nbytes
+
+    def due(self, rows: int, policy: Policy) -> int:
+        """As ``Index.due``."""
+        least = policy.drain_rows_min if self.size else policy.body_rows_min
+        if not self.kernels.ready or rows - self.size < least:
+            return self.size
+        return min(rows, self.size + policy.drain_rows_max)
+
+    def grow(
+        self, data: RowData, last: int, space: Space, training_rows: int | None = None
+    ) -> "GraphIndex":
+        """As ``Index.grow``."""
+        body = graph_growth.grown(
+            self.kernels, self.body, self.spec, data, last, space, training_rows, self.precision
+        )
+        return attrs.evolve(self, body=body)
+
+    def cost(self, want: int, ef: int | None) -> int:
+        """As ``Index.cost``."""
+        if not self.size:
+            return 0
+        return (ef or ef_default(self.size, want)) * max(self.spec.dim, STEP_NUMBERS_MIN)
+
+    def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
+        """As ``Index.plan``."""
+        size = self.size
+        if ef is None:
+            ef = ef_default(size, want)
+        ef = max(ef, want + TIES_SPARE)
+        depth = min(max(min(4 * want, want + DEPTH_SPARE_MAX), ef // 8, DEPTH_MIN), ef)
+        allowed = size if allow is None else bitmaps.count(bitmaps.resize(allow, size))
+        if allowed == 0:
+            return Plan("tail scan")
+        if self._scan_is_cheaper(allowed, ef):
+            return Plan("code scan", ef, max(depth, want + TIES_SPARE), allowed)
+        return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
+
+    def search(
+        self,
+        data: RowData,
+        queries: Array,
+        want: int,
+        plan: Plan,
+        allow: Words | None,
+        *,
+        may_scan: bool,
+    ) -> Answer:
+        """As ``Index.search``. A walk is made up for by a wider one, or a scan, for queries it was
+        not enough for: it has found fewer than there are, since it ended in a crowd of near rows
+        that do not pass or are not linked on, or its codes cannot tell more near rows apart than
+        it saw."""
+        count = want + TIES_SPARE
+        if plan.name == "code scan":
+            return self.scan(data, queries, count, plan.depth, allow, sure=want)
+        if plan.name == "graph":
+            allow = None
+        least, sure = min(want, plan.allowed), max(want, min(count, SURE_MIN))
+
+        def walked(asked: Array, ef: int) -> tuple[Answer, Array]:
+            cut = np.zeros(len(asked), np.bool_)
+            found = self.walk(
+                data, asked, count, ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
+            )
+            return found, np.flatnonzero(cut | ((found[0] >= 0).sum(axis=1) < least))
+
+        (rows, scores), left = walked(queries, plan.ef)
+        ef = plan.ef
+        while len(left):
+            if not may_scan:
+                raise WalkedShort
+            ef *= WIDER
+            asked = queries[left]
+            if ef > EF_WIDEST or self._scan_is_cheaper(plan.allowed, ef):
+                depth = max(plan.depth, count)
+                rows[left], scores[left] = self.scan(data, asked, count, depth, allow, sure=want)
+                break
+            found, short = walked(asked, ef)
+            rows[left], scores[left] = found
+            left = left[short]
+        return rows, scores
+
+    def walk(
+        self,
+        data: RowData,
+        queries: Array,
+        k: int,
+        ef: int,
+        depth: int,
+        allow: Words | None = None,
+        allowed: int = 0,
+        *,
+        sure: int | None = None,
+        cut: Array | None = None,
+    ) -> Answer:
+        """The k best rows a walk of the graph finds, among those of ``allow`` if it is given.
+
+        ``allowed``: how many indexed rows these are. ``cut``: bool [queries], set where more than
+        ``ef`` rows may be among the ``sure`` best (k if None) for all that their codes say.
+        """
+        assert self.body is not None
+        graph, walk = self.body.graph, self.body.walk
+        return self.kernels.search_graph(
+            graph, walk, data, queries, k, ef, depth, allow, allowed, sure=sure, cut=cut
+        )
+
+    def scan(
+        self,
+        data: RowData,
+        queries: Array,
+        k: int,
+        depth: int,
+        allow: Words | None,
+        *,
+        sure: int | None = None,
+    ) -> Answer:
+        """The k best of the indexed rows whose codes are nearest: of ``depth`` at least, and of
+        all that may be among the ``sure`` best (k if None) for all that their codes say."""
+        assert self.body is not None
+        graph, walk = self.body.graph, self.body.walk
+        return self.kernels.scan_codes(graph, walk, data, queries, k, depth, allow, sure=sure)
+
+    def refine(self, data: RowData) -> "GraphIndex | None":
+        """As ``Index.refine``: int8, then float32, for ``auto`` only."""
+        place = PRECISIONS.index(self.precision) + 1
+        if self.spec.quantization != "auto" or not self.kernels.ready or place == len(PRECISIONS):
+            return None
+        if self.body is None:
+            return None
+        return self._finer(data)
+
+    def as_fine_as(self, other: Index, data: RowData) -> "GraphIndex":
+        """As ``Index.as_fine_as``."""
+        index = self
+        while PRECISIONS.index(index.precision) < PRECISIONS.index(other.precision):
+            index = index._finer(data)
+        return index
+
+    def emptied(self) -> "GraphIndex":
+        """As ``Index.emptied``."""
+        return attrs.evolve(self, body=None)
+
+    def arrays_in_space(self) -> set[str]:
+        """As ``Index.arrays_in_space``."""
+        if self.body is None:
+            return set()
+        return {part for name, _ in self.body.coded() for part in (name, f"{name}-aux")}
+
+    def sums(self, before: Mapping[str, CodeSum]) -> dict[str, CodeSum]:
+        """As ``Index.sums``."""
+        return {} if self.body is None else self.body.sums(before)
+
+    def to_fields(self) -> dict[str, Any] | None:
+        """As ``Index.to_fields``."""
+        return None if self.body is None else to_fields(self.body)
+
+    def from_arrays(
+        self,
+        fields: Mapping[str, Any],
+        arrays: Mapping[str, Array],
+        sums: Mapping[str, CodeSum],
+        data: RowData,
+        space: Space,
+    ) -> "GraphIndex":
+        """As ``Index.from_arrays``: the codes are compared with their checksums."""
+        body = body_of(fields, arrays, sums, data, space)
+        return attrs.evolve(self, precision=body.precision, body=body)
+
+    def to_arrays(self) -> dict[str, Array]:
+        """As ``Index.to_arrays``."""
+        return {} if self.body is None else to_arrays(self.body)
+
+    def _finer(self, data: RowData) -> "GraphIndex":
+        if self.body is None:
+            finer = PRECISIONS[PRECISIONS.index(self.precision) + 1]
+            return attrs.evolve(self, precision=finer)
+        body = graph_growth.refined(self.kernels, self.body, data)
+        return attrs.evolve(self, precision=body.precision, body=body)
+
+    def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
+        """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""
+        assert self.body is not None
+        row_bytes = self.body.walk.rows.strides[0]
+        return self.kernels.scan_is_cheaper(allowed, self.size, ef, row_bytes)
+
+
+def ef_default(size: int, want: int) -> int:
+    """What a walk keeps in view unless a search says it: more for more rows."""
+    if size > LARGE_ROWS:
+        return max(100, 4 * want)
+    return max(64, 2 * want)

@@ -1,0 +1,209 @@
+"""Where rows meet the compiled kernels: scans, and searches of a graph.
+
+Nothing outside of this folder knows compiled kernels. They come from a disk cache; until they are
+loaded, searches are exact and in numpy, and no graph grows.
+"""
+
+from collections import defaultdict, deque
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core.bitmaps import Words
+from kissvdb.core.index.index import Answer
+from kissvdb.core.row_store import RowData
+from kissvdb.kernels import plain
+from kissvdb.kernels.arrays import (
+    METRICS,
+    POOL_PADDING,
+    Codes,
+    Graph,
+    Scratch,
+    new_scratch,
+)
+
+Array = npt.NDArray[Any]
+_NO_BITMAP = np.zeros(0, np.uint64)
+_POOL_ENTRIES_MIN = 4096
+
+
+class Kernels:
+    """The compiled code, and its working memory; shared by all collections, any thread."""
+
+    def __init__(self, build_threads: int = 1) -> None:
+        """``build_threads``: on how many a graph grows. It is the same graph for any number."""
+        self.build_threads = build_threads
+        self.compiled: Any = None
+        self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
+
+    @property
+    def ready(self) -> bool:
+        """Whether compiled code is loaded."""
+        return self.compiled is not None
+
+    def load(self) -> None:
+        """Load the compiled code, or compile what the cache lacks; for a thread."""
+        from kissvdb.kernels import filtered, insert, prepare, quantize, scan, search, warmup
+
+        # All of it: no search is to wait for a compilation later.
+        warmup.compile_all()
+        self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
+
+    def prepared(self, queries: Array, metric: str) -> Array:
+        """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""
+        if not self.ready:
+            return plain.prepare(queries, METRICS[metric])
+        # Compiled code is of one type of array, which a read-only one is not.
+        queries = np.require(queries, np.float32, ("C_CONTIGUOUS", "WRITEABLE"))
+        rows: Array = self.compiled.prepare.prepare(queries, METRICS[metric])
+        return rows
+
+    def scan_is_cheaper(self, allowed: int, size: int, ef: int, row_bytes: int) -> bool:
+        """Whether to scan the codes of the allowed of ``size`` rows rather than to walk a graph."""
+        cheaper: bool = self.compiled.filtered.scan_is_cheaper(allowed, size, ef, row_bytes)
+        return cheaper
+
+    def scan_rows(
+        self,
+        vectors: Array,
+        metric: str,
+        queries: Array,
+        k: int,
+        first: int,
+        stop: int,
+        allow: Words | None,
+    ) -> Answer:
+        """The k best rows of ``first`` to ``stop - 1``, exactly; ties by lower row.
+
+        queries: float32 [n, width], prepared as ``vectors`` are. ``allow``: a bitmap of all rows
+        up to ``stop``.
+        """
+        scan = self.compiled.scan.scan_rows if self.ready else plain.scan
+        base, chosen = first, _NO_BITMAP
+        if allow is not None:
+            # A bitmap can be cut between words only.
+            base, chosen = first & ~63, allow[first >> 6 : (stop + 63) >> 6]
+            if base < first:
+                chosen = chosen.copy()
+                chosen[0] &= ~np.uint64(0) << np.uint64(first - base)
+        rows, scores = scan(vectors[base:], stop - base, METRICS[metric], queries, k, chosen)
+        if base:
+            rows[rows >= 0] += base
+        return rows, scores
+
+    def scan_codes(
+        self,
+        graph: Graph,
+        codes: Codes,
+        data: RowData,
+        queries: Array,
+        k: int,
+        depth: int,
+        allow: Words | None,
+        *,
+        sure: int | None = None,
+    ) -> Answer:
+        """The k best of the graph's rows whose codes are nearest: of ``depth`` at least, and of
+        all that may be among the ``sure`` best (k if None) for all that their codes say."""
+        metric = METRICS[data.metric]
+        chosen = _NO_BITMAP if allow is None else allow
+        scratch = self._take_scratch(graph, data.dim, max(k, depth))
+        answer: Answer = self.compiled.scan.scan_codes(
+            codes, data.vectors, graph.size, metric, queries, k, depth, scratch, chosen, sure=sure
+        )
+        self._give_back(scratch, graph, data.dim)
+        return answer
+
+    def search_graph(
+        self,
+        graph: Graph,
+        codes: Codes,
+        data: RowData,
+        queries: Array,
+        k: int,
+        ef: int,
+        depth: int,
+        allow: Words | None = None,
+        allowed: int = 0,
+        *,
+        sure: int | None = None,
+        cut: Array | None = None,
+    ) -> Answer:
+        """The k best rows a walk of the graph finds, among those of ``allow`` if it is given.
+
+        ``allowed``: how many indexed rows these are. ``cut``: bool [queries], set where more than
+        ``ef`` rows may be among the ``sure`` best (k if None) for all that their codes say.
+        """
+        metric, compiled = METRICS[data.metric], self.compiled
+        ef = max(ef, k)
+        if allow is None:
+            scratch = self._take_scratch(graph, data.dim, ef)
+            answer: Answer = compiled.search.search(
+                graph,
+                codes,
+                data.vectors,
+                metric,
+                queries,
+                k,
+                ef,
+                depth,
+                scratch,
+                sure=sure,
+                cut=cut,
+            )
+        else:
+            reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
+            scratch = self._take_scratch(graph, data.dim, max(ef, min(reach, graph.size)))
+            answer = compiled.filtered.search_filtered(
+                graph,
+                codes,
+                data.vectors,
+                metric,
+                queries,
+                k,
+                ef,
+                depth,
+                scratch,
+                allow,
+                allowed,
+                sure=sure,
+                cut=cut,
+            )
+        self._give_back(scratch, graph, data.dim)
+        return answer
+
+    def _take_scratch(self, graph: Graph, dim: int, entries: int) -> Scratch:
+        """Working memory for one search, from what others gave back.
+
+        After an error it is not given back: what is in there is not known.
+        """
+        links_max = graph.links.shape[1]
+        try:
+            scratch = self._scratches[links_max, dim].pop()
+        except IndexError:
+            rows, room = 0, _POOL_ENTRIES_MIN
+        else:
+            rows, room = scratch.stamps.shape[0], scratch.pool.shape[0] - POOL_PADDING
+            if rows >= graph.size and room >= entries:
+                return scratch
+        return new_scratch(max(graph.links.shape[0], rows), max(entries, room), links_max, dim)
+
+    def _give_back(self, scratch: Scratch, graph: Graph, dim: int) -> None:
+        self._scratches[graph.links.shape[1], dim].append(scratch)
+
+
+@attrs.frozen
+class _Compiled:
+    filtered: Any
+    insert: Any
+    prepare: Any
+    quantize: Any
+    scan: Any
+    search: Any
+
+
+def exact_scores(vectors: Array, query: Array, metric: str) -> Array:
+    """The scores, float32 [n], of prepared rows for one prepared query [width]."""
+    return plain.scores(vectors, query, METRICS[metric])
