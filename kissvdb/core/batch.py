@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from kissvdb.errors import OpIdReused, Refused
+from kissvdb.errors import Damaged, OpIdReused, Refused
 from kissvdb.records import Operation
 
 FINGERPRINT_BYTES = 8
@@ -83,13 +83,14 @@ class Batch(ABC, Generic[D]):
             self._pending_operations[op_id] = (found, decision)
         return decision
 
-    def decide_each(self, commands: Sequence[Any]) -> list[D | Refused]:
-        """Decide several, each for itself."""
-        outcomes: list[D | Refused] = []
+    def decide_each(self, commands: Sequence[Any]) -> list[D | Refused | Damaged]:
+        """Decide several, each for itself. Of what is damaged on disk nothing can be decided; of
+        the rest it can."""
+        outcomes: list[D | Refused | Damaged] = []
         for command in commands:
             try:
                 outcomes.append(self.decide(command))
-            except Refused as refusal:
+            except (Refused, Damaged) as refusal:
                 outcomes.append(refusal)
         return outcomes
 

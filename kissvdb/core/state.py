@@ -76,13 +76,6 @@ class Delete(msgspec.Struct, frozen=True):
     op_id: str | None = None
 
 
-@attrs.frozen
-class Expire:
-    """Remove the keys whose time has come, at most ``limit`` of them."""
-
-    limit: int = 256
-
-
 class Written(msgspec.Struct, frozen=True):
     """The answer to Put and Patch."""
 

@@ -1,20 +1,20 @@
 """The collection actor: owner of one vector collection."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import attrs
 import msgspec
 import trio
 
-from actors import Actor, Address, Envelope
-from kissvdb.core.collection import Answer, Batch, Command, Decision
+from actors import Address, Envelope
+from kissvdb.core.collection import Batch, Command
 from kissvdb.core.filters import Node
-from kissvdb.engine.log_writer import Append
+from kissvdb.engine.owner import Owner
 from kissvdb.engine.threads import Threads
-from kissvdb.errors import Damaged, KissError, NotFound, PersistenceFailed, Refused
+from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
-from kissvdb.records import CollectionDeleted, Record
+from kissvdb.records import CollectionDeleted
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
@@ -27,20 +27,6 @@ class VectorCommand(msgspec.Struct, frozen=True):
 
     collection: str
     command: Command
-
-
-@attrs.frozen
-class Writes:
-    """Several commands in one message; the answer is a list of answers and refusals, in order."""
-
-    commands: tuple[VectorCommand, ...]
-
-
-@attrs.frozen
-class ExpireVectors:
-    """Delete the vectors whose time has come, at most ``limit`` of them."""
-
-    limit: int = 256
 
 
 @attrs.frozen
@@ -90,20 +76,14 @@ class Refine:
     """Search by a finer code from now on. Answers which; None when there is none."""
 
 
-Outcome = Decision | KissError
-
-
-class Collection(Actor):
-    """Owns the rows. Decide, log, apply, answer, as the state shard does.
-
-    Reads (`view`) are done by anyone on the loop, synchronously: rows are applied without a
-    checkpoint, so a view holds whole batches and never waits for a fsync.
-    """
+class Collection(Owner[Batch]):
+    """Owns the rows of one collection."""
 
     mailbox_size = 1024
-    batch_max = 256
+    asides = Owner.asides | {DeleteMatching, Drop, TakeWork, FinishWork, Refine}
 
     def __init__(self, rows: "Rows", around: Surroundings) -> None:
+        super().__init__(around.log, around.committed_offset)
         self.name = f"collection-{rows.spec.name}"
         self.rows = rows
         self.dropped = False
@@ -112,13 +92,7 @@ class Collection(Actor):
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
         """Unix time of the last write."""
-        self._asked_at: int | None = None
         self._changed = trio.Event()
-
-    @property
-    def true_offset(self) -> int:
-        """An offset up to which the rows hold every record of this collection."""
-        return self._around.committed_offset() if self._asked_at is None else self._asked_at
 
     def view(self) -> "RowsView":
         """Everything that was answered, without what has expired."""
@@ -137,45 +111,6 @@ class Collection(Actor):
         await self._changed.wait()
         self._changed = trio.Event()
 
-    async def handle(self, batch: list[Envelope]) -> None:
-        writes: list[Envelope] = []
-        for envelope in batch:
-            if isinstance(envelope.message, (VectorCommand, Writes)):
-                writes.append(envelope)
-            else:
-                await self._write(writes)
-                writes = []
-                await self._do(envelope)
-        await self._write(writes)
-
-    async def _write(self, envelopes: Sequence[Envelope]) -> None:
-        if not envelopes:
-            return
-        decided = self._batch()
-        waiting: list[tuple[Envelope, Outcome | list[Outcome]]] = []
-        for envelope in envelopes:
-            message = envelope.message
-            if self.dropped:
-                envelope.refuse(self._gone())
-            elif isinstance(message, Writes):
-                each = [_decide(decided, one.command) for one in message.commands]
-                waiting.append((envelope, each))
-            else:
-                waiting.append((envelope, _decide(decided, message.command)))
-        try:
-            first_offset = await self._log_and_apply(decided)
-        except (PersistenceFailed, Refused) as refusal:
-            for envelope, _ in waiting:
-                envelope.refuse(type(refusal)(refusal.message))
-            return
-        for envelope, outcome in waiting:
-            if isinstance(outcome, list):
-                envelope.answer([_answer(one, first_offset) for one in outcome])
-            elif isinstance(outcome, KissError):
-                envelope.refuse(outcome)
-            else:
-                envelope.answer(outcome.at(first_offset))
-
     async def _do(self, envelope: Envelope) -> None:
         message = envelope.message
         try:
@@ -186,53 +121,38 @@ class Collection(Actor):
                 envelope.answer(None if self.dropped else self._take_work(message))
             elif self.dropped:
                 raise self._gone()
-            elif isinstance(message, ExpireVectors):
-                await self._expire(message.limit)
-                envelope.answer(None)
             elif isinstance(message, DeleteMatching):
                 envelope.answer(await self._delete_matching(message))
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
-            else:
-                assert isinstance(message, Refine)
+            elif isinstance(message, Refine):
                 self.changes += 1
                 envelope.answer(self.rows.refine())
+            else:
+                await super()._do(envelope)
         except (PersistenceFailed, Refused, Damaged) as refusal:
             envelope.refuse(refusal)
 
-    async def _log_and_apply(self, decided: Batch) -> int:
-        """Offset of the first record; 0 without records. Raises PersistenceFailed, Refused."""
-        records = decided.records
-        if not records:
-            return 0
+    async def _make_room(self) -> None:
+        if self.dropped:
+            raise self._gone()
+
+    def _reserve(self, decided: Batch) -> None:
         try:
-            # Before anything is logged: what is in the log must be possible to apply.
             self.rows.reserve(decided.rows, decided.text_bytes)
         except OSError as error:
             raise PersistenceFailed(f"no room for more vectors: {error}") from error
-        first = await self._append(records)
-        self.rows.apply_all(list(enumerate(records, start=first)))
-        self._asked_at = None
+
+    def _install(self, first_offset: int, decided: Batch) -> None:
+        records = decided.records
+        self.rows.apply_all(list(enumerate(records, start=first_offset)))
         self.updated_at_ms = self._around.clock_ms()
         self.changes += 1
         self._around.metrics.vector_ops_total.inc(len(records))
         self.look_after()
-        return first
 
-    async def _append(self, records: Sequence[Record]) -> int:
-        """Log records. Until what was logged is applied, ``true_offset`` stays behind it."""
-        self._asked_at = self._around.committed_offset()
-        try:
-            first: int = await self._around.log.ask(Append(tuple(records)))
-        except PersistenceFailed as refusal:
-            self._asked_at = None
-            raise PersistenceFailed(refusal.message) from refusal
-        return first
-
-    async def _expire(self, limit: int) -> None:
-        decided = self._batch()
+    def _expire(self, decided: Batch, limit: int) -> None:
         decided.expire(self.rows.expired(self._around.clock_ms(), limit))
-        await self._log_and_apply(decided)
 
     async def _delete_matching(self, message: DeleteMatching) -> tuple[int, int | None]:
         # The mailbox waits meanwhile, so what passes now is what is deleted.
@@ -281,15 +201,3 @@ def _ids_matching(
     view: "RowsView", tree: Node | None, namespace: str | None, limit: int
 ) -> list[str]:
     return view.ids_matching(tree, limit=limit, namespace=namespace)
-
-
-def _decide(decided: Batch, command: Command) -> Outcome:
-    try:
-        return decided.decide(command)
-    except (Refused, Damaged) as refusal:
-        # A row that is damaged on disk is nothing to decide about; the others are.
-        return refusal
-
-
-def _answer(outcome: Outcome, first_offset: int) -> Answer | KissError:
-    return outcome if isinstance(outcome, KissError) else outcome.at(first_offset)

@@ -9,8 +9,9 @@ import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import logs
-from kissvdb.engine.collection import Collection, ExpireVectors, FinishWork, TakeWork
+from kissvdb.engine.collection import Collection, FinishWork, TakeWork
 from kissvdb.engine.collection_store import StoredCollection
+from kissvdb.engine.owner import Expire
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed
 from kissvdb.storage.backup import Entry
 
@@ -42,7 +43,7 @@ async def expire_vectors(all_: Callable[[], Iterable[tuple[Collection, Address]]
             # Looked at first, so that an idle server sends no messages.
             while collection.expired():
                 try:
-                    await address.ask(ExpireVectors())
+                    await address.ask(Expire())
                 except (NotFound, PersistenceFailed, Damaged, MailboxClosed, ActorCrashed):
                     # This collection's wait for the next round, and no other's.
                     break

@@ -34,12 +34,13 @@ from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.clock import Clock
-from kissvdb.engine.collection import VectorCommand, Writes
+from kissvdb.engine.collection import VectorCommand
 from kissvdb.engine.history import History
 from kissvdb.engine.hub import Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.owner import Many
 from kissvdb.engine.recovery import shard_of
-from kissvdb.engine.state_shard import Many, StateShard, live
+from kissvdb.engine.state_shard import StateShard, live
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
 from kissvdb.engine.threads import threads_for
@@ -105,7 +106,8 @@ class Database:
 
         Raises Overloaded, Stopping and NotFound (no such collection).
         """
-        return submit(self._owner(command), command)
+        owner = self._owner(command)
+        return submit(owner, command.command if isinstance(command, VectorCommand) else command)
 
     async def write_many(
         self, commands: Sequence[Command | VectorCommand]
@@ -336,10 +338,11 @@ class Database:
         return min(shard.true_offset for shard, _ in self._shards)
 
 
-def _together(commands: Sequence[Any]) -> Many | Writes:
+def _together(commands: Sequence[Any]) -> Many:
     """The one message that brings one owner its commands."""
-    vectors = isinstance(commands[0], VectorCommand)
-    return Writes(tuple(commands)) if vectors else Many(tuple(commands))
+    if isinstance(commands[0], VectorCommand):
+        return Many(tuple(each.command for each in commands))
+    return Many(tuple(commands))
 
 
 def _depth(address: Address) -> int:

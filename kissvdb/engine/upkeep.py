@@ -7,8 +7,8 @@ import trio
 
 from actors import Address
 from kissvdb import logs
-from kissvdb.core.state import Expire
 from kissvdb.engine.hub import Hub
+from kissvdb.engine.owner import Expire
 from kissvdb.engine.state_shard import StateShard
 from kissvdb.errors import PersistenceFailed
 

@@ -18,7 +18,7 @@ from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
 from kissvdb.core.search import Search
 from kissvdb.core.state import Item
 from kissvdb.engine.asking import answered, submit, unavailable
-from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
+from kissvdb.engine.collection import DeleteMatching, no_such_collection
 from kissvdb.engine.collections import (
     Collections,
     CreateCollection,
@@ -157,8 +157,7 @@ class Vectors:
 
     async def write(self, collection: str, command: Command) -> VectorAnswer:
         """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
-        message = VectorCommand(collection, command)
-        answer: VectorAnswer = await answered(submit(self.owner(collection), message))
+        answer: VectorAnswer = await answered(submit(self.owner(collection), command))
         return answer
 
     async def upsert(

@@ -1,0 +1,228 @@
+"""What all owners of data have in common: decide, log, apply, answer.
+
+An owner is rules (a `core.batch.Batch` that decides) and a view (what readers look at). A command
+is decided against the view plus the batch so far: it is refused, or becomes a record. Records are
+logged, then applied, then answered: no reader ever sees what a crash can take back.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+import attrs
+import trio
+
+from actors import Actor, Address, Envelope
+from kissvdb.core.batch import Batch
+from kissvdb.engine.log_writer import Append
+from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
+from kissvdb.records import Record
+
+COMMANDS_PER_APPEND_MAX = 1024
+"""About as many are decided together: everybody else has to wait for that long."""
+
+B = TypeVar("B", bound=Batch[Any])
+
+
+@attrs.frozen
+class Many:
+    """Several commands in one message; the answer is a list of answers and refusals, in order."""
+
+    commands: tuple[Any, ...]
+
+
+@attrs.frozen
+class Expire:
+    """Delete what is past its time, at most ``limit`` of it."""
+
+    limit: int = 256
+
+
+@attrs.frozen
+class Hold:
+    """Decide commands, all or none, and decide nothing else until they are applied or released.
+
+    Answers a `Held`; raises the first refusal. For a batch over several owners: hold all, append
+    all records at once, apply all. Owners are held in one order, by name: else two batches could
+    wait for each other.
+    """
+
+    commands: tuple[Any, ...]
+
+
+class Held:
+    """Commands that an owner has decided and waits with: `apply` or `release` them, once."""
+
+    def __init__(self, decisions: Sequence[Any], decided: Batch[Any], install: Any) -> None:
+        self.records: Sequence[Record] = decided.records
+        """What is to be logged: with the offsets that `apply` is told, or not at all."""
+        self._decisions = decisions
+        self._decided = decided
+        self._install: Callable[[int, Any], None] = install
+        self._over = trio.Event()
+
+    def apply(self, first_offset: int) -> list[Any]:
+        """They are in the log, from this offset on: readers see them now. Returns the answers.
+
+        Without a checkpoint, so that readers see the batches of several owners at once.
+        """
+        assert not self._over.is_set(), "applied or released once"
+        if self.records:
+            self._install(first_offset, self._decided)
+        self._over.set()
+        return [each.at(first_offset) for each in self._decisions]
+
+    def release(self) -> None:
+        """They are not in the log and never will be: the owner goes on as if nothing was."""
+        assert not self._over.is_set(), "applied or released once"
+        self._over.set()
+
+    async def over(self) -> None:
+        """Wait until they are applied or released."""
+        await self._over.wait()
+
+
+class Owner(Actor, Generic[B]):
+    """The one who changes some data. Subclasses have its rules and its view.
+
+    Reads are done by anyone on the loop, synchronously: a batch is applied without a checkpoint, so
+    they see whole batches and never wait for a fsync.
+    """
+
+    batch_max = 256
+    asides: frozenset[type] = frozenset((Expire, Hold))
+    """Messages that are no commands: each is done for itself, between batches."""
+
+    def __init__(self, log: Address, committed_offset: Callable[[], int]) -> None:
+        self._log = log
+        self._committed_offset = committed_offset
+        self._asked_at: int | None = None
+
+    @property
+    def true_offset(self) -> int:
+        """An offset up to which the view holds every record of this owner."""
+        return self._committed_offset() if self._asked_at is None else self._asked_at
+
+    @abstractmethod
+    def _batch(self) -> B:
+        """What decides the next commands."""
+
+    @abstractmethod
+    def _install(self, first_offset: int, decided: B) -> None:
+        """Take over what is in the log, from this offset on. It cannot fail: see `_reserve`."""
+
+    @abstractmethod
+    def _expire(self, decided: B, limit: int) -> None:
+        """Decide the end of what is past its time."""
+
+    async def _make_room(self) -> None:
+        """Return when commands may be decided. Raises PersistenceFailed and Refused for all."""
+
+    def _reserve(self, decided: B) -> None:
+        """Make sure that what is decided can be applied: it is going to be logged.
+
+        Raises PersistenceFailed and Refused.
+        """
+
+    async def _do(self, envelope: Envelope) -> None:
+        """Do one of the ``asides``."""
+        message = envelope.message
+        try:
+            await self._make_room()
+            if type(message) is Hold:
+                await self._hold(envelope)
+            else:
+                decided = self._batch()
+                self._expire(decided, message.limit)
+                await self._log_and_apply(decided)
+                envelope.answer(None)
+        except (PersistenceFailed, Refused, Damaged) as refusal:
+            envelope.refuse(refusal)
+
+    async def handle(self, batch: list[Envelope]) -> None:
+        asides = self.asides
+        writes: list[Envelope] = []
+        commands = 0
+        for envelope in batch:
+            kind = type(envelope.message)
+            if kind in asides:
+                await self._write(writes)
+                await self._do(envelope)
+                writes, commands = [], 0
+                continue
+            commands += len(envelope.message.commands) if kind is Many else 1
+            if commands > COMMANDS_PER_APPEND_MAX and writes:
+                await self._write(writes)
+                writes, commands = [], 0
+            writes.append(envelope)
+        await self._write(writes)
+
+    async def _write(self, envelopes: Sequence[Envelope]) -> None:
+        if not envelopes:
+            return
+        first_offset = 0
+        try:
+            await self._make_room()
+            decided = self._batch()
+            outcomes: list[Any] = []
+            for envelope in envelopes:
+                message = envelope.message
+                try:
+                    if type(message) is Many:
+                        outcomes.append(decided.decide_each(message.commands))
+                    else:
+                        outcomes.append(decided.decide(message))
+                except (Refused, Damaged) as refusal:
+                    outcomes.append(refusal)
+            if decided.records:
+                first_offset = await self._log_and_apply(decided)
+        except (PersistenceFailed, Refused) as refusal:
+            for envelope in envelopes:
+                # An exception of its own for each asker.
+                envelope.refuse(type(refusal)(refusal.message))
+            return
+        for envelope, outcome in zip(envelopes, outcomes, strict=True):
+            if type(outcome) is list:
+                envelope.answer([_answer(each, first_offset) for each in outcome])
+            elif isinstance(outcome, KissError):
+                envelope.refuse(outcome)
+            else:
+                envelope.answer(outcome.at(first_offset))
+
+    async def _log_and_apply(self, decided: B) -> int:
+        """Offset of the first record; 0 without records. Raises PersistenceFailed and Refused."""
+        records = decided.records
+        if not records:
+            return 0
+        self._reserve(decided)
+        first = await self._append(records)
+        # Left alone if it is not known what the log holds: the view must not claim to have it.
+        self._install(first, decided)
+        self._asked_at = None
+        return first
+
+    async def _append(self, records: Sequence[Record]) -> int:
+        """Log records. Until ``_asked_at`` is None again, ``true_offset`` stays behind them."""
+        self._asked_at = self._committed_offset()
+        try:
+            first: int = await self._log.ask(Append(records))
+        except PersistenceFailed:
+            self._asked_at = None
+            raise
+        return first
+
+    async def _hold(self, envelope: Envelope) -> None:
+        decided = self._batch()
+        decisions = [decided.decide(command) for command in envelope.message.commands]
+        self._reserve(decided)
+        if envelope.abandoned:
+            return
+        self._asked_at = self._committed_offset()
+        held = Held(decisions, decided, self._install)
+        envelope.answer(held)
+        await held.over()
+        self._asked_at = None
+
+
+def _answer(outcome: Any, first_offset: int) -> Any:
+    return outcome if isinstance(outcome, KissError) else outcome.at(first_offset)
