@@ -45,7 +45,7 @@ class Store:
             views.append(self.collections.view())
             if written:
                 self.collections.isolate_before(self.log.first_offset)
-            recovery.replay(self.log, self.log.last_offset, views, progress)
+                recovery.replay(self.log, self.log.last_offset, views, progress)
             self.collections.forget_uncreated()
             self._open = stack.pop_all()
 
