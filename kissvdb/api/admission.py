@@ -57,18 +57,20 @@ class Admission:
                 return STRANGER
             check_api_key(request.headers, request.query, self._key)
             return KEY_HOLDER
-        self.admit_page(request.headers)
+        headers = request.headers
+        # All three here, because this is on the way of every request.
+        if "origin" in headers or "sec-fetch-site" in headers or "accept-language" in headers:
+            self._check_page(headers)
         return ANYBODY
 
-    def admit_page(self, headers: Mapping[str, str]) -> None:
-        """Let a browser's request in, or its preflight, which carries no key. Raises Forbidden."""
-        # All three are asked for here, because this is on the way of every request.
-        if self._watches_pages and (
-            "origin" in headers or "sec-fetch-site" in headers or "accept-language" in headers
-        ):
-            self._check_page(headers)
+    def admit_preflight(self, request: Request) -> None:
+        """Let a preflight in: it carries no key. Raises Forbidden for a foreign page."""
+        if not self._key:
+            self.admit(request, None)
 
     def _check_page(self, headers: Mapping[str, str]) -> None:
+        if not self._watches_pages:
+            return
         site = headers.get("sec-fetch-site")
         origin = headers.get("origin")
         # Browsers tell the Sec-Fetch headers to https and to loopback only, but their language to

@@ -54,6 +54,8 @@ _REQUEST_ID_CHARACTERS = frozenset(
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
 )
 _UNMATCHED = "unmatched"
+# Stands for what could not be read.
+_UNREAD = Request("", "")
 
 _log = logging.getLogger("kissvdb.api")
 
@@ -103,15 +105,21 @@ class Api:
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
-        self._epoch = _epoch_header(db.epoch)
+        self._begin_epoch(db.epoch)
 
     def open(self, db: "Database") -> None:
         """From now on answer from ``db``: recovery is done."""
         self._context = attrs.evolve(self._context, database=db)
-        self._epoch = _epoch_header(db.epoch)
+        self._begin_epoch(db.epoch)
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.set()
+
+    def _begin_epoch(self, epoch: str) -> None:
+        """The headers of every answer, put together once: which history its offsets are places in
+        (nothing while it is not known), and what caches must know."""
+        self._epoch: Headers = (("kissvdb-epoch", epoch),) if epoch else ()
+        self._without_origin = (*self._epoch, *self._cors.headers({}))
 
     def route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of a raw path and its decoded parameters, before any body is read.
@@ -175,7 +183,11 @@ class Api:
             headers = (*answer.headers, *headers)
         numbers = self._unmatched if bound is None else bound.metrics
         numbers.observe(answer.status, perf_counter() - started)
-        return Response(_ended(answer), answer.status, answer.content_type, headers)
+        body = answer.body
+        if body and answer.content_type == JSON:
+            # So that a shell's prompt stands on a line of its own.
+            body += b"\n"
+        return Response(body, answer.status, answer.content_type, headers)
 
     def _failed(
         self, error: KissError, request: Request, bound: Bound | None, started: float
@@ -184,9 +196,7 @@ class Api:
         self._note(error, request, answer, _UNMATCHED if bound is None else bound.route.name)
         return answer
 
-    def _note(
-        self, error: KissError, request: Request | None, answer: Response, route: str
-    ) -> None:
+    def _note(self, error: KissError, request: Request, answer: Response, route: str) -> None:
         self._failures.note(error, request, route, dict(answer.headers)["x-request-id"])
 
     async def dispatch(
@@ -229,15 +239,14 @@ class Api:
 
     def refusal(self, error: KissError, request: Request | None = None) -> Response:
         """The answer for what a door refuses itself; without a request, one that had none."""
-        answer = failure(error)
-        self._unmatched.observe(answer.status, 0.0)
-        headers = (*answer.headers, *self._common({} if request is None else request.headers))
-        answer = Response(_ended(answer), answer.status, answer.content_type, headers)
         route = _UNMATCHED
-        if request is not None:
+        if request is None:
+            request = _UNREAD
+        else:
             with suppress(KissError):
                 bound, params = self._router.find(request.method, request.path)
                 route, request = bound.route.name, msgspec.structs.replace(request, params=params)
+        answer = self._finished(failure(error), request, None, perf_counter())
         self._note(error, request, answer, route)
         return answer
 
@@ -257,7 +266,7 @@ class Api:
             if not self._router.allowed(request.path):
                 self._admission.admit(request, None)
                 raise NotFound(f"no route {request.path[:200]}: see /docs for all there are")
-            self._admission.admit_page(request.headers)
+            self._admission.admit_preflight(request)
             return None, request
         try:
             bound, params = self._router.find(request.method, request.path)
@@ -339,13 +348,10 @@ class Api:
         given = request_headers.get("x-request-id")
         if given is None or not _is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
-        cors = self._cors.headers(request_headers)
-        return (("x-request-id", given), *self._epoch, *cors)
-
-
-def _epoch_header(epoch: str) -> Headers:
-    """Which history the offsets of an answer are places in; none while it is not known."""
-    return (("kissvdb-epoch", epoch),) if epoch else ()
+        if "origin" in request_headers:
+            cors = self._cors.headers(request_headers)
+            return (("x-request-id", given), *self._epoch, *cors)
+        return (("x-request-id", given), *self._without_origin)
 
 
 def _bind(route: Route, metrics: Metrics, *, strict: bool) -> Bound:
@@ -360,12 +366,6 @@ async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) ->
     if isinstance(outcome, Pending):
         return outcome.finish(await answered(outcome.reply))
     return outcome
-
-
-def _ended(answer: Response) -> bytes:
-    """The body. JSON ends in a newline, so that a shell's prompt stands on a line of its own."""
-    body = answer.body
-    return body + b"\n" if body and answer.content_type == JSON else body
 
 
 def _crashed(request: Request) -> KissError:

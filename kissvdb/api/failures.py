@@ -69,17 +69,15 @@ class FailureLog:
         # By code: there are as many as there are errors.
         self._allowances: dict[str, _Allowance] = {}
 
-    def note(self, error: KissError, request: Request | None, route: str, request_id: str) -> None:
-        """Say that ``request`` (None: it could not be read) ended in ``error``."""
+    def note(self, error: KissError, request: Request, route: str, request_id: str) -> None:
+        """Say that ``request`` ended in ``error``."""
         if not _log.isEnabledFor(logging.INFO):
             return
         now = self._now()
         allowance = self._allowances.setdefault(error.code, _Allowance(now))
         if not allowance.take(now):
             return
-        fields: dict[str, object] = {"request_id": request_id, "route": route}
-        if request is not None:
-            fields |= request.params
+        fields: dict[str, object] = {"request_id": request_id, "route": route, **request.params}
         fields |= {"status": error.status, "error": error.code, "reason": error.message}
         if allowance.left_out:
             fields["left_out"] = allowance.left_out

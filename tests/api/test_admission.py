@@ -112,6 +112,7 @@ async def test_what_is_no_browser_is_not_asked_where_it_comes_from(lane):
             {"host": "kissvdb:9917", "accept_language": "*", "sec_fetch_mode": "cors"},
         ):
             assert status_of(await server.exchange(asks(server.port, *WRITE, **fields))) == 200
+            assert status_of(await server.exchange(asks(server.port, *PREFLIGHT, **fields))) == 204
 
 
 async def test_the_servers_own_pages_work_under_the_names_it_is_given(lane):
