@@ -38,11 +38,12 @@ def floor_above(head: int, now_ms: int) -> int:
 
     2048 for every millisecond since 1970: nobody writes as many, so nobody who saw an offset
     before now (in a future that is lost, or in another copy) saw a higher one. Where the clock
-    is wrong: more than 2^32 above the head at least.
+    must be wrong, because the head is above that: more than 2^32 above the head.
     """
-    by_head = (head // _STEP + 2) * _STEP
     by_time = now_ms * OFFSETS_PER_MS
-    return max(by_head, by_time if by_time < OFFSET_MAX else 0)
+    if head < by_time < OFFSET_MAX:
+        return by_time
+    return (head // _STEP + 2) * _STEP
 
 
 @attrs.frozen

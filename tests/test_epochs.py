@@ -54,8 +54,13 @@ def test_a_floor_is_above_whatever_was_given_away_before_now():
 
 @pytest.mark.parametrize("now_ms", [-5, 0, 2**50])
 def test_a_floor_is_far_above_the_head_whatever_the_clock_says(now_ms):
-    for head in (0, 15, 2**32 - 1, 2**45):
+    for head in (0, 15, 2**32 - 1, 2**52):
         assert head + 2**32 < floor_above(head, now_ms) <= OFFSET_MAX
+
+
+def test_two_epochs_that_begin_in_one_hour_after_the_same_head_do_not_meet():
+    head = floor_above(15, NOW_MS) + 7
+    assert floor_above(head, NOW_MS + 60_000) == floor_above(head, NOW_MS + 59_000) + 2048 * 1000
 
 
 def test_skipped_offsets_are_no_distance():

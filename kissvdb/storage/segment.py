@@ -191,10 +191,12 @@ class Segment:
 def boundaries_of(headers: Sequence[SegmentHeader]) -> list[Boundary]:
     """Where epochs ended and offsets were skipped, in a log with these segments."""
     found = []
-    for before, after in pairwise(headers):
-        ended = before.epoch != after.epoch
+    for before, after in pairwise([None, *headers]):
+        assert after is not None
+        # What was before the first one is no longer there to tell its epoch.
+        ended = before is not None and before.epoch != after.epoch
         if ended or after.previous_offset < after.first_offset - 1:
-            epoch = before.epoch if ended else ""
+            epoch = before.epoch if before is not None and ended else ""
             found.append(Boundary(epoch, after.previous_offset, after.first_offset - 1))
     return found
 
