@@ -30,9 +30,9 @@ def load(directory, keys):
     """Write the keys in a process of its own, which then kills itself."""
     import trio
 
-    from kissvdb import open_database
     from kissvdb.config import Config, Storage
     from kissvdb.core.state import Put
+    from kissvdb.engine.opening import open_database
 
     async def main():
         async with open_database(Config(storage=Storage(data_dir=directory))) as db:

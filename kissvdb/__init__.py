@@ -9,18 +9,41 @@ from kissvdb.version import VERSION
 
 if TYPE_CHECKING:
     from kissvdb.config import Config as Config
-    from kissvdb.engine.database import Database as Database
-    from kissvdb.engine.opening import open_database as open_database
+    from kissvdb.embedding.database import Database as Database
+    from kissvdb.embedding.database import open_database as open_database
+    from kissvdb.embedding.events import Event as Event
+    from kissvdb.embedding.items import Item as Item
 
 __version__ = VERSION
 
-__all__ = ["Config", "Database", "__version__", "open_database"]
+__all__ = ["Config", "Database", "Event", "Item", "__version__", "open_database"]
 
 _HOMES = {
     "Config": "kissvdb.config",
-    "Database": "kissvdb.engine.database",
-    "open_database": "kissvdb.engine.opening",
+    "Database": "kissvdb.embedding.database",
+    "Event": "kissvdb.embedding.events",
+    "Item": "kissvdb.embedding.items",
+    "open_database": "kissvdb.embedding.database",
 }
+
+
+def _check_actors() -> None:
+    """Another package of that name would fail later, and far from here."""
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    spec = find_spec("actors")
+    places = [] if spec is None else list(spec.submodule_search_locations or [])
+    if not any(Path(place, "mailbox.py").is_file() for place in places):
+        found = "none" if spec is None else f"another one, {spec.origin or places[0]}"
+        raise ImportError(
+            f"kissvdb comes with a package 'actors', and Python finds {found}: rename that, or "
+            "start Python where it is not on sys.path",
+            name="actors",
+        )
+
+
+_check_actors()
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,7 @@ async def _embedded(collection: str, directory: str, query: Path, began: int) ->
         hits = await database.vectors.search(collection, vector, k=10)
         found["answered_ms"] = since_ms()
         found["ids"] = [hit.id for hit in hits]
-        await database.vectors.compiled.wait()
+        await database.vectors.wait_compiled()
         found["compiled_ms"] = since_ms()
     print(json.dumps(found), flush=True)
 

@@ -77,7 +77,7 @@ async def stream(context: Context, request: Request) -> Response | StreamRespons
 
 
 def _event(context: Context, request: Request) -> Publish:
-    return _checked(EVENT.read(request.body, strict=context.strict), context.config.limits, "body")
+    return checked(EVENT.read(request.body, strict=context.strict), context.config.limits, "body")
 
 
 def _events(context: Context, body: bytes) -> list[EventPublished]:
@@ -91,7 +91,7 @@ def _events(context: Context, body: bytes) -> list[EventPublished]:
         raise InvalidArgument(
             f"body: 1 to {EVENTS_PER_BATCH_MAX} events, not {len(found)}: send several batches"
         )
-    return [record_of(_checked(each, bounds, f"body[{place}]")) for place, each in enumerate(found)]
+    return [record_of(checked(each, bounds, f"body[{place}]")) for place, each in enumerate(found)]
 
 
 def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
@@ -118,7 +118,7 @@ def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
     return [EventPublished(types[each.type], text) for each, text in zip(found, texts, strict=True)]
 
 
-def _checked(body: EventBody, bounds: Limits, where: str) -> Publish:
+def checked(body: EventBody, bounds: Limits, where: str) -> Publish:
     """One event, looked at closely."""
     limits.check_event_type(body.type, bounds, f"{where}.type")
     data = compact(body.data, f"{where}.data")

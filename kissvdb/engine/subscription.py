@@ -108,6 +108,10 @@ class Subscription:
         """Give the place up. Safe to call again."""
         self._closed(self)
 
+    def close(self) -> None:
+        """As `aclose`, for whoever cannot await."""
+        self._closed(self)
+
     @property
     def ended(self) -> bool:
         """Whether nothing will come any more."""

@@ -10,10 +10,10 @@ import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb.config import Config, Limits
-from kissvdb.core import filters, reserved_keys
+from kissvdb.core import reserved_keys
 from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
-from kissvdb.core.filters import Node
+from kissvdb.core.filters import Node, parse
 from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
 from kissvdb.core.search import Search
 from kissvdb.core.state import Item
@@ -232,12 +232,12 @@ class Vectors:
         vector: Sequence[float],
         k: int = 10,
         *,
-        filters_: Any = None,
+        filters: Any = None,
         namespace: str | None = None,
         **options: Any,
     ) -> list[Found]:
         """The ``k`` nearest vectors that pass. ``options``: see `core.search.Search`."""
-        search = Search(k, tree=filters.parse(filters_), namespace=namespace, **options)
+        search = Search(k, tree=parse(filters), namespace=namespace, **options)
         query = _packed(vector)
         spec = self.find(collection).actor.rows.spec
         if len(query) != spec.vector_bytes:

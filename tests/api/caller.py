@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 import attrs
 
-from kissvdb import open_database
 from kissvdb.api.dispatch import Api
 from kissvdb.api.http import Request
 from kissvdb.config import Config, Storage
+from kissvdb.engine.opening import open_database
 from kissvdb.metrics import Metrics
 
 IN_MEMORY = Config(storage=Storage(memory=True))

@@ -7,11 +7,11 @@ import httpx
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.api.dispatch import Api
 from kissvdb.api.quart_app import create_app
 from kissvdb.api.starting import Recovering
 from kissvdb.config import Config, Server, Storage
+from kissvdb.engine.opening import open_database
 from kissvdb.lane import serve_lane
 from kissvdb.lane.hypercorn_door import serve_alone
 from kissvdb.metrics import Metrics

@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Storage
+from kissvdb.engine.opening import open_database
 
 
 @pytest.fixture

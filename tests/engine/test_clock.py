@@ -5,9 +5,9 @@ import logging
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Storage
 from kissvdb.engine.clock import LOOK_SECONDS, SteadyClock, wall_clock_ms
+from kissvdb.engine.opening import open_database
 from tests.engine.sse import collect
 
 IN_MEMORY = Config(storage=Storage(memory=True))

@@ -11,7 +11,6 @@ import attrs
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Limits, Log, Search, State, Storage, Stream
 from kissvdb.core import filters
 from kissvdb.core import search as core
@@ -20,6 +19,7 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.state import Put
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.engine.collection_store import CollectionStore
+from kissvdb.engine.opening import open_database
 from kissvdb.engine.recall_audit import RecallAudit, Sample, recall
 from kissvdb.errors import (
     AlreadyExists,
@@ -66,8 +66,8 @@ async def test_a_vector_is_found_once_it_is_answered():
         (hit,) = await db.vectors.search("c", [3, 4], 5)
         assert (hit.id, hit.score, hit.meta) == ("a", 1.0, {"x": 1})
         await db.vectors.update("c", "a", meta={"x": 2})
-        assert await db.vectors.search("c", [3, 4], 5, filters_={"x": 1}) == []
-        assert ids(await db.vectors.search("c", [3, 4], 5, filters_={"x": 2})) == ["a"]
+        assert await db.vectors.search("c", [3, 4], 5, filters={"x": 1}) == []
+        assert ids(await db.vectors.search("c", [3, 4], 5, filters={"x": 2})) == ["a"]
         await db.vectors.delete("c", "a")
         assert await db.vectors.search("c", [3, 4], 5) == []
         assert db.vectors.get("c", "a") is None

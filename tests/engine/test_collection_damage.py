@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb import open_database
 from kissvdb.engine.collection_store import verify_rows
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import Damaged
 from kissvdb.storage import check
 from kissvdb.storage.row_arrays import HEADER_BYTES
@@ -80,10 +80,10 @@ async def test_check_compares_the_rows_with_their_checksums(config, name):
 async def test_a_database_with_a_damaged_index_opens_and_serves(config):
     async with open_database(config) as db:
         await fill(db, 10)
-        before = await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}})
+        before = await db.vectors.search("c", [3, 0, 0], 5, filters={"n": {"$gt": 2}})
     for name in ("metadata", "ids"):
         (index,) = directory(config).glob(f"{name}.*.arrays")
         index.write_bytes(index.read_bytes()[:-1])
     async with open_database(config) as db:
-        assert await db.vectors.search("c", [3, 0, 0], 5, filters_={"n": {"$gt": 2}}) == before
+        assert await db.vectors.search("c", [3, 0, 0], 5, filters={"n": {"$gt": 2}}) == before
         assert db.vectors.get("c", "id004").id == "id004"

@@ -5,8 +5,8 @@ import shutil
 import attrs
 import pytest
 
-from kissvdb import open_database
 from kissvdb.config import Storage
+from kissvdb.engine.opening import open_database
 from tests.engine.test_collection import config, directory, fill, ids
 
 __all__ = ["config"]

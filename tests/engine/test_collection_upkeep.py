@@ -2,8 +2,8 @@
 
 import trio
 
-from kissvdb import open_database
 from kissvdb.core.row_vacuum import Vacuum
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import PersistenceFailed
 from tests.engine.test_collection import config, directory, fill, ids
 

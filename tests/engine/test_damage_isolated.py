@@ -7,9 +7,9 @@ import attrs
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Log, State, Storage
 from kissvdb.core.collection import Upsert
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, Damaged, NotFound
 from kissvdb.storage import backup
 from kissvdb.storage.row_arrays import HEADER_BYTES

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, State, Storage, Stream
 from kissvdb.core.events import Publish
 from kissvdb.core.state import Delete, Precondition, Put
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import (
     ConfigError,
     Damaged,

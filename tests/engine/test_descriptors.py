@@ -6,9 +6,9 @@ import tarfile
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Search, Storage
 from kissvdb.core.stream import StreamQuery
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import Overloaded, PersistenceFailed
 from tests.api.caller import Caller, refused
 from tests.descriptors import no_descriptors

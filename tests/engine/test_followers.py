@@ -6,13 +6,13 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import open_supervisor
-from kissvdb import open_database
 from kissvdb.config import Config, Storage
 from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.engine.followers import Follower, Followers
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import Stopping
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state import Put
 from kissvdb.engine import state_upkeep, state_view, upkeep
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import PersistenceFailed
 from tests.patience import PATIENCE_SECS
 

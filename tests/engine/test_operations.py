@@ -3,11 +3,12 @@
 import apsw
 import pytest
 
-from kissvdb import open_database, records
+from kissvdb import records
 from kissvdb.config import Config, Storage
 from kissvdb.core.collection import Delete, Upsert
 from kissvdb.core.events import Publish
 from kissvdb.core.state import Patch, Put
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import OpIdReused
 from kissvdb.storage.state_table import StateTable
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb import open_database, records
+from kissvdb import records
 from kissvdb.core.events import Publish
 from kissvdb.core.state import Delete, Patch, Put
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, ReservedKey
 from kissvdb.records import KeyWritten
 from kissvdb.storage.disk import Disk

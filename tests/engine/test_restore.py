@@ -7,10 +7,10 @@ from functools import partial
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Storage
 from kissvdb.core.collection import Upsert
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import RevisionMismatch
 from kissvdb.log_dump import dump
 from kissvdb.storage import backup

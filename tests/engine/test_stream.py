@@ -6,9 +6,9 @@ import attrs
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Storage, Stream
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import Overloaded, Stopping
 from tests.engine.sse import collect, parse, places
 

@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb import open_database
 from kissvdb.config import Config, Storage, Stream
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.engine.opening import open_database
 from tests.engine.sse import parse, places
 
 IN_MEMORY = Config(storage=Storage(memory=True))

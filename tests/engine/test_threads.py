@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Search, Storage
 from kissvdb.core.state import Put
 from kissvdb.core.stream import StreamQuery
 from kissvdb.engine import state_view
+from kissvdb.engine.opening import open_database
 
 PATIENCE_SECS = 60
 

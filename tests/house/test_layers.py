@@ -18,6 +18,7 @@ ARROWS = {
     "engine": {"kernels", "core", "storage", "actors"},
     "api": {"kernels", "core", "engine", "actors", "web"},
     "lane": {"core", "engine", "api", "actors"},
+    "embedding": {"core", "engine", "api"},
     "web": set(),
     "client": set(),
 }

@@ -9,10 +9,10 @@ from functools import partial
 import attrs
 import trio
 
-from kissvdb import open_database
 from kissvdb.api.dispatch import Api
 from kissvdb.api.quart_app import create_app
 from kissvdb.config import Config, Storage
+from kissvdb.engine.opening import open_database
 from kissvdb.lane import LaneLimits, serve_lane
 from kissvdb.metrics import Metrics
 from tests.patience import PATIENCE_SECS

@@ -19,8 +19,8 @@ import trio
 from hypercorn.config import Sockets
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb import open_database
 from kissvdb.api.quart_app import create_app
+from kissvdb.engine.opening import open_database
 from kissvdb.metrics import Metrics
 from tests.lane.hostile import closes, conversation
 from tests.lane.peers import IN_MEMORY, PATIENCE_SECS, GatedApi, Peer, open_lane, request

@@ -5,11 +5,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb import open_database
 from kissvdb.config import Stream
 from kissvdb.core.events import Publish, StreamQuery
 from kissvdb.core.state import Put
 from kissvdb.engine import push
+from kissvdb.engine.opening import open_database
 from kissvdb.engine.push import Pushers
 from tests.lane.peers import IN_MEMORY, until
 from tests.patience import PATIENCE_SECS

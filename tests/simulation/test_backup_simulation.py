@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Search, State, Storage
 from kissvdb.core.events import Publish
+from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, NotFound
 from kissvdb.storage import backup
 from tests.engine.sse import collect
