@@ -14,7 +14,7 @@ from kissvdb.engine.opening import open_database
 from kissvdb.errors import RevisionMismatch
 from kissvdb.log_dump import dump
 from kissvdb.storage import backup
-from kissvdb.storage.check import check
+from kissvdb.storage.check import check, repair
 from kissvdb.storage.data_dir import read_meta
 from tests.engine.sse import collect, places
 
@@ -133,6 +133,25 @@ async def test_the_boundary_outlives_restarts_and_a_second_restore(restored, tmp
     began = [line["data"]["previous_offset"] for line in lines if line["type"] == "epoch"]
     assert began == [15, second]
     assert len(lines) == 15 + 3 + 1 + 2
+
+
+async def test_a_place_in_what_a_repair_has_cut_gets_a_gap(tmp_path):
+    async with open_database(on_disk(tmp_path / "data")) as db:
+        epoch = db.epoch
+        for number in range(30):
+            await db.put(f"key-{number}", "x" * 100)
+    (segment,) = (tmp_path / "data" / "log").glob("*.log")
+    content = bytearray(segment.read_bytes())
+    content[content.index(b"key-10")] ^= 1
+    segment.write_bytes(content)
+    assert repair(tmp_path / "data").ok
+    async with open_database(on_disk(tmp_path / "data")) as db:
+        assert db.epoch != epoch
+        await db.put("k", 1)
+        for said in (None, epoch):
+            gap, following = await collect(db, 2, since=20, epoch=said)
+            assert (gap[0], gap[2]["from_offset"], gap[2]["reason"]) == ("gap", 11, "epoch")
+            assert following[1] == gap[1] + 1 == db.last_offset
 
 
 async def test_a_backup_that_is_served_as_it_is_begins_an_epoch_too(restored, tmp_path):
