@@ -123,6 +123,44 @@ async def test_a_bomb_is_left_at_the_limit(lane, monkeypatch):
         assert server.database.last_offset == 0
 
 
+class Counted:
+    """zlib's own decompressor, and how much all of them were given."""
+
+    given = 0
+
+    def __init__(self, *args, **options):
+        self._real = DECOMPRESSOR(*args, **options)
+
+    def decompress(self, data, *args):
+        Counted.given += len(data)
+        return self._real.decompress(data, *args)
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+DECOMPRESSOR = zlib.decompressobj
+
+
+async def test_a_body_of_empty_members_is_not_copied_for_each(lane, monkeypatch):
+    monkeypatch.setattr(zlib, "decompressobj", Counted)
+    Counted.given = 0
+    members = gzip.compress(b"") * (LIMITS.body_bytes_max // 20) + gzip.compress(b'{"value":1}')
+    limits = Limits(body_bytes_max=2 * LIMITS.body_bytes_max)
+    async with door(configured(lane, limits=limits)) as server:
+        status, answer = parsed(await server.exchange(request("PUT", "/v1/state/k", members, GZIP)))
+        assert status == 200, answer
+    # Given whole it would be 107 MB: half of the body for each of 3,276 members.
+    assert Counted.given < 40_000_000
+
+
+async def test_an_empty_body_may_be_called_gzip(lane):
+    """Some clients set the header for every request."""
+    async with door(configured(lane)) as server:
+        raw = request("POST", "/v1/bulk", b"", GZIP, "content-length: 0")
+        assert parsed(await server.exchange(raw)) == (200, b"")
+
+
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "compress", ""])
 async def test_another_coding_is_a_415_that_names_the_header(lane, coding):
     async with door(configured(lane)) as server:
