@@ -159,6 +159,34 @@ def test_damage_in_the_log_is_named_and_repaired_without_reusing_offsets(tmp_pat
         assert put(server, "after", 1).json()["offset"] > 20
 
 
+@pytest.mark.parametrize("door", ["true", "false"], ids=["lane", "hypercorn"])
+def test_damage_met_by_running_streams_ends_them_and_nothing_else(tmp_path, door):
+    directory = tmp_path / "data"
+    settings = (f"http.lane={door}", "stream.ring_events=16", "log.segment_max_bytes=1048576")
+    arguments = [each for setting in settings for each in ("--set", setting)]
+    with server_process(directory, *arguments) as server:
+        for number in range(40):
+            assert put(server, f"k{number}", VALUE).status_code == 200
+        with httpx.stream("GET", f"{server.url}/v1/stream?since=now", timeout=60) as live:
+            lines = live.iter_lines()
+            assert next(lines) == ": ok"
+            segment = min((directory / "log").glob("*.log"))
+            content = segment.read_bytes()
+            with segment.open("r+b") as file:
+                file.seek(content.index(b"k3"))
+                file.write(b"K")
+            for _ in range(3):
+                with httpx.stream("GET", f"{server.url}/v1/stream?since=0", timeout=60) as old:
+                    *_, last = [line for line in old.iter_lines() if line.startswith("data: ")]
+                told = json.loads(last.removeprefix("data: "))
+                assert told["error"] == "damaged"
+                assert segment.name in told["message"]
+            assert put(server, "after", 1).status_code == 200
+            assert any('"key":"after"' in line for line in lines)
+        assert server.log_path.read_text().count("the log is damaged") == 1
+        assert server.stop() == 0
+
+
 def test_a_backup_comes_back_as_it_was(tmp_path):
     with server_process(tmp_path / "data") as server:
         for number in range(10):
