@@ -8,9 +8,9 @@ import attrs
 import pytest
 import trio
 
-from kissvdb import open_database
 from kissvdb.config import Config, Log, Storage, Stream
 from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.engine.opening import open_database
 from kissvdb.storage.segment import HEADER_BYTES
 from tests.engine.sse import parse
 from tests.patience import PATIENCE_SECS
