@@ -19,8 +19,13 @@ def _is_foreign(name: str) -> bool:
     return name.startswith(PREFIX) or name in seeds or name.lower().endswith("_proxy")
 
 
+PORTABLE = "TEST_KERNELS_PORTABLE"
+"""Set for a run in which the kernels are compiled for the plainest processor."""
+
 for _name in filter(_is_foreign, list(os.environ)):
     del os.environ[_name]
+if os.environ.get(PORTABLE):
+    os.environ["KISSVDB_CPU"] = "portable"
 # Wherever a test starts Python, it tests this checkout and not what is installed.
 os.environ["PYTHONPATH"] = str(ROOT)
 
