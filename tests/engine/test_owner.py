@@ -15,6 +15,7 @@ from kissvdb.core.row_spec import CollectionSpec
 from kissvdb.core.rows import Rows
 from kissvdb.core.state import Patch, Precondition, Put
 from kissvdb.engine.collection import Collection, Surroundings
+from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.log_writer import Append, LogWriter
 from kissvdb.engine.owner import Expire, Held, Hold, Many
@@ -72,7 +73,7 @@ async def running():
     metrics = Metrics()
     log = MemoryLog(records_max=1000, bytes_max=10**6)
     async with log, open_supervisor() as supervisor:
-        writer = owners.writer = LogWriter(log, (), owners.clock_ms, metrics)
+        writer = owners.writer = LogWriter(log, Followers(), owners.clock_ms, metrics)
         owners.log_address = await supervisor.start(writer)
 
         def committed():
