@@ -1,18 +1,15 @@
 """Checkpoints: what the owners have applied becomes durable files, and old log may go."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 import trio
 
-from actors import ActorCrashed, MailboxClosed, Workers
+from actors import ActorCrashed, MailboxClosed
 from kissvdb import logs
-from kissvdb.config import Config
 from kissvdb.engine.asking import unavailable
-from kissvdb.engine.collections import OpenCollection
-from kissvdb.engine.state_upkeep import StateUpkeep
-from kissvdb.engine.store import Store
-from kissvdb.engine.upkeep import Shards
+from kissvdb.engine.log.event_log import EventLog
+from kissvdb.engine.model import Model, Target
 from kissvdb.errors import Damaged, PersistenceFailed
 
 logger = logging.getLogger("kissvdb.checkpoints")
@@ -23,93 +20,78 @@ class Checkpoints:
 
     def __init__(
         self,
-        config: Config,
-        store: Store,
-        workers: Workers,
-        shards: Shards,
-        collections: Callable[[], Sequence[OpenCollection]],
+        models: Sequence[Model],
+        log: EventLog,
         holds: Sequence[int],
+        *,
+        interval_secs: float,
     ) -> None:
-        self._config = config
-        self._store = store
-        self._tables = [
-            StateUpkeep(
-                shard,
-                workers,
-                wal_pages_max=config.state.checkpoint_pages,
-                then=self._retain,
-            )
-            for shard, _ in shards
-        ]
-        self._collections = collections
+        self._models = models
+        self._log = log
         self._holds = holds
+        self._interval_secs = interval_secs
 
     async def keep(self) -> None:
-        """The task that checkpoints now and then, and what has grown."""
-        async with trio.open_nursery() as tasks:
-            for each in self._tables:
-                tasks.start_soon(each.run)
-            while True:
-                await trio.sleep(self._config.storage.snapshot_interval_secs)
-                for each in self._tables:
-                    await _warned(each.checkpoint)
-                try:
-                    await self._save_collections(lambda each: each.upkeep.save_is_due)
-                except (MailboxClosed, ActorCrashed):
-                    # The database stops: see `finish`.
-                    return
-                await self._retain()
+        """The task that checkpoints now and then."""
+        while True:
+            await trio.sleep(self._interval_secs)
+            try:
+                for each in self._targets():
+                    if each.save_is_due:
+                        await _warned(each, each.save)
+            except (MailboxClosed, ActorCrashed):
+                # The database stops: see `finish`.
+                return
+            await self.retain()
 
     async def now(self) -> int:
         """Checkpoint everything; answers the offset up to which all are durable files.
 
         Raises Stopping and PersistenceFailed.
         """
-        for each in self._collections():
+        for each in self._targets():
             try:
-                await each.upkeep.save()
+                await each.save()
             except (MailboxClosed, ActorCrashed) as error:
-                if not each.actor.dropped:
+                if not each.gone:
                     raise unavailable(error) from error
-        offsets = [await each.checkpoint() for each in self._tables]
-        await self._retain()
-        return min([*offsets, *self._store.collections.durable_offsets], default=0)
+        await self.retain()
+        return self._durable_offset()
 
     async def finish(self) -> None:
         """Store everything as the last thing: it then opens without a replay."""
-        for each in self._tables:
-            await _warned(each.store)
-            each.shard.view.store_no_more()
         try:
-            await self._save_collections(lambda each: True)
+            for each in self._targets():
+                await _warned(each, each.finish)
         except (MailboxClosed, ActorCrashed):
             return
 
-    async def _save_collections(self, chosen: Callable[[OpenCollection], bool]) -> None:
-        for each in self._collections():
-            if chosen(each):
-                try:
-                    await _warned(each.upkeep.save, collection=each.name)
-                except (MailboxClosed, ActorCrashed):
-                    if not each.actor.dropped:
-                        raise
-
-    async def _retain(self) -> None:
-        tables = [each.durable_offset for each in self._tables]
-        durable = min([*tables, *self._store.collections.durable_offsets], default=0)
+    async def retain(self) -> None:
+        """Let the log go of what is durable elsewhere, and nobody needs."""
         # What follows a hold is promised to a reader.
-        through = min([durable, *(hold - 1 for hold in self._holds)])
+        through = min([self._durable_offset(), *(hold - 1 for hold in self._holds)])
         try:
-            await self._store.log.truncate(through)
+            await self._log.truncate(through)
         except OSError as error:
             # Kept for longer than asked for: nothing is lost, and it is tried again.
             message = "old segments of the log could not be removed"
             logs.event(logger, logging.WARNING, message, error=str(error))
 
+    def _targets(self) -> Iterator[Target]:
+        for model in self._models:
+            yield from model.targets()
 
-async def _warned(save: Callable[[], Awaitable[object]], **about: str) -> None:
+    def _durable_offset(self) -> int:
+        offsets = [model.durable_offset for model in self._models]
+        return min([offset for offset in offsets if offset is not None], default=0)
+
+
+async def _warned(target: Target, save: Callable[[], Awaitable[None]]) -> None:
     """What the disk refuses is tried again the next time: the log has it."""
     try:
         await save()
     except (PersistenceFailed, Damaged) as error:
-        logs.event(logger, logging.WARNING, error.message, **about)
+        logs.event(logger, logging.WARNING, error.message, of=target.name)
+    except (MailboxClosed, ActorCrashed):
+        if not target.gone:
+            raise

@@ -107,6 +107,16 @@ class CollectionUpkeep:
         return self._collection.rows.damage
 
     @property
+    def name(self) -> str:
+        """The collection's name."""
+        return self._collection.rows.spec.name
+
+    @property
+    def gone(self) -> bool:
+        """Whether the collection was dropped."""
+        return self._collection.dropped
+
+    @property
     def save_is_due(self) -> bool:
         """Whether the last checkpoint is old enough: what takes long is done less often."""
         waited = trio.current_time() - self._saved_at
@@ -133,6 +143,10 @@ class CollectionUpkeep:
                 unchanged = changes == collection.changes and not collection.dropped
                 if unchanged and offset > stored.durable_offset:
                     await self._workers.run(stored.restate, offset)
+
+    async def finish(self) -> None:
+        """As `model.Target.finish`."""
+        await self.save()
 
     async def files(self) -> list[Entry]:
         """The files of a checkpoint made now, open, for a backup. Whoever asks closes them.

@@ -1,7 +1,7 @@
 """The registry of vector collections: the actor that creates, opens and deletes them."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from math import nan
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from kissvdb.engine.collection_store import CollectionStore, StoredCollection
 from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
 from kissvdb.engine.log_writer import Append
 from kissvdb.engine.recall_audit import RecallAudit, keep_audited
+from kissvdb.engine.state import State
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
@@ -107,16 +108,14 @@ class Collections(Actor):
         store: CollectionStore,
         supervisor: Supervisor,
         around: Surroundings,
-        read_state: Callable[[str], state.Item | None],
-        write_state: Callable[[state.Command], Awaitable[state.Answer]],
+        keys: State,
         config: Config,
     ) -> None:
         self.opened: dict[str, OpenCollection] = {}
         self._store = store
         self._supervisor = supervisor
         self._around = around
-        self._read_state = read_state
-        self._write_state = write_state
+        self._keys = keys
         self._config = config
         self.compiled = trio.Event()
         """The kernels are loaded, or will not be."""
@@ -168,11 +167,6 @@ class Collections(Actor):
             await self._forget_manifest(stored.rows.spec.name)
         for name in self._store.broken:
             self._around.metrics.watch(COLLECTION_DAMAGED, lambda: 1.0, name)
-
-    @property
-    def broken(self) -> Mapping[str, str]:
-        """What is wrong with the collections that cannot be opened, by name."""
-        return self._store.broken
 
     async def handle(self, batch: list[Envelope]) -> None:
         for envelope in batch:
@@ -271,16 +265,16 @@ class Collections(Actor):
             return
 
     def _key_is_a_users(self, collection: str) -> bool:
-        stored = self._read_state(manifest_key(collection))
+        stored = self._keys.get(manifest_key(collection))
         return stored is not None and not manifests.was_ours(stored, collection)
 
     async def _forget_manifest(self, collection: str) -> None:
         """Delete the key that an earlier version has stored for a collection."""
         key = manifest_key(collection)
-        if self._read_state(key) is None or self._key_is_a_users(collection):
+        if self._keys.get(key) is None or self._key_is_a_users(collection):
             return
         try:
-            await self._write_state(state.Delete(key))
+            await self._keys.ask(state.Delete(key))
         except PersistenceFailed as refusal:
             # It says what is so, and goes at the next start.
             logs.event(logger, logging.WARNING, refusal.message, key=key)

@@ -1,10 +1,11 @@
-"""The database in a Trio program: opens the storage, starts the actors, answers calls."""
+"""The database in a Trio program: answers the calls of handlers and embedders."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import trio
 
 from actors import (
     ActorCrashed,
@@ -15,7 +16,6 @@ from actors import (
 )
 from kissvdb.config import Config
 from kissvdb.core import reserved_keys
-from kissvdb.core.collection import Answer as VectorAnswer
 from kissvdb.core.events import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import (
     ALWAYS,
@@ -34,29 +34,31 @@ from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.clock import Clock
-from kissvdb.engine.collection import VectorCommand
-from kissvdb.engine.history import History
-from kissvdb.engine.hub import Hub, StreamOnly
+from kissvdb.engine.hub import CurrentHub, Hub, StreamOnly
 from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.model import Model
 from kissvdb.engine.owner import Many
-from kissvdb.engine.recovery import shard_of
-from kissvdb.engine.state_shard import StateShard, live
+from kissvdb.engine.state import State
 from kissvdb.engine.store import Store
 from kissvdb.engine.subscription import Subscription
-from kissvdb.engine.threads import threads_for
-from kissvdb.engine.upkeep import Shards
-from kissvdb.engine.vectors import Vectors
-from kissvdb.errors import Damaged, KissError, NotFound, Unavailable
+from kissvdb.engine.threads import Threads
+from kissvdb.engine.upkeep import keep_streams_alive
+from kissvdb.errors import Damaged, NotFound, Unavailable
 from kissvdb.metrics import (
     LAST_OFFSET,
     LOG_BYTES,
     MAILBOX_DEPTH,
     SSE_CLIENTS,
     SSE_LAG,
-    VIEW_APPLIED_OFFSET,
     Metrics,
 )
 from kissvdb.records import EventPublished
+
+if TYPE_CHECKING:
+    # For its name only: what is done here is done with any model.
+    from kissvdb.engine.vectors import Vectors
+
+Route = Callable[[Any], tuple[Address, Any]]
 
 
 class Database:
@@ -66,52 +68,75 @@ class Database:
     it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely.
     """
 
-    def __init__(self, config: Config, store: Store, metrics: Metrics, clock_ms: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics,
+        clock_ms: Clock,
+        threads: Threads,
+        store: Store,
+        writer: LogWriter,
+        log: Address,
+        current: CurrentHub,
+        hub: Address,
+        state: State,
+        vectors: "Vectors",
+    ) -> None:
+        """All of it runs: see `opening.open_database`. ``log`` and ``hub``: where to ask ``writer``
+        and the current hub."""
         self.config = config
         self.metrics = metrics
-        self.threads = threads_for(config)
-        self.vectors = Vectors(config, self.threads.searches, clock_ms)
-        self.ready = False
-        self.hub: Hub
-        self._store = store
+        self.threads = threads
+        self.vectors = vectors
+        self.ready = True
         self._clock_ms = clock_ms
-        self._history = History(store.log, self.threads.commits)
-        self._writer: LogWriter | None = None
-        self._hub_address: Address
-        self._log: Address
-        self._shards: Shards = ()
+        self._store = store
+        self._writer = writer
+        self._log = log
+        self._current = current
+        self._hub = hub
+        self._state = state
+        self._models: tuple[Model, ...] = (state, vectors)
+        self._routes: dict[type, Route] = {
+            kind: model.route for model in self._models for kind in model.commands
+        }
         self._holds: list[int] = []
+        self._checkpoints = Checkpoints(
+            self._models,
+            store.log,
+            self._holds,
+            interval_secs=config.storage.snapshot_interval_secs,
+        )
+        for address in (hub, log):
+            metrics.watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
+        metrics.watch(SSE_CLIENTS, lambda: self.hub.client_count)
+        metrics.watch(SSE_LAG, lambda: self.hub.lag_max)
+        metrics.watch(LOG_BYTES, lambda: store.log.info().bytes_kept)
+        metrics.watch(LAST_OFFSET, lambda: self.last_offset)
 
     # State
 
     def get(self, key: str) -> Item | None:
         """The key as of the last answered write; None when absent or expired. Never waits."""
-        item = self._stored(key)
+        item = self._state.get(key)
         if item is None and key.startswith(reserved_keys.PREFIX):
             return self.vectors.manifest(key)
         return item
-
-    def _stored(self, key: str) -> Item | None:
-        """The key, without those that show collections."""
-        shard, _ = self._shards[shard_of(key, len(self._shards))]
-        return live(shard.view.get(key), self._clock_ms())
 
     async def write(self, command: Command) -> Answer:
         """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
         answer: Answer = await answered(self.submit(command))
         return answer
 
-    def submit(self, command: Command | VectorCommand) -> Reply:
+    def submit(self, command: Any) -> Reply:
         """Begin one write: its answer, or why it was refused, will be in the reply.
 
-        Raises Overloaded, Stopping and NotFound (no such collection).
+        ``command``: of a type that one of the models has, such as Put or VectorCommand. Raises
+        Overloaded, Stopping and NotFound (no such collection).
         """
-        owner = self._owner(command)
-        return submit(owner, command.command if isinstance(command, VectorCommand) else command)
+        return submit(*self._routes[type(command)](command))
 
-    async def write_many(
-        self, commands: Sequence[Command | VectorCommand]
-    ) -> Sequence[Answer | VectorAnswer | KissError]:
+    async def write_many(self, commands: Sequence[Any]) -> Sequence[Any]:
         """Do several writes in order, each for itself: an answer or the refusal for each.
 
         All that fall to one owner share one append. Where an owner cannot take them, its commands
@@ -128,16 +153,20 @@ class Database:
                 return [refusal] * len(events)
             return [Published(first + n) for n in range(len(events))]
         places: dict[Address, list[int]] = {}
+        messages: list[Any] = [None] * len(commands)
         answers: list[Any] = [None] * len(commands)
+        routes = self._routes
         for place, command in enumerate(commands):
             try:
-                places.setdefault(self._owner(command), []).append(place)
+                owner, messages[place] = routes[type(command)](command)
             except (NotFound, Damaged) as refusal:
                 answers[place] = refusal
+            else:
+                places.setdefault(owner, []).append(place)
         replies = []
         for owner, mine in places.items():
             try:
-                reply = submit(owner, _together([commands[place] for place in mine]))
+                reply = submit(owner, Many(tuple([messages[place] for place in mine])))
             except Unavailable as refusal:
                 for place in mine:
                     answers[place] = refusal
@@ -157,31 +186,8 @@ class Database:
 
         Those that show collections are among them only if the prefix is of such keys.
         """
-        now_ms = self._clock_ms()
-        items: list[Item] = []
-        horizons: list[str] = []
-        for shard, _ in self._shards:
-            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=now_ms)
-            items.extend(found)
-            if has_more:
-                horizons.append(found[-1].key)
-        if prefix.startswith(reserved_keys.PREFIX):
-            stored = {item.key for item in items}
-            items.extend(
-                item
-                for item in self.vectors.manifests()
-                if item.key.startswith(prefix)
-                and (after is None or item.key > after)
-                and item.key not in stored
-            )
-        if horizons:
-            # Beyond the last key of a shard that has more, it is not known what comes next.
-            items = [item for item in items if item.key <= min(horizons)]
-        # Code point order is the byte order of UTF-8.
-        items.sort(key=lambda item: item.key)
-        more = bool(horizons) or len(items) > limit
-        items = items[: max(limit, 0)]
-        return Page(items, self._true_offset(), items[-1].key if more and items else None)
+        shown = self.vectors.manifests() if prefix.startswith(reserved_keys.PREFIX) else ()
+        return self._state.page(prefix, limit, after, shown)
 
     async def put(
         self,
@@ -226,7 +232,7 @@ class Database:
     def stream_only(self, event: Publish) -> None:
         """Stream a transient event. Raises Overloaded and Stopping."""
         try:
-            self._hub_address.tell_nowait(StreamOnly(event, self._clock_ms()))
+            self._hub.tell_nowait(StreamOnly(event, self._clock_ms()))
         except (MailboxFull, MailboxClosed, ActorCrashed) as error:
             raise unavailable(error) from error
 
@@ -256,6 +262,11 @@ class Database:
     # The whole
 
     @property
+    def hub(self) -> Hub:
+        """Who serves the subscribers now."""
+        return self._current.hub
+
+    @property
     def epoch(self) -> str:
         """Which history the offsets are places in: 16 hexadecimal digits."""
         return self._store.epoch
@@ -263,9 +274,7 @@ class Database:
     @property
     def last_offset(self) -> int:
         """The newest durable offset; 0 when there is none."""
-        return (
-            self._store.log.last_offset if self._writer is None else self._writer.committed_offset
-        )
+        return self._writer.committed_offset
 
     async def snapshot(self) -> int:
         """Checkpoint everything now; answers the offset up to which all is in durable files."""
@@ -277,80 +286,29 @@ class Database:
 
         Raises NotSupported in memory mode.
         """
-        return backup.stream(self._store, self.vectors.settled, self.threads.upkeep, self._holds)
+        store, workers = self._store, self.threads.upkeep
+        return backup.stream(self._models, store.log, store.directory, workers, self._holds)
 
-    # Wiring
+    # What opening runs beside it, and at the end
 
-    def _make_hub(self) -> Hub:
-        self.hub = Hub(
-            self.config.stream, self._history, lambda: self._store.epochs, lambda: self.last_offset
-        )
-        return self.hub
+    async def look_after(self) -> None:
+        """The task that does what the database needs done while it is used, until cancelled."""
+        async with trio.open_nursery() as tasks:
+            for model in self._models:
+                tasks.start_soon(model.look_after, self._checkpoints.retain)
+            tasks.start_soon(self._checkpoints.keep)
+            heartbeat_secs = self.config.stream.heartbeat_secs
+            tasks.start_soon(keep_streams_alive, lambda: self.hub, heartbeat_secs)
 
-    def _start(
-        self,
-        hub: Address,
-        writer: LogWriter,
-        log: Address,
-        shards: Shards,
-    ) -> None:
-        self._hub_address = hub
-        self._writer = writer
-        self._log = log
-        self._shards = shards
-        self._checkpoints = Checkpoints(
-            self.config,
-            self._store,
-            self.threads.commits,
-            shards,
-            lambda: self.vectors.all,
-            self._holds,
-        )
-        watch = self.metrics.watch
-        for address in (hub, log, *(address for _, address in shards)):
-            watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
-        for shard, _ in shards:
-            watch(VIEW_APPLIED_OFFSET, partial(_true_offset, shard), shard.name)
-        watch(SSE_CLIENTS, lambda: self.hub.client_count)
-        watch(SSE_LAG, lambda: self.hub.lag_max)
-        watch(LOG_BYTES, lambda: self._store.log.info().bytes_kept)
-        watch(LAST_OFFSET, lambda: self.last_offset)
-
-    def _stop(self) -> None:
+    async def finish(self) -> None:
+        """End all streams and store everything: the next start has nothing to replay."""
         self.ready = False
         self.end_streams()
-
-    async def _ask(self, command: Command) -> Answer:
-        """As `write`, for an owner that waits for room in the shard's mailbox."""
-        answer: Answer = await self._owner(command).ask(command)
-        return answer
-
-    def _owner(self, command: Command | VectorCommand) -> Address:
-        if isinstance(command, VectorCommand):
-            return self.vectors.owner(command.collection)
-        shards = self._shards
-        if len(shards) == 1:
-            return shards[0][1]
-        key = (command.op_id or "") if isinstance(command, Publish) else command.key
-        return shards[shard_of(key, len(shards))][1]
-
-    def _true_offset(self) -> int:
-        return min(shard.true_offset for shard, _ in self._shards)
-
-
-def _together(commands: Sequence[Any]) -> Many:
-    """The one message that brings one owner its commands."""
-    if isinstance(commands[0], VectorCommand):
-        return Many(tuple(each.command for each in commands))
-    return Many(tuple(commands))
+        await self._checkpoints.finish()
 
 
 def _depth(address: Address) -> int:
     return address.statistics().depth
-
-
-def _true_offset(shard: StateShard) -> int:
-    return shard.true_offset
 
 
 def _precondition(if_revision: int | None, if_offset: int | None) -> Precondition:

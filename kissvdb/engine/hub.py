@@ -116,3 +116,17 @@ class Hub(Follower):
         )
         self._subscriptions.add(subscription)
         return subscription
+
+
+class CurrentHub:
+    """The hub that runs now. `make` is for a supervisor, which makes another after a crash."""
+
+    hub: Hub
+
+    def __init__(self, make: Callable[[], Hub]) -> None:
+        self._make = make
+
+    def make(self) -> Hub:
+        """The hub from now on."""
+        self.hub = self._make()
+        return self.hub

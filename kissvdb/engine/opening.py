@@ -8,17 +8,21 @@ import trio
 
 from actors import Address, Restart, open_supervisor
 from kissvdb.config import Config
-from kissvdb.engine import upkeep
 from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.collection import Surroundings
 from kissvdb.engine.collections import Collections
 from kissvdb.engine.database import Database
 from kissvdb.engine.followers import Followers
+from kissvdb.engine.history import History
+from kissvdb.engine.hub import CurrentHub, Hub
 from kissvdb.engine.log_writer import LogWriter
 from kissvdb.engine.recovery import Progress
+from kissvdb.engine.state import State
 from kissvdb.engine.state_shard import StateShard
 from kissvdb.engine.state_view import StateView
 from kissvdb.engine.store import Store
+from kissvdb.engine.threads import threads_for
+from kissvdb.engine.vectors import Vectors
 from kissvdb.metrics import Metrics
 
 
@@ -46,18 +50,24 @@ async def open_database(
         stack.callback(store.close)
         await stack.enter_async_context(store.log)
         supervisor = await stack.enter_async_context(open_supervisor())
-        database = Database(config, store, metrics, clock_ms)
-        hub = await supervisor.start(database._make_hub, Restart.ON_CRASH)
+        threads = threads_for(config)
         followers = Followers()
-        followers.add(hub)
         writer = LogWriter(store.log, followers, _log_clock(clock_ms), metrics)
+
+        def committed() -> int:
+            return writer.committed_offset
+
+        history = History(store.log, threads.commits)
+        current = CurrentHub(lambda: Hub(config.stream, history, lambda: store.epochs, committed))
+        hub = await supervisor.start(current.make, Restart.ON_CRASH)
+        followers.add(hub)
         log = await supervisor.start(writer)
         shards: list[tuple[StateShard, Address]] = []
         for number, table in enumerate(store.tables):
             shard = StateShard(
                 StateView(table),
                 log,
-                lambda: writer.committed_offset,
+                committed,
                 clock_ms,
                 metrics,
                 json_bytes_max=config.limits.json_bytes_max,
@@ -65,29 +75,30 @@ async def open_database(
                 name=f"state-{number}",
             )
             shards.append((shard, await supervisor.start(shard)))
-        database._start(hub, writer, log, shards)
-        registry = Collections(
-            store.collections,
-            supervisor,
-            Surroundings(log, lambda: writer.committed_offset, clock_ms, database.threads, metrics),
-            database._stored,
-            database._ask,
+        state = State(shards, store.directory, threads, config, clock_ms, metrics)
+        around = Surroundings(log, committed, clock_ms, threads, metrics)
+        collections = Collections(store.collections, supervisor, around, state, config)
+        registry = await supervisor.start(collections)
+        vectors = Vectors(collections, registry, store.collections, threads, config, clock_ms)
+        database = Database(
             config,
+            metrics,
+            clock_ms,
+            threads,
+            store,
+            writer,
+            log,
+            current,
+            hub,
+            state,
+            vectors,
         )
-        database.vectors.start(await supervisor.start(registry), registry)
-        database.ready = True
         async with trio.open_nursery() as tasks:
             if isinstance(clock_ms, SteadyClock):
                 tasks.start_soon(clock_ms.watch)
-            tasks.start_soon(registry.look_after)
-            tasks.start_soon(upkeep.expire_keys, shards, clock_ms)
-            tasks.start_soon(
-                upkeep.keep_streams_alive, lambda: database.hub, config.stream.heartbeat_secs
-            )
-            tasks.start_soon(database._checkpoints.keep)
+            tasks.start_soon(database.look_after)
             yield database
-            database._stop()
-            await database._checkpoints.finish()
+            await database.finish()
             tasks.cancel_scope.cancel()
 
 

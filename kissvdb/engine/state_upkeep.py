@@ -1,7 +1,6 @@
 """Upkeep of one shard's table: memtables stored into it, its file made durable."""
 
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import trio
@@ -10,6 +9,7 @@ from actors import Workers
 from kissvdb import logs
 from kissvdb.core.memtable import Memtable
 from kissvdb.engine import state_view
+from kissvdb.engine.model import Retain
 from kissvdb.engine.state_shard import StateShard
 from kissvdb.errors import PersistenceFailed
 
@@ -31,18 +31,41 @@ class StateUpkeep:
         workers: Workers,
         *,
         wal_pages_max: int,
-        then: Callable[[], Awaitable[None]],
     ) -> None:
-        """``then`` is called when something has become durable."""
         self.shard = shard
         self.durable_offset = 0
         """Up to here the table's file has everything, whatever happens to the machine."""
         self._workers = workers
         self._wal_pages_max = wal_pages_max
-        self._then = then
         self._writing = trio.Lock()
 
-    async def run(self) -> None:
+    @property
+    def name(self) -> str:
+        """The shard's name."""
+        return self.shard.name
+
+    @property
+    def gone(self) -> bool:
+        """Shards stay."""
+        return False
+
+    @property
+    def save_is_due(self) -> bool:
+        """A table's checkpoint costs what is new in it: it is always due."""
+        return True
+
+    async def save(self) -> None:
+        """As `model.Target.save`."""
+        await self.checkpoint()
+
+    async def finish(self) -> None:
+        """As `model.Target.finish`."""
+        try:
+            await self.store()
+        finally:
+            self.shard.view.store_no_more()
+
+    async def run(self, retain: Retain) -> None:
         """Store what was written, soon and in large pieces, until cancelled."""
         view = self.shard.view
         while True:
@@ -53,7 +76,7 @@ class StateUpkeep:
                     await self.store()
                 if view.table.writer.wal_pages > self._wal_pages_max:
                     await self.checkpoint()
-                    await self._then()
+                    await retain()
             except PersistenceFailed as error:
                 logs.event(logger, logging.WARNING, error.message)
                 await trio.sleep(REFUSED_PAUSE_SECONDS)

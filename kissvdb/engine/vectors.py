@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import msgspec
-import trio
 
-from actors import ActorCrashed, Address, MailboxClosed, Workers
+from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.config import Config, Limits
 from kissvdb.core import reserved_keys
 from kissvdb.core.collection import Answer as VectorAnswer
@@ -18,7 +17,9 @@ from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
 from kissvdb.core.search import Search
 from kissvdb.core.state import Item
 from kissvdb.engine.asking import answered, submit, unavailable
-from kissvdb.engine.collection import DeleteMatching, no_such_collection
+from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
+from kissvdb.engine.collection_store import CollectionStore
+from kissvdb.engine.collection_upkeep import CollectionUpkeep
 from kissvdb.engine.collections import (
     Collections,
     CreateCollection,
@@ -26,7 +27,10 @@ from kissvdb.engine.collections import (
     ListCollections,
     OpenCollection,
 )
+from kissvdb.engine.model import Retain
+from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
+from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     from kissvdb.core.row_spec import StoredRow
@@ -65,23 +69,51 @@ class Vectors:
     Writes answer when they are durable and visible to every later search.
     """
 
-    def __init__(self, config: Config, searchers: Workers, clock_ms: Callable[[], int]) -> None:
-        self._searchers = searchers
+    commands = (VectorCommand,)
+
+    def __init__(
+        self,
+        collections: Collections,
+        registry: Address,
+        store: CollectionStore,
+        threads: Threads,
+        config: Config,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        """``collections`` and ``registry``: the actor that creates and deletes them, and where to
+        ask it. ``store``: their files."""
+        self.broken: Mapping[str, str] = store.broken
+        """What is wrong with the collections that cannot be opened, by name."""
+        self.compiled = collections.compiled
+        """The kernels are loaded, or will not be: until then every search is exact."""
+        self._collections = collections
+        self._opened = collections.opened
+        self._registry = registry
+        self._store = store
+        self._threads = threads
         self._limits = config.limits
         self._clock_ms = clock_ms
-        self._opened: dict[str, OpenCollection] = {}
-        self.broken: Mapping[str, str] = {}
-        """What is wrong with the collections that cannot be opened, by name."""
-        self._registry: Address
-        self.compiled: trio.Event
-        """The kernels are loaded, or will not be: until then every search is exact."""
 
-    def start(self, address: Address, registry: Collections) -> None:
-        """Work with this registry."""
-        self.compiled = registry.compiled
-        self._registry = address
-        self._opened = registry.opened
-        self.broken = registry.broken
+    # As `model.Model`
+
+    def route(self, command: VectorCommand) -> tuple[Address, Command]:
+        return self.find(command.collection).address, command.command
+
+    def targets(self) -> list[CollectionUpkeep]:
+        return [each.upkeep for each in self.all]
+
+    @property
+    def durable_offset(self) -> int | None:
+        # Also of what is not opened yet, or was dropped and has files left.
+        return min(self._store.durable_offsets, default=None)
+
+    async def note_files(self, entries: list[Entry]) -> None:
+        for each in await self.settled():
+            entries += await each.upkeep.files()
+        entries += await self._threads.upkeep.run(self._store.broken_entries)
+
+    async def look_after(self, retain: Retain) -> None:
+        await self._collections.look_after()
 
     # Collections
 
@@ -224,7 +256,7 @@ class Vectors:
         A caller that is cancelled leaves at once; the thread finishes alone.
         """
         view = self.find(collection).actor.view()
-        return await self._searchers.run(job, view, abandon_on_cancel=True)
+        return await self._threads.searches.run(job, view, abandon_on_cancel=True)
 
     async def search(
         self,

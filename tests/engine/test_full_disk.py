@@ -101,8 +101,7 @@ async def test_a_database_that_ends_without_room_for_the_table_replays_the_log(c
     async with open_database(config) as database:
         with no_room_for_the_table(database):
             assert not await put_many(database, range(300))
-            database._stop()
-            await database._checkpoints.finish()
+            await database.finish()
     async with open_database(config) as database:
         assert len((await database.list(limit=1000)).items) == 300
 

@@ -56,6 +56,22 @@ def test_imports_go_one_way(room):
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 
+KNOW_NO_MODEL = ("backup", "checkpoints", "database", "model", "owner", "recovery")
+MODELS_OWN_WORDS = ("collection", "manifests", "recall", "row", "vectors")
+
+
+@pytest.mark.parametrize("name", KNOW_NO_MODEL)
+def test_what_is_done_with_every_model_knows_none_by_its_name(name):
+    tree = ast.parse((ROOT / "kissvdb" / "engine" / f"{name}.py").read_text())
+    # An import for a type checker is a name, and no more.
+    tree.body = [each for each in tree.body if not isinstance(each, ast.If)]
+    names = [each.module for each in ast.walk(tree) if isinstance(each, ast.ImportFrom)]
+    assert names, "a module that imports something"
+    for module in names:
+        last = module.rsplit(".", 1)[-1]
+        assert not last.startswith(MODELS_OWN_WORDS), f"{name} imports {module}"
+
+
 def test_every_room_has_its_arrows():
     rooms = {path.name for path in (ROOT / "kissvdb").iterdir() if (path / "__init__.py").exists()}
     assert rooms <= set(ARROWS)

@@ -1,0 +1,134 @@
+"""Keys and their values: the model of state, over one owner or several."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import trio
+
+from actors import Address
+from kissvdb.config import Config
+from kissvdb.core.events import Publish
+from kissvdb.core.state import Answer, Command, Delete, Item, Page, Patch, Put
+from kissvdb.engine import upkeep
+from kissvdb.engine.model import Retain
+from kissvdb.engine.recovery import shard_of
+from kissvdb.engine.state_shard import StateShard, live
+from kissvdb.engine.state_upkeep import StateUpkeep
+from kissvdb.engine.threads import Threads
+from kissvdb.engine.upkeep import Shards
+from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
+from kissvdb.storage import state_table
+from kissvdb.storage.backup import Entry
+from kissvdb.storage.data_dir import DataDir
+
+
+class State:
+    """All keys. Reads never wait."""
+
+    commands = (Put, Patch, Delete, Publish)
+
+    def __init__(
+        self,
+        shards: Shards,
+        directory: DataDir | None,
+        threads: Threads,
+        config: Config,
+        clock_ms: Callable[[], int],
+        metrics: Metrics,
+    ) -> None:
+        self._shards = shards
+        self._directory = directory
+        self._threads = threads
+        self._clock_ms = clock_ms
+        self._upkeeps = [
+            StateUpkeep(shard, threads.commits, wal_pages_max=config.state.checkpoint_pages)
+            for shard, _ in shards
+        ]
+        for shard, address in shards:
+            metrics.watch(MAILBOX_DEPTH, _depth_of(address), address.name)
+            metrics.watch(VIEW_APPLIED_OFFSET, _offset_of(shard), shard.name)
+
+    def get(self, key: str) -> Item | None:
+        """The key as of the last answered write; None when absent or expired."""
+        shard, _ = self._shards[shard_of(key, len(self._shards))]
+        return live(shard.view.get(key), self._clock_ms())
+
+    def page(self, prefix: str, limit: int, after: str | None, shown: Sequence[Item]) -> Page:
+        """Live keys with this prefix in byte order, from after ``after`` on; among them the keys
+        ``shown``, which are stored nowhere, unless one is."""
+        now_ms = self._clock_ms()
+        items: list[Item] = []
+        horizons: list[str] = []
+        for shard, _ in self._shards:
+            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=now_ms)
+            items.extend(found)
+            if has_more:
+                horizons.append(found[-1].key)
+        if shown:
+            stored = {item.key for item in items}
+            items.extend(
+                item
+                for item in shown
+                if item.key.startswith(prefix)
+                and (after is None or item.key > after)
+                and item.key not in stored
+            )
+        if horizons:
+            # Beyond the last key of a shard that has more, it is not known what comes next.
+            items = [item for item in items if item.key <= min(horizons)]
+        # Code point order is the byte order of UTF-8.
+        items.sort(key=lambda item: item.key)
+        more = bool(horizons) or len(items) > limit
+        items = items[: max(limit, 0)]
+        true_offset = min(shard.true_offset for shard, _ in self._shards)
+        return Page(items, true_offset, items[-1].key if more and items else None)
+
+    async def ask(self, command: Command) -> Answer:
+        """Write, for an owner: it waits for room in the shard's mailbox."""
+        owner, message = self.route(command)
+        answer: Answer = await owner.ask(message)
+        return answer
+
+    # As `model.Model`
+
+    def route(self, command: Any) -> tuple[Address, Any]:
+        shards = self._shards
+        if len(shards) == 1:
+            return shards[0][1], command
+        key = (command.op_id or "") if isinstance(command, Publish) else command.key
+        return shards[shard_of(key, len(shards))][1], command
+
+    def targets(self) -> Sequence[StateUpkeep]:
+        return self._upkeeps
+
+    @property
+    def durable_offset(self) -> int:
+        return min(each.durable_offset for each in self._upkeeps)
+
+    async def note_files(self, entries: list[Entry]) -> None:
+        await self._threads.upkeep.run(self._copy_tables, entries)
+
+    def _copy_tables(self, entries: list[Entry]) -> None:
+        """Note consistent copies of the tables, in files that are gone once they are closed."""
+        assert self._directory is not None
+        paths = [shard.view.table.path for shard, _ in self._shards]
+        with self._directory.scratch(path.name for path in paths if path) as scratch:
+            for path in paths:
+                assert path is not None
+                copy = scratch / path.name
+                state_table.backup(path, copy)
+                entries.append(Entry(path.name, copy.stat().st_size, copy.open("rb")))
+
+    async def look_after(self, retain: Retain) -> None:
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(upkeep.expire_keys, self._shards, self._clock_ms)
+            for each in self._upkeeps:
+                tasks.start_soon(each.run, retain)
+
+
+def _depth_of(address: Address) -> Callable[[], float]:
+    return lambda: address.statistics().depth
+
+
+def _offset_of(shard: StateShard) -> Callable[[], float]:
+    return lambda: shard.true_offset
