@@ -34,7 +34,7 @@ class RecallAudit:
 
     def __init__(self, queries_max: int) -> None:
         self.recall: float | None = None
-        """Between 0 and 1, of the code that is in use; None before the first audit."""
+        """Between 0 and 1, of the code that is in use; None before it was measured."""
         self._samples: deque[Sample] = deque(maxlen=queries_max)
 
     def note(self, vector: bytes, search: Search) -> None:
@@ -91,5 +91,6 @@ async def keep_audited(
                     now_searched_by=finer or "the same code",
                 )
                 if finer is not None:
+                    audit.recall = None
                     measured = partial(recall, collection.view(), samples)
                     audit.recall = await workers.run(measured, abandon_on_cancel=True)

@@ -33,7 +33,7 @@ def near_duplicates(count, dim, seed=1):
 
 def name(row):
     """Ids whose order is not that of the rows."""
-    return f"v{row * 7919 % 10_007:05}"
+    return f"v{row * 7919 % 100_003:06}"
 
 
 def world(kernels, vectors, metric, **options):
@@ -79,9 +79,12 @@ def test_a_scan_of_codes_tells_near_duplicates_apart(kernels, metric, dim):
 
 
 @pytest.mark.parametrize("metric", list(METRICS))
-def test_a_walk_tells_near_duplicates_apart(kernels, metric):
-    vectors, tight, _ = near_duplicates(2500, 384)
-    view = world(kernels, vectors, metric, quantization="q8").view()
+@pytest.mark.parametrize(
+    ("quantization", "count", "dim"), [("q8", 2500, 384), ("q4", 2000, 1024)], ids=["q8", "q4"]
+)
+def test_a_walk_tells_near_duplicates_apart(kernels, metric, quantization, count, dim):
+    vectors, tight, _ = near_duplicates(count, dim)
+    view = world(kernels, vectors, metric, quantization=quantization).view()
     assert plan(view) == "graph"
     queries = vectors[tight[:60]]
     assert recall(view, queries) >= 0.97
