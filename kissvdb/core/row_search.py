@@ -145,11 +145,10 @@ def search(
     if not parts:
         return [NO_HITS] * len(queries), [*laps, lap()]
     rows, scores = parts[0] if len(parts) == 1 else _merged(*parts)
-    hits = ordered(source.ids, rows, scores, want)
-    tied = scores[:, want - 1] == scores[:, count - 1]
-    if tied.any():
+    hits, tied = ordered(source.ids, rows, scores, want)
+    for n, ties in enumerate(tied):
         # More rows may tie for the last places than were found: which of them, their ids say.
-        for n in np.flatnonzero(tied & (rows[:, count - 1] >= 0)).tolist():
+        if ties and scores[n, want - 1] == scores[n, count - 1] and rows[n, count - 1] >= 0:
             if not may_scan:
                 raise WalkedShort
             hits[n] = exact(source, queries[n : n + 1], want)[0]
@@ -175,7 +174,7 @@ def exact(source: Source, queries: Array, want: int) -> list[Hits]:
     rows, scores = source.kernels.scan_rows(
         data.vectors, data.metric, queries, count, 0, data.count, source.allow
     )
-    found = ordered(source.ids, rows, scores, want)
+    found, _ = ordered(source.ids, rows, scores, want)
     if count < source.allowed:
         for n in np.flatnonzero(scores[:, want - 1] == scores[:, -1]).tolist():
             found[n] = _with_all_ties(source, queries[n], rows[n], scores[n], want)
@@ -200,8 +199,9 @@ def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, wan
     return _ordered_by_id(source.ids, candidates, values, want)
 
 
-def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> list[Hits]:
-    """The ``want`` best of the rows found for each query; [queries, found] both, best first."""
+def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> tuple[list[Hits], list[bool]]:
+    """The ``want`` best of the rows found for each query; [queries, found] both, best first. Also
+    for each query whether rows tie."""
     equal = scores[:, 1:] == scores[:, :-1]
     counts = [want] * len(rows)
     if rows.shape[1] < want or rows[:, -1].min() < 0:
@@ -215,7 +215,7 @@ def ordered(ids: IdMap, rows: Array, scores: Array, want: int) -> list[Hits]:
         else:
             best = rows[n, :count]
             hits.append(Hits(tuple(ids.ids_at(best.tolist())), scores[n, :count], best))
-    return hits
+    return hits, tied
 
 
 def _ordered_by_id(ids: IdMap, rows: Array, scores: Array, want: int) -> Hits:

@@ -5,6 +5,7 @@ from typing import Any
 import attrs
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from kissvdb.core import bitmaps, row_groups, row_search
 from kissvdb.core.bitmaps import Words
@@ -164,7 +165,7 @@ class RowsView:
         if search.offset:
             if not search.exact:
                 # The first page is of what a search finds, the others of all that is left.
-                first_plan = row_search.plan(source, attrs.evolve(search, offset=0))
+                first_plan = row_search.plan(source, replace(search, offset=0))
                 first, _ = row_search.search(source, prepared, search.k, first_plan, int)
                 hits = list(map(row_search.in_front, self._scored(first, search.min_score), hits))
             hits = [each.slice(search.offset, want) for each in hits]
@@ -200,7 +201,7 @@ class RowsView:
         """
 
         def best(passing: Node | None, want: int) -> Hits:
-            return self.search(query[None], attrs.evolve(search, tree=passing, k=want)).hits[0]
+            return self.search(query[None], replace(search, tree=passing, k=want)).hits[0]
 
         def value_at(row: int) -> Any:
             return self.metadata.value_at(row, path, self.data.document)
@@ -214,7 +215,7 @@ class RowsView:
         makes no difference. queries: float32 [n, dim].
         """
         found = self.search(queries, search).hits
-        exact = self.search(queries, attrs.evolve(search, exact=True)).hits
+        exact = self.search(queries, replace(search, exact=True)).hits
         wanted = sum(len(each) for each in exact)
         good = sum(
             int((mine.scores >= best.scores[-1]).sum())

@@ -1,12 +1,11 @@
 """What a search asks for, in one value that goes from the request to the index."""
 
-import attrs
+import msgspec
 
 from kissvdb.core.filter_tree import Node
 
 
-@attrs.frozen
-class Search:
+class Search(msgspec.Struct, frozen=True):
     """The ``k`` best rows behind the ``offset`` best, among those that pass.
 
     ``tree``: the filter; ``namespace``: only its rows. ``ef``: rows a graph search keeps in view;

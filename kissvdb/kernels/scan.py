@@ -16,7 +16,7 @@ from .exact import LANES, answer, farness
 from .jit import Number, helper, kernel
 from .quantize import own_key, prepare_query
 from .rescore import rescore
-from .search import new_answer, no_answer, sure_and_cut
+from .search import new_answer, no_answer
 
 Array = NDArray[Any]
 
@@ -218,6 +218,6 @@ def scan_codes(
     if k == 0 or visible == 0:
         return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
-    sure, _ = sure_and_cut(k, 0, sure, None)
+    sure = k if sure is None else min(sure, k)
     _scan_codes(codes, rows, visible, metric, queries, k, sure, depth, allow, scratch, ids, scores)
     return ids, scores

@@ -114,29 +114,32 @@ class GraphIndex(Index):
             return self.scan(data, queries, count, plan.depth, allow, sure=want)
         if plan.name == "graph":
             allow = None
-        least, sure = min(want, plan.allowed), max(want, min(count, SURE_MIN))
-
-        def walked(asked: Array, ef: int) -> tuple[Answer, Array]:
-            cut = np.zeros(len(asked), np.bool_)
-            found = self.walk(
-                data, asked, count, ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
-            )
-            return found, np.flatnonzero(cut | ((found[0] >= 0).sum(axis=1) < least))
-
-        (rows, scores), left = walked(queries, plan.ef)
-        ef = plan.ef
+        sure = max(want, min(count, SURE_MIN))
+        cut = np.zeros(len(queries), np.bool_)
+        rows, scores = self.walk(
+            data, queries, count, plan.ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
+        )
+        # Places without a row come last.
+        cut |= rows[:, min(want, plan.allowed) - 1] < 0
+        if not cut.any():
+            return rows, scores
+        if not may_scan:
+            raise WalkedShort
+        left = np.flatnonzero(cut)
+        ef = plan.ef * WIDER
         while len(left):
-            if not may_scan:
-                raise WalkedShort
-            ef *= WIDER
             asked = queries[left]
             if ef > EF_WIDEST or self._scan_is_cheaper(plan.allowed, ef):
                 depth = max(plan.depth, count)
                 rows[left], scores[left] = self.scan(data, asked, count, depth, allow, sure=want)
                 break
-            found, short = walked(asked, ef)
-            rows[left], scores[left] = found
-            left = left[short]
+            cut = np.zeros(len(left), np.bool_)
+            rows[left], scores[left] = self.walk(
+                data, asked, count, ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
+            )
+            cut |= rows[left, min(want, plan.allowed) - 1] < 0
+            left = left[cut]
+            ef *= WIDER
         return rows, scores
 
     def walk(

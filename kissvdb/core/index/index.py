@@ -25,7 +25,7 @@ TIES_SPARE = 8
 """Rows found beyond those wanted: if the last of them scores less, no tie was cut in two."""
 
 
-@attrs.frozen
+@attrs.define
 class Plan:
     """The way to go through the indexed rows; ``exact scan`` goes through all rows.
 
