@@ -4,7 +4,7 @@ Order is by score, best first, and by id among equal scores, whatever the rows a
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -144,7 +144,8 @@ def search(
     laps.append(lap())
     if not parts:
         return [NO_HITS] * len(queries), [*laps, lap()]
-    rows, scores = parts[0] if len(parts) == 1 else _merged(*parts)
+    rows, values = parts[0] if len(parts) == 1 else _merged(*parts)
+    scores = _scores(values, data.metric)
     hits, tied = ordered(source.ids, rows, scores, want)
     for n, ties in enumerate(tied):
         # More rows may tie for the last places than were found: which of them, their ids say.
@@ -165,15 +166,24 @@ def _merged(one: Answer, other: Answer) -> Answer:
     return rows.ravel()[places], scores.ravel()[places]
 
 
+def _scores(values: Array, metric: str) -> Array:
+    """Scores as they are answered, of what kernels say: of l2 they say the negative square.
+
+    Before anything is ordered or cut: two squares may have one root, and then the rows tie.
+    """
+    return np.float32(0.0) - np.sqrt(-values) if metric == "l2" else values
+
+
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:
     """The ``want`` best rows of each query, by looking at every allowed row."""
     count = min(want + TIES_SPARE, source.allowed)
     if not count or not want:
         return [NO_HITS] * len(queries)
     data = source.data
-    rows, scores = source.kernels.scan_rows(
+    rows, values = source.kernels.scan_rows(
         data.vectors, data.metric, queries, count, 0, data.count, source.allow
     )
+    scores = _scores(values, data.metric)
     found, _ = ordered(source.ids, rows, scores, want)
     if count < source.allowed:
         for n in np.flatnonzero(scores[:, want - 1] == scores[:, -1]).tolist():
@@ -188,10 +198,10 @@ def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, wan
     allowed = np.arange(data.count)
     if source.allow is not None:
         allowed = bitmaps.row_numbers(source.allow).astype(np.int64)
-    tied = [
-        part[exact_scores(data.vectors[part], query, data.metric) == least]
-        for part in np.split(allowed, range(SCORED_ROWS, len(allowed), SCORED_ROWS))
-    ]
+    tied = []
+    for part in np.split(allowed, range(SCORED_ROWS, len(allowed), SCORED_ROWS)):
+        values = exact_scores(data.vectors[part], query, data.metric)
+        tied.append(part[_scores(values, data.metric) == least])
     better = scores > least
     candidates = np.concatenate([rows[better], *tied])
     values = np.full(len(candidates), least)
@@ -230,18 +240,8 @@ def _ordered_by_id(ids: IdMap, rows: Array, scores: Array, want: int) -> Hits:
     return Hits(tuple(names[place] for place in places), scores[places], rows[places])
 
 
-def by_distance(hits: Hits) -> Hits:
-    """Hits scored by the negative square of the distance, scored by the negative distance."""
-    scores = np.float32(0.0) - np.sqrt(-hits.scores)
-    found = Hits(hits.ids, scores, hits.rows)
-    if (scores[1:] == scores[:-1]).any():
-        # Two squares may have one root.
-        values = scores.tolist()
-        places = range(len(hits.ids))
-        return taken(found, sorted(places, key=lambda place: (-values[place], hits.ids[place])))
-    return found
-
-
-def at_least(hits: Sequence[Hits], min_score: float) -> list[Hits]:
-    """The hits that score ``min_score`` or more."""
+def at_least(hits: list[Hits], min_score: float | None) -> list[Hits]:
+    """The hits that score ``min_score`` or more; all of them if it is None."""
+    if min_score is None:
+        return hits
     return [each.slice(0, int((each.scores >= min_score).sum())) for each in hits]

@@ -161,13 +161,14 @@ class RowsView:
         prepared = self.kernels.prepared(queries, self.spec.metric)
         plan = row_search.plan(source, search)
         hits, laps = row_search.search(source, prepared, want, plan, lap, may_scan=may_scan)
-        hits = self._scored(hits, search.min_score)
+        hits = row_search.at_least(hits, search.min_score)
         if search.offset:
             if not search.exact:
                 # The first page is of what a search finds, the others of all that is left.
                 first_plan = row_search.plan(source, replace(search, offset=0))
                 first, _ = row_search.search(source, prepared, search.k, first_plan, int)
-                hits = list(map(row_search.in_front, self._scored(first, search.min_score), hits))
+                first = row_search.at_least(first, search.min_score)
+                hits = list(map(row_search.in_front, first, hits))
             hits = [each.slice(search.offset, want) for each in hits]
         self.data.check(row for each in hits for row in each.rows.tolist())
         if not search.explain:
@@ -185,12 +186,6 @@ class RowsView:
             order_us=laps[2],
         )
         return Found(hits, explanation)
-
-    def _scored(self, hits: list[Hits], min_score: float | None) -> list[Hits]:
-        """Hits as they are answered: with the scores of the metric, none below ``min_score``."""
-        if self.spec.metric == "l2":
-            hits = list(map(row_search.by_distance, hits))
-        return hits if min_score is None else row_search.at_least(hits, min_score)
 
     def search_groups(self, query: Array, search: Search, path: str, limit: int) -> list[Group]:
         """The ``search.k`` best groups of rows with one value at ``path``, each with its ``limit``

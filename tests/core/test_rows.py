@@ -108,6 +108,32 @@ def test_paging_and_min_score_cut_the_same_list():
     ]
 
 
+def test_squares_with_one_root_are_one_distance_to_pages_and_to_ids():
+    here = world(2, "l2")
+    # Their squares differ, 1 and the next float32, and their distances do not.
+    near = [1, 0.000345]
+    assert np.float32(near[1]) ** 2 + np.float32(1) > 1
+    here.upsert({"first": [0, 0], "z": [1, 0], "y": near, "a": near, "b": [0, 1]})
+    query = np.zeros((1, 2), np.float32)
+    view = here.view()
+    whole = view.search(query, Search(5)).hits[0]
+    assert list(whole.ids) == ["first", "a", "b", "y", "z"]
+    assert whole.scores.tolist() == [0, -1, -1, -1, -1]
+    for k in range(1, 5):
+        assert view.search(query, Search(k)).hits[0].ids == whole.ids[:k]
+        pages = [view.search(query, Search(k, offset=at)).hits[0] for at in range(0, 5, k)]
+        assert [id_ for page in pages for id_ in page.ids] == list(whole.ids)
+
+
+def test_squares_with_one_root_may_be_more_than_are_looked_at_first():
+    here = world(2, "l2")
+    rows = {f"v{99 - n:02}": [1, 0.000345 * (n > 30)] for n in range(60)}
+    here.upsert(rows)
+    query = np.zeros((1, 2), np.float32)
+    for k in (1, 5, 33, 60):
+        assert here.view().search(query, Search(k)).hits[0].ids == tuple(sorted(rows)[:k])
+
+
 def test_a_filter_is_exact_whatever_it_leaves():
     here = world()
     vectors = whole_numbers(5, 400, 4)
