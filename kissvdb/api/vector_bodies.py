@@ -193,11 +193,13 @@ class DeleteBatchBody(RequestBody, frozen=True):
 
 @attrs.frozen
 class BatchResult:
-    """One item of a batch: what became of it, with ``error`` why it was refused."""
+    """One item of a batch: what became of it, with ``error`` why it was refused. ``repeated``: it
+    had been done, under this op_id."""
 
     status: Literal["upserted", "deleted", "error"]
     id: str
     offset: U64 | UnsetType = UNSET
+    repeated: Literal[True] | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
 
 

@@ -263,4 +263,6 @@ def _result(done: str, id_: str, outcome: object) -> bytes:
             _json(outcome.message),
         )
     offset: int = outcome.offset  # type: ignore[attr-defined]
-    return b'{"status":"%b","id":%b,"offset":%d}' % (done.encode(), _json(id_), offset)
+    repeated = _REPEATED[outcome.repeated]  # type: ignore[attr-defined]
+    status = done.encode()
+    return b'{"status":"%b","id":%b,"offset":%d%b}' % (status, _json(id_), offset, repeated)

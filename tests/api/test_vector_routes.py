@@ -341,6 +341,15 @@ def test_a_repeated_write_is_answered_and_not_done_again(client):
     assert made.ok("add", body) == {**first, "repeated": True}
 
 
+def test_a_repeated_item_of_a_batch_says_so(client):
+    made = Collection(client)
+    items = [{"id": each, "vector": [1, 2], "op_id": f"{made.name}-{each}"} for each in "ab"]
+    first = made.ok("upsert_batch", {"items": items})["results"]
+    again = made.ok("upsert_batch", {"items": [*items, {"id": "c", "vector": [1, 2]}]})["results"]
+    assert again[:2] == [{**each, "repeated": True} for each in first]
+    assert "repeated" not in again[2]
+
+
 def test_bulk_takes_vectors_among_other_operations(client):
     made = Collection(client)
     text = base64.b64encode(floats(3, 4)).decode()
