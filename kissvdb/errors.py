@@ -22,9 +22,11 @@ class KissError(Exception):
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, *, logged: str | None = None) -> None:
+        """``logged``: the message without what the client stores, which is no business of a log."""
         super().__init__(message)
         self.message = message
+        self.logged = message if logged is None else logged
 
 
 class Refused(KissError):

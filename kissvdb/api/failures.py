@@ -78,7 +78,7 @@ class FailureLog:
         if not allowance.take(now):
             return
         fields: dict[str, object] = {"request_id": request_id, "route": route, **request.params}
-        fields |= {"status": error.status, "error": error.code, "reason": error.message}
+        fields |= {"status": error.status, "error": error.code, "reason": error.logged}
         if allowance.left_out:
             fields["left_out"] = allowance.left_out
             allowance.left_out = 0

@@ -137,7 +137,8 @@ def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
     try:
         body = PUT.read(text, strict=context.strict)
     except MistypedField as problem:
-        raise MistypedField(f"{problem.message}{_wrapped(text)}") from None
+        message = f"{problem.message}{_wrapped(text)}"
+        raise MistypedField(message, logged=problem.message) from None
     value = compact(body.value, "body.value")
     limits.check_json_size(value, context.config.limits, "body.value")
     if body.ttl_ms is not None:

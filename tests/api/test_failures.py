@@ -90,6 +90,15 @@ async def test_a_failed_request_is_in_the_log(lane, lines):
     assert "s3cret" not in json.dumps(lines())
 
 
+async def test_a_value_that_was_to_be_stored_is_not_in_the_log(lines):
+    async with door(configured(lane=True)) as server:
+        answer = await server.http.put("/v1/state/session", json={"token": "very-secret"})
+    assert "very-secret" in answer.json()["message"]
+    [line] = lines()
+    assert "very-secret" not in str(line)
+    assert line["reason"].startswith("body.token: unknown field")
+
+
 async def test_a_request_that_cannot_be_read_is_in_the_log(lines):
     async with door(configured(lane=True)) as server:
         await server.exchange(b"GET  / HTTP/1.1\r\nhost: x\r\n\r\n")
