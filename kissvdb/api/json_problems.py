@@ -20,6 +20,7 @@ _ESCAPE = re.compile(
     rb"|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)",
     re.DOTALL,
 )
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
 _BAD_CHOICES = ("Invalid enum value", "Invalid value")
 
@@ -29,6 +30,8 @@ def explain(problem: Exception, body: bytes, where: str, type_: Any = None) -> N
     it should have been; byte positions are within ``where``."""
     if not body.strip():
         raise InvalidArgument(f"{where}: empty, send JSON") from None
+    if body.startswith(_UTF16_MARKS):
+        raise InvalidArgument(f"{where}: UTF-16, send UTF-8 (PowerShell: -Encoding utf8)") from None
     if isinstance(problem, RecursionError):
         raise InvalidArgument(f"{where}: nested deeper than {DEPTH_MAX} levels: flatten it")
     if isinstance(problem, UnicodeDecodeError):

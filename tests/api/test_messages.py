@@ -187,6 +187,15 @@ async def test_text_that_breaks_off_is_not_taken_for_half_a_pair(call: Caller):
         assert "surrogate" not in message(answer)
 
 
+async def test_utf16_is_named(call: Caller):
+    """What a shell of Windows writes into a file."""
+    for text in ('{"value":1}', '{"value":"\u00e9"}'):
+        for body in (text.encode("utf-16-le"), text.encode("utf-16-be")):
+            mark = b"\xff\xfe" if body.startswith(b"{") else b"\xfe\xff"
+            answer = await call("PUT", "/v1/state/k", body=mark + body)
+            refused(answer, 400, "invalid_argument", "UTF-16", "UTF-8")
+
+
 async def test_broken_utf8_is_named_with_its_place(call: Caller):
     answer = await call("PUT", "/v1/state/k", body=b'{"value":"a\xff"}')
     refused(answer, 400, "invalid_argument", "not valid UTF-8", "at byte 2")
