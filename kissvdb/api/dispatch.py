@@ -219,7 +219,12 @@ class Api:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
                 self._check_request(bound, request)
-                if bound.media and "content-encoding" in request.headers:
+                # An empty body is empty in every coding.
+                if (
+                    bound.media
+                    and "content-encoding" in request.headers
+                    and (request.body or request.stream is not None)
+                ):
                     request = await self._decoded(request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:

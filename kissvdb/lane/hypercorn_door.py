@@ -38,6 +38,7 @@ def hypercorn_config(config: Config) -> HypercornConfig:
     settings.keep_alive_timeout = config.http.idle_timeout_secs
     settings.keep_alive_max_requests = REQUESTS_MAX
     settings.graceful_timeout = config.server.shutdown_timeout_secs
+    settings.include_server_header = False
     settings.errorlog = logging.getLogger("kissvdb.hypercorn")
     settings.accesslog = None
     return settings
@@ -112,7 +113,6 @@ async def serve_alone(
 ) -> None:
     """Serve everything, without a lane, until ``stop``; then drain for at most ``drain_secs``."""
     settings = hypercorn_config(config)
-    settings.include_server_header = False
     door = HypercornDoor(app, settings)
     limits = LaneLimits.of(config)
     async with trio.open_nursery() as lifespan:

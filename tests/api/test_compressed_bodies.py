@@ -159,6 +159,9 @@ async def test_an_empty_body_may_be_called_gzip(lane):
     async with door(configured(lane)) as server:
         raw = request("POST", "/v1/bulk", b"", GZIP, "content-length: 0")
         assert parsed(await server.exchange(raw)) == (200, b"")
+        raw = request("PUT", "/v1/state/k", b"", "content-encoding: br", "content-length: 0")
+        status, answer = parsed(await server.exchange(raw))
+        assert (status, json.loads(answer)["message"]) == (400, "body: empty, send JSON")
 
 
 @pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "compress", ""])
@@ -293,6 +296,13 @@ async def test_a_target_that_names_this_server_is_its_path(lane, target):
             raw = request(method, f"{target}{path}", body, host=host)
             answer = await server.exchange(raw)
             assert parsed(answer)[0] == status, answer
+
+
+async def test_no_answer_names_the_software_behind(lane):
+    async with door(configured(lane)) as server:
+        for method, path in (("GET", "/v1/ready"), ("GET", "/nowhere"), ("OPTIONS", "/v1/state/k")):
+            answer = await server.exchange(request(method, path))
+            assert b"\r\nserver:" not in answer.partition(b"\r\n\r\n")[0].lower()
 
 
 async def test_a_target_that_names_another_server_is_refused(lane):
