@@ -219,12 +219,7 @@ class Api:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
                 self._check_request(bound, request)
-                # An empty body is empty in every coding.
-                if (
-                    bound.media
-                    and "content-encoding" in request.headers
-                    and (request.body or request.stream is not None)
-                ):
+                if bound.media and "content-encoding" in request.headers:
                     request = await self._decoded(request)
                 answer = await self._answer(bound.route, request, timed)
         except KissError as error:
@@ -309,7 +304,8 @@ class Api:
 
     async def _decoded(self, request: Request) -> Request:
         """The request with its body as it was before it was compressed."""
-        if not is_gzip(request.headers):
+        # An empty body is empty in every coding.
+        if not (request.body or request.stream) or not is_gzip(request.headers):
             return request
         if request.stream is not None:
             return msgspec.structs.replace(request, stream=inflated_stream(request.stream))

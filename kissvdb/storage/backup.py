@@ -80,6 +80,8 @@ def unpack(stream: BinaryIO, directory: Path) -> int:
 
 def offset_of(backup: Path) -> int:
     """The offset a backup is consistent at. Refuses what is no complete backup."""
+    if not backup.exists():
+        raise Refused(f"there is no {backup}: name a backup's directory, or its tar")
     try:
         offset = backup_offset(backup)
     except (OSError, Damaged) as error:
