@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import attrs
 
 from bench.vector_parts.data import K
-from kissvdb.kernels import insert, quantize, search
 from kissvdb.kernels.arrays import COSINE, Codes, Graph, Scratch, new_scratch
-from kissvdb.kernels.prepare import prepare
+from kissvdb.kernels.codes import quantize
+from kissvdb.kernels.codes.prepare import prepare
+from kissvdb.kernels.graph import insert, search
 
 M = 16
 POOL_MAX = 4096

@@ -11,9 +11,10 @@ from bench.vector_parts.choices import SELECTIVITIES
 from bench.vector_parts.contenders import build_ours
 from bench.vector_parts.data import Data, K, recall
 from bench.vector_parts.ladder import cpu_s
-from kissvdb.kernels import filtered, scan, search, warmup
+from kissvdb.kernels import scan, warmup
 from kissvdb.kernels.arrays import COSINE
-from kissvdb.kernels.prepare import prepare
+from kissvdb.kernels.codes.prepare import prepare
+from kissvdb.kernels.graph import filtered, search
 
 GROUP = "filter in the kernels"
 FREE = "no filter"

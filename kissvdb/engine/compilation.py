@@ -150,7 +150,7 @@ def _is_writable(directory: Path) -> bool:
 
 def _mark() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.glob("*.py")):
+    for path in sorted(_PACKAGE.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite", "numpy")]
     form = os.environ.get("KISSVDB_CPU", "native")

@@ -25,11 +25,11 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from . import pool as pools
-from . import vector_ir as vir
-from .arrays import L2
-from .distance import key_float
-from .jit import Number, helper, intrinsic
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels import vector_ir as vir
+from kissvdb.kernels.arrays import L2
+from kissvdb.kernels.codes.distance import key_float
+from kissvdb.kernels.jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 

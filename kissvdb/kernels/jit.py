@@ -17,7 +17,9 @@ from numba.extending import intrinsic as _numba_intrinsic
 from numba.extending import overload as _numba_overload
 from numba.extending import register_jitable
 
-from . import features as features  # it chooses the target processor: first of all compilation
+from kissvdb.kernels import (
+    features as features,  # it chooses the target processor: first of all compilation
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,7 +32,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False
 
 def _package_stamp() -> str:
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import COSINE, L2, aligned_zeros, padded
+from kissvdb.kernels.arrays import COSINE, L2, aligned_zeros, padded
 
 Array = NDArray[Any]
 

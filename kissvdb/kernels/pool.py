@@ -15,8 +15,8 @@ from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
-from . import vector_ir as vir
-from .jit import Number, helper, intrinsic
+from kissvdb.kernels import vector_ir as vir
+from kissvdb.kernels.jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 

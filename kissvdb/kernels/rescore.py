@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pool as pools
-from .arrays import Codes, Query
-from .distance import TIMES_AUX, float_key, key_float
-from .exact import LANES, farness
-from .jit import Number, helper
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels.arrays import Codes, Query
+from kissvdb.kernels.codes.distance import TIMES_AUX, float_key, key_float
+from kissvdb.kernels.exact import LANES, farness
+from kissvdb.kernels.jit import Number, helper
 
 Array = NDArray[Any]
 

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pool as pools
-from .arrays import POOL_PADDING, Codes, Query, Scratch
-from .distance import float_key, measure
-from .exact import LANES, answer, farness
-from .jit import Number, helper, kernel
-from .quantize import own_key, prepare_query
-from .rescore import rescore
-from .search import new_answer, no_answer
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels.arrays import POOL_PADDING, Codes, Query, Scratch
+from kissvdb.kernels.codes.distance import float_key, measure
+from kissvdb.kernels.codes.quantize import own_key, prepare_query
+from kissvdb.kernels.exact import LANES, answer, farness
+from kissvdb.kernels.graph.search import new_answer, no_answer
+from kissvdb.kernels.jit import Number, helper, kernel
+from kissvdb.kernels.rescore import rescore
 
 Array = NDArray[Any]
 

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from . import filtered, insert, quantize, scan, search
-from .arrays import COSINE, Codes, new_scratch
-from .jit import KERNELS
-from .prepare import prepare
+from kissvdb.kernels import scan
+from kissvdb.kernels.arrays import COSINE, Codes, new_scratch
+from kissvdb.kernels.codes import quantize
+from kissvdb.kernels.codes.prepare import prepare
+from kissvdb.kernels.graph import filtered, insert, search
+from kissvdb.kernels.jit import KERNELS
 
 Array = NDArray[Any]
 

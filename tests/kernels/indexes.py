@@ -4,8 +4,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kissvdb.kernels import insert, plain, quantize
+from kissvdb.kernels import plain
 from kissvdb.kernels.arrays import Codes, Graph, Scratch, new_scratch
+from kissvdb.kernels.codes import quantize
+from kissvdb.kernels.graph import insert
 
 POOL_MAX = 2000
 M = 16

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kissvdb.kernels import plain, quantize, scan
+from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, DOT, L2, METRICS, new_scratch
+from kissvdb.kernels.codes import quantize
 from tests.kernels.indexes import clustered, every_code, recall
 
 METRIC_VALUES = sorted(METRICS.values())

@@ -5,7 +5,7 @@ import pytest
 
 from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, DOT, L2, METRICS, new_scratch
-from kissvdb.kernels.prepare import prepare
+from kissvdb.kernels.codes.prepare import prepare
 from tests.kernels.indexes import bitmap, build, clustered
 
 DIMS = (1, 3, 63, 64, 65, 128, 384, 768)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kissvdb.kernels import filtered, plain, scan
+from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, DOT, METRICS, new_scratch
+from kissvdb.kernels.graph import filtered
 from tests.kernels.indexes import bitmap, build, clustered, recall
 
 METRIC_VALUES = sorted(METRICS.values())

@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from kissvdb.kernels import insert, plain, scan, search
+from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, L2, METRICS, new_scratch
+from kissvdb.kernels.graph import insert, search
 from tests.kernels.indexes import EF_CONSTRUCTION, M, build, clustered, every_code, recall
 
 METRIC_VALUES = sorted(METRICS.values())

@@ -8,7 +8,7 @@ from numba import njit
 
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import POOL_PADDING
-from kissvdb.kernels.distance import float_key, key_float
+from kissvdb.kernels.codes.distance import float_key, key_float
 from kissvdb.kernels.exact import answer
 
 

@@ -45,7 +45,9 @@ class Kernels:
 
     def load(self) -> None:
         """Load the compiled code, or compile what the cache lacks; for a thread."""
-        from kissvdb.kernels import filtered, insert, prepare, quantize, scan, search, warmup
+        from kissvdb.kernels import scan, warmup
+        from kissvdb.kernels.codes import prepare, quantize
+        from kissvdb.kernels.graph import filtered, insert, search
 
         # All of it: no search is to wait for a compilation later.
         warmup.compile_all()

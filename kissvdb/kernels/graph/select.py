@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pool as pools
-from .arrays import DOT, L2, Codes, Query, Scratch
-from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance, dots, float_key, measure
-from .distance_int8 import BIAS_PER_SUM
-from .jit import Number, helper, overload
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels.arrays import DOT, L2, Codes, Query, Scratch
+from kissvdb.kernels.codes.distance import (
+    ADD_AUX,
+    PLAIN,
+    TIMES_AUX,
+    distance,
+    dots,
+    float_key,
+    measure,
+)
+from kissvdb.kernels.codes.distance_int8 import BIAS_PER_SUM
+from kissvdb.kernels.jit import Number, helper, overload
 
 Array = NDArray[Any]
 

@@ -17,10 +17,10 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from . import distance_f32, distance_int4, distance_int8
-from . import vector_ir as vir
-from .arrays import Codes, Query, Scratch
-from .jit import Number, helper, intrinsic
+from kissvdb.kernels import vector_ir as vir
+from kissvdb.kernels.arrays import Codes, Query, Scratch
+from kissvdb.kernels.codes import distance_f32, distance_int4, distance_int8
+from kissvdb.kernels.jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import COSINE, aligned_zeros, padded
-from .exact import LANES, sum_of_products
-from .jit import Number, kernel
+from kissvdb.kernels.arrays import COSINE, aligned_zeros, padded
+from kissvdb.kernels.exact import LANES, sum_of_products
+from kissvdb.kernels.jit import Number, kernel
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import vector_ir as vir
-from .distance_int8 import BYTES, SUMS, dot_unsigned, without_bias
+from kissvdb.kernels import vector_ir as vir
+from kissvdb.kernels.codes.distance_int8 import BYTES, SUMS, dot_unsigned, without_bias
 
 LANES = 64
 #: What one unit of the query's sum adds to twice the dot product of the raw codes.

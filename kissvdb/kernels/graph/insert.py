@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import LEVELS_MAX, POOL_PADDING, Codes, Graph, Scratch, aligned_zeros
-from .build import link_back, propose
+from kissvdb.kernels.arrays import LEVELS_MAX, POOL_PADDING, Codes, Graph, Scratch, aligned_zeros
+from kissvdb.kernels.graph.build import link_back, propose
 
 Array = NDArray[Any]
 Task = Callable[[int, int, Scratch], None]

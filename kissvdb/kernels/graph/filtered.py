@@ -10,14 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pool as pools
-from .arrays import POOL_PADDING, Codes, Graph, Query, Scratch
-from .distance import measure
-from .exact import answer
-from .jit import Number, helper, kernel
-from .quantize import prepare_query
-from .rescore import NO_KEY, rescore
-from .search import (
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels.arrays import POOL_PADDING, Codes, Graph, Query, Scratch
+from kissvdb.kernels.codes.distance import measure
+from kissvdb.kernels.codes.quantize import prepare_query
+from kissvdb.kernels.exact import answer
+from kissvdb.kernels.graph.search import (
     LINK_LINES,
     check_scratch,
     descend,
@@ -27,6 +25,8 @@ from .search import (
     no_answer,
     sure_and_cut,
 )
+from kissvdb.kernels.jit import Number, helper, kernel
+from kissvdb.kernels.rescore import NO_KEY, rescore
 
 Array = NDArray[Any]
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import vector_ir as vir
+from kissvdb.kernels import vector_ir as vir
 
 LANES = 16
 BLOCK = ir.VectorType(vir.FLOAT32, LANES)

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import pool as pools
-from .arrays import Codes, Graph, Query, Scratch
-from .distance import measure
-from .jit import Number, helper, kernel
-from .search import descend, link_row, walk
-from .select import row_query, select
+from kissvdb.kernels import pool as pools
+from kissvdb.kernels.arrays import Codes, Graph, Query, Scratch
+from kissvdb.kernels.codes.distance import measure
+from kissvdb.kernels.graph.search import descend, link_row, walk
+from kissvdb.kernels.graph.select import row_query, select
+from kissvdb.kernels.jit import Number, helper, kernel
 
 Array = NDArray[Any]
 

@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import COSINE, DOT, L2, Codes, Query, aligned_zeros, padded
-from .distance import ADD_AUX, PLAIN, TIMES_AUX, distance_with, float_key
-from .distance_int4 import BIAS_PER_SUM as BIAS_INT4
-from .distance_int8 import BIAS_PER_SUM as BIAS_INT8
-from .exact import sum_of_products
-from .jit import Number, helper, kernel, overload
+from kissvdb.kernels.arrays import COSINE, DOT, L2, Codes, Query, aligned_zeros, padded
+from kissvdb.kernels.codes.distance import ADD_AUX, PLAIN, TIMES_AUX, distance_with, float_key
+from kissvdb.kernels.codes.distance_int4 import BIAS_PER_SUM as BIAS_INT4
+from kissvdb.kernels.codes.distance_int8 import BIAS_PER_SUM as BIAS_INT8
+from kissvdb.kernels.exact import sum_of_products
+from kissvdb.kernels.jit import Number, helper, kernel, overload
 
 Array = NDArray[Any]
 

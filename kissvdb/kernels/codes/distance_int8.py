@@ -8,8 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from . import vector_ir as vir
-from .features import VNNI
+from kissvdb.kernels import vector_ir as vir
+from kissvdb.kernels.features import VNNI
 
 LANES = 64
 BYTES = ir.VectorType(vir.INT8, LANES)

@@ -1,0 +1,1 @@
+"""The graph: built, grown and walked."""
