@@ -23,8 +23,8 @@ import msgspec
 import numpy as np
 
 from bench.load import report
-from kissvdb.core import filters
-from kissvdb.core.metadata import MetadataIndex, MetadataView
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 
 TEXTS = ("synopsis", "description")
 BATCHES = (256, 4096, 10**9)

@@ -31,7 +31,7 @@ def load(directory, keys):
     import trio
 
     from kissvdb.config import Config, Storage
-    from kissvdb.core.state import Put
+    from kissvdb.core.state.rules import Put
     from kissvdb.engine.opening import open_database
 
     async def main():

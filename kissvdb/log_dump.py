@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from kissvdb import records
-from kissvdb.core.stream import event_of
+from kissvdb.core.events.stream import event_of
 from kissvdb.errors import ConfigError
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.frames import FrameScan

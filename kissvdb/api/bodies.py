@@ -9,7 +9,7 @@ import attrs
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from kissvdb.core.state import U64_MAX
+from kissvdb.core.state.rules import U64_MAX
 
 U64 = Annotated[int, msgspec.Meta(ge=0, extra_json_schema={"format": "uint64", "maximum": U64_MAX})]
 TtlMs = Annotated[

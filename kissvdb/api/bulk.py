@@ -19,10 +19,10 @@ from kissvdb.api.context import Context
 from kissvdb.api.http import Request, Response, StreamResponse
 from kissvdb.api.json_body import INLINE_BYTES_MAX
 from kissvdb.api.query import parse_query
-from kissvdb.core import collection
-from kissvdb.core.events import Published
-from kissvdb.core.state import Answer as StateAnswer
-from kissvdb.core.state import Deleted, Written
+from kissvdb.core.events.publishing import Published
+from kissvdb.core.rows import rules as collection
+from kissvdb.core.state.rules import Answer as StateAnswer
+from kissvdb.core.state.rules import Deleted, Written
 from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge, Refused
 
 NDJSON = "application/x-ndjson"

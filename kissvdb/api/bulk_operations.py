@@ -15,10 +15,10 @@ from kissvdb.api.preconditions import precondition
 from kissvdb.api.vector_bodies import NO_JSON
 from kissvdb.api.vector_forms import json_metadata, packed, vector_of
 from kissvdb.config import Limits
-from kissvdb.core import collection
-from kissvdb.core.events import Publish
-from kissvdb.core.state import ALWAYS, Delete, Patch, Precondition, Put
-from kissvdb.core.state import Command as StateCommand
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.rows import rules as collection
+from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
+from kissvdb.core.state.rules import Command as StateCommand
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 

@@ -12,8 +12,8 @@ from kissvdb.api.http import Pending, Request, Response, StreamResponse
 from kissvdb.api.json_body import DEPTH_MAX, Body, compact, compact_all, may_be_deep, read_then
 from kissvdb.api.query import parse_query, parse_u64, switch
 from kissvdb.config import Limits
-from kissvdb.core.events import Publish, StreamQuery, record_of
-from kissvdb.core.state import U64_MAX
+from kissvdb.core.events.publishing import Publish, StreamQuery, record_of
+from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import InvalidArgument
 from kissvdb.records import EventPublished
 

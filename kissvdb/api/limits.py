@@ -6,8 +6,8 @@ from functools import lru_cache
 
 from kissvdb.api.json_body import MistypedField
 from kissvdb.config import Limits
-from kissvdb.core.events import RESERVED_PREFIXES, RESERVED_TYPES
-from kissvdb.core.state import EXPIRES_AT_MS_MAX, U64_MAX
+from kissvdb.core.events.publishing import RESERVED_PREFIXES, RESERVED_TYPES
+from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX, U64_MAX
 from kissvdb.errors import InvalidArgument, PayloadTooLarge
 
 TAG_BYTES_MAX = 64

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import attrs
 
 from kissvdb.api.query import parse_u64
-from kissvdb.core.state import ALWAYS, Item, Precondition
+from kissvdb.core.state.rules import ALWAYS, Item, Precondition
 from kissvdb.errors import InvalidArgument, PreconditionFailed
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'

@@ -5,7 +5,7 @@ In a path ``+`` is a plus sign; in a query it is a space (WHATWG URL, form-urlen
 
 from collections.abc import Mapping
 
-from kissvdb.core.state import U64_MAX
+from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import InvalidArgument
 
 _HEX = {

@@ -8,7 +8,7 @@ from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages
 from kissvdb.api.json_body import MistypedField
 from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.vector_routes import VECTORS
-from kissvdb.core.state import U64_MAX
+from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import (
     InvalidArgument,
     NotFound,

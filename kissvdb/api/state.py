@@ -14,7 +14,7 @@ from kissvdb.api.http import Pending, Request, Response
 from kissvdb.api.json_body import MARK, Body, compact, off_loop, read_then
 from kissvdb.api.preconditions import entity_tag, is_fresh, of_existing, precondition
 from kissvdb.api.query import parse_query, switch, u64
-from kissvdb.core.state import (
+from kissvdb.core.state.rules import (
     Answer,
     Delete,
     Deleted,

@@ -21,9 +21,9 @@ from kissvdb.api.json_problems import explain
 from kissvdb.api.query import parse_query
 from kissvdb.api.route import JSON
 from kissvdb.config import Limits
-from kissvdb.core.filters import Node
-from kissvdb.core.filters import parse as parse_filter
-from kissvdb.core.row_spec import NAMESPACE_FIELD, NUMBER_MAX
+from kissvdb.core.filters.parse import Node
+from kissvdb.core.filters.parse import parse as parse_filter
+from kissvdb.core.store.spec import NAMESPACE_FIELD, NUMBER_MAX
 from kissvdb.errors import InvalidArgument, PayloadTooLarge
 
 T = TypeVar("T")

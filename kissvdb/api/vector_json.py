@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from kissvdb.core.row_numbers import json_numbers
+from kissvdb.core.vector_json import json_numbers
 from kissvdb.errors import PayloadTooLarge
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_search import Hits as Found
-    from kissvdb.core.row_spec import StoredRow
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.search import Hits as Found
+    from kissvdb.core.rows.view import RowsView
+    from kissvdb.core.store.spec import StoredRow
 
 _json = msgspec.json.encode
 

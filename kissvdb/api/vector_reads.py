@@ -17,8 +17,8 @@ from kissvdb.api.vectors import collection_of
 from kissvdb.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_spec import StoredRow
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.view import RowsView
+    from kissvdb.core.store.spec import StoredRow
 
 SCROLL_LIMIT_DEFAULT = 100
 SCROLL_BYTES_MAX = 8 * 1024 * 1024

@@ -25,16 +25,17 @@ from kissvdb.api.vector_forms import (
     vector_of,
 )
 from kissvdb.api.vectors import collection_of
-from kissvdb.core import filter_notes, filters
-from kissvdb.core.events import Publish
-from kissvdb.core.filters import MISSING
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.filters import notes as filter_notes
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.filters.parse import MISSING
 from kissvdb.core.search import Search
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.collections import OpenCollection
 from kissvdb.errors import DimMismatch, InvalidArgument, NotFound
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.view import RowsView
 
 OFFSET_MAX = 10_000
 EF_SEARCH_MAX = 4096
@@ -97,7 +98,7 @@ def _search_one(
     _check_dim(len(vector), view.spec)
     if body.emit or large or not _is_quick(asked, view):
         return _search_in_thread(context, found, body, vector, asked)
-    from kissvdb.core.row_view import WalkedShort
+    from kissvdb.core.rows.view import WalkedShort
 
     try:
         answer = _search(view, vector, asked, time.perf_counter_ns(), may_scan=False)

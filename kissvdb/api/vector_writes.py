@@ -32,8 +32,8 @@ from kissvdb.api.vector_forms import (
     vector_of,
 )
 from kissvdb.api.vectors import collection_of
-from kissvdb.core import filters
-from kissvdb.core.collection import Add, Answer, Command, Delete, Update, Upsert
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.rules import Add, Answer, Command, Delete, Update, Upsert
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kissvdb.core.filter_tree import Node
+from kissvdb.core.filters.tree import Node
 
 
 class Search(msgspec.Struct, frozen=True):

@@ -9,8 +9,17 @@ import trio
 from kissvdb.api import limits
 from kissvdb.api.events import EVENT, checked
 from kissvdb.config import Config
-from kissvdb.core.events import Publish, Published, StreamQuery
-from kissvdb.core.state import ALWAYS, Command, Delete, Deleted, Patch, Precondition, Put, Written
+from kissvdb.core.events.publishing import Publish, Published, StreamQuery
+from kissvdb.core.state.rules import (
+    ALWAYS,
+    Command,
+    Delete,
+    Deleted,
+    Patch,
+    Precondition,
+    Put,
+    Written,
+)
 from kissvdb.embedding import json_values
 from kissvdb.embedding.events import Events
 from kissvdb.embedding.items import Item, Page, item_of

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from kissvdb.core import state
+from kissvdb.core.state import rules as state
 
 
 @attrs.frozen

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kissvdb.core import filters as filter_rules
-from kissvdb.core.collection import Deleted, Written
+from kissvdb.core.filters import parse as filter_rules
+from kissvdb.core.rows.rules import Deleted, Written
 from kissvdb.embedding import json_values
 from kissvdb.embedding.items import VectorItem
 from kissvdb.engine import vectors as engine
 from kissvdb.engine.vectors import Found
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.view import RowsView
 
 
 class Vectors:

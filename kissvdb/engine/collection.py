@@ -8,8 +8,8 @@ import msgspec
 import trio
 
 from actors import Address, Envelope
-from kissvdb.core.collection import Batch, Command
-from kissvdb.core.filters import Node
+from kissvdb.core.filters.parse import Node
+from kissvdb.core.rows.rules import Batch, Command
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
@@ -18,8 +18,8 @@ from kissvdb.records import CollectionDeleted
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
-    from kissvdb.core.row_work import Work
-    from kissvdb.core.rows import Rows, RowsView
+    from kissvdb.core.rows.owner import Rows, RowsView
+    from kissvdb.core.rows.work import Work
 
 
 class VectorCommand(msgspec.Struct, frozen=True):

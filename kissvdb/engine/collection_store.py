@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from kissvdb import logs
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
     CollectionCreated,
@@ -30,8 +30,8 @@ from kissvdb.storage.backup import Entry
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
     from kissvdb.core.index.kernels import Kernels
-    from kissvdb.core.row_work import Work
-    from kissvdb.core.rows import Rows
+    from kissvdb.core.rows.owner import Rows
+    from kissvdb.core.rows.work import Work
     from kissvdb.storage import row_files
 
 logger = logging.getLogger("kissvdb.store")
@@ -63,7 +63,7 @@ class StoredCollection:
 
         Raises PersistenceFailed, Damaged and OSError.
         """
-        from kissvdb.core.row_checkpoint import Checkpoint
+        from kissvdb.core.rows.checkpoint import Checkpoint
 
         work.run()
         if self.directory is None or not isinstance(work, Checkpoint):
@@ -141,8 +141,8 @@ class CollectionStore:
         ``created_offset``: that of the record of its creation; None when it is not logged yet, and
         comes later. Raises OSError and PersistenceFailed.
         """
-        from kissvdb.core.id_map import SALT_BYTES
-        from kissvdb.core.rows import Rows
+        from kissvdb.core.rows.owner import Rows
+        from kissvdb.core.store.id_map import SALT_BYTES
         from kissvdb.storage.row_arrays import RowArrays
 
         # What a deletion could not remove must not become part of the new collection.
@@ -220,8 +220,8 @@ class CollectionStore:
             stored.rows.space.close()
 
     def _open(self, directory: Path) -> None:
-        from kissvdb.core.id_map import SALT_BYTES
-        from kissvdb.core.rows import Rows
+        from kissvdb.core.rows.owner import Rows
+        from kissvdb.core.store.id_map import SALT_BYTES
         from kissvdb.storage import row_files
 
         if not row_files.exists(directory):
@@ -339,6 +339,6 @@ def _entries(directory: Path) -> list[Entry]:
 
 def verify_rows(opened: "row_files.Opened") -> None:
     """Compare the rows of a collection's checkpoint with their checksums. Raises Damaged."""
-    from kissvdb.core import row_checkpoint
+    from kissvdb.core.rows import checkpoint as row_checkpoint
 
     row_checkpoint.verify(opened.manifest, opened.indexes, opened.damaged, opened.arrays)

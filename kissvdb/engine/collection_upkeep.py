@@ -16,7 +16,7 @@ from kissvdb.errors import Damaged, NotFound, PersistenceFailed
 from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_work import Work
+    from kissvdb.core.rows.work import Work
 
 logger = logging.getLogger("kissvdb.collections")
 

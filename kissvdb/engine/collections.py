@@ -12,9 +12,9 @@ import trio
 from actors import Actor, ActorCrashed, Address, Envelope, MailboxClosed, Supervisor
 from kissvdb import logs
 from kissvdb.config import Config
-from kissvdb.core import state
-from kissvdb.core.reserved_keys import manifest_key
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.state import rules as state
+from kissvdb.core.state.reserved_keys import manifest_key
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine import manifests
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
@@ -37,7 +37,7 @@ from kissvdb.metrics import (
 from kissvdb.records import CollectionDeleted
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_view import Statistics
+    from kissvdb.core.rows.view import Statistics
 
 logger = logging.getLogger("kissvdb.collections")
 

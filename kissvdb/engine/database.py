@@ -15,9 +15,9 @@ from actors import (
     Reply,
 )
 from kissvdb.config import Config
-from kissvdb.core import reserved_keys
-from kissvdb.core.events import Publish, Published, StreamQuery, plain_events, record_of
-from kissvdb.core.state import (
+from kissvdb.core.events.publishing import Publish, Published, StreamQuery, plain_events, record_of
+from kissvdb.core.state import reserved_keys
+from kissvdb.core.state.rules import (
     ALWAYS,
     Answer,
     Command,

@@ -9,7 +9,7 @@ import trio
 
 from actors import Workers
 from kissvdb import records
-from kissvdb.core.stream import Event, event_of
+from kissvdb.core.events.stream import Event, event_of
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.errors import Damaged
 

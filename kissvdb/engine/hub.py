@@ -9,8 +9,8 @@ import attrs
 
 from actors import Envelope
 from kissvdb.config import Stream
-from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.core.stream import transient_event
+from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.events.stream import transient_event
 from kissvdb.engine.followers import Committed, Follower
 from kissvdb.engine.history import History
 from kissvdb.engine.ring import Ring

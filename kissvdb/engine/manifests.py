@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from kissvdb.core.reserved_keys import manifest_key
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.state import Item
+from kissvdb.core.state.reserved_keys import manifest_key
+from kissvdb.core.state.rules import Item
+from kissvdb.core.store.spec import CollectionSpec
 
 
 def content(spec: CollectionSpec) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from kissvdb.engine.collection import Collection, Refine
 from kissvdb.errors import NotFound
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.view import RowsView
 
 logger = logging.getLogger("kissvdb.collections")
 

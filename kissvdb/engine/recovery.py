@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kissvdb import records
-from kissvdb.core.memtable import Memtable
+from kissvdb.core.state.memtable import Memtable
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.state_view import store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated

@@ -8,8 +8,8 @@ one join.
 
 from collections.abc import Sequence
 
-from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
+from kissvdb.core.events.publishing import StreamQuery
+from kissvdb.core.events.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
 from kissvdb.engine import rounds
 from kissvdb.engine.followers import Committed
 from kissvdb.engine.rounds import Rounds, Slice

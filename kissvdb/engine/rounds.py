@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from kissvdb.core.events import StreamQuery
+from kissvdb.core.events.publishing import StreamQuery
 
 BYTES_MAX = 8 * 1024 * 1024
 _ENTRY_BYTES = 512

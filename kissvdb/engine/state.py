@@ -7,8 +7,8 @@ import trio
 
 from actors import Address
 from kissvdb.config import Config
-from kissvdb.core.events import Publish
-from kissvdb.core.state import Answer, Command, Delete, Item, Page, Patch, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.state.rules import Answer, Command, Delete, Item, Page, Patch, Put
 from kissvdb.engine import upkeep
 from kissvdb.engine.model import Retain
 from kissvdb.engine.recovery import shard_of

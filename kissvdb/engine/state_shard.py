@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from actors import Address
-from kissvdb.core.state import Batch, Item
+from kissvdb.core.state.rules import Batch, Item
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.state_view import StateView
 from kissvdb.metrics import Metrics

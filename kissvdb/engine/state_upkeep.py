@@ -7,7 +7,7 @@ import trio
 
 from actors import Workers
 from kissvdb import logs
-from kissvdb.core.memtable import Memtable
+from kissvdb.core.state.memtable import Memtable
 from kissvdb.engine import state_view
 from kissvdb.engine.model import Retain
 from kissvdb.engine.state_shard import StateShard

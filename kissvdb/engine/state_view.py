@@ -11,7 +11,7 @@ from contextlib import closing
 
 import trio
 
-from kissvdb.core.memtable import Memtable
+from kissvdb.core.state.memtable import Memtable
 from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation, Record
 from kissvdb.storage.state_table import StateTable

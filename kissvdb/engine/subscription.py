@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from kissvdb.core.events import StreamQuery
-from kissvdb.core.stream import (
+from kissvdb.core.events.publishing import StreamQuery
+from kissvdb.core.events.stream import (
     HEARTBEAT,
     WORK_MAX,
     Event,

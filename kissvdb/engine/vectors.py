@@ -9,13 +9,13 @@ import msgspec
 
 from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.config import Config, Limits
-from kissvdb.core import reserved_keys
-from kissvdb.core.collection import Answer as VectorAnswer
-from kissvdb.core.collection import Command, Delete, Deleted, Update, Upsert, Written
-from kissvdb.core.filters import Node, parse
-from kissvdb.core.row_spec import NUMBER_MAX, CollectionSpec
+from kissvdb.core.filters.parse import Node, parse
+from kissvdb.core.rows.rules import Answer as VectorAnswer
+from kissvdb.core.rows.rules import Command, Delete, Deleted, Update, Upsert, Written
 from kissvdb.core.search import Search
-from kissvdb.core.state import Item
+from kissvdb.core.state import reserved_keys
+from kissvdb.core.state.rules import Item
+from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.collection_store import CollectionStore
@@ -33,8 +33,8 @@ from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
-    from kissvdb.core.row_spec import StoredRow
-    from kissvdb.core.row_view import RowsView
+    from kissvdb.core.rows.view import RowsView
+    from kissvdb.core.store.spec import StoredRow
 
 T = TypeVar("T")
 

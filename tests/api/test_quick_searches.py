@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from kissvdb.api.http import Request, Response
-from kissvdb.core.row_view import WalkedShort
+from kissvdb.core.rows.view import WalkedShort
 from tests.api.caller import Caller
 
 SECONDS_MAX = 180.0
@@ -62,7 +62,7 @@ async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatc
         raise WalkedShort
 
     with monkeypatch.context() as patch:
-        patch.setattr("kissvdb.core.row_search.search", short)
+        patch.setattr("kissvdb.core.rows.search.search", short)
         assert begun(filled) is None
     assert isinstance(begun(filled), Response)
 

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Http, Log, Server, Storage, Stream
-from kissvdb.core.state import Put
+from kissvdb.core.state.rules import Put
 from tests.api.wire import door, read_until
 from tests.patience import PATIENCE_SECS
 

@@ -5,7 +5,7 @@ import pytest
 import trio
 
 from kissvdb.config import Stream
-from kissvdb.core.state import Put
+from kissvdb.core.state.rules import Put
 from tests.api.wire import configured, door
 from tests.patience import PATIENCE_SECS
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 import attrs
 import numpy as np
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Batch, Decision, Upsert
-from kissvdb.core.id_map import SALT_BYTES
+from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.core.rows.owner import CollectionSpec, Rows
+from kissvdb.core.rows.rules import Batch, Decision, Upsert
 from kissvdb.core.search import Search
+from kissvdb.core.store.id_map import SALT_BYTES
 from kissvdb.records import VectorDeleted, VectorWritten
 
 SALT = bytes(range(SALT_BYTES))
@@ -124,7 +124,7 @@ def raw(vector):
 
 
 def document(record):
-    from kissvdb.core.row_store import decoded
+    from kissvdb.core.store.space import decoded
 
     return decoded(record.meta)
 

@@ -2,12 +2,13 @@
 
 import pytest
 
-from kissvdb.core import collection, state
 from kissvdb.core.batch import fingerprint
-from kissvdb.core.collection import Add, Update, Upsert
-from kissvdb.core.events import Publish
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.state import Patch, Precondition, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.rows import rules as collection
+from kissvdb.core.rows.rules import Add, Update, Upsert
+from kissvdb.core.state import rules as state
+from kissvdb.core.state.rules import Patch, Precondition, Put
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.errors import OpIdReused
 from kissvdb.records import Operation
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb.core import filters
+from kissvdb.core.filters import parse as filters
 from kissvdb.errors import InvalidArgument
 
 BOOK = {

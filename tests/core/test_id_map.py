@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from kissvdb.core import hash_slots
-from kissvdb.core.hash_slots import HashSlots
-from kissvdb.core.id_map import IdMap
+from kissvdb.core.store import hash_slots
+from kissvdb.core.store.hash_slots import HashSlots
+from kissvdb.core.store.id_map import IdMap
 from kissvdb.errors import Damaged
 
 SALT = b"sixteen bytes of"

@@ -6,13 +6,13 @@ import attrs
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Delete
+from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.index import TIES_SPARE, Index, Plan
 from kissvdb.core.index.kinds import KINDS
-from kissvdb.core.row_spec import INDEX_KINDS
-from kissvdb.core.rows import POLICY, CollectionSpec, Rows
+from kissvdb.core.rows.owner import POLICY, CollectionSpec, Rows
+from kissvdb.core.rows.rules import Delete
 from kissvdb.core.search import Search
+from kissvdb.core.store.spec import INDEX_KINDS
 from tests.core.row_world import SALT, World, clusters, compiled
 
 DIM = 16

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.core import merge_patch
+from kissvdb.core.state import merge_patch
 
 
 def apply(target, patch):

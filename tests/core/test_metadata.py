@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kissvdb.core import bitmaps, filters
-from kissvdb.core.metadata import MetadataIndex
+from kissvdb.core import bitmaps
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.errors import Damaged
 
 # Strings that differ around and after the bytes the index keeps of a string.

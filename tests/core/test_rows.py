@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from kissvdb.core import filters, rows
-from kissvdb.core.collection import Add, Delete, Update, Upsert
-from kissvdb.core.filters import MISSING
-from kissvdb.core.rows import CollectionSpec
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.filters.parse import MISSING
+from kissvdb.core.rows import owner as rows
+from kissvdb.core.rows.owner import CollectionSpec
+from kissvdb.core.rows.rules import Add, Delete, Update, Upsert
 from kissvdb.core.search import Search
 from kissvdb.records import VectorWritten
 from tests.core.row_world import World, raw

@@ -2,9 +2,9 @@
 
 import pytest
 
-from kissvdb.core.collection import Add, Batch, Delete, Deleted, Update, Upsert, Written
-from kissvdb.core.rows import CollectionSpec
-from kissvdb.core.state import EXPIRES_AT_MS_MAX
+from kissvdb.core.rows.owner import CollectionSpec
+from kissvdb.core.rows.rules import Add, Batch, Delete, Deleted, Update, Upsert, Written
+from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
 from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound
 from kissvdb.records import VectorDeleted, VectorWritten
 from tests.core.row_world import World, raw

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Delete
+from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.row_view import WalkedShort
-from kissvdb.core.rows import POLICY, CollectionSpec
+from kissvdb.core.rows.owner import POLICY, CollectionSpec
+from kissvdb.core.rows.rules import Delete
+from kissvdb.core.rows.view import WalkedShort
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled

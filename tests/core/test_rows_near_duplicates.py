@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Upsert
-from kissvdb.core.row_view import WalkedShort
-from kissvdb.core.rows import CollectionSpec
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.owner import CollectionSpec
+from kissvdb.core.rows.rules import Upsert
+from kissvdb.core.rows.view import WalkedShort
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, compiled, raw

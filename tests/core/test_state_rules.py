@@ -4,17 +4,8 @@ import attrs
 import msgspec
 import pytest
 
-from kissvdb.core.events import Publish, Published
-from kissvdb.core.state import (
-    Batch,
-    Delete,
-    Deleted,
-    Item,
-    Patch,
-    Precondition,
-    Put,
-    Written,
-)
+from kissvdb.core.events.publishing import Publish, Published
+from kissvdb.core.state.rules import Batch, Delete, Deleted, Item, Patch, Precondition, Put, Written
 from kissvdb.errors import (
     InvalidArgument,
     NotFound,

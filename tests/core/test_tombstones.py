@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kissvdb.core import bitmaps
-from kissvdb.core.tombstones import Tombstones
+from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.errors import Damaged
 
 

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 import trio
 
-from kissvdb.core.events import StreamQuery
+from kissvdb.core.events.publishing import StreamQuery
 from tests.patience import PATIENCE_SECS
 
 

@@ -12,11 +12,11 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Limits, Log, Search, State, Storage, Stream
-from kissvdb.core import filters
 from kissvdb.core import search as core
-from kissvdb.core.collection import Add, Delete, Update, Upsert
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.state import Put
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.rules import Add, Delete, Update, Upsert
+from kissvdb.core.state.rules import Put
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.collection import VectorCommand
 from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.opening import open_database

@@ -2,7 +2,7 @@
 
 import trio
 
-from kissvdb.core.row_vacuum import Vacuum
+from kissvdb.core.rows.vacuum import Vacuum
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import PersistenceFailed
 from tests.engine.test_collection import config, directory, fill, ids

@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from kissvdb.config import Log, State, Storage
-from kissvdb.core.collection import Upsert
+from kissvdb.core.rows.rules import Upsert
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, Damaged, NotFound
 from kissvdb.storage import backup

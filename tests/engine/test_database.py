@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Log, State, Storage, Stream
-from kissvdb.core.events import Publish
-from kissvdb.core.state import Delete, Precondition, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.state.rules import Delete, Precondition, Put
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import (
     ConfigError,

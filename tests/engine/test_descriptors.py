@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Log, Search, Storage
-from kissvdb.core.stream import StreamQuery
+from kissvdb.core.events.stream import StreamQuery
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import Overloaded, PersistenceFailed
 from tests.api.caller import Caller, refused

@@ -7,7 +7,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import open_supervisor
 from kissvdb.config import Config, Storage
-from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.engine.followers import Follower, Followers
 from kissvdb.engine.hub import Hub
 from kissvdb.engine.log.memory import MemoryLog

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Log, Storage
-from kissvdb.core.state import Put
+from kissvdb.core.state.rules import Put
 from kissvdb.engine import state_upkeep, state_view, upkeep
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import PersistenceFailed

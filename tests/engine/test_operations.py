@@ -5,9 +5,9 @@ import pytest
 
 from kissvdb import records
 from kissvdb.config import Config, Storage
-from kissvdb.core.collection import Delete, Upsert
-from kissvdb.core.events import Publish
-from kissvdb.core.state import Patch, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.rows.rules import Delete, Upsert
+from kissvdb.core.state.rules import Patch, Put
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import OpIdReused
 from kissvdb.storage.state_table import StateTable

@@ -10,10 +10,10 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import open_supervisor
 from kissvdb.config import Config
-from kissvdb.core.collection import Add, Delete, Upsert
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.rows import Rows
-from kissvdb.core.state import Patch, Precondition, Put
+from kissvdb.core.rows.owner import Rows
+from kissvdb.core.rows.rules import Add, Delete, Upsert
+from kissvdb.core.state.rules import Patch, Precondition, Put
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.collection import Collection, Surroundings
 from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.memory import MemoryLog

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from kissvdb import records
-from kissvdb.core.events import Publish
-from kissvdb.core.state import Delete, Patch, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.state.rules import Delete, Patch, Put
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, ReservedKey
 from kissvdb.records import KeyWritten

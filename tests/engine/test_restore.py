@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Storage
-from kissvdb.core.collection import Upsert
-from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.rows.rules import Upsert
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import RevisionMismatch
 from kissvdb.log_dump import dump

@@ -9,7 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Config, Storage, Stream
-from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.engine.opening import open_database
 from tests.engine.sse import parse, places
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Search, Storage
-from kissvdb.core.state import Put
-from kissvdb.core.stream import StreamQuery
+from kissvdb.core.events.stream import StreamQuery
+from kissvdb.core.state.rules import Put
 from kissvdb.engine import state_view
 from kissvdb.engine.opening import open_database
 

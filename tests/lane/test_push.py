@@ -6,8 +6,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Stream
-from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.core.state import Put
+from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.state.rules import Put
 from kissvdb.engine import push
 from kissvdb.engine.opening import open_database
 from kissvdb.engine.push import Pushers

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Log, Search, State, Storage
-from kissvdb.core.events import Publish
+from kissvdb.core.events.publishing import Publish
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, NotFound
 from kissvdb.storage import backup

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Add, Batch, Delete, Update, Upsert
-from kissvdb.core.row_policy import Policy
-from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.owner import CollectionSpec, Rows
+from kissvdb.core.rows.rules import Add, Batch, Delete, Update, Upsert
 from kissvdb.core.search import Search
+from kissvdb.core.store.policy import Policy
 from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays

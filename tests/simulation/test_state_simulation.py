@@ -5,8 +5,8 @@ import random
 import pytest
 
 from kissvdb import records
-from kissvdb.core.events import Publish
-from kissvdb.core.state import Batch, Delete, Deleted, Patch, Precondition, Put
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.state.rules import Batch, Delete, Deleted, Patch, Precondition, Put
 from kissvdb.engine import recovery, state_view
 from kissvdb.engine.state_view import StateView
 from kissvdb.errors import PersistenceFailed, Refused

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from kissvdb.config import Config, Log, Storage, Stream
-from kissvdb.core.events import Publish, StreamQuery
+from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.engine.opening import open_database
 from kissvdb.storage.segment import HEADER_BYTES
 from tests.engine.sse import parse

@@ -1,7 +1,7 @@
 """A collection with a directory: stored, opened again, and damaged."""
 
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.rows import CollectionSpec, Rows
+from kissvdb.core.rows.owner import CollectionSpec, Rows
 from kissvdb.storage import row_files
 from kissvdb.storage.row_arrays import RowArrays
 from tests.core.row_world import SALT, World, clusters

@@ -6,8 +6,8 @@ import os
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Delete, Upsert
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.rules import Delete, Upsert
 from kissvdb.core.search import Search
 from kissvdb.errors import Damaged
 from kissvdb.storage import array_file, row_files

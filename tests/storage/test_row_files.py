@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kissvdb.core import filters
-from kissvdb.core.collection import Add, Delete, Upsert
+from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.rows.rules import Add, Delete, Upsert
 from kissvdb.core.search import Search
 from kissvdb.errors import PersistenceFailed
 from kissvdb.storage import array_file, row_files

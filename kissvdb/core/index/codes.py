@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.row_store import Space
+from kissvdb.core.store.space import Space
 from kissvdb.kernels.arrays import Codes
 
 Array = npt.NDArray[Any]

@@ -8,9 +8,9 @@ import numpy.typing as npt
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index.index import Answer, Index, Plan
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.row_policy import Policy
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.store.policy import Policy
+from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
 
 Array = npt.NDArray[Any]
 

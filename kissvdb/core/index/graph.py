@@ -14,9 +14,9 @@ from kissvdb.core.index.codes import PRECISIONS, CodeSum
 from kissvdb.core.index.graph_body import Body, body_of, to_arrays, to_fields
 from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.row_policy import Policy
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.store.policy import Policy
+from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
 
 Array = npt.NDArray[Any]
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.index.codes import CodeSum, code_sums, codes_in, codes_name
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.store.space import RowData, Space
 from kissvdb.errors import Damaged
 from kissvdb.kernels.arrays import Codes, Graph
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from kissvdb.core.index.codes import codes_in
 from kissvdb.core.index.graph_body import Body
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.kernels.arrays import METRICS, Codes, Graph, new_scratch
 
 Array = npt.NDArray[Any]

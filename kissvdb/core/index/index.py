@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index.codes import CodeSum
-from kissvdb.core.row_policy import Policy
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.store.policy import Policy
+from kissvdb.core.store.space import RowData, Space
 from kissvdb.errors import Damaged
 
 Array = npt.NDArray[Any]

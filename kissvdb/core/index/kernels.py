@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index.index import Answer
-from kissvdb.core.row_store import RowData
+from kissvdb.core.store.space import RowData
 from kissvdb.kernels import plain
 from kissvdb.kernels.arrays import (
     METRICS,

@@ -24,24 +24,24 @@ from typing import Any
 
 import numpy as np
 
-from kissvdb.core import row_checkpoint
-from kissvdb.core.id_map import IdMap
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import KINDS
-from kissvdb.core.metadata import MetadataIndex
-from kissvdb.core.row_checkpoint import Arrays, Checkpoint, Parts
-from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard
-from kissvdb.core.row_policy import Policy
-from kissvdb.core.row_spec import CollectionSpec as CollectionSpec
-from kissvdb.core.row_spec import StoredRow as StoredRow
-from kissvdb.core.row_store import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
-from kissvdb.core.row_vacuum import Shown, Vacuum
-from kissvdb.core.row_view import RowsView as RowsView
-from kissvdb.core.row_visibility import Visibility
-from kissvdb.core.row_work import Drain, MetadataMerge, Verification, Work
-from kissvdb.core.tombstones import Tombstones
+from kissvdb.core.metadata.index import MetadataIndex
+from kissvdb.core.rows import checkpoint as row_checkpoint
+from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
+from kissvdb.core.rows.vacuum import Shown, Vacuum
+from kissvdb.core.rows.view import RowsView as RowsView
+from kissvdb.core.rows.visibility import Visibility
+from kissvdb.core.rows.work import Drain, MetadataMerge, Verification, Work
+from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.policy import Policy
+from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
+from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
+from kissvdb.core.store.spec import StoredRow as StoredRow
+from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 

@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.id_map import IdMap
 from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
 from kissvdb.core.index.kernels import Kernels, exact_scores
-from kissvdb.core.row_store import RowData
 from kissvdb.core.search import Search
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.space import RowData
 
 Array = npt.NDArray[Any]
 

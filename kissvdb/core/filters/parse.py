@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kissvdb.core.filter_tree import (
+from kissvdb.core.filters.tree import (
     MISSING,
     And,
     Bound,

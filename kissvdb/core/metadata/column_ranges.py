@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import filter_tree
-from kissvdb.core.columns import (
+from kissvdb.core.filters import tree as filter_tree
+from kissvdb.core.metadata.columns import (
     ARRAY,
     EMPTY_ARRAY,
     FALSE,
@@ -25,7 +25,7 @@ from kissvdb.core.columns import (
     Range,
     Values,
 )
-from kissvdb.core.string_table import CUT, is_cut, key_of
+from kissvdb.core.metadata.string_table import CUT, is_cut, key_of
 
 Verdict = tuple[list[Range], list[Range]]
 """``(sure, open)``: ranges of codes, none empty, no two overlapping."""

@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.columns import Column, Values
-from kissvdb.core.metadata_segment import Segment
-from kissvdb.core.string_table import StringTable
+from kissvdb.core.metadata.columns import Column, Values
+from kissvdb.core.metadata.segment import Segment
+from kissvdb.core.metadata.string_table import StringTable
 from kissvdb.errors import Damaged
 
 FORMAT = 1

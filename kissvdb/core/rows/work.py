@@ -3,10 +3,10 @@
 from typing import Protocol
 
 from kissvdb.core.index.index import Index
-from kissvdb.core.metadata import MetadataIndex
-from kissvdb.core.metadata_segment import Segment
-from kissvdb.core.row_guard import RowGuard
-from kissvdb.core.row_store import RowData, Space
+from kissvdb.core.metadata.index import MetadataIndex
+from kissvdb.core.metadata.segment import Segment
+from kissvdb.core.store.guard import RowGuard
+from kissvdb.core.store.space import RowData, Space
 
 
 class Work(Protocol):

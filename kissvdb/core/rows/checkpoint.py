@@ -12,17 +12,17 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import row_guard
-from kissvdb.core.id_map import IdMap
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import KINDS
-from kissvdb.core.metadata import MetadataIndex, MetadataView
-from kissvdb.core.row_guard import BLOCK_ROWS, RowGuard, Sums
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.row_store import RowData, RowStore, Space
-from kissvdb.core.tombstones import Tombstones, TombstoneView
+from kissvdb.core.metadata.index import MetadataIndex, MetadataView
+from kissvdb.core.store import guard as row_guard
+from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard, Sums
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.space import RowData, RowStore, Space
+from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import Operation
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Flags
-from kissvdb.core.filter_tree import MISSING
-from kissvdb.core.string_table import StringTable, is_cut
+from kissvdb.core.filters.tree import MISSING
+from kissvdb.core.metadata.string_table import StringTable, is_cut
 
 # UNKNOWN: this row may have the field, it was not indexed. OTHER: a number in neither table.
 ABSENT, UNKNOWN, OTHER, NULL, FALSE, TRUE, EMPTY_ARRAY, ARRAY, OBJECT, VALUES = range(10)

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core import bitmaps
-from kissvdb.core.id_map import IdMap
 from kissvdb.core.index.index import Index
-from kissvdb.core.metadata import MetadataIndex, MetadataView
-from kissvdb.core.row_checkpoint import Arrays
-from kissvdb.core.row_spec import CollectionSpec
-from kissvdb.core.row_store import RowData, RowStore, Space
-from kissvdb.core.tombstones import Tombstones, TombstoneView
+from kissvdb.core.metadata.index import MetadataIndex, MetadataView
+from kissvdb.core.rows.checkpoint import Arrays
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.space import RowData, RowStore, Space
+from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 
 REMAINDER_ROWS_MAX = 256
 """So many rows the owner takes over itself, a few milliseconds; more are another step."""

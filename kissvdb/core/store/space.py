@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.row_spec import CollectionSpec
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.kernels import plain
 from kissvdb.kernels.arrays import METRICS, aligned_zeros, padded
 

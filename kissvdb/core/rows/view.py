@@ -7,20 +7,22 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.structs import replace
 
-from kissvdb.core import bitmaps, row_groups, row_search
+from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.filters import And, In, Node
-from kissvdb.core.id_map import IdMap
+from kissvdb.core.filters.parse import And, In, Node
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.index import WalkedShort as WalkedShort
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.metadata import MetadataView
-from kissvdb.core.row_groups import Group as Group
-from kissvdb.core.row_search import Explanation, Hits, Source
-from kissvdb.core.row_spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
-from kissvdb.core.row_store import RowData
+from kissvdb.core.metadata.index import MetadataView
+from kissvdb.core.rows import groups as row_groups
+from kissvdb.core.rows import search as row_search
+from kissvdb.core.rows.groups import Group as Group
+from kissvdb.core.rows.search import Explanation, Hits, Source
 from kissvdb.core.search import Search
-from kissvdb.core.tombstones import TombstoneView
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.space import RowData
+from kissvdb.core.store.spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
+from kissvdb.core.store.tombstones import TombstoneView
 
 Array = npt.NDArray[Any]
 

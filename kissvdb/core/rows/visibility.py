@@ -6,10 +6,10 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.id_map import IdMap
-from kissvdb.core.row_guard import RowGuard
-from kissvdb.core.row_store import RowData
-from kissvdb.core.tombstones import Tombstones, TombstoneView
+from kissvdb.core.store.guard import RowGuard
+from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.space import RowData
+from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 
 
 class Expiries:

@@ -10,8 +10,8 @@ from typing import Protocol
 import msgspec
 
 from kissvdb.core import batch
-from kissvdb.core.row_spec import CollectionSpec, StoredRow
-from kissvdb.core.state import EXPIRES_AT_MS_MAX
+from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
+from kissvdb.core.store.spec import CollectionSpec, StoredRow
 from kissvdb.errors import AlreadyExists, Damaged, DimMismatch, InvalidArgument, NotFound
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 

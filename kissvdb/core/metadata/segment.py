@@ -12,10 +12,11 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import column_building, column_ranges, filters
 from kissvdb.core.bitmaps import Flags, Rows
-from kissvdb.core.columns import OTHER, UNKNOWN, UNTOLD, Column
-from kissvdb.core.filters import Leaf, Node
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.filters.parse import Leaf, Node
+from kissvdb.core.metadata import column_building, column_ranges
+from kissvdb.core.metadata.columns import OTHER, UNKNOWN, UNTOLD, Column
 
 FIELDS_MAX = 1000
 """Fields with a column in one segment; the rarest beyond that are not indexed. Nested objects

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.row_store import RowData
+from kissvdb.core.store.space import RowData
 from kissvdb.errors import Damaged
 
 BLOCK_ROWS = 16

@@ -14,11 +14,14 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import bitmaps, filters, metadata_segment, segment_arrays
+from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Flags, Words
-from kissvdb.core.columns import UNTOLD
-from kissvdb.core.filters import Node
-from kissvdb.core.metadata_segment import FIELDS_MAX, Segment
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.filters.parse import Node
+from kissvdb.core.metadata import segment as metadata_segment
+from kissvdb.core.metadata import segment_arrays
+from kissvdb.core.metadata.columns import UNTOLD
+from kissvdb.core.metadata.segment import FIELDS_MAX, Segment
 
 TAIL_ROWS_MAX = 256
 INLINE_MERGE_ROWS_MAX = 1024

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from kissvdb.core.filter_tree import And, In, Leaf, Node, Not, Or, Range
+from kissvdb.core.filters.tree import And, In, Leaf, Node, Not, Or, Range
 
 LEAVES_MAX = 16
 """Conditions that are looked at: each may cost a pass over its field."""

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from kissvdb.core.filters import MISSING, And, In, Node, Not
-from kissvdb.core.row_search import Hits, taken
+from kissvdb.core.filters.parse import MISSING, And, In, Node, Not
+from kissvdb.core.rows.search import Hits, taken
 
 Search = Callable[[Node | None, int], Hits]
 """The best rows that pass a filter, at most so many."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from kissvdb.core.events import Publish, StreamQuery
-from kissvdb.core.marks import Mark, Marks, marks_of
-from kissvdb.core.row_numbers import json_numbers
+from kissvdb.core.events.marks import Mark, Marks, marks_of
+from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.vector_json import json_numbers
 from kissvdb.epochs import Gap
 from kissvdb.records import (
     CollectionCreated,

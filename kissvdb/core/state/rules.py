@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
-from kissvdb.core import batch, merge_patch, reserved_keys
-from kissvdb.core.events import Publish, Published, record_of
+from kissvdb.core import batch
+from kissvdb.core.events.publishing import Publish, Published, record_of
+from kissvdb.core.state import merge_patch, reserved_keys
 from kissvdb.errors import (
     InvalidArgument,
     NotFound,

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from kissvdb.core import columns, string_table
 from kissvdb.core.bitmaps import Rows
-from kissvdb.core.columns import VALUES, Column, Values
-from kissvdb.core.string_table import StringTable
+from kissvdb.core.metadata import columns, string_table
+from kissvdb.core.metadata.columns import VALUES, Column, Values
+from kissvdb.core.metadata.string_table import StringTable
 
 _I64_MIN, _I64_MAX = -(2**63), 2**63 - 1
 _FLOAT_EXACT_MAX = 2**53

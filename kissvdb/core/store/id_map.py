@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import hash_slots
-from kissvdb.core.hash_slots import ROWS_MAX, SLOTS_MIN, HashSlots
+from kissvdb.core.store import hash_slots
+from kissvdb.core.store.hash_slots import ROWS_MAX, SLOTS_MIN, HashSlots
 from kissvdb.errors import Damaged
 
 SALT_BYTES = 16

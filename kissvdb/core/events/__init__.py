@@ -1,0 +1,1 @@
+"""Events: publishing them, and what a subscriber sees of every record."""

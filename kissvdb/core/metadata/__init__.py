@@ -1,0 +1,1 @@
+"""The metadata of rows as columns and bitmaps: a filter becomes one bitmap."""

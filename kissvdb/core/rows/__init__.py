@@ -1,0 +1,1 @@
+"""The rows of a collection: rules, views, searches, and their upkeep."""

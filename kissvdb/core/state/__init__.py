@@ -1,0 +1,1 @@
+"""Keys and their values: rules, the memtable, and keys that are the database's own."""
