@@ -9,8 +9,8 @@ from kissvdb import records
 from kissvdb.core.events.stream import event_of
 from kissvdb.errors import ConfigError
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.frames import FrameScan
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.frames import FrameScan
+from kissvdb.storage.log.segment import (
     HEADER_BYTES,
     SegmentHeader,
     decode_header,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kissvdb.core.index.kernels import Kernels
     from kissvdb.core.rows.owner import Rows
     from kissvdb.core.rows.work import Work
-    from kissvdb.storage import row_files
+    from kissvdb.storage.rows import files as row_files
 
 logger = logging.getLogger("kissvdb.store")
 
@@ -68,8 +68,8 @@ class StoredCollection:
         work.run()
         if self.directory is None or not isinstance(work, Checkpoint):
             return
-        from kissvdb.storage import row_files
-        from kissvdb.storage.row_arrays import RowArrays
+        from kissvdb.storage.rows import files as row_files
+        from kissvdb.storage.rows.arrays import RowArrays
 
         space = self.rows.space
         assert isinstance(space, RowArrays)
@@ -85,7 +85,7 @@ class StoredCollection:
         """Store that no record up to ``offset`` changed anything since the last checkpoint."""
         if self.directory is None:
             return
-        from kissvdb.storage import row_files
+        from kissvdb.storage.rows import files as row_files
 
         row_files.restate(self.directory, {"offset": offset, **self._fields()})
         self.durable_offset = offset
@@ -143,7 +143,7 @@ class CollectionStore:
         """
         from kissvdb.core.rows.owner import Rows
         from kissvdb.core.store.id_map import SALT_BYTES
-        from kissvdb.storage.row_arrays import RowArrays
+        from kissvdb.storage.rows.arrays import RowArrays
 
         # What a deletion could not remove must not become part of the new collection.
         self.remove(spec.name)
@@ -168,8 +168,8 @@ class CollectionStore:
         if stored is not None:
             stored.rows.space.close()
         if self._directory is not None and (self._directory / name).is_dir():
-            from kissvdb.storage import row_files
             from kissvdb.storage.data_dir import sync_directory
+            from kissvdb.storage.rows import files as row_files
 
             row_files.remove(self._directory / name)
             sync_directory(self._directory)
@@ -222,7 +222,7 @@ class CollectionStore:
     def _open(self, directory: Path) -> None:
         from kissvdb.core.rows.owner import Rows
         from kissvdb.core.store.id_map import SALT_BYTES
-        from kissvdb.storage import row_files
+        from kissvdb.storage.rows import files as row_files
 
         if not row_files.exists(directory):
             if row_files.is_leftover(directory):

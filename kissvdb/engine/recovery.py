@@ -10,7 +10,7 @@ from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.state_view import store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 
 _CHUNK_BYTES = 1024 * 1024
 

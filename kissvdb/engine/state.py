@@ -17,9 +17,9 @@ from kissvdb.engine.state_upkeep import StateUpkeep
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import Shards
 from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
-from kissvdb.storage import state_table
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.data_dir import DataDir
+from kissvdb.storage.state import table as state_table
 
 
 class State:

@@ -14,7 +14,7 @@ import trio
 from kissvdb.core.state.memtable import Memtable
 from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation, Record
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 
 ENTRIES_MAX = 8192
 BYTES_MAX = 8 * 1024 * 1024

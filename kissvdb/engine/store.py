@@ -14,7 +14,7 @@ from kissvdb.engine.recovery import Progress, TableReplay, View
 from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 
 
 class Store:

@@ -14,8 +14,8 @@ import attrs
 
 from kissvdb.errors import ConfigError
 from kissvdb.storage.data_dir import META_NAME, lock
-from kissvdb.storage.inspection import CheckReport, VerifyRows, examine, no_rows
-from kissvdb.storage.repair import RepairReport, foresee, mend
+from kissvdb.storage.log.inspection import CheckReport, VerifyRows, examine, no_rows
+from kissvdb.storage.log.repair import RepairReport, foresee, mend
 
 __all__ = ["CheckReport", "RepairReport", "check", "repair"]
 

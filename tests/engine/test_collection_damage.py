@@ -8,7 +8,7 @@ from kissvdb.engine.collection_store import verify_rows
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import Damaged
 from kissvdb.storage import check
-from kissvdb.storage.row_arrays import HEADER_BYTES
+from kissvdb.storage.rows.arrays import HEADER_BYTES
 from tests.engine.test_collection import config, directory, fill
 from tests.storage.row_directory import flip
 

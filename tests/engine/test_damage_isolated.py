@@ -12,7 +12,7 @@ from kissvdb.core.rows.rules import Upsert
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, Damaged, NotFound
 from kissvdb.storage import backup
-from kissvdb.storage.row_arrays import HEADER_BYTES
+from kissvdb.storage.rows.arrays import HEADER_BYTES
 from tests.engine.sse import collect
 from tests.engine.test_collection import config, directory, fill, ids
 from tests.engine.test_database import Clock

@@ -22,7 +22,8 @@ from kissvdb.errors import (
     RevisionMismatch,
     Stopping,
 )
-from kissvdb.storage import backup, state_table
+from kissvdb.storage import backup
+from kissvdb.storage.state import table as state_table
 from tests.engine.sse import collect, places
 
 

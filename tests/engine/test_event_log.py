@@ -22,8 +22,8 @@ from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.errors import Conflict, NotSupported, OffsetTruncated, OutcomeUnknown, PayloadTooLarge
 from kissvdb.records import LogRecord
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.frames import FRAME_BYTES_MAX
-from kissvdb.storage.log import PREPARED_BYTES_MAX
+from kissvdb.storage.log.frames import FRAME_BYTES_MAX
+from kissvdb.storage.log.segmented_log import PREPARED_BYTES_MAX
 
 SEGMENT_BYTES = 2**20
 

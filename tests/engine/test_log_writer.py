@@ -21,8 +21,8 @@ from kissvdb.errors import OutcomeUnknown, PersistenceFailed
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import PREPARED_BYTES_MAX, SegmentedLog
-from kissvdb.storage.uring import Uring
+from kissvdb.storage.log.segmented_log import PREPARED_BYTES_MAX, SegmentedLog
+from kissvdb.storage.log.uring import Uring
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 

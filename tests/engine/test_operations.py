@@ -10,7 +10,7 @@ from kissvdb.core.rows.rules import Delete, Upsert
 from kissvdb.core.state.rules import Patch, Put
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import OpIdReused
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 
 VECTOR = bytes(4)
 

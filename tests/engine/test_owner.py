@@ -24,7 +24,7 @@ from kissvdb.engine.state_view import StateView
 from kissvdb.engine.threads import threads_for
 from kissvdb.errors import AlreadyExists, NotFound, RevisionMismatch
 from kissvdb.metrics import Metrics
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 from tests.core.row_world import PLAIN, SALT
 
 SPEC = CollectionSpec("c", 1, "l2")

@@ -12,7 +12,7 @@ from kissvdb.engine.opening import open_database
 from kissvdb.errors import AlreadyExists, ReservedKey
 from kissvdb.records import KeyWritten
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import SegmentedLog
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.engine.sse import collect
 from tests.engine.test_collection import IN_MEMORY, config
 

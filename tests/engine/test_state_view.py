@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from kissvdb.engine import state_view
 from kissvdb.engine.state_view import ENTRIES_MAX, StateView
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state.table import StateTable
 from tests.patience import PATIENCE_SECS
 
 KEYS = ["a", "aa", "ab", "b", "b\ud7ff", "\U0010ffff"]

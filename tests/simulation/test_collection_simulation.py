@@ -19,8 +19,8 @@ from kissvdb.core.rows.rules import Add, Batch, Delete, Update, Upsert
 from kissvdb.core.search import Search
 from kissvdb.core.store.policy import Policy
 from kissvdb.errors import PersistenceFailed
-from kissvdb.storage import row_files
-from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
+from kissvdb.storage.rows import files as row_files
+from kissvdb.storage.rows.arrays import HEADER_BYTES, RowArrays
 from tests.core.row_world import SALT, World, compiled, raw
 from tests.descriptors import no_descriptors
 

@@ -12,7 +12,7 @@ import pytest
 
 from kissvdb.epochs import Epochs, floor_above, new_epoch
 from kissvdb.errors import OffsetTruncated
-from kissvdb.storage.log import SegmentedLog
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 SEGMENT_BYTES = 600

@@ -14,7 +14,7 @@ import pytest
 
 from kissvdb.errors import OffsetTruncated, OutcomeUnknown, Overloaded, PersistenceFailed
 from kissvdb.records import LogRecord
-from kissvdb.storage.log import SegmentedLog
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 STEPS = 40

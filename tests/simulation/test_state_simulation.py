@@ -11,8 +11,8 @@ from kissvdb.engine import recovery, state_view
 from kissvdb.engine.state_view import StateView
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten
-from kissvdb.storage.log import SegmentedLog
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.log.segmented_log import SegmentedLog
+from kissvdb.storage.state.table import StateTable
 from tests.simulation.fake_disk import FakeDisk, PowerCut
 
 SEGMENT_BYTES = 4096

@@ -11,7 +11,7 @@ import trio
 from kissvdb.config import Config, Log, Storage, Stream
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.engine.opening import open_database
-from kissvdb.storage.segment import HEADER_BYTES
+from kissvdb.storage.log.segment import HEADER_BYTES
 from tests.engine.sse import parse
 from tests.patience import PATIENCE_SECS
 

@@ -2,8 +2,8 @@
 
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows.owner import CollectionSpec, Rows
-from kissvdb.storage import row_files
-from kissvdb.storage.row_arrays import RowArrays
+from kissvdb.storage.rows import files as row_files
+from kissvdb.storage.rows.arrays import RowArrays
 from tests.core.row_world import SALT, World, clusters
 
 DIM = 12

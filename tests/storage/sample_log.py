@@ -4,7 +4,7 @@ import random
 
 from kissvdb.records import LogRecord
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import SegmentedLog
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.simulation.fake_disk import FakeDisk
 
 MIB = 1024 * 1024

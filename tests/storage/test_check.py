@@ -14,8 +14,8 @@ from kissvdb.errors import ConfigError, Damaged, DirectoryInUse
 from kissvdb.storage.check import check, repair
 from kissvdb.storage.data_dir import DataDir, NewerFormat
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import SegmentedLog
-from kissvdb.storage.segment import HEADER_BYTES, index_name, segment_name
+from kissvdb.storage.log.segment import HEADER_BYTES, index_name, segment_name
+from kissvdb.storage.log.segmented_log import SegmentedLog
 
 SEGMENT_BYTES_MAX = 400
 RECORDS = 12

@@ -9,10 +9,10 @@ import pytest
 
 from kissvdb.errors import Damaged, OffsetTruncated, PayloadTooLarge
 from kissvdb.records import LogRecord
-from kissvdb.storage import log as log_module
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.log import SegmentedLog
-from kissvdb.storage.segment import INDEX_STEP_BYTES, index_name, segment_name
+from kissvdb.storage.log import segmented_log as log_module
+from kissvdb.storage.log.segment import INDEX_STEP_BYTES, index_name, segment_name
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 
 

@@ -9,14 +9,14 @@ import pytest
 from kissvdb.errors import Damaged
 from kissvdb.records import LogRecord
 from kissvdb.storage.data_dir import NewerFormat
-from kissvdb.storage.log import SegmentedLog
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.segment import (
     HEADER_BYTES,
     SegmentHeader,
     decode_header,
     index_name,
     segment_name,
 )
+from kissvdb.storage.log.segmented_log import SegmentedLog
 from tests.simulation.fake_disk import FakeDisk
 
 WRITES = ([b"first"], [b"second", b"", b"fourth"], [b"fifth"])

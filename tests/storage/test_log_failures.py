@@ -9,7 +9,7 @@ import pytest
 
 from kissvdb.errors import OutcomeUnknown, Overloaded, PersistenceFailed
 from kissvdb.storage.disk import Disk, DiskFile
-from kissvdb.storage.segment import segment_name
+from kissvdb.storage.log.segment import segment_name
 from tests.storage.sample_log import fake, fill, offsets, open_log, read_all
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from kissvdb.errors import OffsetTruncated
-from kissvdb.storage.segment import index_name, segment_name
+from kissvdb.storage.log.segment import index_name, segment_name
 from tests.storage.sample_log import MIB, fake, fill, offsets, open_log, read_all
 
 

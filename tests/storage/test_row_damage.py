@@ -10,8 +10,9 @@ from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.rules import Delete, Upsert
 from kissvdb.core.search import Search
 from kissvdb.errors import Damaged
-from kissvdb.storage import array_file, row_files
-from kissvdb.storage.row_arrays import HEADER_BYTES, RowArrays
+from kissvdb.storage.rows import array_file
+from kissvdb.storage.rows import files as row_files
+from kissvdb.storage.rows.arrays import HEADER_BYTES, RowArrays
 from tests.core.row_world import clusters, compiled, raw
 from tests.storage.row_directory import DIM, file_of, fill, flip, reopen, save, stored_world
 

@@ -12,8 +12,9 @@ from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows.rules import Add, Delete, Upsert
 from kissvdb.core.search import Search
 from kissvdb.errors import PersistenceFailed
-from kissvdb.storage import array_file, row_files
-from kissvdb.storage.row_arrays import RowArrays
+from kissvdb.storage.rows import array_file
+from kissvdb.storage.rows import files as row_files
+from kissvdb.storage.rows.arrays import RowArrays
 from tests.core.row_world import clusters, compiled, raw
 from tests.storage.row_directory import DIM, fill, reopen, save, stored_world
 

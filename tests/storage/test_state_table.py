@@ -5,8 +5,8 @@ import pytest
 
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
-from kissvdb.storage import table_writer
-from kissvdb.storage.state_table import StateTable
+from kissvdb.storage.state import table_writer
+from kissvdb.storage.state.table import StateTable
 
 
 def put(table, *keys, offset, gone=()):

@@ -6,7 +6,7 @@ import select
 
 import pytest
 
-from kissvdb.storage.uring import Uring
+from kissvdb.storage.log.uring import Uring
 
 
 def ring_or_none():

@@ -19,10 +19,10 @@ from kissvdb.errors import Conflict, OutcomeUnknown
 from kissvdb.records import LogRecord
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.frames import Prepared
-from kissvdb.storage.log import REFUSALS, SegmentedLog
-from kissvdb.storage.segment import segment_name
-from kissvdb.storage.uring import Uring
+from kissvdb.storage.log.frames import Prepared
+from kissvdb.storage.log.segment import segment_name
+from kissvdb.storage.log.segmented_log import REFUSALS, SegmentedLog
+from kissvdb.storage.log.uring import Uring
 
 logger = logging.getLogger("kissvdb.log")
 

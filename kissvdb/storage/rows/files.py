@@ -20,9 +20,9 @@ import attrs
 import numpy.typing as npt
 
 from kissvdb.errors import OUT_OF_RESOURCES, Damaged, NewerFormat
-from kissvdb.storage import array_file
 from kissvdb.storage.disk import Disk, refusal_of
-from kissvdb.storage.row_arrays import SUFFIX, RowArrays
+from kissvdb.storage.rows import array_file
+from kissvdb.storage.rows.arrays import SUFFIX, RowArrays
 
 Array = npt.NDArray[Any]
 Index = dict[str, Array]

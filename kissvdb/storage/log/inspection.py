@@ -12,8 +12,8 @@ import attrs
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.storage.data_dir import META_NAME, Meta, NewerFormat, read_meta
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.frames import MARKER_BYTES, FrameScan, records_max, used_end
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.frames import MARKER_BYTES, FrameScan, records_max, used_end
+from kissvdb.storage.log.segment import (
     HEADER_BYTES,
     Segment,
     SegmentHeader,
@@ -27,7 +27,7 @@ from kissvdb.storage.segment import (
 )
 
 if TYPE_CHECKING:
-    from kissvdb.storage import row_files
+    from kissvdb.storage.rows import files as row_files
 
 REPAIR = "run `kissvdb check --repair`"
 
@@ -314,7 +314,7 @@ def _collections(
     views = []
     for manifest in sorted(directory.glob("vectors/*/manifest.json")):
         # Imported for them only, because numpy comes with it.
-        from kissvdb.storage import row_files
+        from kissvdb.storage.rows import files as row_files
 
         opened = None
         try:

@@ -11,8 +11,8 @@ import attrs
 
 from kissvdb.errors import Damaged
 from kissvdb.storage.disk import Disk, DiskFile
-from kissvdb.storage.frames import used_end
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.frames import used_end
+from kissvdb.storage.log.segment import (
     HEADER_BYTES,
     REPAIR_HINT,
     Segment,

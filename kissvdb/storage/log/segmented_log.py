@@ -24,9 +24,9 @@ from kissvdb.errors import (
 )
 from kissvdb.records import LogRecord
 from kissvdb.storage.disk import Disk, DiskFile, refusal_of
-from kissvdb.storage.frames import FRAME_BYTES_MAX, FrameScan, Prepared, encode, encoded_bytes
-from kissvdb.storage.recovery import TornTail, recover
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.frames import FRAME_BYTES_MAX, FrameScan, Prepared, encode, encoded_bytes
+from kissvdb.storage.log.recovery import TornTail, recover
+from kissvdb.storage.log.segment import (
     INDEX_STEP_BYTES,
     REPAIR_HINT,
     Segment,

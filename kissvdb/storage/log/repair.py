@@ -20,14 +20,14 @@ from kissvdb.storage.data_dir import (
     write_meta,
 )
 from kissvdb.storage.disk import Disk
-from kissvdb.storage.inspection import (
+from kissvdb.storage.log.inspection import (
     CheckReport,
     SegmentState,
     chain_problem,
     examine,
     read_segments,
 )
-from kissvdb.storage.segment import (
+from kissvdb.storage.log.segment import (
     SegmentHeader,
     create_segment,
     index_name,

@@ -12,7 +12,7 @@ import apsw
 
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
-from kissvdb.storage.table_writer import BUSY_MS_MAX, TableWriter, refusals
+from kissvdb.storage.state.table_writer import BUSY_MS_MAX, TableWriter, refusals
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kv(

@@ -20,7 +20,7 @@ from kissvdb.epochs import Boundary
 from kissvdb.errors import Damaged
 from kissvdb.storage.data_dir import NewerFormat
 from kissvdb.storage.disk import Disk, DiskFile
-from kissvdb.storage.frames import (
+from kissvdb.storage.log.frames import (
     FRAME_HEADER_BYTES,
     MARKER_BYTES,
     FrameScan,

@@ -1,0 +1,1 @@
+"""The state table in SQLite."""
