@@ -82,7 +82,7 @@ def check(arguments: argparse.Namespace) -> int:
         repaired = check.repair(directory)
         _print_lines(repaired.lines())
         return 0 if repaired.ok else 1
-    from kissvdb.engine.collection_store import verify_rows
+    from kissvdb.engine.vectors.collection_store import verify_rows
 
     report = check.check(directory, verify_rows)
     _print_lines(report.lines())
@@ -124,7 +124,7 @@ def vacuum(arguments: argparse.Namespace) -> int:
 
 def warmup(arguments: argparse.Namespace) -> int:
     storage = _load(arguments).config.storage
-    from kissvdb.engine import compilation
+    from kissvdb.engine.vectors import compilation
 
     directory = compilation.claim_cache(None if storage.memory else Path(storage.data_dir))
     if arguments.quiet:

@@ -19,7 +19,7 @@ from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
 from kissvdb.core.state.rules import Command as StateCommand
-from kissvdb.engine.collection import VectorCommand
+from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
 Command = StateCommand | VectorCommand

@@ -31,7 +31,7 @@ from kissvdb.core.filters import parse as filters
 from kissvdb.core.filters.parse import MISSING
 from kissvdb.core.search import Search
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.engine.collections import OpenCollection
+from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.errors import DimMismatch, InvalidArgument, NotFound
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ from kissvdb.api.vector_forms import (
 from kissvdb.api.vectors import collection_of
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.rules import Add, Answer, Command, Delete, Update, Upsert
-from kissvdb.engine.collection import VectorCommand
+from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
 C = TypeVar("C", Add, Upsert)

@@ -18,9 +18,9 @@ from kissvdb.api.vector_bodies import (
     Vacuumed,
 )
 from kissvdb.api.vector_forms import Form
-from kissvdb.engine import manifests
-from kissvdb.engine.collections import OpenCollection
-from kissvdb.engine.vectors import check_name
+from kissvdb.engine.vectors import manifests
+from kissvdb.engine.vectors.model import check_name
+from kissvdb.engine.vectors.registry import OpenCollection
 
 CREATE = Form(CreateBody)
 

@@ -8,7 +8,7 @@ from weakref import finalize
 import attrs
 import msgspec
 
-from kissvdb.engine.subscription import Subscription
+from kissvdb.engine.stream.subscription import Subscription
 from kissvdb.errors import Damaged, KissError, Unavailable
 
 _FAILURES: dict[str, type[KissError]] = {Damaged.code: Damaged, Unavailable.code: Unavailable}

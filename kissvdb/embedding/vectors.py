@@ -9,8 +9,8 @@ from kissvdb.core.filters import parse as filter_rules
 from kissvdb.core.rows.rules import Deleted, Written
 from kissvdb.embedding import json_values
 from kissvdb.embedding.items import VectorItem
-from kissvdb.engine import vectors as engine
-from kissvdb.engine.vectors import Found
+from kissvdb.engine.vectors import model as engine
+from kissvdb.engine.vectors.model import Found
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import RowsView

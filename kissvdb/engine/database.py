@@ -34,13 +34,13 @@ from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.clock import Clock
-from kissvdb.engine.hub import CurrentHub, Hub, StreamOnly
-from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.log.writer import Append, LogWriter
 from kissvdb.engine.model import Model
 from kissvdb.engine.owner import Many
-from kissvdb.engine.state import State
+from kissvdb.engine.state.model import State
 from kissvdb.engine.store import Store
-from kissvdb.engine.subscription import Subscription
+from kissvdb.engine.stream.hub import CurrentHub, Hub, StreamOnly
+from kissvdb.engine.stream.subscription import Subscription
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import keep_streams_alive
 from kissvdb.errors import Damaged, NotFound, Unavailable
@@ -56,7 +56,7 @@ from kissvdb.records import EventPublished
 
 if TYPE_CHECKING:
     # For its name only: what is done here is done with any model.
-    from kissvdb.engine.vectors import Vectors
+    from kissvdb.engine.vectors.model import Vectors
 
 Route = Callable[[Any], tuple[Address, Any]]
 

@@ -9,20 +9,20 @@ import trio
 from actors import Address, Restart, open_supervisor
 from kissvdb.config import Config
 from kissvdb.engine.clock import Clock, SteadyClock
-from kissvdb.engine.collection import Surroundings
-from kissvdb.engine.collections import Collections
 from kissvdb.engine.database import Database
 from kissvdb.engine.followers import Followers
-from kissvdb.engine.history import History
-from kissvdb.engine.hub import CurrentHub, Hub
-from kissvdb.engine.log_writer import LogWriter
+from kissvdb.engine.log.writer import LogWriter
 from kissvdb.engine.recovery import Progress
-from kissvdb.engine.state import State
-from kissvdb.engine.state_shard import StateShard
-from kissvdb.engine.state_view import StateView
+from kissvdb.engine.state.model import State
+from kissvdb.engine.state.shard import StateShard
+from kissvdb.engine.state.view import StateView
 from kissvdb.engine.store import Store
+from kissvdb.engine.stream.history import History
+from kissvdb.engine.stream.hub import CurrentHub, Hub
 from kissvdb.engine.threads import threads_for
-from kissvdb.engine.vectors import Vectors
+from kissvdb.engine.vectors.collection import Surroundings
+from kissvdb.engine.vectors.model import Vectors
+from kissvdb.engine.vectors.registry import Collections
 from kissvdb.metrics import Metrics
 
 

@@ -14,7 +14,7 @@ import trio
 
 from actors import Actor, Address, Envelope
 from kissvdb.core.batch import Batch
-from kissvdb.engine.log_writer import Append
+from kissvdb.engine.log.writer import Append
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
 from kissvdb.records import Record
 

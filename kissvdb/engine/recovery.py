@@ -7,7 +7,7 @@ from typing import Protocol
 from kissvdb import records
 from kissvdb.core.state.memtable import Memtable
 from kissvdb.engine.log.event_log import EventLog
-from kissvdb.engine.state_view import store
+from kissvdb.engine.state.view import store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Record
 from kissvdb.storage.state.table import StateTable

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from kissvdb.config import Config
 from kissvdb.engine import recovery
-from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.recovery import Progress, TableReplay, View
+from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.disk import Disk

@@ -7,9 +7,9 @@ import trio
 
 from actors import Address
 from kissvdb import logs
-from kissvdb.engine.hub import Hub
 from kissvdb.engine.owner import Expire
-from kissvdb.engine.state_shard import StateShard
+from kissvdb.engine.state.shard import StateShard
+from kissvdb.engine.stream.hub import Hub
 from kissvdb.errors import PersistenceFailed
 
 logger = logging.getLogger("kissvdb.state")

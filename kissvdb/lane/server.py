@@ -12,8 +12,8 @@ import trio
 
 from kissvdb.api.http import StreamResponse
 from kissvdb.config import Config
-from kissvdb.engine.push import Pushers
-from kissvdb.engine.subscription import Subscription
+from kissvdb.engine.stream.push import Pushers
+from kissvdb.engine.stream.subscription import Subscription
 from kissvdb.errors import Overloaded
 from kissvdb.lane import descriptors
 from kissvdb.lane.connection import Connection

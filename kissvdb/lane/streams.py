@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import trio
 
 from kissvdb.api.http import StreamResponse
-from kissvdb.engine.push import Pusher
-from kissvdb.engine.subscription import Subscription
+from kissvdb.engine.stream.push import Pusher
+from kissvdb.engine.stream.subscription import Subscription
 from kissvdb.errors import KissError
 from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.head import Head
@@ -109,7 +109,7 @@ class StreamSender:
 
 
 class PushSink(StreamSender):
-    """A lane connection as a pusher's sink (`kissvdb.engine.push.Sink`).
+    """A lane connection as a pusher's sink (`kissvdb.engine.stream.push.Sink`).
 
     It holds at most the rest of one blob, which it shares with all others: its backlog is its
     cursor. ``spawn`` is where a slow client's drain task runs.

@@ -17,10 +17,10 @@ from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.rules import Add, Delete, Update, Upsert
 from kissvdb.core.state.rules import Put
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.engine.collection import VectorCommand
-from kissvdb.engine.collection_store import CollectionStore
 from kissvdb.engine.opening import open_database
-from kissvdb.engine.recall_audit import RecallAudit, Sample, recall
+from kissvdb.engine.vectors.collection import VectorCommand
+from kissvdb.engine.vectors.collection_store import CollectionStore
+from kissvdb.engine.vectors.recall_audit import RecallAudit, Sample, recall
 from kissvdb.errors import (
     AlreadyExists,
     DimMismatch,

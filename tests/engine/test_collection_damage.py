@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kissvdb.engine.collection_store import verify_rows
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.vectors.collection_store import verify_rows
 from kissvdb.errors import Damaged
 from kissvdb.storage import check
 from kissvdb.storage.rows.arrays import HEADER_BYTES

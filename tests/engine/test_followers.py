@@ -9,10 +9,10 @@ from actors import open_supervisor
 from kissvdb.config import Config, Storage
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.engine.followers import Follower, Followers
-from kissvdb.engine.hub import Hub
 from kissvdb.engine.log.memory import MemoryLog
-from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.log.writer import Append, LogWriter
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.stream.hub import Hub
 from kissvdb.errors import Stopping
 from kissvdb.metrics import Metrics
 from kissvdb.records import EventPublished

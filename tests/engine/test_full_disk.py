@@ -8,8 +8,10 @@ import trio
 
 from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state.rules import Put
-from kissvdb.engine import state_upkeep, state_view, upkeep
+from kissvdb.engine import upkeep
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.state import upkeep as state_upkeep
+from kissvdb.engine.state import view as state_view
 from kissvdb.errors import PersistenceFailed
 from tests.patience import PATIENCE_SECS
 

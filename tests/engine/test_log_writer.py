@@ -12,10 +12,10 @@ from actors import ActorCrashed, Workers, open_supervisor
 from kissvdb import records
 from kissvdb.config import Log, Stream
 from kissvdb.engine.followers import Followers
-from kissvdb.engine.history import History
-from kissvdb.engine.hub import Hub
 from kissvdb.engine.log.local import LocalLog
-from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.log.writer import Append, LogWriter
+from kissvdb.engine.stream.history import History
+from kissvdb.engine.stream.hub import Hub
 from kissvdb.epochs import Epochs
 from kissvdb.errors import OutcomeUnknown, PersistenceFailed
 from kissvdb.metrics import Metrics

@@ -14,14 +14,14 @@ from kissvdb.core.rows.owner import Rows
 from kissvdb.core.rows.rules import Add, Delete, Upsert
 from kissvdb.core.state.rules import Patch, Precondition, Put
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.engine.collection import Collection, Surroundings
 from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.memory import MemoryLog
-from kissvdb.engine.log_writer import Append, LogWriter
+from kissvdb.engine.log.writer import Append, LogWriter
 from kissvdb.engine.owner import Expire, Held, Hold, Many
-from kissvdb.engine.state_shard import StateShard
-from kissvdb.engine.state_view import StateView
+from kissvdb.engine.state.shard import StateShard
+from kissvdb.engine.state.view import StateView
 from kissvdb.engine.threads import threads_for
+from kissvdb.engine.vectors.collection import Collection, Surroundings
 from kissvdb.errors import AlreadyExists, NotFound, RevisionMismatch
 from kissvdb.metrics import Metrics
 from kissvdb.storage.state.table import StateTable

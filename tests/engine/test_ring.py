@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import WORK_MAX, Event, compile_filter
 from kissvdb.engine.followers import Committed
-from kissvdb.engine.ring import Ring
+from kissvdb.engine.stream.ring import Ring
 from kissvdb.records import EventPublished, encode
 
 CAPACITY = 16

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb.engine import state_view
-from kissvdb.engine.state_view import ENTRIES_MAX, StateView
+from kissvdb.engine.state import view as state_view
+from kissvdb.engine.state.view import ENTRIES_MAX, StateView
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
 from kissvdb.storage.state.table import StateTable
 from tests.patience import PATIENCE_SECS

@@ -9,8 +9,8 @@ import trio
 from kissvdb.config import Config, Search, Storage
 from kissvdb.core.events.stream import StreamQuery
 from kissvdb.core.state.rules import Put
-from kissvdb.engine import state_view
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.state import view as state_view
 
 PATIENCE_SECS = 60
 

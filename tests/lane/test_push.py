@@ -8,9 +8,9 @@ from trio.testing import wait_all_tasks_blocked
 from kissvdb.config import Stream
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.core.state.rules import Put
-from kissvdb.engine import push
 from kissvdb.engine.opening import open_database
-from kissvdb.engine.push import Pushers
+from kissvdb.engine.stream import push
+from kissvdb.engine.stream.push import Pushers
 from tests.lane.peers import IN_MEMORY, until
 from tests.patience import PATIENCE_SECS
 

@@ -7,8 +7,9 @@ import pytest
 from kissvdb import records
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.state.rules import Batch, Delete, Deleted, Patch, Precondition, Put
-from kissvdb.engine import recovery, state_view
-from kissvdb.engine.state_view import StateView
+from kissvdb.engine import recovery
+from kissvdb.engine.state import view as state_view
+from kissvdb.engine.state.view import StateView
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten
 from kissvdb.storage.log.segmented_log import SegmentedLog

@@ -12,9 +12,9 @@ from kissvdb.config import Stream
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.core.events.stream import transient_event
 from kissvdb.engine.followers import Committed, Follower
-from kissvdb.engine.history import History
-from kissvdb.engine.ring import Ring
-from kissvdb.engine.subscription import Pulse, Subscription
+from kissvdb.engine.stream.history import History
+from kissvdb.engine.stream.ring import Ring
+from kissvdb.engine.stream.subscription import Pulse, Subscription
 from kissvdb.epochs import Epochs
 from kissvdb.errors import Overloaded, Stopping
 

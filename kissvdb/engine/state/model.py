@@ -12,8 +12,8 @@ from kissvdb.core.state.rules import Answer, Command, Delete, Item, Page, Patch,
 from kissvdb.engine import upkeep
 from kissvdb.engine.model import Retain
 from kissvdb.engine.recovery import shard_of
-from kissvdb.engine.state_shard import StateShard, live
-from kissvdb.engine.state_upkeep import StateUpkeep
+from kissvdb.engine.state.shard import StateShard, live
+from kissvdb.engine.state.upkeep import StateUpkeep
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import Shards
 from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from actors import Address
 from kissvdb.core.state.rules import Batch, Item
 from kissvdb.engine.owner import Owner
-from kissvdb.engine.state_view import StateView
+from kissvdb.engine.state.view import StateView
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten
 

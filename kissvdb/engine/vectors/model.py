@@ -17,18 +17,18 @@ from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import Item
 from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec
 from kissvdb.engine.asking import answered, submit, unavailable
-from kissvdb.engine.collection import DeleteMatching, VectorCommand, no_such_collection
-from kissvdb.engine.collection_store import CollectionStore
-from kissvdb.engine.collection_upkeep import CollectionUpkeep
-from kissvdb.engine.collections import (
+from kissvdb.engine.model import Retain
+from kissvdb.engine.threads import Threads
+from kissvdb.engine.vectors.collection import DeleteMatching, VectorCommand, no_such_collection
+from kissvdb.engine.vectors.collection_store import CollectionStore
+from kissvdb.engine.vectors.registry import (
     Collections,
     CreateCollection,
     DropCollection,
     ListCollections,
     OpenCollection,
 )
-from kissvdb.engine.model import Retain
-from kissvdb.engine.threads import Threads
+from kissvdb.engine.vectors.upkeep import CollectionUpkeep
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 from kissvdb.storage.backup import Entry
 

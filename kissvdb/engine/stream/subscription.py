@@ -17,8 +17,8 @@ from kissvdb.core.events.stream import (
     gap_frame,
     opening,
 )
-from kissvdb.engine.history import History
-from kissvdb.engine.ring import Ring
+from kissvdb.engine.stream.history import History
+from kissvdb.engine.stream.ring import Ring
 from kissvdb.epochs import Epochs, Gap
 from kissvdb.errors import KissError, OffsetTruncated, Unavailable
 

@@ -15,14 +15,14 @@ from kissvdb.config import Config
 from kissvdb.core.state import rules as state
 from kissvdb.core.state.reserved_keys import manifest_key
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.engine import manifests
 from kissvdb.engine.asking import unavailable
-from kissvdb.engine.collection import Collection, Drop, Surroundings, no_such_collection
-from kissvdb.engine.collection_store import CollectionStore, StoredCollection
-from kissvdb.engine.collection_upkeep import CollectionUpkeep, expire_vectors, look_after_all
-from kissvdb.engine.log_writer import Append
-from kissvdb.engine.recall_audit import RecallAudit, keep_audited
-from kissvdb.engine.state import State
+from kissvdb.engine.log.writer import Append
+from kissvdb.engine.state.model import State
+from kissvdb.engine.vectors import manifests
+from kissvdb.engine.vectors.collection import Collection, Drop, Surroundings, no_such_collection
+from kissvdb.engine.vectors.collection_store import CollectionStore, StoredCollection
+from kissvdb.engine.vectors.recall_audit import RecallAudit, keep_audited
+from kissvdb.engine.vectors.upkeep import CollectionUpkeep, expire_vectors, look_after_all
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
@@ -140,7 +140,7 @@ class Collections(Actor):
             return
         await self._kernels_are_wanted.wait()
         # Not before: a server without vectors does without all of it.
-        from kissvdb.engine import compilation
+        from kissvdb.engine.vectors import compilation
 
         storage = self._config.storage
         data_dir = None if storage.memory else Path(storage.data_dir)

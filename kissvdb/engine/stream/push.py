@@ -11,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from kissvdb.engine.subscription import Pulse, Subscription
+from kissvdb.engine.stream.subscription import Pulse, Subscription
 
 PAUSE_SECS_MIN = 0.0005
 """Rounds shorter than this follow each other without a pause."""

@@ -9,9 +9,9 @@ import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import logs
-from kissvdb.engine.collection import Collection, FinishWork, TakeWork
-from kissvdb.engine.collection_store import StoredCollection
 from kissvdb.engine.owner import Expire
+from kissvdb.engine.vectors.collection import Collection, FinishWork, TakeWork
+from kissvdb.engine.vectors.collection_store import StoredCollection
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed
 from kissvdb.storage.backup import Entry
 

@@ -12,7 +12,7 @@ import trio
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import config, logs
 from kissvdb.core.search import Search
-from kissvdb.engine.collection import Collection, Refine
+from kissvdb.engine.vectors.collection import Collection, Refine
 from kissvdb.errors import NotFound
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
-from kissvdb.engine import rounds
 from kissvdb.engine.followers import Committed
-from kissvdb.engine.rounds import Rounds, Slice
+from kissvdb.engine.stream import rounds
+from kissvdb.engine.stream.rounds import Rounds, Slice
 from kissvdb.records import Record
 
 

@@ -8,9 +8,9 @@ import trio
 from actors import Workers
 from kissvdb import logs
 from kissvdb.core.state.memtable import Memtable
-from kissvdb.engine import state_view
 from kissvdb.engine.model import Retain
-from kissvdb.engine.state_shard import StateShard
+from kissvdb.engine.state import view as state_view
+from kissvdb.engine.state.shard import StateShard
 from kissvdb.errors import PersistenceFailed
 
 logger = logging.getLogger("kissvdb.state")

@@ -1,0 +1,1 @@
+"""The model of keys: its shards, their views and upkeep."""

@@ -1,0 +1,1 @@
+"""The live stream: the hub, its ring, subscriptions, and those who push them."""
