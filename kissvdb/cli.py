@@ -137,7 +137,7 @@ def warmup(arguments: argparse.Namespace) -> int:
 
 
 def openapi(arguments: argparse.Namespace) -> int:
-    from kissvdb.api import openapi
+    from kissvdb.api.description import openapi
 
     return _print_lines([openapi.document().rstrip("\n")])
 

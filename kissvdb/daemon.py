@@ -23,9 +23,9 @@ import trio
 
 from actors import ActorCrashed
 from kissvdb import logs
+from kissvdb.api.access.origins import Origins
 from kissvdb.api.dispatch import Api
-from kissvdb.api.origins import Origins
-from kissvdb.api.starting import Recovering
+from kissvdb.api.frame.starting import Recovering
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
@@ -194,7 +194,7 @@ async def _serve_http(
 
 
 def _make_app(api: Api) -> "ASGIFramework":
-    from kissvdb.api.quart_app import create_app
+    from kissvdb.api.quart.app import create_app
 
     return cast("ASGIFramework", create_app(api))
 

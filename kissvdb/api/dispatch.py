@@ -19,19 +19,19 @@ import msgspec
 import trio
 
 from actors import ActorCrashed, MailboxClosed
-from kissvdb.api.admission import Admission
-from kissvdb.api.content_coding import inflated, inflated_stream, is_gzip
-from kissvdb.api.context import Context
-from kissvdb.api.cors import Cors
-from kissvdb.api.failures import FailureLog, failure
-from kissvdb.api.hosts import Hosts
-from kissvdb.api.http import Answer, Headers, Pending, Request, Response, StreamResponse
-from kissvdb.api.origins import Origins
-from kissvdb.api.parameters import Parameters
-from kissvdb.api.route import JSON, Route
-from kissvdb.api.router import Router
+from kissvdb.api.access.admission import Admission
+from kissvdb.api.access.cors import Cors
+from kissvdb.api.access.hosts import Hosts
+from kissvdb.api.access.origins import Origins
+from kissvdb.api.frame.content_coding import inflated, inflated_stream, is_gzip
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.failures import FailureLog, failure
+from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
+from kissvdb.api.frame.route import JSON, Route
+from kissvdb.api.frame.router import Router
+from kissvdb.api.frame.starting import Recovering, still_starting
+from kissvdb.api.reading.parameters import Parameters
 from kissvdb.api.routes import ROUTES
-from kissvdb.api.starting import Recovering, still_starting
 from kissvdb.config import Config
 from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import (

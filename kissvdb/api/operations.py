@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator
 from typing import Any
 
-from kissvdb.api.context import Context
-from kissvdb.api.http import Request, Response, StreamResponse
-from kissvdb.api.starting import Recovering, still_starting
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Request, Response, StreamResponse
+from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.errors import Stopping
 from kissvdb.metrics import CONTENT_TYPE as METRICS
 

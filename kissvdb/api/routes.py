@@ -4,10 +4,15 @@ from typing import Any
 
 import msgspec
 
-from kissvdb.api import bodies, bulk, bulk_operations, events, operations, pages, state
-from kissvdb.api.json_body import MistypedField
-from kissvdb.api.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
-from kissvdb.api.vector_routes import VECTORS
+from kissvdb.api import bodies, operations
+from kissvdb.api.bulk import handlers as bulk
+from kissvdb.api.bulk import operations as bulk_operations
+from kissvdb.api.description import pages
+from kissvdb.api.events import handlers as events
+from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
+from kissvdb.api.reading.json_body import MistypedField
+from kissvdb.api.state import handlers as state
+from kissvdb.api.vectors.routes import VECTORS
 from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import (
     InvalidArgument,

@@ -6,8 +6,8 @@ from typing import Any
 
 import trio
 
-from kissvdb.api import limits
-from kissvdb.api.events import EVENT, checked
+from kissvdb.api.events.handlers import EVENT, checked
+from kissvdb.api.frame import limits
 from kissvdb.config import Config
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery
 from kissvdb.core.state.rules import (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from kissvdb.api.dispatch import Begun
-from kissvdb.api.http import Request, StreamResponse
+from kissvdb.api.frame.http import Request, StreamResponse
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.head import Head

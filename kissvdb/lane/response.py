@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import trio
 
-from kissvdb.api.http import Headers, Response, StreamResponse
+from kissvdb.api.frame.http import Headers, Response, StreamResponse
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 LAST_CHUNK = b"0\r\n\r\n"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
-from kissvdb.api.http import StreamResponse
+from kissvdb.api.frame.http import StreamResponse
 from kissvdb.config import Config
 from kissvdb.engine.stream.push import Pushers
 from kissvdb.engine.stream.subscription import Subscription

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import trio
 
-from kissvdb.api.http import StreamResponse
+from kissvdb.api.frame.http import StreamResponse
 from kissvdb.engine.stream.push import Pusher
 from kissvdb.engine.stream.subscription import Subscription
 from kissvdb.errors import KissError

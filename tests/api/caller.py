@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import attrs
 
 from kissvdb.api.dispatch import Api
-from kissvdb.api.http import Request
+from kissvdb.api.frame.http import Request
 from kissvdb.config import Config, Storage
 from kissvdb.engine.opening import open_database
 from kissvdb.metrics import Metrics

@@ -3,11 +3,11 @@
 import attrs
 import pytest
 
-from kissvdb.api.admission import Admission
-from kissvdb.api.hosts import Hosts, host_of, is_local
-from kissvdb.api.http import Request
-from kissvdb.api.origins import Origins
-from kissvdb.api.route import Scope
+from kissvdb.api.access.admission import Admission
+from kissvdb.api.access.hosts import Hosts, host_of, is_local
+from kissvdb.api.access.origins import Origins
+from kissvdb.api.frame.http import Request
+from kissvdb.api.frame.route import Scope
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Server
 from tests.api.caller import Caller, header, opened, refused

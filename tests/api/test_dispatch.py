@@ -5,8 +5,8 @@ import trio
 
 from actors import Reply
 from kissvdb.api.dispatch import Api
-from kissvdb.api.http import Request, StreamResponse
-from kissvdb.api.route import Scope
+from kissvdb.api.frame.http import Request, StreamResponse
+from kissvdb.api.frame.route import Scope
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config, Limits, Server
 from kissvdb.errors import InvalidArgument, Overloaded, PersistenceFailed

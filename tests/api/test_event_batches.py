@@ -2,7 +2,7 @@
 
 import pytest
 
-from kissvdb.api.json_body import DEPTH_MAX
+from kissvdb.api.reading.json_body import DEPTH_MAX
 from tests.api.caller import Caller, refused
 from tests.api.test_event_routes import frames
 

@@ -12,10 +12,10 @@ from schemathesis import checks
 from schemathesis.generation.hypothesis.examples import generate_one
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from kissvdb.api.bulk import NDJSON
-from kissvdb.api.examples import TOUR, WORDS
-from kissvdb.api.openapi import description
-from kissvdb.api.pages import WEB
+from kissvdb.api.bulk.handlers import NDJSON
+from kissvdb.api.description.examples import TOUR, WORDS
+from kissvdb.api.description.openapi import description
+from kissvdb.api.description.pages import WEB
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config, Search, Server, Storage
 from kissvdb.testing import serve

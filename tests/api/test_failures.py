@@ -5,9 +5,9 @@ import logging
 
 import pytest
 
-from kissvdb.api import failures
-from kissvdb.api.failures import LINES_AT_ONCE, FailureLog
-from kissvdb.api.http import Request
+from kissvdb.api.frame import failures
+from kissvdb.api.frame.failures import LINES_AT_ONCE, FailureLog
+from kissvdb.api.frame.http import Request
 from kissvdb.config import Limits
 from kissvdb.errors import NotFound, Overloaded
 from kissvdb.logs import JsonFormatter

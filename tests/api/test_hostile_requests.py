@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kissvdb.api.http import Response
+from kissvdb.api.frame.http import Response
 from tests.api.caller import Caller, reading
 
 METHODS = ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE", "OPTIONS", "TRACE", "get", "", "\x00"]

@@ -6,8 +6,8 @@ import yaml as reference
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.api import yaml
-from kissvdb.api.openapi import description, document
+from kissvdb.api.description import yaml
+from kissvdb.api.description.openapi import description, document
 from kissvdb.api.routes import ROUTES
 
 # What is printable, as YAML wants it, and what JSON escapes.

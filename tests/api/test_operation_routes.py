@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from kissvdb.api.pages import ASSETS, WEB
+from kissvdb.api.description.pages import ASSETS, WEB
 from kissvdb.config import Storage
 from tests.api.caller import Caller, header, opened, reading, refused
 

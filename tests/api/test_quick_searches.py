@@ -5,7 +5,7 @@ import json
 import pytest
 import trio
 
-from kissvdb.api.http import Request, Response
+from kissvdb.api.frame.http import Request, Response
 from kissvdb.core.rows.view import WalkedShort
 from tests.api.caller import Caller
 

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.api.query import parse_query, parse_u64, percent_decode
-from kissvdb.api.router import Router
+from kissvdb.api.frame.router import Router
+from kissvdb.api.reading.query import parse_query, parse_u64, percent_decode
 from kissvdb.errors import InvalidArgument, MethodNotAllowed, NotFound
 
 ROUTER = Router(

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from schemathesis import checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from kissvdb.api.openapi import description
+from kissvdb.api.description.openapi import description
 from kissvdb.config import Config, Server, Storage
 from kissvdb.testing import serve
 from tests.api import serializers

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from kissvdb.api.dispatch import Api
-from kissvdb.api.quart_app import create_app
-from kissvdb.api.starting import Recovering
+from kissvdb.api.frame.starting import Recovering
+from kissvdb.api.quart.app import create_app
 from kissvdb.config import Config, Server, Storage
 from kissvdb.engine.opening import open_database
 from kissvdb.lane import serve_lane

@@ -5,7 +5,7 @@ from itertools import chain
 import attrs
 import pytest
 
-from kissvdb.api import state
+from kissvdb.api.state import handlers as state
 from kissvdb.config import Limits
 from tests.api.caller import IN_MEMORY, Caller, header, opened, reading, refused
 

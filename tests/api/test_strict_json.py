@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kissvdb.api.json_body import DEPTH_MAX
+from kissvdb.api.reading.json_body import DEPTH_MAX
 from tests.api.caller import Caller, message, reading, refused
 
 MALFORMED = [

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from kissvdb.api.bulk import NDJSON
-from kissvdb.api.route import JSON, MERGE_PATCH
+from kissvdb.api.bulk.handlers import NDJSON
+from kissvdb.api.frame.route import JSON, MERGE_PATCH
 from kissvdb.api.routes import ROUTES
-from kissvdb.api.vector_forms import MSGPACK, OCTETS
+from kissvdb.api.vectors.forms import MSGPACK, OCTETS
 from kissvdb.config import Config, Http, Search, Server, Storage
 from kissvdb.testing import serve
 from tests.api.vector_client import Collection, floats, refused

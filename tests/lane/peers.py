@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from kissvdb.api.dispatch import Api
-from kissvdb.api.quart_app import create_app
+from kissvdb.api.quart.app import create_app
 from kissvdb.config import Config, Storage
 from kissvdb.engine.opening import open_database
 from kissvdb.lane import LaneLimits, serve_lane

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from actors import Reply
 from kissvdb.api.dispatch import Api, Begun
-from kissvdb.api.http import Pending
+from kissvdb.api.frame.http import Pending
 from kissvdb.config import Server
 from kissvdb.errors import KissError
 from tests.lane.peers import IN_MEMORY, PATIENCE_SECS, Gone, get, open_lane, put, request, until

@@ -19,7 +19,7 @@ import trio
 from hypercorn.config import Sockets
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb.api.quart_app import create_app
+from kissvdb.api.quart.app import create_app
 from kissvdb.engine.opening import open_database
 from kissvdb.metrics import Metrics
 from tests.lane.hostile import closes, conversation

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb.api.quart_app import create_app
+from kissvdb.api.quart.app import create_app
 from kissvdb.config import Http, Limits
 from tests.lane.peers import (
     IN_MEMORY,

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from kissvdb.api.http import Request
+from kissvdb.api.frame.http import Request
 from kissvdb.config import Server
 from kissvdb.lane.poller import Poller
 from tests.lane.peers import (

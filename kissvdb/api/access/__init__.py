@@ -1,0 +1,1 @@
+"""Who may ask: keys, origins and names, at one place."""

@@ -1,0 +1,1 @@
+"""POST /v1/bulk: many operations in one body."""

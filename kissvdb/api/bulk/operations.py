@@ -1,0 +1,189 @@
+"""The operations of /v1/bulk: their types, and how one becomes a command."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kissvdb.api.frame import limits
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.preconditions import precondition
+from kissvdb.api.reading.fields import is_about_unknown, known_only
+from kissvdb.api.reading.json_body import MARK, compact, has_mark
+from kissvdb.api.reading.json_problems import explain
+from kissvdb.api.vectors.bodies import NO_JSON
+from kissvdb.api.vectors.forms import json_metadata, packed, vector_of
+from kissvdb.config import Limits
+from kissvdb.core.events.publishing import Publish
+from kissvdb.core.rows import rules as collection
+from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
+from kissvdb.core.state.rules import Command as StateCommand
+from kissvdb.engine.vectors.collection import VectorCommand
+from kissvdb.errors import InvalidArgument, KissError
+
+Command = StateCommand | VectorCommand
+Outcome = Command | KissError
+
+
+class _Line(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
+    def command(self, bounds: Limits) -> Command:
+        """The command, checked. Raises Refused errors that name the field."""
+        raise AssertionError
+
+
+class PutLine(_Line, tag="put"):
+    """Set a key."""
+
+    key: str
+    value: msgspec.Raw
+    ttl_ms: int | None = None
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        limits.check_key(self.key, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        value = compact(self.value, "value")
+        limits.check_json_size(value, bounds, "value")
+        condition = _condition(self.if_revision, self.if_offset)
+        return Put(self.key, value, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+
+
+class PatchLine(_Line, tag="patch"):
+    """Merge a patch (RFC 7396) into a key's value."""
+
+    key: str
+    patch: msgspec.Raw
+    ttl_ms: int | None = None
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        limits.check_key(self.key, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        patch = compact(self.patch, "patch")
+        limits.check_json_size(patch, bounds, "patch")
+        condition = _condition(self.if_revision, self.if_offset)
+        return Patch(self.key, patch, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+
+
+class DeleteLine(_Line, tag="delete"):
+    """Remove a key."""
+
+    key: str
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        limits.check_key(self.key, bounds)
+        condition = _condition(self.if_revision, self.if_offset)
+        return Delete(self.key, condition, limits.checked_op_id(self.op_id))
+
+
+class EventLine(_Line, tag="event"):
+    """Append a user event."""
+
+    type: str
+    data: msgspec.Raw
+    key: str | None = None
+    tags: list[str] | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        limits.check_event_type(self.type, bounds)
+        if self.key is not None:
+            limits.check_key(self.key, bounds)
+        tags = limits.check_tags(self.tags, bounds)
+        data = compact(self.data, "data")
+        limits.check_json_size(data, bounds, "data")
+        return Publish(self.type, data, self.key, tags, op_id=limits.checked_op_id(self.op_id))
+
+
+class UpsertLine(_Line, tag="upsert"):
+    """Write a vector of a collection, whole. The numbers: an array, or base64 of float32."""
+
+    collection: str
+    id: str
+    vector: list[float] | bytes | None = None
+    vector_b64: bytes | None = None
+    meta: msgspec.Raw = NO_JSON
+    namespace: str | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        limits.check_id(self.id, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        vector = vector_of(self.vector, self.vector_b64, "line")
+        if vector is None:
+            raise InvalidArgument("vector: missing; give vector or vector_b64")
+        meta = json_metadata(self.meta, self.namespace, bounds, "line")
+        op_id = limits.checked_op_id(self.op_id)
+        upsert = collection.Upsert(self.id, vector, meta, self.ttl_ms, op_id)
+        return VectorCommand(self.collection, upsert)
+
+
+class VectorDeleteLine(_Line, tag="vector_delete"):
+    """Remove a vector of a collection."""
+
+    collection: str
+    id: str
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        limits.check_id(self.id, bounds)
+        delete = collection.Delete(self.id, limits.checked_op_id(self.op_id))
+        return VectorCommand(self.collection, delete)
+
+
+Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine
+
+_decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
+
+
+def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
+    """The command of one line of JSON, or what is wrong with it. ``numbers``: its vector, when it
+    came beside the line."""
+    try:
+        try:
+            operation = _operation(line, context.strict)
+            if numbers is not None and isinstance(operation, UpsertLine):
+                operation.vector = packed(numbers, "vector")
+            command: Command = operation.command(context.config.limits)
+            return command
+        except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
+            if has_mark(line):
+                return read_line(context, line[len(MARK) :], numbers)
+            explain(problem, line, "line", Line)
+    except KissError as refusal:
+        return refusal
+
+
+def read_map(context: Context, operation: Any) -> Outcome:
+    """The same for one operation that came as msgpack: its values become JSON, but for vectors."""
+    numbers = operation.pop("vector", None) if isinstance(operation, dict) else None
+    try:
+        return read_line(context, json.dumps(operation, allow_nan=False).encode(), numbers)
+    except (TypeError, ValueError, RecursionError) as problem:
+        return InvalidArgument(f"operation: has no form in JSON ({problem})")
+
+
+def _operation(line: bytes, strict: bool) -> Line:
+    try:
+        return _decode(line)
+    except msgspec.ValidationError as problem:
+        if not is_about_unknown(problem):
+            raise
+    return _decode(known_only(line, Line, "line", msgspec.json, strict=strict))
+
+
+def _condition(if_revision: int | None, if_offset: int | None) -> Precondition:
+    if if_revision is None and if_offset is None:
+        return ALWAYS
+    limits.check_u64(if_revision, "if_revision")
+    limits.check_u64(if_offset, "if_offset")
+    return precondition({}, if_revision, if_offset, lambda: None)

@@ -1,0 +1,1 @@
+"""The OpenAPI description, its examples and the pages that show it."""

@@ -1,0 +1,1 @@
+"""User events and the stream over HTTP."""

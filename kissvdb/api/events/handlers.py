@@ -1,0 +1,176 @@
+"""User events and the stream over HTTP."""
+
+from collections.abc import Awaitable
+from functools import partial
+
+import msgspec
+
+from kissvdb.api.bodies import EventBody
+from kissvdb.api.frame import limits
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Pending, Request, Response, StreamResponse
+from kissvdb.api.reading.json_body import (
+    DEPTH_MAX,
+    Body,
+    compact,
+    compact_all,
+    may_be_deep,
+    read_then,
+)
+from kissvdb.api.reading.query import parse_query, parse_u64, switch
+from kissvdb.config import Limits
+from kissvdb.core.events.publishing import Publish, StreamQuery, record_of
+from kissvdb.core.state.rules import U64_MAX
+from kissvdb.errors import InvalidArgument
+from kissvdb.records import EventPublished
+
+EVENT = Body(EventBody)
+EVENTS = Body(list[EventBody])
+EVENTS_PER_BATCH_MAX = 1000
+_FROM_NOW_ON = ("now", "latest", "-1")
+
+
+class _PlainEvent(msgspec.Struct, forbid_unknown_fields=True):
+    """What most events of a batch are."""
+
+    type: str
+    data: msgspec.Raw
+
+
+_decode_plain = msgspec.json.Decoder(list[_PlainEvent]).decode
+
+Prompt = Response | Pending
+
+# Proxies must not keep events back, nor answer a stream from a cache.
+STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+
+def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
+    if request.body[:1] == b"[":
+        return _publish_batch(context, request)
+
+    def append(event: Publish) -> Response | Pending:
+        if event.transient:
+            context.database.stream_only(event)
+            return Response(b'{"offset":null}')
+        return Pending(context.database.append_events([record_of(event)]), _published)
+
+    return read_then(request.body, _event, context, request, then=append)
+
+
+def _publish_batch(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    """All or nothing: the events are one append and get consecutive offsets."""
+
+    def append(events: list[EventPublished]) -> Pending:
+        reply = context.database.append_events(events)
+        return Pending(reply, partial(_published_batch, len(events)))
+
+    return read_then(request.body, _events, context, request.body, then=append)
+
+
+def _published(offset: int) -> Response:
+    return Response(b'{"offset":%d}' % offset)
+
+
+def _published_batch(count: int, first: int) -> Response:
+    return Response(b'{"offset":%d,"last_offset":%d}' % (first, first + count - 1))
+
+
+async def stream(context: Context, request: Request) -> Response | StreamResponse:
+    query = _stream_query(context, request)
+    if request.method == "HEAD":
+        return Response(content_type="text/event-stream", headers=STREAM_HEADERS)
+    return StreamResponse(context.database.subscribe(query), headers=STREAM_HEADERS)
+
+
+def _event(context: Context, request: Request) -> Publish:
+    return checked(EVENT.read(request.body, strict=context.strict), context.config.limits, "body")
+
+
+def _events(context: Context, body: bytes) -> list[EventPublished]:
+    """The records of a batch of events."""
+    bounds = context.config.limits
+    records = _plain_events(body, bounds)
+    if records is not None:
+        return records
+    found = EVENTS.read(body, strict=context.strict)
+    if not 0 < len(found) <= EVENTS_PER_BATCH_MAX:
+        raise InvalidArgument(
+            f"body: 1 to {EVENTS_PER_BATCH_MAX} events, not {len(found)}: send several batches"
+        )
+    return [record_of(checked(each, bounds, f"body[{place}]")) for place, each in enumerate(found)]
+
+
+def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
+    """The records of a batch whose events are a type and data; None when any has more, or is not
+    right. Checked in passes over them all, because one for each event costs more than the rest of
+    the request."""
+    try:
+        found = _decode_plain(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    texts = None
+    if 0 < len(found) <= EVENTS_PER_BATCH_MAX:
+        texts = compact_all([bytes(each.data) for each in found])
+    if (
+        texts is None
+        or max(map(len, texts)) > bounds.json_bytes_max
+        or any(map(may_be_deep, [text for text in texts if len(text) > 2 * DEPTH_MAX]))
+    ):
+        return None
+    # One string for all events of a type: thousands of them stay in the ring.
+    types = {each.type: each.type for each in found}
+    if any(map(partial(limits.is_bad_event_type, limits=bounds), types)):
+        return None
+    return [EventPublished(types[each.type], text) for each, text in zip(found, texts, strict=True)]
+
+
+def checked(body: EventBody, bounds: Limits, where: str) -> Publish:
+    """One event, looked at closely."""
+    limits.check_event_type(body.type, bounds, f"{where}.type")
+    data = compact(body.data, f"{where}.data")
+    limits.check_json_size(data, bounds, f"{where}.data")
+    if body.key is not None:
+        limits.check_key(body.key, bounds, f"{where}.key")
+    if body.transient and where != "body":
+        raise InvalidArgument(f"{where}.transient: a batch is logged; send transients alone")
+    tags = limits.check_tags(body.tags, bounds, f"{where}.tags")
+    return Publish(body.type, data, body.key, tags, bool(body.transient))
+
+
+def _stream_query(context: Context, request: Request) -> StreamQuery:
+    """Last-Event-ID wins over ``since`` when it is a number, else it is ignored; ``prefix`` is
+    the old name of ``key_prefix``. An empty parameter filters nothing. ``epoch`` belongs to
+    ``since``: a browser that reconnects sends the same address again, but another place."""
+    query = parse_query(request.query)
+    since = _since(query.get("since", "").strip())
+    resumed = parse_u64(request.headers.get("last-event-id", "").strip())
+    said = query.get("epoch") if resumed is None else None
+    key_prefix = query.get("key_prefix") or query.get("prefix")
+    if key_prefix:
+        limits.check_prefix(key_prefix, context.config.limits, "query.key_prefix")
+    types = (each.strip() for each in query.get("types", "").split(","))
+    return StreamQuery(
+        since=since if resumed is None else resumed,
+        types=frozenset(each for each in types if each),
+        key=query.get("key") or None,
+        key_prefix=key_prefix or None,
+        collection=query.get("collection") or None,
+        job_id=query.get("job_id") or None,
+        tag=query.get("tag") or None,
+        vectors=switch(query, "vectors", default=True),
+        epoch=request.headers.get("kissvdb-epoch") or said or None,
+    )
+
+
+def _since(text: str) -> int | None:
+    """The offset after which a stream starts; None: from now on."""
+    if text in _FROM_NOW_ON:
+        return None
+    since = parse_u64(text or "0")
+    if since is None:
+        raise InvalidArgument(
+            f"query.since: must be an offset, 0 to {U64_MAX}, or now (also: latest, -1) for new "
+            "events only"
+        )
+    return since

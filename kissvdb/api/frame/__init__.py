@@ -1,0 +1,1 @@
+"""From a request to an answer, the same for every door and every route."""

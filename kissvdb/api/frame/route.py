@@ -1,0 +1,103 @@
+"""One route: what to call, and all that the OpenAPI description says of it."""
+
+import re
+from collections.abc import Awaitable, Callable
+from enum import IntEnum
+from typing import Any
+
+import attrs
+
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Answer, Pending, Request
+from kissvdb.errors import KissError
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+
+_PARAMETER = re.compile(r"{([^}]+)}")
+_NOT_WORD = re.compile(r"[^A-Za-z0-9]+")
+
+Operation = Callable[[Context, Request], Answer | Pending | Awaitable[Answer | Pending]]
+"""What answers a request: at once, by a reply that is on its way, or as a coroutine. A plain
+function that returns a coroutine has done nothing yet: a door may drop that and call again."""
+
+
+class Scope(IntEnum):
+    """What one must be allowed to do to use a route; each includes those before it."""
+
+    PUBLIC = 0
+    READ = 1
+    WRITE = 2
+    ADMIN = 3
+
+
+@attrs.frozen
+class Parameter:
+    """A query parameter or a request header. ``schema`` is JSON Schema. ``media``: read only
+    beside a body of this content type."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+    place: str = "query"
+    media: str | None = None
+
+
+@attrs.frozen
+class Success:
+    """An answer that is not an error. ``type`` is an attrs class (or list of one); without it
+    the body is text or bytes of ``media``. ``headers``: name to description."""
+
+    description: str
+    type: Any = None
+    media: str | None = JSON
+    status: int = 200
+    headers: dict[str, str] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Route:
+    """A method and a path template (see Router) with the operation behind it.
+
+    ``also`` are further answers that are not errors. ``errors`` are the refusals of its own;
+    those any request can meet are added in the description. ``scope`` PUBLIC needs no API key.
+    ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
+    take any time (streams): no request timeout. ``waits`` is False when the operation never
+    leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
+    while the data is still recovered; other requests wait for it. ``any_query``: unknown parameters
+    are not the server's business (a page's own scripts read them).
+    """
+
+    method: str
+    path: str
+    operation: Operation
+    summary: str
+    tag: str
+    answer: Success
+    scope: Scope = attrs.field(kw_only=True)
+    body: Any = None
+    body_media: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    also: tuple[Success, ...] = ()
+    errors: tuple[type[KissError], ...] = ()
+    hot: bool = False
+    bounded: bool = True
+    waits: bool = True
+    streamed: bool = False
+    recovered: bool = True
+    any_query: bool = False
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        """Their names, in order."""
+        return tuple(name.removesuffix("...") for name in _PARAMETER.findall(self.path))
+
+    @property
+    def operation_id(self) -> str:
+        """A name for generated clients, unique in the table: ``get_v1_state_key``."""
+        return _NOT_WORD.sub("_", f"{self.method}{self.path}").strip("_").lower()
+
+    @property
+    def name(self) -> str:
+        """The route's label in metrics: ``GET /v1/state/{key}``."""
+        return f"{self.method} {self.path.replace('...', '')}"

@@ -1,0 +1,1 @@
+"""The full binding: Quart-Trio, for Hypercorn."""

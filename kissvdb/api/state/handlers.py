@@ -1,0 +1,273 @@
+"""Key-value state over HTTP."""
+
+import binascii
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Mapping
+from functools import partial
+
+import msgspec
+
+from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
+from kissvdb.api.frame import limits
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Pending, Request, Response
+from kissvdb.api.frame.preconditions import entity_tag, is_fresh, of_existing, precondition
+from kissvdb.api.reading.json_body import MARK, Body, compact, off_loop, read_then
+from kissvdb.api.reading.query import parse_query, switch, u64
+from kissvdb.core.state.rules import (
+    Answer,
+    Delete,
+    Deleted,
+    Item,
+    Page,
+    Patch,
+    Precondition,
+    Put,
+    Written,
+)
+from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound
+
+LIST_LIMIT_DEFAULT = 100
+LIST_BYTES_MAX = 8 * 1024 * 1024
+"""A page of a list ends early rather than grow beyond this; its cursor goes on from there."""
+
+SHOWN_BYTES_MAX = 100
+"""A body of at most this length is shown in a message as it should have been."""
+
+PUT = Body(PutBody)
+PUT_FIELDS = frozenset(PutBody.__struct_fields__)
+BATCH_PUT = Body(BatchPutBody)
+
+_json = msgspec.json.encode
+
+
+def get_item(context: Context, request: Request) -> Response:
+    key = request.params["key"]
+    limits.check_key(key, context.config.limits)
+    item = context.database.get(key)
+    if item is None:
+        raise NotFound(f"no such key: {key}")
+    etag = ("etag", entity_tag(item.revision))
+    if is_fresh(request.headers, item):
+        return Response(status=304, headers=(etag,))
+    return Response(_item(item), headers=(etag,))
+
+
+def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    key = request.params["key"]
+    limits.check_key(key, context.config.limits)
+
+    creates = not request.query or _creates(parse_query(request.query))
+
+    def put(read: tuple[PutBody, bytes]) -> Pending:
+        body, value = read
+        look = partial(context.database.get, key)
+        condition = precondition(request.headers, body.if_revision, body.if_offset, look)
+        if not creates:
+            condition = of_existing(condition)
+        return Pending(context.database.submit(Put(key, value, body.ttl_ms, condition)), _written)
+
+    return read_then(request.body, _read_put, context, request.body, then=put)
+
+
+def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    key = request.params["key"]
+    limits.check_key(key, context.config.limits)
+    query = parse_query(request.query)
+    ttl_ms = u64(query, "ttl_ms")
+    limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
+
+    creates = _creates(query)
+
+    def merge(patch: bytes) -> Pending:
+        limits.check_json_size(patch, context.config.limits, "body")
+        condition = _condition(context, request, key, query)
+        if not creates:
+            condition = of_existing(condition)
+        return Pending(context.database.submit(Patch(key, patch, ttl_ms, condition)), _written)
+
+    return read_then(request.body, compact, request.body, "body", then=merge)
+
+
+def delete_item(context: Context, request: Request) -> Pending:
+    key = request.params["key"]
+    limits.check_key(key, context.config.limits)
+    condition = _condition(context, request, key, parse_query(request.query))
+    return Pending(context.database.submit(Delete(key, condition)), _deleted)
+
+
+async def list_items(context: Context, request: Request) -> Response:
+    query = parse_query(request.query)
+    prefix = query.get("prefix", "")
+    limits.check_prefix(prefix, context.config.limits)
+    limit = u64(query, "limit")
+    limit = LIST_LIMIT_DEFAULT if limit is None else limit
+    cursor = query.get("cursor")
+    page = await context.database.list(
+        prefix,
+        limit=max(1, min(limit, context.config.limits.list_limit_max)),
+        after=_key_of(cursor) if cursor else None,
+    )
+    if limit == 0:
+        page = Page((), page.offset)
+    return _page(page)
+
+
+async def batch_put(context: Context, request: Request) -> Response:
+    read = partial(BATCH_PUT.read, request.body, strict=context.strict)
+    body = await off_loop(request.body, read)
+    operations = body.operations
+    if not 0 < len(operations) <= context.config.limits.state_batch_max:
+        raise InvalidArgument(
+            f"body.operations: 1 to {context.config.limits.state_batch_max} operations, not "
+            f"{len(operations)}: send several batches, or raise limits.state_batch_max "
+            "(MAX_STATE_BATCH)"
+        )
+    outcomes = await off_loop(request.body, _puts, context, operations)
+    commands = [outcome for outcome in outcomes if isinstance(outcome, Put)]
+    answers = iter(await context.database.write_many(commands) if commands else ())
+    results = [
+        _result(operation.key, next(answers) if isinstance(outcome, Put) else outcome)
+        for operation, outcome in zip(operations, outcomes, strict=True)
+    ]
+    return Response(b'{"results":[%b]}' % b",".join(results))
+
+
+def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
+    try:
+        body = PUT.read(text, strict=context.strict)
+    except MistypedField as problem:
+        message = f"{problem.message}{_wrapped(text)}"
+        raise MistypedField(message, logged=problem.message) from None
+    value = compact(body.value, "body.value")
+    limits.check_json_size(value, context.config.limits, "body.value")
+    if body.ttl_ms is not None:
+        limits.check_ttl(body.ttl_ms, "body.ttl_ms")
+    if body.if_revision is not None or body.if_offset is not None:
+        limits.check_u64(body.if_revision, "body.if_revision")
+        limits.check_u64(body.if_offset, "body.if_offset")
+    return body, value
+
+
+def _wrapped(text: bytes) -> str:
+    """What to do with a body that is the value itself, without what goes around it."""
+    try:
+        sent = msgspec.json.decode(text.removeprefix(MARK))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # Wrong in more than one way: the first was told.
+        return ""
+    if isinstance(sent, dict) and "value" in sent:
+        return ""
+    looks_wrapped = isinstance(sent, dict) and not PUT_FIELDS.isdisjoint(sent)
+    value = "..." if looks_wrapped or len(text) > SHOWN_BYTES_MAX else _json(sent).decode()
+    return f'; wrap the value, as {{"value": {value}}}'
+
+
+def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissError]:
+    """A command for each operation, or what is wrong with it. What is not JSON at all
+    (a number out of range, broken UTF-8) raises and so rejects the whole batch."""
+    outcomes: list[Put | KissError] = []
+    for place, operation in enumerate(operations):
+        where = f"body.operations[{place}]"
+        value = compact(operation.value, f"{where}.value")
+        limits.check_ttl(operation.ttl_ms, f"{where}.ttl_ms")
+        limits.check_u64(operation.if_revision, f"{where}.if_revision")
+        limits.check_u64(operation.if_offset, f"{where}.if_offset")
+        condition = precondition({}, operation.if_revision, operation.if_offset, lambda: None)
+        try:
+            limits.check_key(operation.key, context.config.limits, f"{where}.key")
+            limits.check_json_size(value, context.config.limits, f"{where}.value")
+        except KissError as problem:
+            outcomes.append(problem)
+        else:
+            outcomes.append(Put(operation.key, value, operation.ttl_ms, condition))
+    return outcomes
+
+
+def _creates(query: Mapping[str, str]) -> bool:
+    """Whether a write may create its key, or bring it back."""
+    return switch(query, "create", default=True)
+
+
+def _condition(
+    context: Context, request: Request, key: str, query: Mapping[str, str]
+) -> Precondition:
+    """The precondition of a write whose body has no room for one."""
+    look = partial(context.database.get, key)
+    return precondition(request.headers, u64(query, "if_revision"), u64(query, "if_offset"), look)
+
+
+def _written(answer: Answer) -> Response:
+    assert isinstance(answer, Written)
+    return Response(b"{%b}" % _written_members(answer))
+
+
+def _deleted(answer: Answer) -> Response:
+    assert isinstance(answer, Deleted)
+    deleted = b"true" if answer.deleted else b"false"
+    return Response(b'{"deleted":%b,"offset":%b}' % (deleted, _number(answer.offset)))
+
+
+def _written_members(answer: Written) -> bytes:
+    return b'"key":%b,"revision":%d,"expires_at_ms":%b,"offset":%d' % (
+        _json(answer.key),
+        answer.revision,
+        _number(answer.expires_at_ms),
+        answer.offset,
+    )
+
+
+def _result(key: str, outcome: object) -> bytes:
+    if isinstance(outcome, Written):
+        return b'{"status":"ok",%b}' % _written_members(outcome)
+    assert isinstance(outcome, KissError)
+    return b'{"status":"error","key":%b,"error":{"error":%b,"message":%b}}' % (
+        _json(key),
+        _json(outcome.code),
+        _json(outcome.message),
+    )
+
+
+def _item(item: Item) -> bytes:
+    return b'{"key":%b,"value":%b,"revision":%d,"expires_at_ms":%b,"offset":%d}' % (
+        _json(item.key),
+        item.value,
+        item.revision,
+        _number(item.expires_at_ms),
+        item.offset,
+    )
+
+
+def _page(page: Page) -> Response:
+    texts: list[bytes] = []
+    size = 0
+    last: str | None = None
+    cursor = page.cursor
+    for item in page.items:
+        text = _item(item)
+        size += len(text)
+        if size > LIST_BYTES_MAX and last is not None:
+            cursor = last
+            break
+        texts.append(text)
+        last = item.key
+    headers = [("kissvdb-offset", str(page.offset))]
+    if cursor is not None:
+        token = urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
+        headers.append(("kissvdb-cursor", token))
+    return Response(b"[%b]" % b",".join(texts), headers=tuple(headers))
+
+
+def _key_of(cursor: str) -> str:
+    padded = cursor + "=" * (-len(cursor) % 4)
+    try:
+        key = urlsafe_b64decode(padded.encode("ascii")).decode()
+    except (binascii.Error, UnicodeError, ValueError):
+        key = ""
+    if not key:
+        raise InvalidArgument("query.cursor: not one that a list answered in Kissvdb-Cursor")
+    return key
+
+
+def _number(number: int | None) -> bytes:
+    return b"null" if number is None else b"%d" % number

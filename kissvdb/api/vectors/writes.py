@@ -1,0 +1,268 @@
+"""Writing vectors over HTTP."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import msgspec
+
+from kissvdb.api.frame import limits
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Pending, Request, Response
+from kissvdb.api.reading.json_body import Body, MistypedField, off_loop, read_then
+from kissvdb.api.vectors.bodies import (
+    NO_JSON,
+    DeleteBatchBody,
+    DeleteBody,
+    DeleteByFilterBody,
+    UpdateBody,
+    UpsertBatchBody,
+    WriteBody,
+)
+from kissvdb.api.vectors.collections import collection_of
+from kissvdb.api.vectors.forms import (
+    OCTETS,
+    Form,
+    check_namespace,
+    filter_of,
+    from_query,
+    media_of,
+    metadata,
+    rows_of,
+    split_batch,
+    vector_of,
+)
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.rows.rules import Add, Answer, Command, Delete, Update, Upsert
+from kissvdb.engine.vectors.collection import VectorCommand
+from kissvdb.errors import InvalidArgument, KissError
+
+C = TypeVar("C", Add, Upsert)
+
+WRITE = Form(WriteBody)
+UPDATE = Form(UpdateBody)
+DELETE = Form(DeleteBody)
+UPSERT_BATCH = Form(UpsertBatchBody)
+DELETE_BATCH = Form(DeleteBatchBody)
+DELETE_BY_FILTER = Form(DeleteByFilterBody)
+
+_json = msgspec.json.encode
+_REPEATED = {False: b"", True: b',"repeated":true'}
+
+
+class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
+    """The line that a raw batch begins with."""
+
+    ids: list[str]
+    metas: list[msgspec.Raw] | None = None
+    namespace: str | None = None
+    ttl_ms: int | None = None
+
+
+_HEAD = Body(BatchHead)
+
+
+def add(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, partial(_new, Add))
+
+
+def upsert(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, partial(_new, Upsert))
+
+
+def update(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    return _write(context, request, _update)
+
+
+def delete(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+    collection = collection_of(context, request)
+
+    def submit(body: DeleteBody) -> Pending:
+        limits.check_id(body.id, context.config.limits, "body.id")
+        command = Delete(body.id, limits.checked_op_id(body.op_id, "body.op_id"))
+        return Pending(context.database.submit(VectorCommand(collection, command)), _deleted)
+
+    return read_then(request.body, DELETE.read, context, request, then=submit)
+
+
+async def upsert_batch(context: Context, request: Request) -> Response:
+    collection = collection_of(context, request)
+    context.database.vectors.find(collection)
+    ids, commands = await off_loop(request.body, _upserts, context, request)
+    return await _each(context, collection, "upserted", ids, commands)
+
+
+async def delete_batch(context: Context, request: Request) -> Response:
+    collection = collection_of(context, request)
+    context.database.vectors.find(collection)
+    ids = (await off_loop(request.body, DELETE_BATCH.read, context, request)).ids
+    _check_batch(len(ids), "body.ids", context)
+    commands: list[Command | KissError] = []
+    for place, id_ in enumerate(ids):
+        try:
+            limits.check_id(id_, context.config.limits, f"body.ids[{place}]")
+            commands.append(Delete(id_))
+        except InvalidArgument as refusal:
+            commands.append(refusal)
+    return await _each(context, collection, "deleted", ids, commands)
+
+
+async def delete_by_filter(context: Context, request: Request) -> Response:
+    collection = collection_of(context, request)
+    body = await off_loop(request.body, DELETE_BY_FILTER.read, context, request)
+    tree = filter_of(context, request, body.filters)
+    check_namespace(body.namespace, "body.namespace")
+    if filters.asks_nothing(tree) and body.namespace is None and not body.all:
+        raise InvalidArgument(
+            'body: this would delete every vector: give filters or a namespace, or "all": true'
+        )
+    vectors = context.database.vectors
+    count, offset = await vectors.delete_matching(collection, tree, body.namespace)
+    return Response(b'{"deleted":%d,"offset":%b}' % (count, _json(offset)))
+
+
+def _write(
+    context: Context, request: Request, read: Callable[[Context, Request], Command]
+) -> Pending | Awaitable[Pending]:
+    collection = collection_of(context, request)
+    context.database.vectors.find(collection)
+
+    def write(command: Command) -> Pending:
+        return Pending(context.database.submit(VectorCommand(collection, command)), _written)
+
+    return read_then(request.body, read, context, request, then=write)
+
+
+def _written(answer: Answer) -> Response:
+    return Response(b'{"ok":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
+
+
+def _deleted(answer: Answer) -> Response:
+    return Response(b'{"deleted":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
+
+
+def _new(kind: type[C], context: Context, request: Request) -> C:
+    if media_of(request) == OCTETS:
+        body = from_query(request, WriteBody, vector=request.body)
+    else:
+        body = WRITE.read(context, request)
+    return _command(kind, body, _vector(body, "body"), context, request, "body")
+
+
+def _vector(body: WriteBody, where: str) -> bytes:
+    vector = vector_of(body.vector, body.vector_b64, where)
+    if vector is None:
+        raise MistypedField(f"{where}: object missing required field vector (or vector_b64)")
+    return vector
+
+
+def _command(
+    kind: type[C],
+    body: WriteBody,
+    vector: bytes,
+    context: Context,
+    request: Request,
+    where: str,
+) -> C:
+    bounds = context.config.limits
+    limits.check_id(body.id, bounds, f"{where}.id")
+    limits.check_ttl(body.ttl_ms, f"{where}.ttl_ms")
+    meta = metadata(body.meta, body.namespace, request, bounds, where)
+    op_id = limits.checked_op_id(body.op_id, f"{where}.op_id")
+    return kind(body.id, vector, meta, body.ttl_ms, op_id)
+
+
+def _update(context: Context, request: Request) -> Update:
+    if media_of(request) == OCTETS:
+        body = from_query(request, UpdateBody, vector=request.body)
+    else:
+        body = UPDATE.read(context, request)
+    bounds = context.config.limits
+    limits.check_id(body.id, bounds, "body.id")
+    limits.check_ttl(body.ttl_ms, "body.ttl_ms")
+    vector = vector_of(body.vector, body.vector_b64)
+    if body.namespace is not None and body.meta is None:
+        raise InvalidArgument("body.namespace: is part of meta, so give meta as well")
+    meta = metadata(body.meta, body.namespace, request, bounds)
+    op_id = limits.checked_op_id(body.op_id, "body.op_id")
+    return Update(body.id, vector, meta, body.ttl_ms, op_id)
+
+
+def _upserts(
+    context: Context, request: Request
+) -> tuple[Sequence[str], Sequence[Command | KissError]]:
+    """The ids of a batch, and for each the command or what is wrong with it."""
+    vectors: Sequence[bytes] | None = None
+    if media_of(request) == OCTETS:
+        items, vectors = _raw_items(request, context)
+    else:
+        items = UPSERT_BATCH.read(context, request).items
+        _check_batch(len(items), "body.items", context)
+    commands: list[Command | KissError] = []
+    for place, item in enumerate(items):
+        where = f"body.items[{place}]"
+        try:
+            vector = _vector(item, where) if vectors is None else vectors[place]
+            commands.append(_command(Upsert, item, vector, context, request, where))
+        except MistypedField:
+            raise
+        except KissError as refusal:
+            commands.append(refusal)
+    return [item.id for item in items], commands
+
+
+def _raw_items(request: Request, context: Context) -> tuple[list[WriteBody], list[bytes]]:
+    """The items of a raw batch without their vectors, and the vectors."""
+    line, numbers = split_batch(request.body)
+    head = _HEAD.read(line, strict=context.strict)
+    count = len(head.ids)
+    _check_batch(count, "body.ids", context)
+    if head.metas is not None and len(head.metas) != count:
+        raise InvalidArgument(f"body: {count} ids, but {len(head.metas)} metas")
+    metas = head.metas or [NO_JSON] * count
+    items = [
+        WriteBody(id_, None, None, meta, head.namespace, head.ttl_ms)
+        for id_, meta in zip(head.ids, metas, strict=True)
+    ]
+    return items, rows_of(numbers, count, "body")
+
+
+def _check_batch(count: int, where: str, context: Context) -> None:
+    count_max = context.config.limits.vector_batch_max
+    if not 0 < count <= count_max:
+        raise InvalidArgument(
+            f"{where}: 1 to {count_max} vectors, not {count}: send several batches, or "
+            "raise limits.vector_batch_max (MAX_VECTOR_BATCH)"
+        )
+
+
+async def _each(
+    context: Context,
+    collection: str,
+    done: str,
+    ids: Sequence[str],
+    commands: Sequence[Command | KissError],
+) -> Response:
+    """Do what is sound, in order, and answer for each."""
+    sound = [
+        VectorCommand(collection, each) for each in commands if not isinstance(each, KissError)
+    ]
+    answers = iter(await context.database.write_many(sound) if sound else ())
+    results = [
+        _result(done, id_, command if isinstance(command, KissError) else next(answers))
+        for id_, command in zip(ids, commands, strict=True)
+    ]
+    return Response(b'{"results":[%b]}' % b",".join(results))
+
+
+def _result(done: str, id_: str, outcome: object) -> bytes:
+    if isinstance(outcome, KissError):
+        return b'{"status":"error","id":%b,"error":{"error":%b,"message":%b}}' % (
+            _json(id_),
+            _json(outcome.code),
+            _json(outcome.message),
+        )
+    offset: int = outcome.offset  # type: ignore[attr-defined]
+    repeated = _REPEATED[outcome.repeated]  # type: ignore[attr-defined]
+    status = done.encode()
+    return b'{"status":"%b","id":%b,"offset":%d%b}' % (status, _json(id_), offset, repeated)
