@@ -91,17 +91,17 @@ def check(arguments: argparse.Namespace) -> int:
 
 def log_dump(arguments: argparse.Namespace) -> int:
     directory = _data_dir(arguments)
-    import kissvdb.log_dump
+    import kissvdb.commands.log_dump
 
-    return _print_lines(kissvdb.log_dump.dump(directory, arguments.since))
+    return _print_lines(kissvdb.commands.log_dump.dump(directory, arguments.since))
 
 
 def backup(arguments: argparse.Namespace) -> int:
     server = _load(arguments).config.server
-    import kissvdb.backup_client
+    import kissvdb.commands.backup
 
     url = arguments.url or _local_url(server)
-    offset = kissvdb.backup_client.fetch(url, server.api_key, Path(arguments.directory))
+    offset = kissvdb.commands.backup.fetch(url, server.api_key, Path(arguments.directory))
     return _print_lines([f"{arguments.directory} holds {url}, at offset {offset}"])
 
 
@@ -115,10 +115,10 @@ def restore(arguments: argparse.Namespace) -> int:
 
 def vacuum(arguments: argparse.Namespace) -> int:
     config = _load(arguments).config
-    import kissvdb.vacuum
+    import kissvdb.commands.vacuum
 
     url = arguments.url or _local_url(config.server)
-    removed = kissvdb.vacuum.vacuum(url, config, arguments.collection)
+    removed = kissvdb.commands.vacuum.vacuum(url, config, arguments.collection)
     return _print_lines([f"{arguments.collection}: {removed} dead rows removed"])
 
 

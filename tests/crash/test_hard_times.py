@@ -10,7 +10,7 @@ from functools import partial
 import httpx
 import pytest
 
-from kissvdb.log_dump import dump
+from kissvdb.commands.log_dump import dump
 from tests.crash.process import ServerProcess, server_process
 from tests.patience import PATIENCE_SECS
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import trio
 
-from kissvdb.log_dump import dump
+from kissvdb.commands.log_dump import dump
 from tests.crash.process import ServerProcess
 from tests.crash.workload import Acknowledged, Reader, Writer, replayed
 from tests.patience import PATIENCE_SECS

@@ -7,12 +7,12 @@ from functools import partial
 import pytest
 import trio
 
+from kissvdb.commands.log_dump import dump
 from kissvdb.config import Config, Storage
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.core.rows.rules import Upsert
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import RevisionMismatch
-from kissvdb.log_dump import dump
 from kissvdb.storage import backup
 from kissvdb.storage.check import check, repair
 from kissvdb.storage.data_dir import read_meta

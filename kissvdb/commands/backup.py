@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kissvdb.server_call import calling
+from kissvdb.commands.server_call import calling
 from kissvdb.storage import backup
 
 IDLE_SECONDS_MAX = 300.0

@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import trio
 
+from kissvdb.commands.server_call import calling
 from kissvdb.config import Config
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import NotFound, Unavailable
-from kissvdb.server_call import calling
 
 IDLE_SECONDS_MAX = 3600.0
 """How long a server may take: some ten seconds for a million vectors and more."""

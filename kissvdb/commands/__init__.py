@@ -1,0 +1,1 @@
+"""What the commands do that ask a running server, or look into a directory."""
