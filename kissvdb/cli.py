@@ -138,8 +138,9 @@ def warmup(arguments: argparse.Namespace) -> int:
 
 def openapi(arguments: argparse.Namespace) -> int:
     from kissvdb.api.description import openapi
+    from kissvdb.api.routes import ROUTES
 
-    return _print_lines([openapi.document().rstrip("\n")])
+    return _print_lines([openapi.document(ROUTES).rstrip("\n")])
 
 
 def _print_lines(lines: Iterable[str]) -> int:

@@ -315,12 +315,14 @@ def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
     )
 
 
+_DESCRIPTION = pages.described(lambda: ROUTES)
+
 PAGES = (
     _page("/", pages.index, "The first page", pages.HTML),
     _page("/index.html", pages.index, "The first page", pages.HTML),
     _page("/docs", pages.docs, "This description, to read and try", pages.HTML),
-    _page("/openapi.yaml", pages.openapi, "This description", pages.YAML),
-    _page("/docs/openapi.yaml", pages.openapi, "This description", pages.YAML),
+    _page("/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
+    _page("/docs/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
     Route(
         "GET",
         "/docs/{asset...}",
@@ -335,4 +337,4 @@ PAGES = (
     ),
 )
 
-ROUTES = (*STATE, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)
+ROUTES: tuple[Route, ...] = (*STATE, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)

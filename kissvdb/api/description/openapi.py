@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 description, made from the route table and the types of bodies and answers."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,6 @@ from kissvdb.api.bulk.handlers import NDJSON
 from kissvdb.api.description import yaml
 from kissvdb.api.description.examples import TOUR, WORDS, Example, example
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
-from kissvdb.api.routes import ROUTES
 from kissvdb.errors import (
     Forbidden,
     InvalidArgument,
@@ -57,18 +56,18 @@ deleted last.
 {TOUR}"""
 
 
-def document() -> str:
+def document(routes: Sequence[Route]) -> str:
     """The description as YAML."""
-    return yaml.dump(description())
+    return yaml.dump(description(routes))
 
 
-def description() -> dict[str, Any]:
+def description(routes: Sequence[Route]) -> dict[str, Any]:
     """The description as plain data."""
-    schemas, components = msgspec.json.schema_components(list(_types(ROUTES)), ref_template=_REF)
-    by_type = dict(zip(map(repr, _types(ROUTES)), schemas, strict=True))
+    schemas, components = msgspec.json.schema_components(list(_types(routes)), ref_template=_REF)
+    by_type = dict(zip(map(repr, _types(routes)), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = defaultdict(dict)
     refusals: dict[str, list[type[KissError]]] = {}
-    for route in ROUTES:
+    for route in routes:
         path = route.path.replace("...", "")
         paths[path][route.method.lower()] = _operation(route, by_type, refusals)
     return {
@@ -82,7 +81,7 @@ def description() -> dict[str, Any]:
         "servers": [{"url": "/"}],
         # The empty one: without a key configured the server is open.
         "security": [{}, {"bearer": []}, {"header": []}, {"query": []}],
-        "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in ROUTES)],
+        "tags": [{"name": name} for name in dict.fromkeys(route.tag for route in routes)],
         "paths": dict(paths),
         "components": {
             "schemas": components,

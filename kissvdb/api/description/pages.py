@@ -1,14 +1,18 @@
 """The first page, the description and its viewer: files of the package, open to all."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.errors import NotFound
+
+if TYPE_CHECKING:
+    from kissvdb.api.frame.route import Route
 
 Page = Callable[[Context, Request], Awaitable[Response]]
 
@@ -60,17 +64,20 @@ async def docs_asset(context: Context, request: Request) -> Response:
     return Response(await _read(name), content_type=content_type, headers=_CACHED)
 
 
-async def openapi(context: Context, request: Request) -> Response:
-    return Response(await trio.to_thread.run_sync(_description), content_type=YAML)
+def described(table: Callable[[], Sequence["Route"]]) -> Page:
+    """The description of a table of routes as a page; made once, when it is first asked for."""
 
+    @cache
+    def text() -> bytes:
+        # Not with this module: it takes longer to import than the rest of a start.
+        from kissvdb.api.description.openapi import document
 
-@cache
-def _description() -> bytes:
-    from kissvdb.api.description.openapi import (
-        document,  # it imports the route table, which imports us
-    )
+        return document(table()).encode()
 
-    return document().encode()
+    async def openapi(context: Context, request: Request) -> Response:
+        return Response(await trio.to_thread.run_sync(text), content_type=YAML)
+
+    return openapi
 
 
 async def _read(name: str) -> bytes:
