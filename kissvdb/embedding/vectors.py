@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from kissvdb.core.filters import parse as filter_rules
-from kissvdb.core.rows.rules import Deleted, Written
+from kissvdb.core.rows.rules import DeletedVector, WrittenVector
 from kissvdb.embedding import json_values
 from kissvdb.embedding.items import VectorItem
 from kissvdb.engine.vectors import model as engine
@@ -58,7 +58,7 @@ class Vectors:
         meta: Any = None,
         *,
         ttl_ms: int | None = None,
-    ) -> Written:
+    ) -> WrittenVector:
         """Write a vector whether or not its id has one.
 
         ``vector``: ``dim`` finite numbers, kept as float32. ``meta``: what JSON can hold.
@@ -74,13 +74,13 @@ class Vectors:
         *,
         vector: Sequence[float] | None = None,
         meta: Any = None,
-    ) -> Written:
+    ) -> WrittenVector:
         """Replace the parts that are given. Raises NotFound."""
         if meta is not None:
             json_values.encode(meta, "meta")
         return await self._vectors.update(collection, id_, vector=vector, meta=meta)
 
-    async def delete(self, collection: str, id_: str) -> Deleted:
+    async def delete(self, collection: str, id_: str) -> DeletedVector:
         """Remove a vector. Raises NotFound."""
         return await self._vectors.delete(collection, id_)
 

@@ -1,12 +1,12 @@
 """Opening a database: storage, actors and upkeep, in the order in which they need each other."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import trio
 
-from actors import Address, Restart, open_supervisor
+from actors import Restart, open_supervisor
 from kissvdb.config import Config
 from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.database import Database
@@ -20,7 +20,7 @@ from kissvdb.engine.store import Store
 from kissvdb.engine.stream.history import History
 from kissvdb.engine.stream.hub import CurrentHub, Hub
 from kissvdb.engine.threads import threads_for
-from kissvdb.engine.vectors.collection import Surroundings
+from kissvdb.engine.vectors.collection import CollectionContext
 from kissvdb.engine.vectors.model import Vectors
 from kissvdb.engine.vectors.registry import Collections
 from kissvdb.metrics import Metrics
@@ -62,36 +62,16 @@ async def open_database(
         hub = await supervisor.start(current.make, Restart.ON_CRASH)
         followers.add(hub)
         log = await supervisor.start(writer)
-        shards: list[tuple[StateShard, Address]] = []
-        for number, table in enumerate(store.tables):
-            shard = StateShard(
-                StateView(table),
-                log,
-                committed,
-                clock_ms,
-                metrics,
-                json_bytes_max=config.limits.json_bytes_max,
-                mailbox_size=config.state.mailbox_size,
-                name=f"state-{number}",
-            )
-            shards.append((shard, await supervisor.start(shard)))
+        around = CollectionContext(log, committed, clock_ms, threads, metrics)
+        shards = [
+            (shard, await supervisor.start(shard)) for shard in _shards(store, around, config)
+        ]
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
-        around = Surroundings(log, committed, clock_ms, threads, metrics)
         collections = Collections(store.collections, supervisor, around, state, config)
         registry = await supervisor.start(collections)
         vectors = Vectors(collections, registry, store.collections, threads, config, clock_ms)
         database = Database(
-            config,
-            metrics,
-            clock_ms,
-            threads,
-            store,
-            writer,
-            log,
-            current,
-            hub,
-            state,
-            vectors,
+            config, metrics, clock_ms, threads, store, writer, log, current, hub, state, vectors
         )
         async with trio.open_nursery() as tasks:
             if isinstance(clock_ms, SteadyClock):
@@ -100,6 +80,20 @@ async def open_database(
             yield database
             await database.finish()
             tasks.cancel_scope.cancel()
+
+
+def _shards(store: Store, around: CollectionContext, config: Config) -> Iterator[StateShard]:
+    for number, table in enumerate(store.tables):
+        yield StateShard(
+            StateView(table),
+            around.log,
+            around.committed_offset,
+            around.clock_ms,
+            around.metrics,
+            json_bytes_max=config.limits.json_bytes_max,
+            mailbox_size=config.state.mailbox_size,
+            name=f"state-{number}",
+        )
 
 
 def _log_clock(clock_ms: Clock) -> Clock:

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from kissvdb.api.frame.http import Request, Response
-from kissvdb.core.rows.view import WalkedShort
+from kissvdb.core.rows.view import SearchTooNarrow
 from tests.api.caller import Caller
 
 SECONDS_MAX = 180.0
@@ -59,7 +59,7 @@ async def test_a_small_search_needs_no_task(filled, wishes):
 async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatch):
     def short(*_, may_scan, **__):
         assert not may_scan
-        raise WalkedShort
+        raise SearchTooNarrow
 
     with monkeypatch.context() as patch:
         patch.setattr("kissvdb.core.rows.search.search", short)

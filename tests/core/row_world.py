@@ -8,7 +8,7 @@ import numpy as np
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows.owner import CollectionSpec, Rows
-from kissvdb.core.rows.rules import Batch, Decision, Upsert
+from kissvdb.core.rows.rules import Upsert, VectorBatch, VectorDecision
 from kissvdb.core.search import Search
 from kissvdb.core.store.id_map import SALT_BYTES
 from kissvdb.records import VectorDeleted, VectorWritten
@@ -42,14 +42,14 @@ class World:
 
     def run(self, *commands):
         """Decide, log, apply; answers or refusals in order."""
-        batch = Batch(self.spec, self.rows, self.now_ms)
+        batch = VectorBatch(self.spec, self.rows, self.now_ms)
         outcomes = batch.decide_each(commands)
         first = self.commit(batch)
-        return [each.at(first) if isinstance(each, Decision) else each for each in outcomes]
+        return [each.at(first) if isinstance(each, VectorDecision) else each for each in outcomes]
 
     def expire(self, limit=1000):
         """Log the end of what is past its time."""
-        batch = Batch(self.spec, self.rows, self.now_ms)
+        batch = VectorBatch(self.spec, self.rows, self.now_ms)
         batch.expire(self.rows.expired(self.now_ms, limit))
         self.commit(batch)
 

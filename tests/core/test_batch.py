@@ -59,8 +59,8 @@ class Rows:
 
 def batch_for(command, **operations):
     if command in STATE:
-        return state.Batch(lambda _: None, operations.get, 0)
-    return collection.Batch(CollectionSpec("c", 1, "l2"), Rows(**operations), 0)
+        return state.StateBatch(lambda _: None, operations.get, 0)
+    return collection.VectorBatch(CollectionSpec("c", 1, "l2"), Rows(**operations), 0)
 
 
 @pytest.mark.parametrize("family", [STATE, VECTORS])

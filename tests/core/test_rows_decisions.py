@@ -3,7 +3,15 @@
 import pytest
 
 from kissvdb.core.rows.owner import CollectionSpec
-from kissvdb.core.rows.rules import Add, Batch, Delete, Deleted, Update, Upsert, Written
+from kissvdb.core.rows.rules import (
+    Add,
+    Delete,
+    DeletedVector,
+    Update,
+    Upsert,
+    VectorBatch,
+    WrittenVector,
+)
 from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
 from kissvdb.errors import AlreadyExists, DimMismatch, InvalidArgument, NotFound
 from kissvdb.records import VectorDeleted, VectorWritten
@@ -18,11 +26,11 @@ def here():
 
 
 def test_add_writes_once(here):
-    assert here.run(Add("a", ONE)) == [Written("a", 1)]
+    assert here.run(Add("a", ONE)) == [WrittenVector("a", 1)]
     refused, other = here.run(Add("a", TWO), Add("b", ONE))
     assert isinstance(refused, AlreadyExists)
     assert "already exists" in refused.message
-    assert other == Written("b", 2)
+    assert other == WrittenVector("b", 2)
     assert here.view().get("a").vector == ONE
 
 
@@ -36,12 +44,12 @@ def test_a_batch_sees_what_it_decided_before(here):
         Add("a", TWO),
     )
     assert [type(each) for each in outcomes] == [
-        Written,
+        WrittenVector,
         AlreadyExists,
-        Written,
-        Deleted,
+        WrittenVector,
+        DeletedVector,
         NotFound,
-        Written,
+        WrittenVector,
     ]
     assert [each.offset for each in outcomes if not isinstance(each, Exception)] == [1, 2, 3, 4]
     assert here.view().get("a").vector == TWO
@@ -83,10 +91,10 @@ def test_a_vector_of_another_length_is_refused(here, command, vector):
 
 def test_a_repeated_op_id_is_answered_and_not_applied_again(here):
     first = here.run(Add("a", ONE, op_id="1"), Add("a", ONE, op_id="1"))
-    assert first == [Written("a", 1), Written("a", 1, repeated=True)]
+    assert first == [WrittenVector("a", 1), WrittenVector("a", 1, repeated=True)]
     assert here.run(Add("a", ONE, op_id="1")) == first[1:]
     deleted = here.run(Delete("a", op_id="2"), Delete("a", op_id="2"))
-    assert deleted == [Deleted("a", 2), Deleted("a", 2, repeated=True)]
+    assert deleted == [DeletedVector("a", 2), DeletedVector("a", 2, repeated=True)]
     assert here.run(Delete("a", op_id="2")) == deleted[1:]
     assert len(here.log) == 2
 
@@ -95,7 +103,7 @@ def test_a_refused_op_id_may_be_tried_again(here):
     (refused,) = here.run(Delete("a", op_id="1"))
     assert isinstance(refused, NotFound)
     here.run(Add("a", ONE))
-    assert here.run(Delete("a", op_id="1")) == [Deleted("a", 2)]
+    assert here.run(Delete("a", op_id="1")) == [DeletedVector("a", 2)]
 
 
 def test_times_come_from_the_command_then_the_collection():
@@ -112,7 +120,7 @@ def test_the_end_of_an_expired_vector_is_logged_before_its_new_life(here):
     here.now_ms += 1
     assert isinstance(here.run(Update("a", TWO))[0], NotFound)
     assert isinstance(here.run(Delete("a"))[0], NotFound)
-    assert here.run(Add("a", TWO)) == [Written("a", 3)]
+    assert here.run(Add("a", TWO)) == [WrittenVector("a", 3)]
     assert here.log[1:] == [
         (2, VectorDeleted("c", "a", "ttl")),
         (3, VectorWritten("added", "c", "a", TWO)),
@@ -122,7 +130,7 @@ def test_the_end_of_an_expired_vector_is_logged_before_its_new_life(here):
 def test_expiring_ends_only_what_is_still_past_its_time(here):
     here.run(Add("a", ONE, ttl_ms=1), Add("b", ONE, ttl_ms=1))
     here.now_ms += 1
-    batch = Batch(here.spec, here.rows, here.now_ms)
+    batch = VectorBatch(here.spec, here.rows, here.now_ms)
     batch.decide(Upsert("a", TWO))
     batch.expire(["a", "b", "gone"])
     here.commit(batch)
@@ -136,14 +144,14 @@ def test_expiring_ends_only_what_is_still_past_its_time(here):
 
 def test_delete_all_counts_what_was_there(here):
     here.run(Add("a", ONE), Add("b", ONE))
-    batch = Batch(here.spec, here.rows, here.now_ms)
+    batch = VectorBatch(here.spec, here.rows, here.now_ms)
     assert batch.delete_all(["a", "x", "a", "b"]) == 2
     here.commit(batch)
     assert here.model == {}
 
 
 def test_a_batch_says_how_much_room_its_rows_need(here):
-    batch = Batch(here.spec, here.rows, here.now_ms)
+    batch = VectorBatch(here.spec, here.rows, here.now_ms)
     batch.decide_each([Add("ä", ONE, b"123"), Add("b", ONE), Delete("b")])
     assert batch.rows == 2
     assert batch.text_bytes >= len("äb".encode()) + 3

@@ -7,7 +7,7 @@ from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.rows.owner import POLICY, CollectionSpec
 from kissvdb.core.rows.rules import Delete
-from kissvdb.core.rows.view import WalkedShort
+from kissvdb.core.rows.view import SearchTooNarrow
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, clusters, compiled
@@ -356,6 +356,6 @@ def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
         found = view.search(queries(40), Search(10, tree=tree, explain=True))
         assert found.explanation.plan == ("graph" if tree is None else "filtered graph")
         assert {len(each) for each in found.hits} == {10}
-        with pytest.raises(WalkedShort):
+        with pytest.raises(SearchTooNarrow):
             view.search(queries(40), Search(10, tree=tree), may_scan=False)
         assert recall(here, tree=tree) >= 0.95

@@ -6,7 +6,7 @@ import pytest
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.owner import CollectionSpec
 from kissvdb.core.rows.rules import Upsert
-from kissvdb.core.rows.view import WalkedShort
+from kissvdb.core.rows.view import SearchTooNarrow
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
 from tests.core.row_world import World, compiled, raw
@@ -109,7 +109,7 @@ def test_a_walk_over_4_bit_codes_tells_near_duplicates_apart(kernels, metric, co
 def test_a_walk_that_has_to_look_wider_says_so_to_who_cannot_wait(kernels):
     vectors, tight, _ = near_duplicates(2500, 384)
     view = world(kernels, vectors, "cosine", quantization="q8").view()
-    with pytest.raises(WalkedShort):
+    with pytest.raises(SearchTooNarrow):
         view.search(vectors[tight[:60]], Search(10), may_scan=False)
 
 

@@ -5,7 +5,16 @@ import msgspec
 import pytest
 
 from kissvdb.core.events.publishing import Publish, Published
-from kissvdb.core.state.rules import Batch, Delete, Deleted, Item, Patch, Precondition, Put, Written
+from kissvdb.core.state.rules import (
+    Delete,
+    Deleted,
+    Item,
+    Patch,
+    Precondition,
+    Put,
+    StateBatch,
+    Written,
+)
 from kissvdb.errors import (
     InvalidArgument,
     NotFound,
@@ -21,7 +30,7 @@ NOW = 1_000_000
 
 def batch(*items, operations=None, **options):
     table = {item.key: item for item in items}
-    return Batch(table.get, (operations or {}).get, NOW, **options)
+    return StateBatch(table.get, (operations or {}).get, NOW, **options)
 
 
 def test_a_first_put_is_revision_one_and_gets_the_offset_of_its_record():

@@ -21,7 +21,7 @@ from kissvdb.engine.owner import Expire, Held, Hold, Many
 from kissvdb.engine.state.shard import StateShard
 from kissvdb.engine.state.view import StateView
 from kissvdb.engine.threads import threads_for
-from kissvdb.engine.vectors.collection import Collection, Surroundings
+from kissvdb.engine.vectors.collection import Collection, CollectionContext
 from kissvdb.errors import AlreadyExists, NotFound, RevisionMismatch
 from kissvdb.metrics import Metrics
 from kissvdb.storage.state.table import StateTable
@@ -90,7 +90,7 @@ async def running():
             name="state-0",
         )
         owners.state = await supervisor.start(owners.shard)
-        around = Surroundings(
+        around = CollectionContext(
             owners.log_address, committed, owners.clock_ms, threads_for(Config()), metrics
         )
         owners.collection = Collection(Rows(SPEC, SALT, PLAIN), around)

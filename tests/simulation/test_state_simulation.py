@@ -6,7 +6,7 @@ import pytest
 
 from kissvdb import records
 from kissvdb.core.events.publishing import Publish
-from kissvdb.core.state.rules import Batch, Delete, Deleted, Patch, Precondition, Put
+from kissvdb.core.state.rules import Delete, Deleted, Patch, Precondition, Put, StateBatch
 from kissvdb.engine import recovery
 from kissvdb.engine.state import view as state_view
 from kissvdb.engine.state.view import StateView
@@ -69,7 +69,7 @@ class Machine:
     def run_batch(self):
         self.now_ms += self.chance.choice((0, 1, 50))
         self.store_some()
-        decided = Batch(self.view.get, self.view.operation, self.now_ms)
+        decided = StateBatch(self.view.get, self.view.operation, self.now_ms)
         outcomes = decided.decide_each([self.command() for _ in range(self.chance.randint(1, 5))])
         decided.expire(self.view.expired(self.now_ms, 10))
         if not decided.records:

@@ -244,9 +244,9 @@ def _line(answer: Answer) -> bytes:
         return b'{"status":"ok","offset":%d}\n' % answer.offset
     if isinstance(answer, Written):
         return b'{"status":"ok","offset":%d,"revision":%d}\n' % (answer.offset, answer.revision)
-    if isinstance(answer, collection.Written):
+    if isinstance(answer, collection.WrittenVector):
         return b'{"status":"ok","offset":%d}\n' % answer.offset
-    if isinstance(answer, collection.Deleted):
+    if isinstance(answer, collection.DeletedVector):
         return b'{"status":"ok","offset":%d,"deleted":true}\n' % answer.offset
     assert isinstance(answer, Deleted)
     return b'{"status":"ok","offset":%b,"deleted":%b}\n' % (

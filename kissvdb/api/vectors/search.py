@@ -99,11 +99,11 @@ def _search_one(
     _check_dim(len(vector), view.spec)
     if body.emit or large or not _is_quick(asked, view):
         return _search_in_thread(context, found, body, vector, asked)
-    from kissvdb.core.rows.view import WalkedShort
+    from kissvdb.core.rows.view import SearchTooNarrow
 
     try:
         answer = _search(view, vector, asked, time.perf_counter_ns(), may_scan=False)
-    except WalkedShort:
+    except SearchTooNarrow:
         return _search_in_thread(context, found, body, vector, asked)
     if asked.is_audited:
         found.audit.note(vector, asked.search)

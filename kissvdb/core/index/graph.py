@@ -12,7 +12,7 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.index import graph_growth
 from kissvdb.core.index.codes import PRECISIONS, CodeSum
 from kissvdb.core.index.graph_body import Body, body_of, to_arrays, to_fields
-from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
+from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.space import RowData, Space
@@ -124,7 +124,7 @@ class GraphIndex(Index):
         if not cut.any():
             return rows, scores
         if not may_scan:
-            raise WalkedShort
+            raise SearchTooNarrow
         left = np.flatnonzero(cut)
         ef = plan.ef * WIDER
         while len(left):

@@ -39,7 +39,7 @@ class Plan:
     allowed: int = 0
 
 
-class WalkedShort(Exception):
+class SearchTooNarrow(Exception):
     """A walk was not enough to know the best rows, and what makes up for it takes long."""
 
 
@@ -97,8 +97,8 @@ class Index(Protocol):
         may_scan: bool,
     ) -> Answer:
         """The ``want + TIES_SPARE`` best indexed rows of each prepared query, float32 [n, width],
-        exactly scored. Raises WalkedShort instead of looking wider than the plan says, unless it
-        ``may_scan``."""
+        exactly scored. Raises SearchTooNarrow instead of looking wider than the plan says, unless
+        it ``may_scan``."""
         ...
 
     def refine(self, data: RowData) -> Self | None:

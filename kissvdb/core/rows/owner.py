@@ -31,7 +31,7 @@ from kissvdb.core.index.kinds import KINDS
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
-from kissvdb.core.rows.vacuum import Shown, Vacuum
+from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
 from kissvdb.core.rows.view import RowsView as RowsView
 from kissvdb.core.rows.visibility import Visibility
 from kissvdb.core.rows.work import Drain, MetadataMerge, Verification, Work
@@ -265,7 +265,7 @@ class Rows:
             self._guard = None if work.guard.damage is None else work.guard
             self._store.guarded_by(self._guard)
         elif isinstance(work, Vacuum):
-            if work.show(Shown(self._store.view(), self._visibility.dead())):
+            if work.show(VisibleRows(self._store.view(), self._visibility.dead())):
                 self._take(work)
         elif isinstance(work, Checkpoint):
             self._sums, self._code_sums = work.sums, work.code_sums
@@ -327,7 +327,7 @@ class Rows:
         # Without kernels the index is not made again here: the rows are tail, and drained later.
         return Vacuum(
             self.spec,
-            Shown(self._store.view(), self._visibility.dead()),
+            VisibleRows(self._store.view(), self._visibility.dead()),
             self._ids.to_arrays(),
             self._metadata.view(),
             self._index.emptied(),

@@ -60,7 +60,7 @@ class Delete(msgspec.Struct, frozen=True):
     op_id: str | None = None
 
 
-class Written(msgspec.Struct, frozen=True):
+class WrittenVector(msgspec.Struct, frozen=True):
     """The answer to Add, Upsert and Update."""
 
     id: str
@@ -70,7 +70,7 @@ class Written(msgspec.Struct, frozen=True):
     """It was done before, under the same op_id."""
 
 
-class Deleted(msgspec.Struct, frozen=True):
+class DeletedVector(msgspec.Struct, frozen=True):
     """The answer to Delete."""
 
     id: str
@@ -79,10 +79,10 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 Command = Add | Upsert | Update | Delete
-Answer = Written | Deleted
+Answer = WrittenVector | DeletedVector
 
 
-class Decision(msgspec.Struct, frozen=True):
+class VectorDecision(msgspec.Struct, frozen=True):
     """A command that was accepted, waiting for the offset of its record.
 
     ``position`` is the record's place in the batch; None for a repeated ``op_id``, and then
@@ -93,18 +93,18 @@ class Decision(msgspec.Struct, frozen=True):
     position: int | None = None
     repeated: bool = False
 
-    def again(self) -> "Decision":
+    def again(self) -> "VectorDecision":
         """See `batch.Repeatable`."""
-        return Decision(self.answer, self.position, True)
+        return VectorDecision(self.answer, self.position, True)
 
     def at(self, first_offset: int) -> Answer:
         """The answer once the batch's first record has got ``first_offset``."""
         if self.position is None:
             return self.answer
         offset = first_offset + self.position
-        if isinstance(self.answer, Written):
-            return Written(self.answer.id, offset, self.answer.expires_at_ms, self.repeated)
-        return Deleted(self.answer.id, offset, self.repeated)
+        if isinstance(self.answer, WrittenVector):
+            return WrittenVector(self.answer.id, offset, self.answer.expires_at_ms, self.repeated)
+        return DeletedVector(self.answer.id, offset, self.repeated)
 
 
 class Stored(Protocol):
@@ -118,7 +118,7 @@ class Stored(Protocol):
 _NOT_YET_KNOWN = -1
 
 
-class Batch(batch.Batch[Decision]):
+class VectorBatch(batch.Batch[VectorDecision]):
     """The commands of one batch, decided in order: ``records`` is what is to be logged."""
 
     def __init__(self, spec: CollectionSpec, rows: Stored, now_ms: int) -> None:
@@ -165,10 +165,10 @@ class Batch(batch.Batch[Decision]):
                 count += 1
         return count
 
-    def _decide_again(self, operation: Operation) -> Decision:
-        return Decision(_answer_again(operation))
+    def _decide_again(self, operation: Operation) -> VectorDecision:
+        return VectorDecision(_answer_again(operation))
 
-    def _decide(self, command: Command) -> Decision:
+    def _decide(self, command: Command) -> VectorDecision:
         if isinstance(command, Delete):
             return self._delete(command)
         if isinstance(command, Update):
@@ -188,7 +188,7 @@ class Batch(batch.Batch[Decision]):
             self._expiry(self._spec.ttl_ms if command.ttl_ms is None else command.ttl_ms),
         )
 
-    def _update(self, command: Update) -> Decision:
+    def _update(self, command: Update) -> VectorDecision:
         if command.vector is not None:
             self._check_dim(command.vector)
         live = self._live(command.id)
@@ -202,14 +202,14 @@ class Batch(batch.Batch[Decision]):
             live.expires_at_ms if command.ttl_ms is None else self._expiry(command.ttl_ms),
         )
 
-    def _delete(self, command: Delete) -> Decision:
+    def _delete(self, command: Delete) -> VectorDecision:
         if self._live(command.id) is None:
             raise self._not_found(command.id)
         self.records.append(
             VectorDeleted(self._spec.name, command.id, "explicit", command.op_id, self._fingerprint)
         )
         self._pending[command.id] = None
-        return Decision(Deleted(command.id, _NOT_YET_KNOWN), len(self.records) - 1)
+        return VectorDecision(DeletedVector(command.id, _NOT_YET_KNOWN), len(self.records) - 1)
 
     def _write(
         self,
@@ -218,7 +218,7 @@ class Batch(batch.Batch[Decision]):
         vector: bytes,
         meta: bytes | None,
         expires_at_ms: int | None,
-    ) -> Decision:
+    ) -> VectorDecision:
         found = self._stored(command.id)
         if found is not None and self._is_expired(found):
             # The old life ends in the log before the new one starts.
@@ -235,8 +235,8 @@ class Batch(batch.Batch[Decision]):
         )
         self.records.append(record)
         self._pending[command.id] = record
-        answer = Written(command.id, _NOT_YET_KNOWN, expires_at_ms)
-        return Decision(answer, len(self.records) - 1)
+        answer = WrittenVector(command.id, _NOT_YET_KNOWN, expires_at_ms)
+        return VectorDecision(answer, len(self.records) - 1)
 
     def _end(self, id_: str) -> None:
         self.records.append(VectorDeleted(self._spec.name, id_, "ttl"))
@@ -279,5 +279,5 @@ class Batch(batch.Batch[Decision]):
 
 def _answer_again(operation: Operation) -> Answer:
     if operation.kind == "deleted":
-        return Deleted(operation.key, operation.offset, True)
-    return Written(operation.key, operation.offset, operation.expires_at_ms, True)
+        return DeletedVector(operation.key, operation.offset, True)
+    return WrittenVector(operation.key, operation.offset, operation.expires_at_ms, True)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, WalkedShort
+from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels, exact_scores
 from kissvdb.core.search import Search
 from kissvdb.core.store.id_map import IdMap
@@ -122,7 +122,7 @@ def search(
 ) -> tuple[list[Hits], list[int]]:
     """The ``want`` best rows of each prepared query, and the laps: index, tail, order.
 
-    Raises WalkedShort instead of looking wider than the plan says, unless it ``may_scan``.
+    Raises SearchTooNarrow instead of looking wider than the plan says, unless it ``may_scan``.
     """
     if not len(queries):
         return [], [0, 0, 0]
@@ -151,7 +151,7 @@ def search(
         # More rows may tie for the last places than were found: which of them, their ids say.
         if ties and scores[n, want - 1] == scores[n, count - 1] and rows[n, count - 1] >= 0:
             if not may_scan:
-                raise WalkedShort
+                raise SearchTooNarrow
             hits[n] = exact(source, queries[n : n + 1], want)[0]
     return hits, [*laps, lap()]
 

@@ -24,7 +24,7 @@ STEPS_BEHIND_MAX = 8
 
 
 @attrs.frozen(eq=False)
-class Shown:
+class VisibleRows:
     """What the owner has at one moment."""
 
     data: RowData
@@ -42,7 +42,7 @@ class Vacuum:
     def __init__(
         self,
         spec: CollectionSpec,
-        shown: Shown,
+        shown: VisibleRows,
         ids: Arrays,
         metadata: MetadataView,
         index: Index,
@@ -87,7 +87,7 @@ class Vacuum:
         elif self._before is not self._shown:
             self._take_over()
 
-    def show(self, shown: Shown) -> bool:
+    def show(self, shown: VisibleRows) -> bool:
         """Show what the owner has now, after a step. Answers whether it may take the rest.
 
         On the owner's thread, like ``take_rest``.
@@ -137,7 +137,7 @@ class Vacuum:
         self._kept = np.concatenate([self._kept, rows])
         self._before = now
 
-    def _died(self, before: Shown, now: Shown) -> npt.NDArray[np.int64]:
+    def _died(self, before: VisibleRows, now: VisibleRows) -> npt.NDArray[np.int64]:
         """The old numbers of the rows taken over so far that have been buried since."""
         rows = before.data.count
         died = bitmaps.unpack(now.dead.words, rows) & ~bitmaps.unpack(before.dead.words, rows)

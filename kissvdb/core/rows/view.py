@@ -11,7 +11,7 @@ from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters.parse import And, In, Node
 from kissvdb.core.index.index import Index
-from kissvdb.core.index.index import WalkedShort as WalkedShort
+from kissvdb.core.index.index import SearchTooNarrow as SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata.index import MetadataView
 from kissvdb.core.rows import groups as row_groups
@@ -154,7 +154,7 @@ class RowsView:
 
         With an ``offset`` all rows are looked at, and pages of ``k`` share no row: the first has
         those that a search without one finds, the others what is left, in order. Raises
-        WalkedShort if a walk is not enough and it may not scan.
+        SearchTooNarrow if a walk is not enough and it may not scan.
         """
         lap = row_search.lap_clock() if search.explain else int
         source = self._source(search.tree, search.namespace)

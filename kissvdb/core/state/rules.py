@@ -112,7 +112,7 @@ class Page:
     cursor: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True):
+class StateDecision(msgspec.Struct, frozen=True):
     """A command that was accepted: the ``record`` to be logged and its ``position`` in the batch;
     or, when nothing is to be logged, the ``answer``."""
 
@@ -121,9 +121,9 @@ class Decision(msgspec.Struct, frozen=True):
     answer: Answer = _NOTHING
     repeated: bool = False
 
-    def again(self) -> "Decision":
+    def again(self) -> "StateDecision":
         """See `batch.Repeatable`."""
-        return Decision(self.record, self.position, self.answer, True)
+        return StateDecision(self.record, self.position, self.answer, True)
 
     def at(self, first_offset: int) -> Answer:
         """The answer once the batch's first record has got ``first_offset``."""
@@ -142,7 +142,7 @@ class Decision(msgspec.Struct, frozen=True):
 _NOT_YET_KNOWN = -1
 
 
-class Batch(batch.Batch[Decision]):
+class StateBatch(batch.Batch[StateDecision]):
     """The commands of one batch, decided in order: ``records`` is what is to be logged."""
 
     def __init__(
@@ -167,10 +167,10 @@ class Batch(batch.Batch[Decision]):
             if item is not None and self._is_expired(item):
                 self._end(key)
 
-    def _decide_again(self, operation: Operation) -> Decision:
-        return Decision(None, answer=_answer_again(operation))
+    def _decide_again(self, operation: Operation) -> StateDecision:
+        return StateDecision(None, answer=_answer_again(operation))
 
-    def _decide(self, command: Command) -> Decision:
+    def _decide(self, command: Command) -> StateDecision:
         if isinstance(command, Put):
             return self._put(command)
         if isinstance(command, Delete):
@@ -179,7 +179,7 @@ class Batch(batch.Batch[Decision]):
             return self._patch(command)
         return self._log(record_of(command, self._fingerprint))
 
-    def _put(self, command: Put) -> Decision:
+    def _put(self, command: Put) -> StateDecision:
         if command.key.startswith(reserved_keys.PREFIX):
             reserved_keys.check_key(command.key)
         live = self._live(command.key)
@@ -187,7 +187,7 @@ class Batch(batch.Batch[Decision]):
         expires_at_ms = self._expiry(command.ttl_ms)
         return self._write(command.key, command.value, live, expires_at_ms, command.op_id)
 
-    def _patch(self, command: Patch) -> Decision:
+    def _patch(self, command: Patch) -> StateDecision:
         if command.key.startswith(reserved_keys.PREFIX):
             reserved_keys.check_key(command.key)
         live = self._live(command.key)
@@ -205,14 +205,14 @@ class Batch(batch.Batch[Decision]):
             expires_at_ms = live.expires_at_ms
         return self._write(command.key, value, live, expires_at_ms, command.op_id)
 
-    def _delete(self, command: Delete) -> Decision:
+    def _delete(self, command: Delete) -> StateDecision:
         live = self._live(command.key)
         if live is None:
             # One that is stored is from before it was reserved, and may go.
             reserved_keys.check_key(command.key)
         _check(command.precondition, command.key, live)
         if live is None:
-            return Decision(None)
+            return StateDecision(None)
         self._pending[command.key] = None
         return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
 
@@ -223,7 +223,7 @@ class Batch(batch.Batch[Decision]):
         live: Item | None,
         expires_at_ms: int | None,
         op_id: str | None,
-    ) -> Decision:
+    ) -> StateDecision:
         if live is None and self._stored(key) is not None:
             # The old life ends in the log before the new one starts, so that a subscriber sees
             # why the revision restarts.
@@ -233,10 +233,10 @@ class Batch(batch.Batch[Decision]):
         self._pending[key] = record
         return self._log(record)
 
-    def _log(self, record: Logged) -> Decision:
+    def _log(self, record: Logged) -> StateDecision:
         records = self.records
         records.append(record)
-        return Decision(record, len(records) - 1)
+        return StateDecision(record, len(records) - 1)
 
     def _end(self, key: str) -> None:
         self.records.append(KeyDeleted(key, "ttl"))

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 
 from actors import Address
-from kissvdb.core.state.rules import Batch, Item
+from kissvdb.core.state.rules import Item, StateBatch
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.state.view import StateView
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten
 
 
-class StateShard(Owner[Batch]):
+class StateShard(Owner[StateBatch]):
     """Owns the keys of one view."""
 
     def __init__(
@@ -36,22 +36,22 @@ class StateShard(Owner[Batch]):
     async def _make_room(self) -> None:
         await self.view.wait_for_room()
 
-    def _batch(self) -> Batch:
-        return Batch(
+    def _batch(self) -> StateBatch:
+        return StateBatch(
             self.view.get,
             self.view.operation,
             self._clock_ms(),
             json_bytes_max=self._json_bytes_max,
         )
 
-    def _install(self, first_offset: int, decided: Batch) -> None:
+    def _install(self, first_offset: int, decided: StateBatch) -> None:
         records = decided.records
         self.view.apply(first_offset, records)
         kinds = list(map(type, records))
         self._metrics.state_put_total.inc(kinds.count(KeyWritten))
         self._metrics.state_delete_total.inc(kinds.count(KeyDeleted))
 
-    def _expire(self, decided: Batch, limit: int) -> None:
+    def _expire(self, decided: StateBatch, limit: int) -> None:
         decided.expire(self.view.expired(self._clock_ms(), limit))
 
 

@@ -9,7 +9,7 @@ import trio
 
 from actors import Address, Envelope
 from kissvdb.core.filters.parse import Node
-from kissvdb.core.rows.rules import Batch, Command
+from kissvdb.core.rows.rules import Command, VectorBatch
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
@@ -61,7 +61,7 @@ class FinishWork:
 
 
 @attrs.frozen
-class Surroundings:
+class CollectionContext:
     """What every collection works with."""
 
     log: Address
@@ -76,13 +76,13 @@ class Refine:
     """Search by a finer code from now on. Answers which; None when there is none."""
 
 
-class Collection(Owner[Batch]):
+class Collection(Owner[VectorBatch]):
     """Owns the rows of one collection."""
 
     mailbox_size = 1024
     asides = Owner.asides | {DeleteMatching, Drop, TakeWork, FinishWork, Refine}
 
-    def __init__(self, rows: "Rows", around: Surroundings) -> None:
+    def __init__(self, rows: "Rows", around: CollectionContext) -> None:
         super().__init__(around.log, around.committed_offset)
         self.name = f"collection-{rows.spec.name}"
         self.rows = rows
@@ -137,13 +137,13 @@ class Collection(Owner[Batch]):
         if self.dropped:
             raise self._gone()
 
-    def _reserve(self, decided: Batch) -> None:
+    def _reserve(self, decided: VectorBatch) -> None:
         try:
             self.rows.reserve(decided.rows, decided.text_bytes)
         except OSError as error:
             raise PersistenceFailed(f"no room for more vectors: {error}") from error
 
-    def _install(self, first_offset: int, decided: Batch) -> None:
+    def _install(self, first_offset: int, decided: VectorBatch) -> None:
         records = decided.records
         self.rows.apply_all(list(enumerate(records, start=first_offset)))
         self.updated_at_ms = self._around.clock_ms()
@@ -151,7 +151,7 @@ class Collection(Owner[Batch]):
         self._around.metrics.vector_ops_total.inc(len(records))
         self.look_after()
 
-    def _expire(self, decided: Batch, limit: int) -> None:
+    def _expire(self, decided: VectorBatch, limit: int) -> None:
         decided.expire(self.rows.expired(self._around.clock_ms(), limit))
 
     async def _delete_matching(self, message: DeleteMatching) -> tuple[int, int | None]:
@@ -185,8 +185,8 @@ class Collection(Owner[Batch]):
         if message.work.kind != "checkpoint":
             self.changes += 1
 
-    def _batch(self) -> Batch:
-        return Batch(self.rows.spec, self.rows, self._around.clock_ms())
+    def _batch(self) -> VectorBatch:
+        return VectorBatch(self.rows.spec, self.rows, self._around.clock_ms())
 
     def _gone(self) -> NotFound:
         return no_such_collection(self.rows.spec.name)

@@ -11,7 +11,7 @@ from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.config import Config, Limits
 from kissvdb.core.filters.parse import Node, parse
 from kissvdb.core.rows.rules import Answer as VectorAnswer
-from kissvdb.core.rows.rules import Command, Delete, Deleted, Update, Upsert, Written
+from kissvdb.core.rows.rules import Command, Delete, DeletedVector, Update, Upsert, WrittenVector
 from kissvdb.core.search import Search
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import Item
@@ -200,11 +200,11 @@ class Vectors:
         meta: Any = None,
         *,
         ttl_ms: int | None = None,
-    ) -> Written:
+    ) -> WrittenVector:
         """Write a vector whether or not its id has one. ``meta``: what JSON can hold."""
         text = None if meta is None else msgspec.json.encode(meta)
         answer = await self.write(collection, Upsert(id_, _packed(vector), text, ttl_ms))
-        assert isinstance(answer, Written)
+        assert isinstance(answer, WrittenVector)
         return answer
 
     async def update(
@@ -214,18 +214,18 @@ class Vectors:
         *,
         vector: Sequence[float] | None = None,
         meta: Any = None,
-    ) -> Written:
+    ) -> WrittenVector:
         """Replace the parts that are given. Raises NotFound."""
         text = None if meta is None else msgspec.json.encode(meta)
         numbers = None if vector is None else _packed(vector)
         answer = await self.write(collection, Update(id_, numbers, text))
-        assert isinstance(answer, Written)
+        assert isinstance(answer, WrittenVector)
         return answer
 
-    async def delete(self, collection: str, id_: str) -> Deleted:
+    async def delete(self, collection: str, id_: str) -> DeletedVector:
         """Remove a vector. Raises NotFound."""
         answer = await self.write(collection, Delete(id_))
-        assert isinstance(answer, Deleted)
+        assert isinstance(answer, DeletedVector)
         return answer
 
     async def delete_matching(

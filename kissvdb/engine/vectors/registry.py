@@ -19,7 +19,12 @@ from kissvdb.engine.asking import unavailable
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.state.model import State
 from kissvdb.engine.vectors import manifests
-from kissvdb.engine.vectors.collection import Collection, Drop, Surroundings, no_such_collection
+from kissvdb.engine.vectors.collection import (
+    Collection,
+    CollectionContext,
+    Drop,
+    no_such_collection,
+)
 from kissvdb.engine.vectors.collection_store import CollectionStore, StoredCollection
 from kissvdb.engine.vectors.recall_audit import RecallAudit, keep_audited
 from kissvdb.engine.vectors.upkeep import CollectionUpkeep, expire_vectors, look_after_all
@@ -107,7 +112,7 @@ class Collections(Actor):
         self,
         store: CollectionStore,
         supervisor: Supervisor,
-        around: Surroundings,
+        around: CollectionContext,
         keys: State,
         config: Config,
     ) -> None:
