@@ -1,11 +1,10 @@
 """The room of indexes: rows know no kind of index, and an index nothing of the rows' owner."""
 
-from tests.house.test_layers import ROOT, imported_names, modules
+from tests.house.test_layers import imported_names, modules
 
-CORE = ROOT / "kissvdb/core"
 KINDS = {"graph", "graph_body", "graph_growth", "flat"}
 # What an index is made of; of the kernels, all.
-BELOW = {"bitmaps", "row_policy", "row_spec", "row_store", "index"}
+BELOW = {"bitmaps", "search", "store", "index"}
 # Of the kernels, what is no compiled code.
 PLAIN = {"arrays", "plain"}
 
@@ -19,7 +18,7 @@ def parts(path, room):
 
 
 def test_rows_know_no_kind_of_index():
-    for path in sorted(CORE.glob("*.py")):
+    for path in modules("kissvdb/core/rows", "kissvdb/core/store"):
         for word, rest in parts(path, "core"):
             assert word != "index" or not rest or rest[0] not in KINDS, path.name
         assert {word for word, _ in parts(path, "kernels")} <= PLAIN, path.name

@@ -16,6 +16,7 @@ ARROWS = {
     "core": {"kernels"},
     "storage": set(),
     "engine": {"kernels", "core", "storage", "actors"},
+    "commands": {"core", "engine", "storage", "actors"},
     "api": {"kernels", "core", "engine", "actors", "web"},
     "lane": {"core", "engine", "api", "actors"},
     "embedding": {"core", "engine", "api"},
@@ -23,7 +24,18 @@ ARROWS = {
     "client": set(),
 }
 TOP = {"actors", "bench", "config", "docs", "kissvdb", "scripts", "tests"}
+# Of one room in another order than all: what is below does not know what stands on it.
+STEPS = {
+    "core": ("filters", "metadata", "store", "index", "rows"),
+    "api": ("frame", "access"),
+}
 LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+FILES_MAX = 14
+"""In a folder, beside its __init__."""
+LANE_FILES_MAX = 16
+"""The life of one connection, to be read in a row."""
+ROOT_MODULES = SHARED | {"__init__", "__main__", "cli", "daemon", "testing"}
 
 
 def modules(*roots):
@@ -95,6 +107,41 @@ def test_no_file_is_longer_than_one_subject():
     for path in modules("actors", "kissvdb", "tests", "bench"):
         lines = len(path.read_text().splitlines())
         assert lines <= LINES_MAX, f"{path.relative_to(ROOT)} has {lines} lines"
+
+
+def test_no_function_is_longer_than_a_page():
+    for path in modules("actors", "kissvdb", "tests", "bench", "scripts"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= FUNCTION_LINES_MAX, f"{path.relative_to(ROOT)}: {node.name}"
+
+
+def test_no_folder_holds_more_than_one_looks_over():
+    for folder in {path.parent for path in modules("actors", "kissvdb")}:
+        files = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+        files_max = LANE_FILES_MAX if folder.name == "lane" else FILES_MAX
+        assert len(files) <= files_max, folder.relative_to(ROOT)
+
+
+def test_every_folder_says_what_it_is_for():
+    for folder in {path.parent for path in modules("actors", "kissvdb")}:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), folder
+
+
+def test_the_root_holds_shared_words_and_the_way_in():
+    found = {path.stem for path in (ROOT / "kissvdb").glob("*.py")}
+    assert found == ROOT_MODULES
+
+
+@pytest.mark.parametrize("room", sorted(STEPS))
+def test_the_parts_of_a_room_stand_on_each_other_in_one_order(room):
+    steps = STEPS[room]
+    for place, below in enumerate(steps):
+        above = {f"kissvdb.{room}.{name}" for name in steps[place + 1 :]}
+        for path in modules(f"kissvdb/{room}/{below}"):
+            for name in imported_names(path):
+                assert ".".join(name.split(".")[:3]) not in above, f"{path}: {name}"
 
 
 def test_everything_has_its_place():
