@@ -365,3 +365,6 @@ def test_restore_refuses_what_is_no_backup(run, tmp_path):
     assert (code, out, err.count("\n")) == (1, "", 1)
     assert "b is not a complete kissvdb backup" in err
     assert not (tmp_path / "d").exists()
+    code, out, err = run("restore", "nowhere", "--data-dir", "d")
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert "there is no nowhere" in err
