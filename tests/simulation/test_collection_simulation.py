@@ -15,7 +15,7 @@ import pytest
 
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.owner import CollectionSpec, Rows
-from kissvdb.core.rows.rules import Add, Batch, Delete, Update, Upsert
+from kissvdb.core.rows.rules import Add, VectorBatch, Delete, Update, Upsert
 from kissvdb.core.search import Search
 from kissvdb.core.store.policy import Policy
 from kissvdb.errors import PersistenceFailed
@@ -164,12 +164,12 @@ class Machine:
     def delete_matching(self) -> None:
         world = self.world
         ids = world.view().ids_matching(self.chance.choice(TREES[1:]), limit=20)
-        batch = Batch(world.spec, world.rows, world.now_ms)
+        batch = VectorBatch(world.spec, world.rows, world.now_ms)
         assert batch.delete_all(ids) == len(ids)
         world.commit(batch)
 
     def delete_everything(self) -> None:
-        batch = Batch(self.world.spec, self.world.rows, self.world.now_ms)
+        batch = VectorBatch(self.world.spec, self.world.rows, self.world.now_ms)
         batch.delete_all(list(self.world.model))
         self.world.commit(batch)
         self.compare()
