@@ -15,7 +15,7 @@ import pytest
 
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.owner import CollectionSpec, Rows
-from kissvdb.core.rows.rules import Add, VectorBatch, Delete, Update, Upsert
+from kissvdb.core.rows.rules import Add, Delete, Update, Upsert, VectorBatch
 from kissvdb.core.search import Search
 from kissvdb.core.store.policy import Policy
 from kissvdb.errors import PersistenceFailed
