@@ -1,7 +1,7 @@
 """User events and the stream over HTTP."""
 
 from collections.abc import Awaitable
-from functools import partial
+from functools import lru_cache, partial
 
 import msgspec
 
@@ -125,16 +125,23 @@ def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
     return [EventPublished(types[each.type], text) for each, text in zip(found, texts, strict=True)]
 
 
+@lru_cache(maxsize=1024)
+def _places(where: str) -> tuple[str, str, str]:
+    """How messages name the type, the data and the tags; they are needed for every event."""
+    return f"{where}.type", f"{where}.data", f"{where}.tags"
+
+
 def checked(body: EventBody, bounds: Limits, where: str) -> Publish:
     """One event, looked at closely."""
-    limits.check_event_type(body.type, bounds, f"{where}.type")
-    data = compact(body.data, f"{where}.data")
-    limits.check_json_size(data, bounds, f"{where}.data")
+    type_place, data_place, tags_place = _places(where)
+    limits.check_event_type(body.type, bounds, type_place)
+    data = compact(body.data, data_place)
+    limits.check_json_size(data, bounds, data_place)
     if body.key is not None:
         limits.check_key(body.key, bounds, f"{where}.key")
     if body.transient and where != "body":
         raise InvalidArgument(f"{where}.transient: a batch is logged; send transients alone")
-    tags = limits.check_tags(body.tags, bounds, f"{where}.tags")
+    tags = limits.check_tags(body.tags, bounds, tags_place)
     return Publish(body.type, data, body.key, tags, bool(body.transient))
 
 
