@@ -9,7 +9,7 @@ from kissvdb.api.frame.http import Request, Response
 from kissvdb.core.rows.view import SearchTooNarrow
 from tests.api.caller import Caller
 
-SECONDS_MAX = 180.0
+SECONDS_MAX = 900.0
 """The kernels may have to be compiled first."""
 ROWS = 300
 
@@ -31,6 +31,7 @@ async def filled(call: Caller):
     for first in range(0, ROWS, 100):
         await call("POST", "/v1/vector/c/upsert_batch", {"items": vectors[first : first + 100]})
     with trio.fail_after(SECONDS_MAX):
+        await call.database.vectors.compiled.wait()
         while begun(call) is None:
             await trio.lowlevel.checkpoint()
     return call

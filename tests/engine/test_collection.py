@@ -221,9 +221,9 @@ async def test_bulk_of_several_owners_refuses_only_what_has_none():
         )
         assert [type(each).__name__ for each in outcomes] == [
             "Written",
-            "Written",
+            "WrittenVector",
             "NotFound",
-            "Deleted",
+            "DeletedVector",
             "NotFound",
         ]
         assert ids(await db.vectors.search("c", [0, 0, 0], 9)) == ["a"]

@@ -11,7 +11,7 @@ from tests.crash.process import server_process
 from tests.patience import PATIENCE_SECS
 
 ROWS, DIM = 3000, 32
-SECONDS_MAX = 180.0
+SECONDS_MAX = 900.0
 """The kernels may have to be compiled first."""
 RAW = {"content-type": "application/octet-stream"}
 

@@ -111,7 +111,7 @@ async def test_a_replay_that_cannot_open_the_log_is_refused_and_the_next_one_wor
     async with open_database(config) as database:
         await database.put("k", 1)
         with no_descriptors(), pytest.raises(Overloaded):
-            await database._history.read(0, until=1)
+            await database._current.hub._history.read(0, until=1)
         with trio.fail_after(20):
             stream = database.subscribe(StreamQuery(since=0))
             while b"id: 1\n" not in await anext(stream):
