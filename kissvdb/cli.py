@@ -127,10 +127,13 @@ def warmup(arguments: argparse.Namespace) -> int:
     from kissvdb.engine.vectors import compilation
 
     directory = compilation.claim_cache(None if storage.memory else Path(storage.data_dir))
-    if arguments.quiet:
+    quiet = arguments.quiet or arguments.child
+    if arguments.child:
+        compilation.end_with_parent()
+    if quiet:
         os.nice(10)
-    done = compilation.warm(directory)
-    if arguments.quiet:
+    done = compilation.warm_alone(directory)
+    if quiet:
         return 0
     what = f"compiled {done.compiled} kernels, loaded {done.loaded}"
     return _print_lines([f"{what}, in {done.seconds:.1f} s; the code is in {directory}"])
@@ -270,6 +273,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
     one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
     one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")
+    # As a server starts it: quiet, and ends when its standard input does.
+    one.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     command(commands, "openapi", openapi, "print the description of the HTTP API")
     return parser, commands.choices
 

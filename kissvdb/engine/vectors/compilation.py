@@ -5,6 +5,7 @@ name another place before numba is imported. A mark in the cache, named after al
 depends on, says that everything is in there.
 """
 
+import fcntl
 import hashlib
 import importlib.metadata
 import logging
@@ -12,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,6 +90,25 @@ def warm(directory: Path) -> Warmed:
     return Warmed(done.loaded, done.compiled, done.seconds, directory)
 
 
+def warm_alone(directory: Path) -> Warmed:
+    """`warm`, while no other process does: who waits for one finds the code compiled."""
+    with (directory / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return warm(directory)
+
+
+def end_with_parent() -> None:
+    """End this process when the other end of its standard input is closed: its parent has died,
+    however it did, and nobody waits for the code."""
+
+    def watch() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> None:
     """Have the kernels loaded, while searches go on without them; if it fails, they stay so.
 
@@ -114,10 +135,7 @@ async def _load_once(kernels: "Kernels", data_dir: Path | None, workers: Workers
             "compiling the kernels, once for this machine; searches are exact until then",
             cache=str(directory),
         )
-        command = [sys.executable, "-m", "kissvdb", "warmup", "--quiet"]
-        done = await trio.run_process(
-            command, check=False, stdin=subprocess.DEVNULL, capture_stderr=True
-        )
+        done = await _compile_elsewhere()
         if done.returncode:
             reason = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
             message = "the kernels could not be compiled: searches stay exact"
@@ -125,6 +143,17 @@ async def _load_once(kernels: "Kernels", data_dir: Path | None, workers: Workers
             return
     await trio.sleep(START_PAUSE_SECONDS)
     await workers.run(_load, kernels, directory)
+
+
+async def _compile_elsewhere() -> "subprocess.CompletedProcess[bytes]":
+    # Nothing is ever written: its end says that this process has ended.
+    ours, alive = os.pipe()
+    try:
+        command = [sys.executable, "-m", "kissvdb", "warmup", "--child"]
+        return await trio.run_process(command, check=False, stdin=ours, capture_stderr=True)
+    finally:
+        os.close(ours)
+        os.close(alive)
 
 
 def _load(kernels: "Kernels", directory: Path) -> None:
