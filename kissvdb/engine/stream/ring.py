@@ -13,7 +13,7 @@ from kissvdb.core.events.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, 
 from kissvdb.engine.followers import Committed
 from kissvdb.engine.stream import rounds
 from kissvdb.engine.stream.rounds import Rounds, Slice
-from kissvdb.records import Record
+from kissvdb.records import decode
 
 
 class Ring:
@@ -21,8 +21,8 @@ class Ring:
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
         # A record becomes an event when the first subscriber comes to it; without subscribers a
-        # write does not pay for that.
-        self._events: list[Event | Record | None] = [None] * events_max
+        # write does not pay for that. Its payload waits here, one object instead of several.
+        self._events: list[Event | bytes | None] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
         self._times_ms = [0] * events_max
@@ -50,8 +50,8 @@ class Ring:
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        first_offset, records = committed.first_offset, committed.records
-        sizes = list(map(len, committed.payloads))
+        first_offset, records = committed.first_offset, committed.payloads
+        sizes = list(map(len, records))
         known = max(0, min(len(records), self.last_offset + 1 - first_offset))
         capacity = len(self._events)
         for start in range(known, len(records), capacity):
@@ -78,7 +78,7 @@ class Ring:
 
     def _store(
         self,
-        events: Sequence[Event | Record | None],
+        events: Sequence[Event | bytes | None],
         offsets: Sequence[int],
         ts_ms: int,
         sizes: Sequence[int],
@@ -156,8 +156,8 @@ class Ring:
     def _event(self, slot: int) -> Event:
         event = self._events[slot]
         assert event is not None
-        if not isinstance(event, Event):
-            event = event_of(self._offsets[slot], self._times_ms[slot], event)
+        if isinstance(event, bytes):
+            event = event_of(self._offsets[slot], self._times_ms[slot], decode(event))
             self._events[slot] = event
         return event
 
