@@ -206,7 +206,20 @@ class CollectionStore:
         """The files of collections that cannot be opened, as entries of a backup."""
         if self._directory is None:
             return []
-        return [entry for name in self.broken for entry in _entries(self._directory / name)]
+        found: list[Entry] = []
+        try:
+            for name in list(self.broken):
+                try:
+                    found += _entries(self._directory / name)
+                except FileNotFoundError:
+                    # Deleted meanwhile, on the loop: the backup's log says so.
+                    if name in self.broken and (self._directory / name).is_dir():
+                        raise
+        except BaseException:
+            for entry in found:
+                entry.source.close()
+            raise
+        return found
 
     def forget_uncreated(self) -> None:
         """After the replay: remove what was prepared for collections that were never created."""
