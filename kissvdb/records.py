@@ -60,7 +60,12 @@ class EventPublished(
 
 
 class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cc"):
-    """A vector collection came to be, empty. ``ttl_ms`` is the default of its vectors."""
+    """A vector collection came to be, empty. ``ttl_ms`` is the default of its vectors.
+
+    ``embedder`` is the name under which the configuration has what makes vectors of its texts, and
+    ``embedder_model`` the model that was behind it. ``text`` is how its texts are searched: compact
+    JSON.
+    """
 
     collection: str
     dim: int
@@ -72,6 +77,9 @@ class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field=
     ttl_ms: int | None = None
     created_at_ms: int = 0
     op_id: str | None = None
+    embedder: str | None = None
+    embedder_model: str | None = None
+    text: bytes | None = None
 
 
 class CollectionDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cd"):
@@ -84,7 +92,8 @@ class CollectionDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field=
 class VectorWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="vw"):
     """A vector as it is now, whole; ``kind`` is ``added``, ``upserted`` or ``updated``.
 
-    ``vector`` is little-endian float32 as it was sent, ``meta`` compact JSON text in UTF-8.
+    ``vector`` is little-endian float32 as it was sent, ``meta`` compact JSON text in UTF-8,
+    ``text`` what full text search finds it by.
     """
 
     kind: str
@@ -95,6 +104,7 @@ class VectorWritten(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
     expires_at_ms: int | None = None
     op_id: str | None = None
     fingerprint: bytes | None = None
+    text: str | None = None
 
 
 class VectorDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="vd"):

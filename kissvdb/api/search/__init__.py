@@ -1,0 +1,1 @@
+"""Search of texts over HTTP: the routes of the seed."""

@@ -1,0 +1,1 @@
+"""What makes vectors of texts: models in this process or beside it, and services."""

@@ -1,0 +1,1 @@
+"""Texts as arrays: tokens, postings, and the best rows of a query."""
