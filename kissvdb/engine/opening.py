@@ -77,6 +77,7 @@ async def open_database(
             if isinstance(clock_ms, SteadyClock):
                 tasks.start_soon(clock_ms.watch)
             tasks.start_soon(database.look_after)
+            tasks.start_soon(store.kernels.load, config, threads)
             yield database
             await database.finish()
             tasks.cancel_scope.cancel()

@@ -10,6 +10,7 @@ from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.recovery import Progress, TableReplay, View
+from kissvdb.engine.rows.shared_kernels import SharedKernels
 from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
@@ -29,6 +30,7 @@ class Store:
     def __init__(self, config: Config, progress: Progress, memory_floor: int = 0) -> None:
         """In memory the first offset is above ``memory_floor``."""
         self.directory: DataDir | None = None
+        self.kernels = SharedKernels()
         with ExitStack() as stack:
             if config.storage.memory:
                 self._open_memory(config, memory_floor)
@@ -65,7 +67,7 @@ class Store:
             offset_floor=floor,
         )
         self.tables = [StateTable(None) for _ in range(config.state.shards)]
-        self.collections = CollectionStore(None)
+        self.collections = CollectionStore(None, self.kernels)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
@@ -73,7 +75,7 @@ class Store:
         self.epoch, self.epoch_floor = directory.epoch, directory.epoch_floor
         paths = [directory.state_path(number) for number in range(config.state.shards)]
         self.tables = [StateTable(path) for path in paths]
-        self.collections = CollectionStore(directory.path)
+        self.collections = CollectionStore(directory.path, self.kernels)
         stack.callback(self.collections.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(

@@ -1,7 +1,7 @@
 """The collection actor: owner of one vector collection."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import attrs
 import msgspec
@@ -11,6 +11,7 @@ from actors import Address, Envelope
 from kissvdb.core.filters.parse import Node
 from kissvdb.core.rows.rules import Command, VectorBatch
 from kissvdb.engine.owner import Owner
+from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
@@ -45,22 +46,6 @@ class Drop:
 
 
 @attrs.frozen
-class TakeWork:
-    """Hand out a piece of upkeep: what is due next, a vacuum, or a checkpoint. Answers the work,
-    or None when there is nothing to do."""
-
-    wish: Literal["due", "vacuum", "checkpoint"] = "due"
-
-
-@attrs.frozen
-class FinishWork:
-    """Take over a piece of upkeep, or forget it because it failed."""
-
-    work: "Work"
-    failed: bool = False
-
-
-@attrs.frozen
 class CollectionContext:
     """What every collection works with."""
 
@@ -88,7 +73,6 @@ class Collection(Owner[VectorBatch]):
         self.rows = rows
         self.dropped = False
         self.changes = 0
-        """Rises with whatever makes the rows other than the last checkpoint."""
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
         """Unix time of the last write."""

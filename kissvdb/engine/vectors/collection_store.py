@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import attrs
-
 from kissvdb import logs
 from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.engine.rows.shared_kernels import SharedKernels
+from kissvdb.engine.rows.stored import StoredCollection, entries_of
 from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
     CollectionCreated,
@@ -29,9 +29,6 @@ from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
-    from kissvdb.core.index.kernels import Kernels
-    from kissvdb.core.rows.owner import Rows
-    from kissvdb.core.rows.work import Work
     from kissvdb.storage.rows import files as row_files
 
 logger = logging.getLogger("kissvdb.store")
@@ -42,82 +39,20 @@ ROWS_AT_ONCE = 256
 OFFSET_MAX = 2**63 - 1
 
 
-@attrs.define(eq=False)
-class StoredCollection:
-    """A collection's rows, and what is known of its files.
-
-    ``durable_offset``: up to where the files hold it. ``created_offset``: that of its creation;
-    None until that is logged. ``updated_at_ms``: the Unix time of the last write. ``stale``: the
-    files lack what was replayed or made anew.
-    """
-
-    rows: "Rows"
-    directory: Path | None
-    durable_offset: int = 0
-    created_offset: int | None = None
-    updated_at_ms: int = 0
-    stale: bool = False
-
-    def run(self, work: "Work") -> None:
-        """Do a piece of upkeep, and store what a checkpoint has made; for a thread.
-
-        Raises PersistenceFailed, Damaged and OSError.
-        """
-        from kissvdb.core.rows.checkpoint import Checkpoint
-
-        work.run()
-        if self.directory is None or not isinstance(work, Checkpoint):
-            return
-        from kissvdb.storage.rows import files as row_files
-        from kissvdb.storage.rows.arrays import RowArrays
-
-        space = self.rows.space
-        assert isinstance(space, RowArrays)
-        manifest = {**work.manifest, **self._fields()}
-        row_files.save(self.directory, space, manifest, work.indexes)
-        self.durable_offset = work.offset
-
-    def entries(self) -> list[Entry]:
-        """Its files, open, as entries of a backup."""
-        return [] if self.directory is None else _entries(self.directory)
-
-    def restate(self, offset: int) -> None:
-        """Store that no record up to ``offset`` changed anything since the last checkpoint."""
-        if self.directory is None:
-            return
-        from kissvdb.storage.rows import files as row_files
-
-        row_files.restate(self.directory, {"offset": offset, **self._fields()})
-        self.durable_offset = offset
-
-    def _fields(self) -> dict[str, int | None]:
-        """What the manifest says beside the rows."""
-        return {"created_offset": self.created_offset, "updated_at_ms": self.updated_at_ms}
-
-
 class CollectionStore:
     """All collections of a database, by name. ``data_dir`` None keeps them in memory."""
 
-    def __init__(self, data_dir: Path | None) -> None:
+    def __init__(self, data_dir: Path | None, kernels: SharedKernels | None = None) -> None:
+        self.kernels = SharedKernels() if kernels is None else kernels
         self.collections: dict[str, StoredCollection] = {}
         self.broken: dict[str, str] = {}
         """What is wrong with the collections that cannot be opened, by name. They hold up neither
         the others nor the log, and can be deleted."""
         directory = self._directory = None if data_dir is None else data_dir / DIRECTORY
-        self._kernels: Kernels | None = None
         if directory is not None and directory.is_dir():
             for entry in sorted(directory.iterdir()):
                 if entry.is_dir():
                     self._open(entry)
-
-    @property
-    def kernels(self) -> "Kernels":
-        """The compiled code that all collections share, once it is loaded."""
-        if self._kernels is None:
-            from kissvdb.core.index.kernels import Kernels
-
-            self._kernels = Kernels(build_threads=max(1, (os.cpu_count() or 1) // 2))
-        return self._kernels
 
     @property
     def durable_offsets(self) -> list[int]:
@@ -151,7 +86,7 @@ class CollectionStore:
         if self._directory is not None:
             directory = self._directory / spec.name
             self._make(directory)
-        rows = Rows(spec, os.urandom(SALT_BYTES), self.kernels, RowArrays(directory, 0))
+        rows = Rows(spec, os.urandom(SALT_BYTES), self.kernels.loaded, RowArrays(directory, 0))
         rows.note_offset(after_offset)
         made = StoredCollection(
             rows, directory, created_offset=created_offset, updated_at_ms=spec.created_at_ms
@@ -210,7 +145,7 @@ class CollectionStore:
         try:
             for name in list(self.broken):
                 try:
-                    found += _entries(self._directory / name)
+                    found += entries_of(self._directory / name)
                 except FileNotFoundError:
                     # Deleted meanwhile, on the loop: the backup's log says so.
                     if name in self.broken and (self._directory / name).is_dir():
@@ -256,7 +191,7 @@ class CollectionStore:
                 found.damaged,
                 found.arrays,
                 os.urandom(SALT_BYTES),
-                self.kernels,
+                self.kernels.loaded,
             )
         except Damaged as error:
             found.arrays.close()
@@ -333,21 +268,6 @@ class CollectionsReplay:
         else:
             # Its directory was made before the record was logged.
             stored.created_offset = offset
-
-
-def _entries(directory: Path) -> list[Entry]:
-    """The files of a collection's directory, open, as entries of a backup."""
-    found: list[Entry] = []
-    try:
-        for path in sorted(directory.iterdir()):
-            source = path.open("rb")
-            size = os.fstat(source.fileno()).st_size
-            found.append(Entry(f"{DIRECTORY}/{directory.name}/{path.name}", size, source))
-    except BaseException:
-        for entry in found:
-            entry.source.close()
-        raise
-    return found
 
 
 def verify_rows(opened: "row_files.Opened") -> None:

@@ -18,6 +18,7 @@ from kissvdb.core.state.rules import Item
 from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
+from kissvdb.engine.rows.upkeep import CollectionUpkeep
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.vectors.collection import DeleteMatching, VectorCommand, no_such_collection
 from kissvdb.engine.vectors.collection_store import CollectionStore
@@ -28,7 +29,6 @@ from kissvdb.engine.vectors.registry import (
     ListCollections,
     OpenCollection,
 )
-from kissvdb.engine.vectors.upkeep import CollectionUpkeep
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 from kissvdb.storage.backup import Entry
 
@@ -84,7 +84,7 @@ class Vectors:
         ask it. ``store``: their files."""
         self.broken: Mapping[str, str] = store.broken
         """What is wrong with the collections that cannot be opened, by name."""
-        self.compiled = collections.compiled
+        self.compiled = store.kernels.compiled
         """The kernels are loaded, or will not be: until then every search is exact."""
         self._collections = collections
         self._opened = collections.opened

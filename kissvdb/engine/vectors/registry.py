@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable
 from math import nan
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -17,6 +16,8 @@ from kissvdb.core.state.reserved_keys import manifest_key
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.log.writer import Append
+from kissvdb.engine.rows.stored import StoredCollection
+from kissvdb.engine.rows.upkeep import CollectionUpkeep, look_after_all
 from kissvdb.engine.state.model import State
 from kissvdb.engine.vectors import manifests
 from kissvdb.engine.vectors.collection import (
@@ -25,9 +26,9 @@ from kissvdb.engine.vectors.collection import (
     Drop,
     no_such_collection,
 )
-from kissvdb.engine.vectors.collection_store import CollectionStore, StoredCollection
+from kissvdb.engine.vectors.collection_store import CollectionStore
+from kissvdb.engine.vectors.expiry import expire_vectors
 from kissvdb.engine.vectors.recall_audit import RecallAudit, keep_audited
-from kissvdb.engine.vectors.upkeep import CollectionUpkeep, expire_vectors, look_after_all
 from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
@@ -122,9 +123,6 @@ class Collections(Actor):
         self._around = around
         self._keys = keys
         self._config = config
-        self.compiled = trio.Event()
-        """The kernels are loaded, or will not be."""
-        self._kernels_are_wanted = trio.Event()
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
             config.limits.collections_max
         )
@@ -137,21 +135,10 @@ class Collections(Actor):
             tasks.start_soon(
                 keep_audited, self.audited, self._around.threads.upkeep, self._config.search
             )
-            tasks.start_soon(self._load_kernels)
+            tasks.start_soon(self._use_kernels)
 
-    async def _load_kernels(self) -> None:
-        if not self._config.search.compile:
-            self.compiled.set()
-            return
-        await self._kernels_are_wanted.wait()
-        # Not before: a server without vectors does without all of it.
-        from kissvdb.engine.vectors import compilation
-
-        storage = self._config.storage
-        data_dir = None if storage.memory else Path(storage.data_dir)
-
-        await compilation.load(self._store.kernels, data_dir, self._around.threads.upkeep)
-        self.compiled.set()
+    async def _use_kernels(self) -> None:
+        await self._store.kernels.compiled.wait()
         for each in self.opened.values():
             each.actor.look_after()
 
@@ -262,7 +249,7 @@ class Collections(Actor):
         for gauge, read in opened.gauges().items():
             self._around.metrics.watch(gauge, read, opened.name)
         self._around.metrics.watch(MAILBOX_DEPTH, lambda: address.statistics().depth, actor.name)
-        self._kernels_are_wanted.set()
+        self._store.kernels.want()
         try:
             self._upkeeps.send_nowait(upkeep)
         except trio.BrokenResourceError:

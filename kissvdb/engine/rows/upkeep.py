@@ -2,20 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
+import attrs
 import trio
 
 from actors import ActorCrashed, Address, MailboxClosed, Workers
 from kissvdb import logs
-from kissvdb.engine.owner import Expire
-from kissvdb.engine.vectors.collection import Collection, FinishWork, TakeWork
-from kissvdb.engine.vectors.collection_store import StoredCollection
-from kissvdb.errors import Damaged, NotFound, PersistenceFailed
+from kissvdb.engine.rows.stored import StoredCollection
+from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
+    # Not at run time: numpy comes with them, and a server without rows starts faster without.
+    from kissvdb.core.rows.owner import Rows
     from kissvdb.core.rows.work import Work
 
 logger = logging.getLogger("kissvdb.collections")
@@ -24,9 +24,46 @@ START_PAUSE_SECONDS = 0.5
 """What clients ask first, and the loading of compiled code, go before the comparing of rows."""
 TICK_SECONDS = 0.05
 RETRY_SECONDS = 5.0
-EXPIRY_TICK_SECONDS = 0.25
 SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
+
+
+@attrs.frozen
+class TakeWork:
+    """Hand out a piece of upkeep: what is due next, a vacuum, or a checkpoint. Answers the work,
+    or None when there is nothing to do."""
+
+    wish: Literal["due", "vacuum", "checkpoint"] = "due"
+
+
+@attrs.frozen
+class FinishWork:
+    """Take over a piece of upkeep, or forget it because it failed."""
+
+    work: "Work"
+    failed: bool = False
+
+
+class RowsOwner(Protocol):
+    """The actor that owns a collection's rows: it answers TakeWork and FinishWork."""
+
+    dropped: bool
+    changes: int
+    """Rises with whatever makes the rows other than the last checkpoint."""
+    updated_at_ms: int
+
+    @property
+    def rows(self) -> "Rows": ...
+
+    @property
+    def true_offset(self) -> int:
+        """An offset up to which the rows hold every record of theirs."""
+
+    def look_after(self) -> None:
+        """Say that upkeep may be due."""
+
+    async def changed(self) -> None:
+        """Wait until upkeep may be due, since the last call."""
 
 
 async def look_after_all(upkeeps: "trio.MemoryReceiveChannel[CollectionUpkeep]") -> None:
@@ -36,25 +73,11 @@ async def look_after_all(upkeeps: "trio.MemoryReceiveChannel[CollectionUpkeep]")
             nursery.start_soon(upkeep.run)
 
 
-async def expire_vectors(all_: Callable[[], Iterable[tuple[Collection, Address]]]) -> None:
-    """Have vectors whose time has come deleted, within a second and without any read."""
-    while True:
-        for collection, address in list(all_()):
-            # Looked at first, so that an idle server sends no messages.
-            while collection.expired():
-                try:
-                    await address.ask(Expire())
-                except (NotFound, PersistenceFailed, Damaged, MailboxClosed, ActorCrashed):
-                    # This collection's wait for the next round, and no other's.
-                    break
-        await trio.sleep(EXPIRY_TICK_SECONDS)
-
-
 class CollectionUpkeep:
     """One collection's upkeep. `run` is its task; `vacuum` and `save` ask for more."""
 
     def __init__(
-        self, collection: Collection, address: Address, stored: StoredCollection, workers: Workers
+        self, collection: RowsOwner, address: Address, stored: StoredCollection, workers: Workers
     ) -> None:
         self.working: str | None = None
         """What is being done now."""

@@ -1,0 +1,1 @@
+"""What collections of vectors and of documents have in common: kernels, files and upkeep."""
