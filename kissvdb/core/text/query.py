@@ -1,0 +1,254 @@
+"""What people type into a search box, parsed to what is asked of the index.
+
+``words`` any of which may match, ``"a phrase"``, ``pre*``, ``-not``, ``+must``, ``field:word``,
+``field:"a phrase"`` and ``word^2``. Everything else is text: a stray quote or operator, a colon
+after what is no field (``http://``, ``foo::bar``), AND, OR and parentheses. What is refused is a
+query that asks for nothing, or for too much.
+"""
+
+import re
+from collections.abc import Mapping, Set
+from typing import Literal
+
+import attrs
+
+from kissvdb.core.text.analysis import TOKEN, Analyzer, fold
+from kissvdb.core.text.folding import check_text
+from kissvdb.core.text.settings import WEIGHT_MAX, check_weight
+from kissvdb.errors import InvalidArgument
+
+QUERY_CHARS_MAX = 16_384
+"""Of a query; a text to find others like it is better embedded, or cut."""
+TOKENS_MAX = 1024
+"""Of a query, where what comes twice is asked for once; a phrase has many, and so have a URL and
+a run of Chinese."""
+PHRASE_TOKENS_MAX = 64
+PREFIX_CHARS_MIN = 2
+"""Of a beginning in ASCII, where one letter begins a twentieth of all words."""
+
+Kind = Literal["word", "phrase", "prefix"]
+Occur = Literal["should", "must", "must_not"]
+Match = Literal["any", "all"]
+Typos = Literal["auto", "off"]
+
+_Asked = tuple[Kind, str, str | None, Occur]
+
+_QUOTES = str.maketrans("“”„‟«»＂", '"' * 7)
+_WEIGHT = re.compile(r"\^(\d{1,4}(?:\.\d{1,4})?|\.\d{1,4})$")
+_PARTS = re.compile(r'([^\s"]*)"([^"]*)"(\^[\d.]{1,9}(?=\s|$))?|(\S+)')
+"""A phrase with what stands before it, or a run of anything but spaces."""
+
+
+@attrs.frozen
+class QueryOptions:
+    """How a query is to be read."""
+
+    match: Match = "any"
+    typos: Typos = "auto"
+    fields: Mapping[str, float] | None = None
+    """Where words without a field are looked for, with weights; None: in all fields."""
+    known: Set[str] = frozenset()
+    """The fields there are: ``field:word`` of any other is text."""
+
+
+@attrs.frozen
+class Clause:
+    """One thing asked for: a word, a phrase, or how a word begins."""
+
+    kind: Kind
+    text: str
+    """As it was typed, without operators: each field's analyzer makes terms of it."""
+    field: str | None = None
+    """The one field to look in; None: those of the query."""
+    weight: float = 1.0
+    occur: Occur = "should"
+
+    def tokens(self, analyzer: Analyzer) -> list[str]:
+        """The tokens of it in a field, in order, not stemmed; the last of a prefix is a beginning.
+
+        None at all when the field's tokenizer finds nothing in it: then that field is not asked.
+        """
+        return analyzer.surface(self.text)
+
+    def terms(self, analyzer: Analyzer) -> list[str]:
+        """The terms of it in a field, in order; a beginning is not stemmed and is the last."""
+        tokens = self.tokens(analyzer)
+        whole = tokens[:-1] if self.kind == "prefix" else tokens
+        return [analyzer.term(token) for token in whole] + tokens[len(whole) :]
+
+    def is_phrase(self, analyzer: Analyzer) -> bool:
+        """Whether the terms must follow one another in a field.
+
+        Besides phrases: what is excluded (``-state-of-the-art`` does not exclude "art"), and the
+        n-grams of a word, which only together are the word.
+        """
+        return (
+            self.kind == "phrase" or self.occur == "must_not" or analyzer.field.tokenizer == "ngram"
+        )
+
+
+@attrs.frozen
+class TextQuery:
+    """A query as the index takes it. A row matches if every "must" does, no "must_not" does and,
+    where there is no "must", at least one "should"."""
+
+    clauses: tuple[Clause, ...]
+    fields: Mapping[str, float] | None = None
+    """The fields of clauses without one, with weights; None: all, with the weights of settings."""
+    typos: bool = False
+    """Whether a word that no text has may be taken for one nearly like it."""
+
+    def corrected(self, corrections: Mapping[str, str]) -> "TextQuery":
+        """The query with words replaced: a folded token and what is looked for in its place."""
+        clauses = tuple(_corrected(clause, corrections) for clause in self.clauses)
+        return attrs.evolve(self, clauses=clauses)
+
+
+def _corrected(clause: Clause, corrections: Mapping[str, str]) -> Clause:
+    if clause.kind == "prefix" or clause.occur == "must_not":
+        return clause
+    tokens = _tokens(clause.text)
+    if not any(token in corrections for token in tokens):
+        return clause
+    return attrs.evolve(clause, text=" ".join(corrections.get(token, token) for token in tokens))
+
+
+def parse(text: str, options: QueryOptions) -> TextQuery:
+    """The query in a text. Raises InvalidArgument, saying what to change."""
+    if len(text) > QUERY_CHARS_MAX:
+        raise InvalidArgument(
+            f"the query has {len(text):,} characters; at most {QUERY_CHARS_MAX:,} are searched. "
+            "Send the words that matter"
+        )
+    check_text(text, "the query")
+    _check_fields(options.fields)
+    merged: dict[_Asked, Clause] = {}
+    for part in _PARTS.finditer(text.translate(_QUOTES)):
+        for clause in _clauses(part, options):
+            _merge(merged, clause)
+    clauses = tuple(merged.values())
+    _check(clauses)
+    return TextQuery(clauses, options.fields, options.typos == "auto")
+
+
+def _clauses(part: re.Match[str], options: QueryOptions) -> list[Clause]:
+    """What one run of characters without spaces, or one phrase, asks for."""
+    before, phrase, boost, word = part.groups()
+    if word is not None:
+        return _word(word, options)
+    occur, field, rest = _prefixes(before, options)
+    # What stands before a quote and is neither operator nor field is a word of its own.
+    clauses = _word(before, options) if rest else []
+    if rest:
+        occur, field = _occur("", options), None
+    weight = _weight(boost)
+    clauses.append(Clause("phrase", phrase, field, weight or 1.0, occur))
+    return [each for each in clauses if _asks(each)]
+
+
+def _word(word: str, options: QueryOptions) -> list[Clause]:
+    occur, field, rest = _prefixes(word, options)
+    if field is not None and not _tokens(rest):
+        # "title:" with nothing behind it, or with a wildcard alone, is text.
+        field, rest = None, word.lstrip("+-")
+    weight = 1.0
+    boost = _WEIGHT.search(rest)
+    if boost is not None and (value := _weight(boost[0])) is not None:
+        weight, rest = value, rest[: boost.start()]
+    kind: Kind = "word"
+    if rest.endswith("*") and _tokens(rest[-2:]):
+        kind, rest = "prefix", rest[:-1]
+    clause = Clause(kind, rest, field, weight, occur)
+    return [clause] if _asks(clause) else []
+
+
+def _prefixes(word: str, options: QueryOptions) -> tuple[Occur, str | None, str]:
+    """The operator, the field and the rest of a word."""
+    sign = word[:1] if word[:1] in ("-", "+") else ""
+    rest = word[len(sign) :]
+    if sign and rest[:1] in ("-", "+"):
+        # "--option", "+-3": text.
+        sign, rest = "", rest.lstrip("+-")
+    at = rest.find(":")
+    while at > 0:
+        if rest[:at] in options.known:
+            return _occur(sign, options), rest[:at], rest[at + 1 :]
+        at = rest.find(":", at + 1)
+    return _occur(sign, options), None, rest
+
+
+def _occur(sign: str, options: QueryOptions) -> Occur:
+    if sign == "-":
+        return "must_not"
+    return "must" if sign == "+" or options.match == "all" else "should"
+
+
+def _weight(boost: str | None) -> float | None:
+    """The number of ``^2``; None if it is none that a weight may be: then it is text."""
+    if boost is None or _WEIGHT.fullmatch(boost) is None:
+        return None
+    weight = float(boost[1:])
+    return weight if 0 < weight <= WEIGHT_MAX else None
+
+
+def _tokens(text: str) -> list[str]:
+    return TOKEN.findall(fold(text).decode())
+
+
+def _asks(clause: Clause) -> bool:
+    # A field of keywords may hold "++" or ":-)", which are no words.
+    return bool(_tokens(clause.text)) or (clause.field is not None and bool(clause.text.strip()))
+
+
+def _merge(merged: dict[_Asked, Clause], clause: Clause) -> None:
+    """Add a clause; one that is there already counts more instead, as a word repeated does."""
+    folded = " ".join(_tokens(clause.text)) if clause.field is None else clause.text
+    key = (clause.kind, folded, clause.field, clause.occur)
+    known = merged.get(key)
+    if known is not None:
+        clause = attrs.evolve(known, weight=min(known.weight + clause.weight, WEIGHT_MAX))
+    merged[key] = clause
+
+
+def _check(clauses: tuple[Clause, ...]) -> None:
+    if sum(len(_tokens(clause.text)) for clause in clauses) > TOKENS_MAX:
+        raise InvalidArgument(
+            f"the query asks for more than {TOKENS_MAX:,} different words; send those that matter"
+        )
+    if not clauses:
+        raise InvalidArgument(
+            "the query has no word to look for: it is empty or holds only punctuation. "
+            "To list everything, ask with filters and without a query"
+        )
+    if all(clause.occur == "must_not" for clause in clauses):
+        raise InvalidArgument(
+            "the query only says what not to find (-word); add a word to find, "
+            "or exclude by filters"
+        )
+    for clause in clauses:
+        _check_clause(clause)
+
+
+def _check_clause(clause: Clause) -> None:
+    if clause.kind == "prefix":
+        last = _tokens(clause.text)[-1:]
+        if last and last[0].isascii() and len(last[0]) < PREFIX_CHARS_MIN:
+            raise InvalidArgument(
+                f'the query looks for all words that begin with "{last[0]}"; '
+                f"write at least {PREFIX_CHARS_MIN} characters before *"
+            )
+    elif clause.kind == "phrase":
+        count = len(_tokens(clause.text))
+        if count > PHRASE_TOKENS_MAX:
+            raise InvalidArgument(
+                f"a phrase of {count:,} words; at most {PHRASE_TOKENS_MAX} in one pair of quotes"
+            )
+
+
+def _check_fields(fields: Mapping[str, float] | None) -> None:
+    if fields is None:
+        return
+    if not fields:
+        raise InvalidArgument("fields: name at least one field, or leave it out to search all")
+    for name, weight in fields.items():
+        check_weight(weight, f"fields.{name}")
