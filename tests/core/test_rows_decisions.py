@@ -154,4 +154,4 @@ def test_a_batch_says_how_much_room_its_rows_need(here):
     batch = VectorBatch(here.spec, here.rows, here.now_ms)
     batch.decide_each([Add("ä", ONE, b"123"), Add("b", ONE), Delete("b")])
     assert batch.rows == 2
-    assert batch.text_bytes >= len("äb".encode()) + 3
+    assert batch.blob_bytes >= len("äb".encode()) + 3

@@ -149,7 +149,7 @@ def _is_quick(asked: Asked, view: "RowsView") -> bool:
     data, dim, want = view.data, view.spec.dim, search.k
     if want > QUICK_HITS_MAX or data.guard is not None:
         return False
-    if asked.meta and want * data.text_bytes > QUICK_META_BYTES_MAX * data.count:
+    if asked.meta and want * data.blob_bytes > QUICK_META_BYTES_MAX * data.count:
         return False
     if (data.count - view.indexed_rows) * dim > QUICK_SCANNED_NUMBERS_MAX:
         return False

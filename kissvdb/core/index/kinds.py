@@ -2,5 +2,13 @@
 
 from kissvdb.core.index.flat import FlatIndex
 from kissvdb.core.index.graph import GraphIndex
+from kissvdb.core.index.index import Index
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.store.spec import CollectionSpec
 
 KINDS: dict[str, type[GraphIndex] | type[FlatIndex]] = {"hnsw": GraphIndex, "flat": FlatIndex}
+
+
+def empty_index(spec: CollectionSpec, kernels: Kernels) -> Index:
+    """The index of a new collection; of documents, one that never covers a row."""
+    return FlatIndex() if spec.holds_documents else KINDS[spec.index].new(spec, kernels)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.index.kinds import KINDS
+from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.store import guard as row_guard
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard, Sums
@@ -29,7 +29,8 @@ from kissvdb.records import Operation
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+_FORMAT_BEFORE_TEXTS: Final = 1
 
 
 class Fields(msgspec.Struct, frozen=True):
@@ -41,6 +42,7 @@ class Fields(msgspec.Struct, frozen=True):
     rows: int
     body: dict[str, Any] | None
     code_sums: dict[str, tuple[int, int]]
+    texts: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -80,15 +82,16 @@ class Checkpoint:
             # It may have grown. Behind a damaged one another block began, and its sum stays.
             whole -= 1
         self.sums = np.concatenate([parts.sums[:whole], row_guard.sums_of(parts.data, whole)])
-        index = parts.index
+        index, texts = parts.index, parts.data.text_ends is not None
         self.code_sums = index.sums(parts.code_sums)
         fields = Fields(
-            FORMAT,
-            attrs.asdict(parts.spec),
+            FORMAT if texts or parts.spec.holds_documents else _FORMAT_BEFORE_TEXTS,
+            parts.spec.to_fields(),
             parts.offset,
             parts.data.count,
             index.to_fields(),
             {name: (each.rows, each.crc32) for name, each in self.code_sums.items()},
+            texts,
         )
         self.manifest = msgspec.to_builtins(fields)
         operations = msgspec.msgpack.encode(parts.operations)
@@ -153,7 +156,7 @@ def opened(
         truth["operations"].tobytes(), type=list[tuple[str, Operation]]
     )
     sums = {part: CodeSum(*each) for part, each in fields.code_sums.items()}
-    index = opener.index(KINDS[spec.index].new(spec, kernels), sums, space)
+    index = opener.index(empty_index(spec, kernels), sums, space)
     return Opened(
         spec,
         fields.offset,
@@ -189,15 +192,15 @@ def _guarded_rows(
 ) -> tuple[Fields, CollectionSpec, RowStore, RowGuard]:
     try:
         fields = msgspec.convert(manifest, Fields)
-        spec = CollectionSpec(**fields.spec)
+        spec = CollectionSpec.of_fields(fields.spec)
     except (msgspec.ValidationError, TypeError) as error:
         raise Damaged(f"the manifest of a collection is of another form: {error}") from error
     name = f"collection {spec.name!r}"
-    if fields.format != FORMAT:
+    if fields.format > FORMAT:
         raise NewerFormat(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
     if "rows" not in indexes:
         raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
-    store = RowStore(spec, space, fields.rows)
+    store = RowStore(spec, space, fields.rows, texts=fields.texts)
     guard = RowGuard(name, store.view(), indexes["rows"]["sums"])
     store.guarded_by(guard)
     return fields, spec, store, guard

@@ -5,7 +5,7 @@ One thread owns a ``Rows``: it applies records, which is cheap, and hands out vi
 in the order they are written and never change: what replaces or deletes a row buries it.
 
     rows = Rows(spec, salt, kernels)
-    rows.apply(offset, record)              after the record is in the log
+    rows.apply(offset, change)              after the record is in the log
     rows.view(now_ms).search(queries, k)    see RowsView
     rows.expired(now_ms, limit)             ids to delete because their time has come
 
@@ -27,9 +27,10 @@ import numpy as np
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
-from kissvdb.core.index.kinds import KINDS
+from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
+from kissvdb.core.rows.changes import Change, DocumentDeleted, DocumentWritten, row_of
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
 from kissvdb.core.rows.view import RowsView as RowsView
@@ -38,14 +39,12 @@ from kissvdb.core.rows.work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.policy import Policy
-from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Row, RowStore, Space, decoded
+from kissvdb.core.store.space import ROWS_MAX, HeapSpace, RowStore, Space, decoded
 from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
-
-Change = VectorWritten | VectorDeleted
 
 POLICY = Policy()
 OPERATIONS_KEPT = 200_000
@@ -70,7 +69,7 @@ class Rows:
         self._policy = policy
         self._space: Space = HeapSpace() if space is None else space
         self._store = RowStore(spec, self._space)
-        self._index: Index = KINDS[spec.index].new(spec, kernels)
+        self._index: Index = empty_index(spec, kernels)
         self._ids, self._metadata = IdMap(salt), MetadataIndex()
         self._visibility = Visibility(Tombstones(), self._store.view())
         self._operations: dict[str, Operation] = {}
@@ -110,8 +109,9 @@ class Rows:
             rows._begin_block()
         return rows, parts.warnings
 
-    def reserve(self, rows: int, text_bytes: int) -> None:
-        """Make room for rows whose ids and metadata have so many bytes, before they are logged.
+    def reserve(self, rows: int, blob_bytes: int, text_bytes: int = 0) -> None:
+        """Make room for rows whose ids and metadata have ``blob_bytes``, and whose texts have
+        ``text_bytes``, before they are logged.
 
         Raises Refused when the collection is full and PersistenceFailed when the disk is.
         """
@@ -120,30 +120,35 @@ class Rows:
                 f"collection {self.spec.name!r} is full at {ROWS_MAX} rows, deleted ones included: "
                 "vacuum it, or spread over several collections"
             )
-        self._store.reserve(rows, text_bytes)
+        self._store.reserve(rows, blob_bytes, text_bytes)
 
-    def apply(self, offset: int, record: Change) -> None:
-        """Apply one record of the log."""
-        self.apply_all([(offset, record)])
+    def apply(self, offset: int, change: Change) -> None:
+        """Apply one change, which the log holds at ``offset``."""
+        self.apply_all([(offset, change)])
 
-    def apply_all(self, records: Sequence[tuple[int, Change]]) -> None:
-        """Apply records (offset, record) in their order; cheaper than one by one."""
-        written = [record for _, record in records if isinstance(record, VectorWritten)]
+    def apply_all(self, changes: Sequence[tuple[int, Change]]) -> None:
+        """Apply changes (offset, change) in their order; cheaper than one by one.
+
+        The last one's offset is what is applied then: views are true at it.
+        """
+        written = [
+            change for _, change in changes if isinstance(change, (VectorWritten, DocumentWritten))
+        ]
         row = self._store.count
         if written:
             self._append(written)
-        for offset, record in records:
-            if isinstance(record, VectorWritten):
-                self._visibility.bury(self._ids.put(record.id, row))
-                if record.expires_at_ms is not None:
-                    self._visibility.expire(row, record.expires_at_ms)
+        for offset, change in changes:
+            if isinstance(change, (VectorWritten, DocumentWritten)):
+                self._visibility.bury(self._ids.put(change.id, row))
+                if change.expires_at_ms is not None:
+                    self._visibility.expire(row, change.expires_at_ms)
                 row += 1
             else:
-                self._visibility.bury(self._ids.delete(record.id))
-            if record.op_id is not None:
-                self._remember(record.op_id, offset, record)
-        if records:
-            self.applied_offset = records[-1][0]
+                self._visibility.bury(self._ids.delete(change.id))
+            if change.op_id is not None:
+                self._remember(change.op_id, offset, change)
+        if changes:
+            self.applied_offset = changes[-1][0]
             self._view = None
 
     def note_offset(self, offset: int) -> None:
@@ -184,9 +189,7 @@ class Rows:
         row = self._ids.get(id_)
         if row is None:
             return None
-        data = self._store.view()
-        data.check((row,))
-        return StoredRow(row, id_, data.vector(row), data.meta(row), data.expiry(row))
+        return self._store.view().stored(row)
 
     def work_due(self) -> Work | None:
         """The next piece of upkeep; None while there is none, or one is under way."""
@@ -357,18 +360,20 @@ class Rows:
     def _begin_block(self) -> None:
         """Fill the last block, which is damaged, with dead rows: what comes shares none with it."""
         self._store.distrust_end()
-        nothing = VectorWritten("", self.spec.name, "", bytes(self.spec.vector_bytes))
+        nothing: Change = VectorWritten("", self.spec.name, "", bytes(self.spec.vector_bytes))
+        end: Change = VectorDeleted(self.spec.name, "", "")
+        if self.spec.holds_documents:
+            nothing, end = DocumentWritten("", b"", 0, 0), DocumentDeleted("")
         while self._store.count % BLOCK_ROWS:
             self.apply(self.applied_offset, nothing)
-        self.apply(self.applied_offset, VectorDeleted(self.spec.name, "", ""))
+        self.apply(self.applied_offset, end)
 
-    def _append(self, written: Sequence[VectorWritten]) -> None:
-        first = self._store.extend(
-            [Row(each.id, each.vector, each.meta, each.expires_at_ms) for each in written]
-        )
-        self._metadata.extend(first, [decoded(each.meta) for each in written])
+    def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
+        rows = list(map(row_of, written))
+        first = self._store.extend(rows)
+        self._metadata.extend(first, [decoded(row.meta) for row in rows])
 
-    def _remember(self, op_id: str, offset: int, record: Change) -> None:
+    def _remember(self, op_id: str, offset: int, record: VectorWritten | VectorDeleted) -> None:
         if isinstance(record, VectorWritten):
             operation = Operation(
                 record.kind, record.id, offset, 0, record.expires_at_ms, record.fingerprint

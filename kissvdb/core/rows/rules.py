@@ -19,8 +19,8 @@ from kissvdb.records import Operation, VectorDeleted, VectorWritten
 class Add(msgspec.Struct, frozen=True):
     """Write a vector under an id that has none.
 
-    ``vector`` is little-endian float32, finite; ``meta`` compact JSON, None for none. Without
-    ``ttl_ms`` the collection's default holds.
+    ``vector`` is little-endian float32, finite; ``meta`` compact JSON, None for none; ``text``
+    what full text search finds it by. Without ``ttl_ms`` the collection's default holds.
     """
 
     id: str
@@ -28,6 +28,7 @@ class Add(msgspec.Struct, frozen=True):
     meta: bytes | None = None
     ttl_ms: int | None = None
     op_id: str | None = None
+    text: str | None = None
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -38,10 +39,12 @@ class Upsert(msgspec.Struct, frozen=True):
     meta: bytes | None = None
     ttl_ms: int | None = None
     op_id: str | None = None
+    text: str | None = None
 
 
 class Update(msgspec.Struct, frozen=True):
-    """Replace the parts that are not None; ``meta`` is replaced whole, not merged.
+    """Replace the parts that are not None; ``meta`` is replaced whole, not merged. An empty text
+    takes the text away.
 
     Without ``ttl_ms`` the vector keeps the time it has.
     """
@@ -51,6 +54,7 @@ class Update(msgspec.Struct, frozen=True):
     meta: bytes | None = None
     ttl_ms: int | None = None
     op_id: str | None = None
+    text: str | None = None
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -135,12 +139,21 @@ class VectorBatch(batch.Batch[VectorDecision]):
         return sum(isinstance(record, VectorWritten) for record in self.records)
 
     @property
-    def text_bytes(self) -> int:
-        """How many bytes the ids and metadata of these rows have."""
+    def blob_bytes(self) -> int:
+        """How many bytes the ids and metadata of these rows have at most."""
         return sum(
             4 * len(record.id) + len(record.meta or b"")
             for record in self.records
             if isinstance(record, VectorWritten)
+        )
+
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes the texts of these rows have at most."""
+        return sum(
+            4 * len(record.text)
+            for record in self.records
+            if isinstance(record, VectorWritten) and record.text
         )
 
     def expire(self, ids: Sequence[str]) -> None:
@@ -185,6 +198,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
             command,
             command.vector,
             command.meta,
+            command.text,
             self._expiry(self._spec.ttl_ms if command.ttl_ms is None else command.ttl_ms),
         )
 
@@ -199,6 +213,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
             command,
             live.vector if command.vector is None else command.vector,
             live.meta if command.meta is None else command.meta,
+            live.text if command.text is None else command.text,
             live.expires_at_ms if command.ttl_ms is None else self._expiry(command.ttl_ms),
         )
 
@@ -217,6 +232,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
         command: Add | Upsert | Update,
         vector: bytes,
         meta: bytes | None,
+        text: str | None,
         expires_at_ms: int | None,
     ) -> VectorDecision:
         found = self._stored(command.id)
@@ -232,6 +248,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
             expires_at_ms,
             command.op_id,
             self._fingerprint,
+            text or None,
         )
         self.records.append(record)
         self._pending[command.id] = record

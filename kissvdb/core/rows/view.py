@@ -98,9 +98,7 @@ class RowsView:
 
     def stored(self, row: int) -> StoredRow:
         """A row as it was written, by its number. Raises Damaged if that cannot be known."""
-        data = self.data
-        data.check((row,))
-        return StoredRow(row, data.id_at(row), data.vector(row), data.meta(row), data.expiry(row))
+        return self.data.stored(row)
 
     def bitmap(self, tree: Node | None, namespace: str | None = None) -> Words | None:
         """The visible rows that pass, uint64 [ceil(rows / 64)]; None for all rows."""
@@ -248,17 +246,11 @@ class RowsView:
     def statistics(self) -> Statistics:
         """Numbers for people."""
         data = self.data
-        a_row = (
-            data.vectors[:1].nbytes
-            + data.ends[:1].nbytes
-            + data.expires_at_ms[:1].nbytes
-            + (data.sent[:1].nbytes if data.sent is not data.vectors else 0)
-        )
         return Statistics(
             self.live_count,
             self.hidden.count,
             data.count - self.indexed_rows,
-            data.count * a_row + data.text_bytes,
+            data.count * data.row_bytes + data.blob_bytes + data.text_bytes,
             self.index.nbytes,
             self.index.precision if self.index.size else "none",
         )

@@ -1,7 +1,8 @@
 """Checksums of stored rows: what is damaged is named, and never served.
 
-A checksum covers BLOCK_ROWS rows: vectors, ids, metadata, expiry times. Opening reads none of
-them. A block is checked when one of its rows is first served; ``check_all`` checks the rest.
+A checksum covers BLOCK_ROWS rows: vectors, ids, metadata, expiry times, and stamps and texts where
+there are any. Opening reads none of them. A block is checked when one of its rows is first served;
+``check_all`` checks the rest.
 """
 
 import zlib
@@ -31,10 +32,24 @@ def _sum_of(data: RowData, block: int) -> int:
     start = int(data.ends[first - 1, 1]) if first else 0
     # Damaged ends could point anywhere: a slice of the blob is empty then, not an error.
     crc = zlib.crc32(data.blob[start : int(ends[-1, 1])].data, zlib.crc32(ends.data))
-    crc = zlib.crc32(data.vectors[first:last].data, crc)
+    if data.dim:
+        crc = zlib.crc32(data.vectors[first:last].data, crc)
     if data.sent is not data.vectors:
         crc = zlib.crc32(data.sent[first:last].data, crc)
-    return zlib.crc32(data.expires_at_ms[first:last].data, crc)
+    crc = zlib.crc32(data.expires_at_ms[first:last].data, crc)
+    if data.stamps is not None:
+        crc = zlib.crc32(data.stamps[first:last].data, crc)
+    return _with_texts(data, first, last, crc)
+
+
+def _with_texts(data: RowData, first: int, last: int, crc: int) -> int:
+    if data.text_ends is None or data.texts is None:
+        return crc
+    ends, start = data.text_ends[first:last], data.text_end(first - 1)
+    if (ends == start).all():
+        # As it was when no row of the collection had a text yet.
+        return crc
+    return zlib.crc32(data.texts[start : int(ends[-1])].data, zlib.crc32(ends.data, crc))
 
 
 class RowGuard:

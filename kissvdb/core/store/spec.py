@@ -1,6 +1,7 @@
 """What a collection is made of, fixed when it is created."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -15,17 +16,23 @@ M_MAX: Final = 64
 EF_CONSTRUCTION_MAX: Final = 2000
 NUMBER_MAX: Final = 1e15
 """Of a vector: the square of a distance then fits into a float32, whatever the dimension."""
+NONE: Final = "none"
+"""The metric, and the kind of index, of rows without vectors."""
 NAMESPACE_FIELD: Final = "_namespace"
 """The metadata field that says to which namespace a row belongs."""
 
 
 @attrs.frozen
 class CollectionSpec:
-    """``m`` links a row in the graph's upper layers, twice that in the bottom one.
+    """``dim`` numbers a vector; 0: the rows are documents, without metric and index.
+
+    ``m`` links a row in the graph's upper layers, twice that in the bottom one.
 
     ``ef_construction`` is how many candidates its neighbours are chosen from. ``auto`` is q4 that
     may become finer when an audit finds too little recall. ``ttl_ms`` is the default of its
-    vectors. Whoever parses a request checks the ranges; here they are invariants.
+    vectors. ``embedder``: the configured name of what makes vectors of texts, and
+    ``embedder_model`` what was behind it. Whoever parses a request checks the ranges; here they are
+    invariants.
     """
 
     name: str
@@ -37,14 +44,27 @@ class CollectionSpec:
     quantization: str = "auto"
     ttl_ms: int | None = None
     created_at_ms: int = 0
+    embedder: str | None = None
+    embedder_model: str | None = None
 
     def __attrs_post_init__(self) -> None:
-        assert self.dim >= 1, self.dim
-        assert self.metric in METRICS, self.metric
-        assert self.index in INDEX_KINDS, self.index
+        assert self.dim >= 0, self.dim
+        assert self.metric in (METRICS if self.dim else (NONE,)), self.metric
+        assert self.index in (INDEX_KINDS if self.dim else (NONE,)), self.index
+        assert self.dim or self.embedder is None, "documents are not embedded"
         assert M_MIN <= self.m <= M_MAX, self.m
         assert 1 <= self.ef_construction <= EF_CONSTRUCTION_MAX, self.ef_construction
         assert self.quantization in QUANTIZATIONS, self.quantization
+
+    @classmethod
+    def of_documents(cls, name: str, created_at_ms: int = 0) -> "CollectionSpec":
+        """A collection of documents: rows without vectors."""
+        return cls(name, 0, NONE, NONE, created_at_ms=created_at_ms)
+
+    @property
+    def holds_documents(self) -> bool:
+        """Whether the rows are documents, not vectors."""
+        return not self.dim
 
     @property
     def vector_bytes(self) -> int:
@@ -64,6 +84,8 @@ class CollectionSpec:
             self.ttl_ms,
             self.created_at_ms,
             op_id,
+            self.embedder,
+            self.embedder_model,
         )
 
     @classmethod
@@ -79,14 +101,36 @@ class CollectionSpec:
             record.quantization,
             record.ttl_ms,
             record.created_at_ms,
+            record.embedder,
+            record.embedder_model,
         )
+
+    def to_fields(self) -> dict[str, Any]:
+        """The spec in a manifest: what is not as older versions knew it is left out."""
+        fields = attrs.asdict(self)
+        return {name: each for name, each in fields.items() if name not in _ADDED or each}
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> "CollectionSpec":
+        """The spec of ``to_fields``. Raises TypeError for fields of another form."""
+        return cls(**fields)
+
+
+_ADDED: Final = frozenset({"embedder", "embedder_model"})
 
 
 class StoredRow(msgspec.Struct, frozen=True):
-    """A row as it was written. ``vector`` is little-endian float32 as it was sent."""
+    """A row as it was written. ``vector`` is little-endian float32 as it was sent.
+
+    Of a document ``vector`` is empty and ``meta`` the document; ``revision``, and ``offset``, that
+    of the record that wrote it, are 0 for a vector.
+    """
 
     row: int
     id: str
     vector: bytes
     meta: bytes | None
     expires_at_ms: int | None
+    text: str | None = None
+    revision: int = 0
+    offset: int = 0

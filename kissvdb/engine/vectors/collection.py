@@ -123,7 +123,7 @@ class Collection(Owner[VectorBatch]):
 
     def _reserve(self, decided: VectorBatch) -> None:
         try:
-            self.rows.reserve(decided.rows, decided.text_bytes)
+            self.rows.reserve(decided.rows, decided.blob_bytes, decided.text_bytes)
         except OSError as error:
             raise PersistenceFailed(f"no room for more vectors: {error}") from error
 

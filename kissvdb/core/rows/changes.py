@@ -1,0 +1,42 @@
+"""What is done to rows: a row is written, or an id deleted.
+
+Of vectors these are the records of the log. Documents are state keys, so their rows are derived: of
+each ``KeyWritten`` or ``KeyDeleted``, or of the items of the state tables, a change is made here.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from kissvdb.core.store.space import Row
+from kissvdb.records import VectorDeleted, VectorWritten
+
+
+class DocumentWritten(msgspec.Struct, frozen=True, gc=False):
+    """A document as it is now. ``document``: JSON text; ``offset``: of the record that wrote it."""
+
+    id: str
+    document: bytes
+    revision: int
+    offset: int
+    expires_at_ms: int | None = None
+    # The state remembers operations, for its keys.
+    op_id: ClassVar[None] = None
+
+
+class DocumentDeleted(msgspec.Struct, frozen=True, gc=False):
+    """A document is there no more."""
+
+    id: str
+    op_id: ClassVar[None] = None
+
+
+Change = VectorWritten | VectorDeleted | DocumentWritten | DocumentDeleted
+
+
+def row_of(change: VectorWritten | DocumentWritten) -> Row:
+    """The row that is to be appended."""
+    if isinstance(change, VectorWritten):
+        return Row(change.id, change.vector, change.meta, change.expires_at_ms, change.text)
+    stamp = change.revision, change.offset
+    return Row(change.id, b"", change.document, change.expires_at_ms, None, stamp)
