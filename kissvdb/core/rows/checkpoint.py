@@ -20,7 +20,8 @@ from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.store import guard as row_guard
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.store.id_map import IdMap
-from kissvdb.core.store.space import RowData, RowStore, Space
+from kissvdb.core.store.row_store import RowStore
+from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 from kissvdb.errors import Damaged, NewerFormat

@@ -39,7 +39,8 @@ from kissvdb.core.rows.work import Drain, MetadataMerge, Verification, Work
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.policy import Policy
-from kissvdb.core.store.space import ROWS_MAX, HeapSpace, RowStore, Space, decoded
+from kissvdb.core.store.row_store import RowStore
+from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Space, decoded
 from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones

@@ -13,7 +13,8 @@ from kissvdb.core.index.index import Index
 from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.rows.checkpoint import Arrays
 from kissvdb.core.store.id_map import IdMap
-from kissvdb.core.store.space import RowData, RowStore, Space
+from kissvdb.core.store.row_store import RowStore
+from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 

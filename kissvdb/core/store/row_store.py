@@ -1,0 +1,214 @@
+"""Rows written: the one side of ``RowData`` that appends."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core.store.space import Guard, Row, RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.kernels import plain
+from kissvdb.kernels.arrays import METRICS, padded
+
+Array = npt.NDArray[Any]
+
+_CAPACITY_ROWS_MIN = 64
+_BLOB_BYTES_A_ROW = 64
+_NEVER = 0
+_TEXT_BYTES_MIN = 4096
+_ADOPTED_ROWS = 1024
+_NO_VECTORS: Array = np.zeros((0, 0), "<f4")
+
+
+class RowStore:
+    """The writer's side of ``RowData``: one thread."""
+
+    def __init__(
+        self, spec: CollectionSpec, space: Space, count: int = 0, *, texts: bool = False
+    ) -> None:
+        """``count``: how many rows the arrays of the space hold already, and whether ``texts``."""
+        self._spec = spec
+        self._space = space
+        self._count = count
+        self._blob_bytes = 0
+        self._text_bytes = 0
+        self._text_ends: Array | None = None
+        self._texts: Array | None = None
+        self._guard: Guard | None = None
+        self._grow(count, 0)
+        if count:
+            self._blob_bytes = int(self._ends[count - 1, 1])
+            self._grow(count, self._blob_bytes)
+        if texts:
+            ends = self._grow_texts(count, 0)
+            self._text_bytes = int(ends[count - 1]) if count else 0
+            self._grow_texts(count, self._text_bytes)
+
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return self._count
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether a row ever had a text."""
+        return self._text_ends is not None
+
+    def reserve(self, rows: int, blob_bytes: int, text_bytes: int = 0) -> None:
+        """Make sure that so many more rows, with ids and metadata of so many bytes, and texts,
+        have room.
+
+        Raises PersistenceFailed if they have not; then nothing changed.
+        """
+        self._grow(self._count + rows, self._blob_bytes + blob_bytes)
+        if text_bytes or self._text_ends is not None:
+            self._reserve_texts(rows, text_bytes)
+
+    def extend(self, rows: Sequence[Row]) -> int:
+        """Append rows; answers the number of the first."""
+        first, count = self._count, len(rows)
+        parts: list[bytes] = []
+        for row in rows:
+            assert len(row.vector) == self._spec.vector_bytes, (row.id, len(row.vector))
+            parts += (row.id.encode(), row.meta or b"")
+        blob = b"".join(parts)
+        texts = [(row.text or "").encode() for row in rows]
+        self.reserve(count, len(blob), sum(map(len, texts)))
+        here = slice(first, first + count)
+        if self._spec.dim:
+            self._put_vectors(here, rows)
+        if self._stamps is not None:
+            self._stamps[here] = [row.stamp for row in rows]
+        lengths = np.fromiter(map(len, parts), np.int64, 2 * count)
+        self._ends[here] = (self._blob_bytes + np.cumsum(lengths)).reshape(count, 2)
+        self._put_blob(blob)
+        self._expires[here] = [row.expires_at_ms or _NEVER for row in rows]
+        self._put_texts(here, np.fromiter(map(len, texts), np.int64, count), b"".join(texts))
+        self._count += count
+        return first
+
+    def adopt(self, data: RowData, rows: npt.NDArray[np.int64]) -> int:
+        """Append rows of another store as they are; answers the number of the first.
+
+        Raises Damaged if one of them is not what was written.
+        """
+        first = self._count
+        for start in range(0, len(rows), _ADOPTED_ROWS):
+            self._adopt(data, rows[start : start + _ADOPTED_ROWS])
+        return first
+
+    def _adopt(self, data: RowData, rows: npt.NDArray[np.int64]) -> None:
+        data.check(rows.tolist())
+        first, count = self._count, len(rows)
+        starts = np.where(rows > 0, data.ends[rows - 1, 1], 0)
+        ends = data.ends[rows]
+        blob = _pieces(data.blob, starts, ends[:, 1])
+        text_lengths, texts = _texts_of(data, rows)
+        self.reserve(count, len(blob), len(texts))
+        here = slice(first, first + count)
+        if self._spec.dim:
+            self._vectors[here] = data.vectors[rows]
+            if self._sent is not self._vectors:
+                self._sent[here] = data.sent[rows]
+        if self._stamps is not None:
+            assert data.stamps is not None, "both are of one collection"
+            self._stamps[here] = data.stamps[rows]
+        self._expires[here] = data.expires_at_ms[rows]
+        moved = self._blob_bytes + np.cumsum(ends[:, 1] - starts) - ends[:, 1]
+        self._ends[here] = ends + moved[:, None]
+        self._put_blob(blob)
+        self._put_texts(here, text_lengths, texts)
+        self._count += count
+
+    def distrust_end(self) -> None:
+        """Write behind all there may be: where the last row's parts end cannot be known."""
+        self._blob_bytes = len(self._blob)
+        if self._texts is not None:
+            self._text_bytes = len(self._texts)
+
+    def view(self) -> RowData:
+        """The rows there are now."""
+        return RowData(
+            self._count,
+            self._spec.dim,
+            self._spec.metric,
+            self._vectors,
+            self._sent,
+            self._ends,
+            self._blob,
+            self._expires,
+            self._guard,
+            self._stamps,
+            self._text_ends,
+            self._texts,
+        )
+
+    def guarded_by(self, guard: Guard | None) -> None:
+        """Have the rows that were opened checked when they are first served."""
+        self._guard = guard
+
+    def _put_vectors(self, here: slice, rows: Sequence[Row]) -> None:
+        vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")
+        assert np.isfinite(vectors).all(), "a vector that is not finite was let in"
+        vectors = vectors.reshape(len(rows), self._spec.dim)
+        self._vectors[here] = plain.prepare(vectors, METRICS[self._spec.metric])
+        if self._sent is not self._vectors:
+            self._sent[here] = vectors
+
+    def _put_blob(self, blob: bytes) -> None:
+        start, self._blob_bytes = self._blob_bytes, self._blob_bytes + len(blob)
+        self._blob[start : self._blob_bytes] = np.frombuffer(blob, np.uint8)
+
+    def _put_texts(self, here: slice, lengths: npt.NDArray[np.int64], texts: bytes) -> None:
+        if self._text_ends is None or self._texts is None:
+            assert not texts, "they have no room"
+            return
+        self._text_ends[here] = self._text_bytes + np.cumsum(lengths)
+        start, self._text_bytes = self._text_bytes, self._text_bytes + len(texts)
+        self._texts[start : self._text_bytes] = np.frombuffer(texts, np.uint8)
+
+    def _reserve_texts(self, rows: int, text_bytes: int) -> None:
+        had_texts = self.has_texts
+        ends = self._grow_texts(self._count + rows, self._text_bytes + text_bytes)
+        if not had_texts:
+            # A file may be there of texts that were written, and never became part of a checkpoint.
+            ends[: self._count] = 0
+
+    def _grow(self, rows: int, blob_bytes: int) -> None:
+        rows = max(rows, _CAPACITY_ROWS_MIN)
+        array, spec = self._space.array, self._spec
+        self._stamps: Array | None = None
+        if spec.dim:
+            self._vectors = array("vectors", "<f4", padded(spec.dim, plain.LANES), rows)
+            self._sent = self._vectors
+        else:
+            self._vectors = self._sent = _NO_VECTORS
+            self._stamps = array("stamps", "<i8", 2, rows)
+        if spec.metric == "cosine":
+            self._sent = array("sent", "<f4", spec.dim, rows)
+        self._ends = array("ends", "<i8", 2, rows)
+        self._expires = array("expires", "<i8", 0, rows)
+        self._blob = array("blob", "|u1", 0, max(blob_bytes, rows * _BLOB_BYTES_A_ROW))
+
+    def _grow_texts(self, rows: int, text_bytes: int) -> Array:
+        rows = max(rows, _CAPACITY_ROWS_MIN)
+        ends = self._space.array("text_ends", "<i8", 0, rows)
+        self._texts = self._space.array("texts", "|u1", 0, max(text_bytes, _TEXT_BYTES_MIN))
+        self._text_ends = ends
+        return ends
+
+
+def _texts_of(data: RowData, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bytes]:
+    """The lengths of the rows' texts, int64 [n], and the texts, joined."""
+    if data.text_ends is None or data.texts is None:
+        return np.zeros(len(rows), np.int64), b""
+    ends = data.text_ends[rows]
+    starts = np.where(rows > 0, data.text_ends[rows - 1], 0)
+    return ends - starts, _pieces(data.texts, starts, ends)
+
+
+def _pieces(blob: Array, starts: Array, ends: Array) -> bytes:
+    """The parts of a blob, uint8, from each start to its end, joined."""
+    places = zip(starts.tolist(), ends.tolist(), strict=True)
+    return b"".join([blob[start:end].data for start, end in places])
