@@ -1,10 +1,14 @@
 """Texts of rows: kept beside the vectors from the first text on, and nothing before."""
 
+import json
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kissvdb.core.rows.owner import CollectionSpec
 from kissvdb.core.rows.rules import Add, Delete, Update, Upsert
+from kissvdb.core.text.settings import FieldSettings, TextSettings
+from kissvdb.records import decode, encode
 from tests.core.row_world import World, raw
 
 VECTOR = raw([1.0, 2.0])
@@ -41,6 +45,19 @@ def test_an_update_keeps_the_text_unless_it_brings_one():
     assert here.view().get("a").text is None
     here.run(Update("a", text="again"), Upsert("a", VECTOR))
     assert here.view().get("a").text is None
+
+
+def test_a_collection_says_how_its_texts_are_searched():
+    text = TextSettings({"text": FieldSettings(2.0, "spanish")}, others=False, k1=1.2)
+    spec = CollectionSpec("c", 2, "dot", embedder="default", embedder_model="m@1", text=text)
+    record = decode(encode(spec.record("op")))
+    assert CollectionSpec.of_record(record) == spec
+    assert CollectionSpec.of_fields(json.loads(json.dumps(spec.to_fields()))) == spec
+    assert spec.text_settings == text
+    plain = CollectionSpec("c", 2, "dot").text_settings
+    assert plain.field("text") is not None
+    assert plain.field("title") is None
+    assert CollectionSpec.of_documents("d").text_settings.field("title") is not None
 
 
 COMMANDS = st.lists(

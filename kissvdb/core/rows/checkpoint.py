@@ -24,7 +24,7 @@ from kissvdb.core.store.row_store import RowStore
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
-from kissvdb.errors import Damaged, NewerFormat
+from kissvdb.errors import Damaged, InvalidArgument, NewerFormat
 from kissvdb.records import Operation
 
 Array = npt.NDArray[Any]
@@ -194,7 +194,7 @@ def _guarded_rows(
     try:
         fields = msgspec.convert(manifest, Fields)
         spec = CollectionSpec.of_fields(fields.spec)
-    except (msgspec.ValidationError, TypeError) as error:
+    except (msgspec.ValidationError, TypeError, InvalidArgument) as error:
         raise Damaged(f"the manifest of a collection is of another form: {error}") from error
     name = f"collection {spec.name!r}"
     if fields.format > FORMAT:

@@ -6,6 +6,8 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from kissvdb.core.text.fields import TEXT_FIELD
+from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.records import CollectionCreated
 
 METRICS: Final = ("cosine", "dot", "l2")
@@ -31,7 +33,8 @@ class CollectionSpec:
     ``ef_construction`` is how many candidates its neighbours are chosen from. ``auto`` is q4 that
     may become finer when an audit finds too little recall. ``ttl_ms`` is the default of its
     vectors. ``embedder``: the configured name of what makes vectors of texts, and
-    ``embedder_model`` what was behind it. Whoever parses a request checks the ranges; here they are
+    ``embedder_model`` what was behind it. ``text``: how texts are searched, if not as by default.
+    Whoever parses a request checks the ranges; here they are
     invariants.
     """
 
@@ -46,6 +49,7 @@ class CollectionSpec:
     created_at_ms: int = 0
     embedder: str | None = None
     embedder_model: str | None = None
+    text: TextSettings | None = None
 
     def __attrs_post_init__(self) -> None:
         assert self.dim >= 0, self.dim
@@ -57,14 +61,23 @@ class CollectionSpec:
         assert self.quantization in QUANTIZATIONS, self.quantization
 
     @classmethod
-    def of_documents(cls, name: str, created_at_ms: int = 0) -> "CollectionSpec":
+    def of_documents(
+        cls, name: str, created_at_ms: int = 0, text: TextSettings | None = None
+    ) -> "CollectionSpec":
         """A collection of documents: rows without vectors."""
-        return cls(name, 0, NONE, NONE, created_at_ms=created_at_ms)
+        return cls(name, 0, NONE, NONE, created_at_ms=created_at_ms, text=text)
 
     @property
     def holds_documents(self) -> bool:
         """Whether the rows are documents, not vectors."""
         return not self.dim
+
+    @property
+    def text_settings(self) -> TextSettings:
+        """How texts are searched."""
+        if self.text is not None:
+            return self.text
+        return TextSettings() if self.holds_documents else _VECTOR_TEXT
 
     @property
     def vector_bytes(self) -> int:
@@ -86,6 +99,7 @@ class CollectionSpec:
             op_id,
             self.embedder,
             self.embedder_model,
+            None if self.text is None else msgspec.json.encode(self.text.to_json()),
         )
 
     @classmethod
@@ -103,20 +117,32 @@ class CollectionSpec:
             record.created_at_ms,
             record.embedder,
             record.embedder_model,
+            None
+            if record.text is None
+            else TextSettings.from_json(msgspec.json.decode(record.text)),
         )
 
     def to_fields(self) -> dict[str, Any]:
         """The spec in a manifest: what is not as older versions knew it is left out."""
-        fields = attrs.asdict(self)
+        fields = attrs.asdict(self, recurse=False)
+        if self.text is not None:
+            fields["text"] = self.text.to_json()
         return {name: each for name, each in fields.items() if name not in _ADDED or each}
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> "CollectionSpec":
-        """The spec of ``to_fields``. Raises TypeError for fields of another form."""
-        return cls(**fields)
+        """The spec of ``to_fields``. Raises TypeError or InvalidArgument for another form."""
+        text = fields.get("text")
+        given = {} if text is None else {"text": TextSettings.from_json(text)}
+        return cls(**{**fields, **given})
 
 
-_ADDED: Final = frozenset({"embedder", "embedder_model"})
+def _settings(text: bytes | None) -> TextSettings | None:
+    return None if text is None else TextSettings.from_json(msgspec.json.decode(text))
+
+
+_ADDED: Final = frozenset({"embedder", "embedder_model", "text"})
+_VECTOR_TEXT: Final = TextSettings({TEXT_FIELD: FieldSettings()}, others=False)
 
 
 class StoredRow(msgspec.Struct, frozen=True):
