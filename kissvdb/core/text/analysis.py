@@ -15,8 +15,10 @@ from kissvdb.core.text.folding import UNPARTED, folded_value, folded_words, piec
 from kissvdb.core.text.reaccenting import reaccented
 from kissvdb.core.text.settings import NO_LANGUAGE, FieldSettings
 
-TERM_CHARS_MAX = 100
-"""A longer token is cut: a word is shorter, and what is not (base64, hashes) fills a vocabulary."""
+TOKEN_BYTES_MAX = 64
+"""A longer token is cut: a word is shorter, and what is not (base64) fills a vocabulary."""
+KEYWORD_BYTES_MAX = 256
+"""Where the whole value is one term, this much of it is looked at."""
 GRAM = 3
 """Characters of a term in a field of n-grams."""
 
@@ -66,8 +68,7 @@ class Analyzer:
 
     def term(self, token: str) -> str:
         """What is indexed for a token: its stem."""
-        if len(token) > TERM_CHARS_MAX:
-            return token[:TERM_CHARS_MAX]
+        token = self._short(token)
         if self.field.tokenizer != "words" or self.field.language == NO_LANGUAGE:
             return token
         stemmer = getattr(self._stemmers, "stemmer", None)
@@ -80,7 +81,7 @@ class Analyzer:
 
     def surface(self, text: str) -> list[str]:
         """The tokens of a text in order, not stemmed."""
-        return TOKEN.findall(self.fold(text).decode())
+        return [self._short(token) for token in TOKEN.findall(self.fold(text).decode())]
 
     def tokens(self, text: str) -> list[str]:
         """The terms of a text in order."""
@@ -101,6 +102,14 @@ class Analyzer:
             (self.term(token), origins[first][0], origins[last - 1][1])
             for token, first, last in self._cut("".join(folded))
         ]
+
+    def _short(self, token: str) -> str:
+        """A token with what is too long cut off, at the border of a character."""
+        is_keyword = self.field.tokenizer == "keyword"
+        octets = KEYWORD_BYTES_MAX if is_keyword else TOKEN_BYTES_MAX
+        if len(token) * 4 <= octets:
+            return token
+        return token.encode()[:octets].decode(errors="ignore")
 
     def _cut(self, folded: str) -> Iterator[tuple[str, int, int]]:
         """(token, start, end) of all tokens, in characters of the folded text."""

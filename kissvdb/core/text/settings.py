@@ -13,6 +13,15 @@ from kissvdb.errors import InvalidArgument
 NO_LANGUAGE = "none"
 LANGUAGES = (NO_LANGUAGE, *sorted(Stemmer.algorithms()))
 """What words may be stemmed by; "none": each word is found only as it is spelt."""
+CODES = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek",
+    "en": "english", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian",
+    "fi": "finnish", "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian",
+    "hy": "armenian", "id": "indonesian", "it": "italian", "lt": "lithuanian", "ne": "nepali",
+    "nl": "dutch", "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sr": "serbian", "sv": "swedish", "ta": "tamil", "tr": "turkish",
+}  # fmt: skip
+"""ISO 639-1 codes that may stand for a language; the name is what is kept."""
 TOKENIZERS = ("words", "keyword", "ngram")
 """words: by word. keyword: the whole value is one term. ngram: by three letters, inside words."""
 WEIGHT_MAX = 1000.0
@@ -47,7 +56,10 @@ class FieldSettings:
                 settings, weight=check_weight(value["weight"], f"{name}.weight")
             )
         if "language" in value:
-            language = _one_of(value["language"], f"{name}.language", LANGUAGES)
+            language = value["language"]
+            if isinstance(language, str):
+                language = CODES.get(language, language)
+            language = _one_of(language, f"{name}.language", LANGUAGES)
             settings = attrs.evolve(settings, language=language)
         if "tokenizer" in value:
             tokenizer = _one_of(value["tokenizer"], f"{name}.tokenizer", TOKENIZERS)
@@ -141,8 +153,6 @@ def _one_of(value: Any, name: str, known: tuple[str, ...]) -> str:
 
 def _nearest(value: str, known: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(value[:32].lower(), known, n=1, cutoff=0.5)
-    # "en" is near nothing, and begins "english".
-    close = close or [each for each in known if value and each.startswith(value.lower())][:1]
     hint = f", did you mean {close[0]}?" if close else "."
     return f"{hint} Known are {', '.join(known)}"
 
