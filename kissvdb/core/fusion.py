@@ -93,7 +93,7 @@ def fuse(fusion: Fusion, texts: Scores, vectors: Scores, ceiling: float, metric:
 
 
 def _ranks(scores: Scores) -> Places:
-    """int64[n]: 1 and how many are higher; equal scores share a rank, or one would win by chance."""
+    """int64[n]: 1 + how many are higher; equal scores share a rank, or one would win by chance."""
     return np.searchsorted(np.sort(-scores), -scores, side="left").astype(np.int64) + 1
 
 
