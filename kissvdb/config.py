@@ -229,6 +229,8 @@ class Limits:
     event_type_bytes_max: int = _int(64, 1, 1024)
     list_limit_max: int = _int(1000, 1, 100_000)
     doc_find_max: int = _int(100, 1, 100_000)
+    document_fields_max: int = _int(4096, 1, 1_000_000)
+    document_depth_max: int = _int(64, 1, 128)
 
 
 @attrs.frozen

@@ -8,44 +8,34 @@ from kissvdb.api import bodies, operations
 from kissvdb.api.bulk import handlers as bulk
 from kissvdb.api.bulk import operations as bulk_operations
 from kissvdb.api.description import pages
+from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state import handlers as state
+from kissvdb.api.state.parameters import (
+    CONDITION_ERRORS,
+    CONDITION_HEADERS,
+    CONDITION_QUERY,
+    CREATE,
+    TTL,
+    U64,
+    WRITE_ERRORS,
+)
 from kissvdb.api.vectors.routes import VECTORS
-from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import (
     InvalidArgument,
     NotFound,
     NotSupported,
     Overloaded,
-    PersistenceFailed,
-    PreconditionFailed,
-    ReservedKey,
-    RevisionMismatch,
     Starting,
     Stopping,
 )
 from kissvdb.metrics import CONTENT_TYPE as METRICS
 
-_U64 = {"type": "integer", "format": "uint64", "minimum": 0, "maximum": U64_MAX}
-_TTL = {"type": "integer", "format": "uint64", "minimum": 1}
 _TEXT = {"type": "string"}
 _SWITCH = {"type": "boolean"}
 
-_WRITE_ERRORS = (Overloaded, Stopping, PersistenceFailed)
-_CONDITION_ERRORS = (RevisionMismatch, PreconditionFailed, ReservedKey)
-_CONDITION_HEADERS = (
-    Parameter("If-Match", 'Only over this revision, such as "3", or * for any.', _TEXT, "header"),
-    Parameter("If-None-Match", "Only when absent: *.", _TEXT, "header"),
-)
-_CONDITION_QUERY = (
-    Parameter("if_revision", "Only over this revision; 0: only when absent.", _U64),
-    Parameter("if_offset", "Only when the key's last write has this offset.", _U64),
-)
-_CREATE = Parameter(
-    "create", "false: 404 when the key is absent or has expired, and nothing is written.", _SWITCH
-)
 
 STATE = (
     Route(
@@ -64,7 +54,7 @@ STATE = (
         ),
         parameters=(
             Parameter("prefix", "Only keys that start so; empty for all.", _TEXT),
-            Parameter("limit", "At most so many (default 100, cut to 1000).", _U64),
+            Parameter("limit", "At most so many (default 100, cut to 1000).", U64),
             Parameter("cursor", "Kissvdb-Cursor of the page before.", _TEXT),
         ),
         errors=(InvalidArgument,),
@@ -80,7 +70,7 @@ STATE = (
         Success("A result for each, in order.", bodies.BatchPutResults),
         body=bodies.BatchPutBody,
         body_media=(JSON,),
-        errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
+        errors=(InvalidArgument, MistypedField, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -107,8 +97,8 @@ STATE = (
         Success("Written, durably.", bodies.WrittenKey),
         body=bodies.PutBody,
         body_media=(JSON,),
-        parameters=(*_CONDITION_HEADERS, _CREATE),
-        errors=(InvalidArgument, MistypedField, NotFound, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        parameters=(*CONDITION_HEADERS, CREATE),
+        errors=(InvalidArgument, MistypedField, NotFound, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -122,12 +112,12 @@ STATE = (
         body=msgspec.Raw,
         body_media=(MERGE_PATCH, JSON),
         parameters=(
-            *_CONDITION_HEADERS,
-            *_CONDITION_QUERY,
-            _CREATE,
-            Parameter("ttl_ms", "A new time to live; without it the old one stays.", _TTL),
+            *CONDITION_HEADERS,
+            *CONDITION_QUERY,
+            CREATE,
+            Parameter("ttl_ms", "A new time to live; without it the old one stays.", TTL),
         ),
-        errors=(InvalidArgument, NotFound, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        errors=(InvalidArgument, NotFound, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -138,8 +128,8 @@ STATE = (
         "Delete a key",
         "state",
         Success("Deleted, or it was not there.", bodies.DeletedKey),
-        parameters=(*_CONDITION_HEADERS, *_CONDITION_QUERY),
-        errors=(InvalidArgument, *_CONDITION_ERRORS, *_WRITE_ERRORS),
+        parameters=(*CONDITION_HEADERS, *CONDITION_QUERY),
+        errors=(InvalidArgument, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -153,7 +143,7 @@ _STREAM_PARAMETERS = (
     Parameter(
         "since",
         "Events after this offset (default 0: all that are kept); now, latest, -1: new ones only.",
-        {"anyOf": [_U64, {"type": "string", "enum": ["now", "latest", "-1"]}]},
+        {"anyOf": [U64, {"type": "string", "enum": ["now", "latest", "-1"]}]},
     ),
     Parameter("epoch", "The epoch that since is of; another one's place gets a gap.", _TEXT),
     Parameter("types", "Only these types, separated by commas.", _TEXT),
@@ -181,7 +171,7 @@ EVENTS = (
         ),
         body=bodies.EventBody | list[bodies.EventBody],
         body_media=(JSON,),
-        errors=(InvalidArgument, MistypedField, *_WRITE_ERRORS),
+        errors=(InvalidArgument, MistypedField, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
     ),
@@ -246,7 +236,7 @@ OPERATIONS = (
         "Checkpoint now",
         "operations",
         Success("Done.", bodies.SnapshotTaken),
-        errors=_WRITE_ERRORS,
+        errors=WRITE_ERRORS,
         scope=Scope.ADMIN,
     ),
     Route(
@@ -337,4 +327,4 @@ PAGES = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*STATE, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)
+ROUTES: tuple[Route, ...] = (*STATE, *DOCUMENTS, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)

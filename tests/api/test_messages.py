@@ -13,7 +13,7 @@ from tests.api.caller import Caller, message, opened, refused
 LIMITS = Limits(
     body_bytes_max=1024,
     json_bytes_max=64,
-    key_bytes_max=4,
+    key_bytes_max=8,
     collection_bytes_max=4,
     collections_max=2,
     id_bytes_max=4,
@@ -24,6 +24,8 @@ LIMITS = Limits(
     event_tags_max=2,
     event_type_bytes_max=4,
     list_limit_max=4,
+    document_fields_max=2,
+    document_depth_max=2,
 )
 LONG = "x" * 100
 VECTOR = [1, 0]
@@ -33,8 +35,8 @@ BEYOND = {
     "json_bytes_max": ("PUT", "/v1/state/k", {"value": LONG}),
     "json_bytes_max of a patch": ("PATCH", "/v1/state/p", {"b": "x" * 40}),
     "json_bytes_max of an event": ("POST", "/v1/events", {"type": "a", "data": LONG}),
-    "key_bytes_max": ("PUT", "/v1/state/abcde", {"value": 1}),
-    "key_bytes_max of a prefix": ("GET", "/v1/state?prefix=abcde", None),
+    "key_bytes_max": ("PUT", "/v1/state/abcdefghi", {"value": 1}),
+    "key_bytes_max of a prefix": ("GET", "/v1/state?prefix=abcdefghi", None),
     "collection_bytes_max": ("POST", "/v1/vector/abcde", {"dim": 2}),
     "collections_max": ("POST", "/v1/vector/c", {"dim": 2}),
     "id_bytes_max": ("POST", "/v1/vector/a/upsert", {"id": "abcde", "vector": VECTOR}),
@@ -57,6 +59,8 @@ BEYOND = {
     ),
     "event_tags_max": ("POST", "/v1/events", {"type": "a", "data": 1, "tags": ["a", "b", "c"]}),
     "event_type_bytes_max": ("POST", "/v1/events", {"type": "abcde", "data": 1}),
+    "document_fields_max": ("PUT", "/v1/doc/c/d", {"a": {"b": {}, "c": 1}}),
+    "document_depth_max": ("PUT", "/v1/doc/c/d", [[[]]]),
     "list_limit_max": ("POST", "/v1/vector/a/scroll", {"limit": 5}),
 }
 

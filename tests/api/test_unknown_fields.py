@@ -21,7 +21,7 @@ from tests.api.vector_client import Collection, floats, refused
 from tests.patience import PATIENCE_SECS
 
 MADE_UP = "zzmadeup"
-EXAMPLES = {"key": "some-key", "collection": "strict", "asset": "index.css"}
+EXAMPLES = {"key": "some-key", "collection": "strict", "asset": "index.css", "id": "some-id"}
 
 ASKED = [route for route in ROUTES if not route.any_query]
 STREAMS = [route for route in ASKED if route.answer.media == "text/event-stream"]

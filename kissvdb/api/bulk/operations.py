@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from kissvdb.api.documents.names import key_of
+from kissvdb.api.documents.texts import document_of
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.preconditions import precondition
@@ -20,6 +22,7 @@ from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
 from kissvdb.core.state.rules import Command as StateCommand
 from kissvdb.engine.vectors.collection import VectorCommand
+from kissvdb.engine.vectors.model import check_name
 from kissvdb.errors import InvalidArgument, KissError
 
 Command = StateCommand | VectorCommand
@@ -140,7 +143,61 @@ class VectorDeleteLine(_Line, tag="vector_delete"):
         return VectorCommand(self.collection, delete)
 
 
-Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine
+class DocPutLine(_Line, tag="doc_put"):
+    """Write a document of a collection, whole."""
+
+    collection: str
+    id: str
+    doc: msgspec.Raw
+    ttl_ms: int | None = None
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        key = _document_key(self.collection, self.id, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        document = document_of(self.doc, bounds, "doc")
+        condition = _condition(self.if_revision, self.if_offset)
+        return Put(key, document, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+
+
+class DocPatchLine(_Line, tag="doc_patch"):
+    """Merge a patch (RFC 7396) into a document of a collection."""
+
+    collection: str
+    id: str
+    patch: msgspec.Raw
+    ttl_ms: int | None = None
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        key = _document_key(self.collection, self.id, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        patch = document_of(self.patch, bounds, "patch")
+        condition = _condition(self.if_revision, self.if_offset)
+        return Patch(key, patch, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+
+
+class DocDeleteLine(_Line, tag="doc_delete"):
+    """Remove a document of a collection."""
+
+    collection: str
+    id: str
+    if_revision: int | None = None
+    if_offset: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> Command:
+        key = _document_key(self.collection, self.id, bounds)
+        condition = _condition(self.if_revision, self.if_offset)
+        return Delete(key, condition, limits.checked_op_id(self.op_id))
+
+
+_Documents = DocPutLine | DocPatchLine | DocDeleteLine
+Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine | _Documents
 
 _decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
@@ -179,6 +236,11 @@ def _operation(line: bytes, strict: bool) -> Line:
         if not is_about_unknown(problem):
             raise
     return _decode(known_only(line, Line, "line", msgspec.json, strict=strict))
+
+
+def _document_key(collection: str, id_: str, bounds: Limits) -> str:
+    check_name(collection, bounds)
+    return key_of(collection, id_, bounds)
 
 
 def _condition(if_revision: int | None, if_offset: int | None) -> Precondition:

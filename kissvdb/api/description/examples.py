@@ -12,6 +12,8 @@ from kissvdb.api.frame.route import Route
 
 _NOTES = {"collection": "notes"}
 _JOB = {"key": "job:1"}
+_BOOKS = {"collection": "books"}
+_BOOK = {"collection": "books", "id": "solaris"}
 
 TOUR = """\
 Keep a value, read it, and see it change:
@@ -52,8 +54,9 @@ WORDS: Mapping[str, str] = {
     "GET /v1/stream": _ENDLESS.format(path="/v1/stream?since=0&types=state_updated"),
     "GET /v1/events": _ENDLESS.format(path="/v1/events?since=0&prefix=job:"),
     "POST /v1/bulk": """\
-One operation a line (`PutLine`, `PatchLine`, `DeleteLine`, `EventLine`, `UpsertLine` or
-`VectorDeleteLine`), one answer a line, streamed both ways:
+One operation a line (`PutLine`, `PatchLine`, `DeleteLine`, `EventLine`, `UpsertLine`,
+`VectorDeleteLine`, `DocPutLine`, `DocPatchLine` or `DocDeleteLine`), one answer a line, streamed
+both ways:
 
 ```sh
 printf '%s\\n' '{"op":"put","key":"c","value":3}' '{"op":"event","type":"log","data":"loaded"}' |
@@ -87,6 +90,22 @@ _EXAMPLES: Mapping[str, Example] = {
     "PUT /v1/state/{key}": Example(_JOB, body={"value": {"progress": 10, "of": 20}}),
     "PATCH /v1/state/{key}": Example(_JOB, body={"progress": 11}),
     "DELETE /v1/state/{key}": Example(_JOB),
+    "POST /v1/doc/{collection}/put_batch": Example(
+        _BOOKS,
+        body={
+            "documents": [
+                {"id": "solaris", "doc": {"title": "Solaris", "year": 1961, "tags": ["novel"]}},
+                {"id": "dune", "doc": {"title": "Dune", "year": 1965}, "ttl_ms": 3_600_000},
+            ]
+        },
+    ),
+    "POST /v1/doc/{collection}/delete_batch": Example(_BOOKS, body={"ids": ["dune"]}),
+    "GET /v1/doc/{collection}/{id}": Example(_BOOK),
+    "PUT /v1/doc/{collection}/{id}": Example(
+        _BOOK, body={"title": "Solaris", "author": {"name": "Lem"}, "year": 1961}
+    ),
+    "PATCH /v1/doc/{collection}/{id}": Example(_BOOK, body={"author": {"born": 1921}}),
+    "DELETE /v1/doc/{collection}/{id}": Example(_BOOK),
     "POST /v1/events": Example(
         body={"type": "progress", "data": {"done": 3}, "key": "job:1", "tags": ["import"]}
     ),

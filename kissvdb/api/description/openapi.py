@@ -35,6 +35,7 @@ _RETRY_AFTER = {"Retry-After": {"$ref": "#/components/headers/RetryAfter"}}
 _PATH_PARAMETERS = {
     "key": {"type": "string", "minLength": 1, "maxLength": 512},
     "asset": {"type": "string", "minLength": 1},
+    "id": {"type": "string", "minLength": 1, "maxLength": 128},
     "collection": {
         "type": "string",
         "minLength": 1,

@@ -1,1 +1,1 @@
-"""Documents over HTTP."""
+"""Documents over HTTP: state keys that are found by what is in them."""

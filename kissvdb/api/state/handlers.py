@@ -2,7 +2,7 @@
 
 import binascii
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from functools import partial
 
 import msgspec
@@ -11,17 +11,17 @@ from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Pending, Request, Response
-from kissvdb.api.frame.preconditions import entity_tag, is_fresh, of_existing, precondition
+from kissvdb.api.frame.preconditions import of_existing, precondition
 from kissvdb.api.reading.json_body import MARK, Body, compact, off_loop, read_then
-from kissvdb.api.reading.query import parse_query, switch, u64
+from kissvdb.api.reading.query import parse_query, u64
+from kissvdb.api.state import parts
+from kissvdb.api.state.parts import number
 from kissvdb.core.state.rules import (
     Answer,
     Delete,
-    Deleted,
     Item,
     Page,
     Patch,
-    Precondition,
     Put,
     Written,
 )
@@ -47,17 +47,14 @@ def get_item(context: Context, request: Request) -> Response:
     item = context.database.get(key)
     if item is None:
         raise NotFound(f"no such key: {key}")
-    etag = ("etag", entity_tag(item.revision))
-    if is_fresh(request.headers, item):
-        return Response(status=304, headers=(etag,))
-    return Response(_item(item), headers=(etag,))
+    return parts.read(request, item, _item)
 
 
 def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
 
-    creates = not request.query or _creates(parse_query(request.query))
+    creates = not request.query or parts.creates(parse_query(request.query))
 
     def put(read: tuple[PutBody, bytes]) -> Pending:
         body, value = read
@@ -77,13 +74,11 @@ def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pendin
     ttl_ms = u64(query, "ttl_ms")
     limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
 
-    creates = _creates(query)
+    creates = parts.creates(query)
 
     def merge(patch: bytes) -> Pending:
         limits.check_json_size(patch, context.config.limits, "body")
-        condition = _condition(context, request, key, query)
-        if not creates:
-            condition = of_existing(condition)
+        condition = parts.condition(context, request, key, query, creates=creates)
         return Pending(context.database.submit(Patch(key, patch, ttl_ms, condition)), _written)
 
     return read_then(request.body, compact, request.body, "body", then=merge)
@@ -92,8 +87,8 @@ def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pendin
 def delete_item(context: Context, request: Request) -> Pending:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
-    condition = _condition(context, request, key, parse_query(request.query))
-    return Pending(context.database.submit(Delete(key, condition)), _deleted)
+    condition = parts.condition(context, request, key, parse_query(request.query))
+    return Pending(context.database.submit(Delete(key, condition)), parts.deleted)
 
 
 async def list_items(context: Context, request: Request) -> Response:
@@ -184,35 +179,16 @@ def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissEr
     return outcomes
 
 
-def _creates(query: Mapping[str, str]) -> bool:
-    """Whether a write may create its key, or bring it back."""
-    return switch(query, "create", default=True)
-
-
-def _condition(
-    context: Context, request: Request, key: str, query: Mapping[str, str]
-) -> Precondition:
-    """The precondition of a write whose body has no room for one."""
-    look = partial(context.database.get, key)
-    return precondition(request.headers, u64(query, "if_revision"), u64(query, "if_offset"), look)
-
-
 def _written(answer: Answer) -> Response:
     assert isinstance(answer, Written)
     return Response(b"{%b}" % _written_members(answer))
-
-
-def _deleted(answer: Answer) -> Response:
-    assert isinstance(answer, Deleted)
-    deleted = b"true" if answer.deleted else b"false"
-    return Response(b'{"deleted":%b,"offset":%b}' % (deleted, _number(answer.offset)))
 
 
 def _written_members(answer: Written) -> bytes:
     return b'"key":%b,"revision":%d,"expires_at_ms":%b,"offset":%d' % (
         _json(answer.key),
         answer.revision,
-        _number(answer.expires_at_ms),
+        number(answer.expires_at_ms),
         answer.offset,
     )
 
@@ -233,7 +209,7 @@ def _item(item: Item) -> bytes:
         _json(item.key),
         item.value,
         item.revision,
-        _number(item.expires_at_ms),
+        number(item.expires_at_ms),
         item.offset,
     )
 
@@ -267,7 +243,3 @@ def _key_of(cursor: str) -> str:
     if not key:
         raise InvalidArgument("query.cursor: not one that a list answered in Kissvdb-Cursor")
     return key
-
-
-def _number(number: int | None) -> bytes:
-    return b"null" if number is None else b"%d" % number

@@ -1,0 +1,150 @@
+"""The routes of documents: a part of the one table in `routes`."""
+
+from typing import Any
+
+import msgspec
+
+from kissvdb.api.documents import bodies, writes
+from kissvdb.api.frame.route import JSON, MERGE_PATCH, Operation, Parameter, Route, Scope, Success
+from kissvdb.api.reading.json_body import MistypedField
+from kissvdb.api.state.parameters import (
+    CONDITION_ERRORS,
+    CONDITION_HEADERS,
+    CONDITION_QUERY,
+    CREATE,
+    TTL,
+    WRITE_ERRORS,
+)
+from kissvdb.errors import InvalidArgument, KissError, NotFound, OpIdReused
+
+_TEXT = {"type": "string"}
+_OP_ID = Parameter("op_id", "An id under which a repeat is answered and not done again.", _TEXT)
+_CONDITIONS = (*CONDITION_HEADERS, *CONDITION_QUERY)
+
+
+def _route(
+    method: str,
+    path: str,
+    operation: Operation,
+    summary: str,
+    answer: Success,
+    *errors: type[KissError],
+    scope: Scope,
+    body: Any = None,
+    media: tuple[str, ...] = (JSON,),
+    parameters: tuple[Parameter, ...] = (),
+    also: tuple[Success, ...] = (),
+    waits: bool = True,
+) -> Route:
+    if body not in (None, msgspec.Raw):
+        errors = (MistypedField, *errors)
+    return Route(
+        method,
+        f"/v1/doc{path}",
+        operation,
+        summary,
+        "documents",
+        answer,
+        scope=scope,
+        body=body,
+        body_media=media if body is not None else (),
+        parameters=parameters,
+        also=also,
+        errors=(InvalidArgument, *errors),
+        hot=True,
+        waits=waits,
+    )
+
+
+_WRITES = (
+    _route(
+        "POST",
+        "/{collection}/put_batch",
+        writes.put_batch,
+        "Write many documents, each for itself",
+        Success("A result for each, in order.", bodies.PutDocumentResults),
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=bodies.PutDocumentsBody,
+    ),
+    _route(
+        "POST",
+        "/{collection}/delete_batch",
+        writes.delete_batch,
+        "Delete many documents, each for itself",
+        Success("A result for each, in order.", bodies.DeleteDocumentResults),
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=bodies.DeleteDocumentsBody,
+    ),
+)
+
+_ONE = (
+    _route(
+        "GET",
+        "/{collection}/{id...}",
+        writes.get,
+        "Read a document",
+        Success(
+            "The document.", bodies.StoredDocument, headers={"ETag": "The revision, in quotes."}
+        ),
+        NotFound,
+        scope=Scope.READ,
+        parameters=(Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),),
+        also=(Success("Not modified: If-None-Match is current.", media=None, status=304),),
+        waits=False,
+    ),
+    _route(
+        "PUT",
+        "/{collection}/{id...}",
+        writes.put,
+        "Write a document: the body is the document",
+        Success("Written, durably.", bodies.WrittenDocument),
+        NotFound,
+        OpIdReused,
+        *CONDITION_ERRORS,
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=msgspec.Raw,
+        parameters=(
+            *_CONDITIONS,
+            CREATE,
+            Parameter("ttl_ms", "Milliseconds until it expires; without it, never.", TTL),
+            _OP_ID,
+        ),
+    ),
+    _route(
+        "PATCH",
+        "/{collection}/{id...}",
+        writes.patch,
+        "Merge a patch (RFC 7396) into a document",
+        Success("Written, durably.", bodies.PatchedDocument),
+        NotFound,
+        OpIdReused,
+        *CONDITION_ERRORS,
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=msgspec.Raw,
+        media=(MERGE_PATCH, JSON),
+        parameters=(
+            *_CONDITIONS,
+            CREATE,
+            Parameter("ttl_ms", "A new time to live; without it the old one stays.", TTL),
+            _OP_ID,
+        ),
+    ),
+    _route(
+        "DELETE",
+        "/{collection}/{id...}",
+        writes.delete,
+        "Delete a document",
+        Success("Deleted, or it was not there.", bodies.DeletedDocument),
+        OpIdReused,
+        *CONDITION_ERRORS,
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        parameters=(*_CONDITIONS, _OP_ID),
+    ),
+)
+
+DOCUMENTS = (*_WRITES, *_ONE)
