@@ -88,18 +88,26 @@ class Analyzer:
         return [self.term(token) for token in self.surface(text)]
 
     def spans(self, text: str) -> list[tuple[str, int, int]]:
-        """(term, start, end) of each token of ``tokens``, in characters of the original text."""
+        """(term, start, end) of each term of ``tokens``, in characters of the original text."""
+        return [(self.term(token), start, end) for token, start, end in self.token_spans(text)]
+
+    def token_spans(self, text: str) -> list[tuple[str, int, int]]:
+        """(token, start, end) of each token of ``surface``, in characters of the original."""
         if self.field.tokenizer == "keyword":
             stripped = text.strip()
             start = text.find(stripped)
-            return [(term, start, start + len(stripped)) for term in self.tokens(text)]
+            return [(token, start, start + len(stripped)) for token in self.surface(text)]
+        if text.isascii():
+            return [
+                (self._short(token), start, end) for token, start, end in self._cut(text.lower())
+            ]
         folded: list[str] = []
         origins: list[tuple[int, int]] = []
         for piece, start, end in pieces(text):
             folded.append(piece)
             origins.extend([(start, end)] * len(piece))
         return [
-            (self.term(token), origins[first][0], origins[last - 1][1])
+            (self._short(token), origins[first][0], origins[last - 1][1])
             for token, first, last in self._cut("".join(folded))
         ]
 

@@ -6,6 +6,7 @@ of Hindi) and lose what is only pointing (Hebrew and Arabic vowels, stress marks
 is no letter, digit or emoji becomes a space.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from kissvdb.errors import InvalidArgument
 
 CACHED_CHARACTERS_MAX = 65_536
 """Of so many different characters it is remembered what they fold to; Unicode has a million."""
+PIECES_KEPT = 4096
 
 _LETTERS = {
     "ø": "o", "đ": "d", "ł": "l", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ħ": "h", "ı": "i",
@@ -136,15 +138,22 @@ def pieces(text: str) -> Iterator[tuple[str, int, int]]:
     A piece is a character with what joins it when the text is normalised (accents, the vowels of a
     Hangul syllable), so that folding pieces is folding the text.
     """
+    check_text(text)
     start = 0
     while start < len(text):
         end = start + 1
         while end < len(text) and _joins(text[end]):
             end += 1
-        yield folded_words(text[start:end]), start, end
+        yield _folded_piece(text[start:end]), start, end
         start = end
 
 
+@functools.lru_cache(PIECES_KEPT)
+def _folded_piece(piece: str) -> str:
+    return folded_words(piece)
+
+
+@functools.lru_cache(PIECES_KEPT)
 def _joins(character: str) -> bool:
     if character.isascii():
         return False

@@ -1,0 +1,155 @@
+"""Words that no text has, taken for the word they are nearly: bounded edit distance.
+
+Only a word that is nowhere in the fields it is looked for in is corrected, to one that at least two
+rows have (one alone may be somebody's typo). Distances are of optimal string alignment: a letter
+inserted, left out or replaced, or two neighbours swapped, is 1.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import attrs
+
+from kissvdb.core.text.analysis import Analyzer
+from kissvdb.core.text.folding import UNPARTED
+from kissvdb.core.text.query import Clause, TextQuery
+
+LENGTH_MIN = 4
+"""A shorter word is near too many others."""
+LENGTH_OF_TWO = 7
+"""From this length on two mistakes are forgiven, below it one."""
+ROWS_MIN = 2
+"""How many rows a word must have to be taken for what was meant."""
+CORRECTED_MAX = 16
+"""Words of one query that are corrected; each is a scan of the vocabulary."""
+NEAR_MAX = 8
+
+_UNCORRECTED = re.compile(f"[0-9{UNPARTED}]")
+"""Numbers, versions and codes are meant as they are; pairs of characters are near all others."""
+
+
+@attrs.frozen
+class Near:
+    """A word of a field's vocabulary, how far it is from another, and how many rows have it."""
+
+    word: str
+    distance: int
+    rows: int
+
+
+class Vocabulary(Protocol):
+    """What corrections ask of an index of texts (``TextView``)."""
+
+    def rows_with(self, field: str, token: str) -> int:
+        """How many rows have the token's term in a field; 0: it is unknown there."""
+        ...
+
+    def near(self, field: str, token: str, distance_max: int, limit: int) -> Sequence[Near]:
+        """Words of a field at most that far away, the nearest first, then the commonest."""
+        ...
+
+
+def corrections(
+    query: TextQuery, vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]
+) -> dict[str, str]:
+    """What to take instead of words of a query that none of its fields has, by folded token.
+
+    ``analyzers``: of all fields that are searched. Empty if the query wants none, or all words are
+    known. For ``TextQuery.corrected``.
+    """
+    found: dict[str, str] = {}
+    if not query.typos:
+        return found
+    looked_at: set[tuple[str, str | None]] = set()
+    for clause in query.clauses:
+        if clause.kind == "prefix" or clause.occur == "must_not":
+            continue
+        fields = _fields(clause, query, analyzers)
+        for token in _tokens(clause, fields, analyzers):
+            if (token, clause.field) in looked_at or not is_corrected(token):
+                continue
+            looked_at.add((token, clause.field))
+            if len(looked_at) > CORRECTED_MAX * 64:
+                return found
+            if any(vocabulary.rows_with(field, token) for field in fields):
+                continue
+            best = _best(token, fields, vocabulary)
+            if best is not None:
+                found[token] = best
+            if len(found) == CORRECTED_MAX:
+                return found
+    return found
+
+
+def is_corrected(token: str) -> bool:
+    """Whether a word may be taken for another at all."""
+    return len(token) >= LENGTH_MIN and _UNCORRECTED.search(token) is None
+
+
+def distance_max(token: str) -> int:
+    """How far from a word the one may be that was meant."""
+    return 2 if len(token) >= LENGTH_OF_TWO else 1
+
+
+def _fields(clause: Clause, query: TextQuery, analyzers: Mapping[str, Analyzer]) -> list[str]:
+    """Where a clause is looked for, of the fields that hold words."""
+    names: Iterable[str] = analyzers if query.fields is None else query.fields
+    if clause.field is not None:
+        names = (clause.field,)
+    return [
+        name for name in names if name in analyzers and analyzers[name].field.tokenizer == "words"
+    ]
+
+
+def _tokens(
+    clause: Clause, fields: Sequence[str], analyzers: Mapping[str, Analyzer]
+) -> Sequence[str]:
+    return clause.tokens(analyzers[fields[0]]) if fields else ()
+
+
+def _best(token: str, fields: Sequence[str], vocabulary: Vocabulary) -> str | None:
+    """The nearest word of all fields; of those the one that begins alike, then the commonest."""
+    most = distance_max(token)
+    candidates = [
+        near
+        for field in fields
+        for near in vocabulary.near(field, token, most, NEAR_MAX)
+        if near.rows >= ROWS_MIN
+    ]
+    if not candidates:
+        return None
+    best = min(
+        candidates,
+        key=lambda near: (near.distance, near.word[0] != token[0], -near.rows, near.word),
+    )
+    return best.word
+
+
+def nearest(words: Iterable[tuple[str, int]], token: str, most: int, limit: int) -> list[Near]:
+    """``Vocabulary.near`` over (word, rows) without a kernel: for small ones, and to compare."""
+    found: list[Near] = []
+    for word, rows in words:
+        if abs(len(word) - len(token)) <= most:
+            distance = bounded_distance(word, token, most)
+            if distance <= most:
+                found.append(Near(word, distance, rows))
+    return sorted(found, key=lambda near: (near.distance, -near.rows, near.word))[:limit]
+
+
+def bounded_distance(one: str, other: str, most: int) -> int:
+    """The distance of optimal string alignment; ``most`` + 1 stands for all above ``most``."""
+    if abs(len(one) - len(other)) > most:
+        return most + 1
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for at, letter in enumerate(one, 1):
+        before, last, row = row, before, [at]
+        for to, against in enumerate(other, 1):
+            cost = min(before[to] + 1, row[to - 1] + 1, before[to - 1] + (letter != against))
+            if at > 1 and to > 1 and letter == other[to - 2] and one[at - 2] == against:
+                cost = min(cost, last[to - 2] + 1)
+            row.append(cost)
+        if min(row) > most and (not before or min(before) >= most):
+            return most + 1
+    return min(row[-1], most + 1)
