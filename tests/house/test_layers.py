@@ -27,7 +27,7 @@ ARROWS = {
 TOP = {"actors", "bench", "config", "docs", "kissvdb", "scripts", "tests"}
 # Of one room in another order than all: what is below does not know what stands on it.
 STEPS = {
-    "core": ("filters", "metadata", "text", "store", "index", "rows"),
+    "core": ("filters", "metadata", "postings", "text", "store", "index", "rows"),
     "api": ("frame", "access"),
 }
 LINES_MAX = 400

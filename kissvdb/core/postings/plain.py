@@ -1,0 +1,126 @@
+"""Search of segments in numpy alone: the definition, and what answers until kernels are loaded."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core import bitmaps
+from kissvdb.core.bitmaps import Flags, Words
+from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
+from kissvdb.core.postings.segment import COUNT_MAX, Segment
+from kissvdb.core.postings.segment import build as build
+from kissvdb.core.postings.vocabulary import prefix_of
+
+Array = npt.NDArray[Any]
+Postings = tuple[Array, Array]
+"""Rows, ascending, and how often each has it: int32[n], uint8[n]."""
+
+
+def postings(segment: Segment, atom: Atom) -> Postings:
+    """The rows of an atom in a segment."""
+    if atom.kind == "term":
+        place = segment.find(atom.terms[0])
+        if place < 0:
+            return np.zeros(0, np.int32), np.zeros(0, np.uint8)
+        part = slice(segment.st[place], segment.st[place + 1])
+        return segment.docs[part], segment.tfs[part]
+    counts = np.zeros(segment.row_count, np.int64)
+    if atom.kind == "any":
+        for term in atom.terms:
+            docs, tfs = postings(segment, Atom("term", (term,), atom.field))
+            counts[docs] += tfs
+    else:
+        ptr, stream = segment.forward.ptr, segment.forward.stream
+        size = len(atom.terms)
+        starts = np.ones(max(len(stream) - size + 1, 0), np.bool_)
+        for offset, term in enumerate(atom.terms):
+            starts &= stream[offset : offset + len(starts)] == term
+        places = np.flatnonzero(starts)
+        rows = np.searchsorted(ptr, places, "right") - 1
+        np.add.at(counts, rows[places + size <= ptr[rows + 1]], 1)
+    docs = np.flatnonzero(counts)
+    return docs.astype(np.int32), np.minimum(counts[docs], COUNT_MAX).astype(np.uint8)
+
+
+def having(segments: Sequence[Segment], atoms: Sequence[Atom]) -> Array:
+    """int64[atoms]: how many rows have each atom."""
+    counts = [sum(len(postings(each, atom)[0]) for each in segments) for atom in atoms]
+    return np.array(counts, np.int64)
+
+
+def scores(segment: Segment, plan: Plan, weighing: Weighing) -> tuple[Array, Flags]:
+    """float64[rows] the scores of all rows of a segment, bool[rows] whether each matches."""
+    rows = segment.row_count
+    sums, has = np.zeros(rows), []
+    for number, atom in enumerate(plan.atoms):
+        docs, tfs = postings(segment, atom)
+        flags = np.zeros(rows, np.bool_)
+        flags[docs] = True
+        has.append(flags)
+        if number < len(plan.weights):
+            tf = tfs.astype(np.float64)
+            lengths = segment.lengths_of(atom.field)[docs].astype(np.float64)
+            norm = weighing.floors[number] + weighing.slopes[number] * lengths
+            sums[docs] += weighing.weights[number] * tf / (tf + norm)
+    if plan.must:
+        passing = np.ones(rows, np.bool_)
+        for clause in plan.must:
+            passing &= _passing(clause, has, rows)
+    else:
+        passing = np.zeros(rows, np.bool_)
+        for flags in has[: len(plan.weights)]:
+            passing |= flags
+    for clause in plan.must_not:
+        passing &= ~_passing(clause, has, rows)
+    sums[~passing] = 0.0
+    return sums, passing
+
+
+def _passing(clause: Alternatives, has: Sequence[Flags], rows: int) -> Flags:
+    passing = np.zeros(rows, np.bool_)
+    for atoms in clause:
+        all_of = np.ones(rows, np.bool_)
+        for atom in atoms:
+            all_of &= has[atom]
+        passing |= all_of
+    return passing
+
+
+def matching(segments: Sequence[Segment], plan: Plan, weighing: Weighing) -> Words:
+    """The bitmap of the rows that match."""
+    flags = [scores(each, plan, weighing)[1] for each in segments]
+    return bitmaps.pack(np.concatenate([np.zeros(0, np.bool_), *flags]))
+
+
+def score_rows(segments: Sequence[Segment], plan: Plan, weighing: Weighing, rows: Array) -> Array:
+    """float64[n]: the scores of these rows; 0 for one that does not match."""
+    sums = [scores(each, plan, weighing)[0] for each in segments]
+    chosen: Array = np.concatenate([np.zeros(0), *sums])[rows]
+    return chosen
+
+
+def best(
+    segments: Sequence[Segment], plan: Plan, weighing: Weighing, k: int, allow: Words | None
+) -> tuple[Array, Array]:
+    """The rows (int64) and scores (float64) of the k best that match; ties by lower row."""
+    pairs = [scores(each, plan, weighing) for each in segments]
+    sums = np.concatenate([np.zeros(0), *(each for each, _ in pairs)])
+    passing = np.concatenate([np.zeros(0, np.bool_), *(each for _, each in pairs)])
+    if allow is not None:
+        passing = passing & bitmaps.unpack(allow, len(passing))
+    rows = np.flatnonzero(passing)
+    order = np.lexsort((rows, -sums[rows]))[:k]
+    chosen = rows[order].astype(np.int64)
+    return chosen, sums[chosen]
+
+
+def words_with(
+    blob: Array, ends: Array, entries: int, field: int, kind: int, prefix: bytes
+) -> list[int]:
+    """The entries of a vocabulary of one field and kind that begin with ``prefix``."""
+    keys = bytes(blob[: int(ends[entries - 1]) if entries else 0])
+    begin = prefix_of(field, kind) + prefix
+    starts = [0, *ends[: max(entries - 1, 0)].tolist()]
+    return [n for n in range(entries) if keys.startswith(begin, starts[n], int(ends[n]))]

@@ -1,0 +1,127 @@
+"""The texts of a run of rows, as terms in their order and as postings; immutable once built.
+
+The forward stream (the terms of each row in order) answers phrases, scores of given rows and
+narrow filters; the postings (the rows of each term) answer everything else and are made of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+GAP: Final = -1
+"""Between two texts of one field in the stream: no phrase reaches across."""
+COUNT_MAX: Final = 255
+"""A term that comes more often in a field of a row counts so often."""
+LENGTH_MAX: Final = 65_535
+"""A longer field of a row counts as one of so many terms."""
+
+
+@attrs.frozen(eq=False)
+class Forward:
+    """Rows as their terms in order: ``stream[ptr[i] : ptr[i + 1]]``, int32, are those of row i.
+
+    ``ptr`` is int64[rows + 1]. GAP stands between two texts of one field of a row.
+    """
+
+    row_count: int
+    ptr: Array
+    stream: Array
+
+
+@attrs.frozen(eq=False)
+class Segment:
+    """``fields``: int32[F], the field numbers here, ascending. ``lengths``: uint16[F * rows], how
+    many terms each field of each row has, field by field. ``terms``: int32[T], ascending; the rows
+    of term i are ``docs[st[i] : st[i + 1]]`` (int32, ascending), it comes ``tfs`` (uint8) times in
+    them. Its score is bounded by ``max_tf[i]`` (uint8) and ``min_length[i]`` (uint16), exact here.
+    """
+
+    forward: Forward
+    fields: Array
+    lengths: Array
+    terms: Array
+    st: Array
+    docs: Array
+    tfs: Array
+    max_tf: Array
+    min_length: Array
+
+    @property
+    def row_count(self) -> int:
+        return self.forward.row_count
+
+    def find(self, term: int) -> int:
+        """The place of a term in ``terms``; -1 if no row has it."""
+        place = int(np.searchsorted(self.terms, term))
+        return place if place < len(self.terms) and self.terms[place] == term else -1
+
+    def lengths_of(self, field: int) -> Array:
+        """uint16[rows]: the lengths of a field."""
+        place = int(np.searchsorted(self.fields, field))
+        if place == len(self.fields) or self.fields[place] != field:
+            return np.zeros(self.row_count, np.uint16)
+        rows = self.row_count
+        lengths: Array = self.lengths[place * rows : (place + 1) * rows]
+        return lengths
+
+
+def build(forward: Forward, field_of_term: Array) -> Segment:
+    """The segment of rows. ``field_of_term``: uint8, the field of each term in the stream."""
+    rows = forward.row_count
+    ptr, stream = forward.ptr[: rows + 1], forward.stream[: forward.ptr[rows]]
+    row_of = np.repeat(np.arange(rows, dtype=np.int64), np.diff(ptr))
+    if len(stream) and stream.min() < 0:
+        real = stream >= 0
+        row_of, words = row_of[real], stream[real]
+    else:
+        words = stream
+    field_of = field_of_term[words]
+    fields, places = np.unique(field_of, return_inverse=True)
+    cells = places.astype(np.int64) * rows + row_of
+    lengths = np.bincount(cells, minlength=len(fields) * rows)
+    lengths = np.minimum(lengths, LENGTH_MAX).astype(np.uint16)
+    pairs = np.sort(words.astype(np.int64) << 32 | row_of)
+    first = np.flatnonzero(np.diff(pairs, prepend=-1))
+    pairs, counts = pairs[first], np.diff(first, append=len(pairs))
+    tfs = np.minimum(counts, COUNT_MAX).astype(np.uint8)
+    owner, docs = (pairs >> 32).astype(np.int32), (pairs & 0xFFFF_FFFF).astype(np.int32)
+    starts = np.flatnonzero(np.diff(owner, prepend=-1))
+    terms = owner[starts]
+    place_of = np.searchsorted(fields, field_of_term[owner])
+    posting_lengths = lengths[place_of * rows + docs]
+    return Segment(
+        Forward(rows, np.ascontiguousarray(ptr, np.int64), np.ascontiguousarray(stream, np.int32)),
+        fields.astype(np.int32),
+        lengths,
+        terms,
+        np.append(starts, len(docs)).astype(np.int64),
+        docs,
+        tfs,
+        np.maximum.reduceat(tfs, starts) if len(starts) else np.zeros(0, np.uint8),
+        np.minimum.reduceat(posting_lengths, starts) if len(starts) else np.zeros(0, np.uint16),
+    )
+
+
+def joined(parts: Sequence[Forward]) -> Forward:
+    """The rows of several, one after the other."""
+    streams = [part.stream[: part.ptr[part.row_count]] for part in parts]
+    bases = np.cumsum([0, *map(len, streams)])
+    ptrs = [part.ptr[: part.row_count] + base for part, base in zip(parts, bases[:-1], strict=True)]
+    return Forward(
+        sum(part.row_count for part in parts),
+        np.concatenate([*ptrs, bases[-1:]]).astype(np.int64),
+        np.concatenate([np.zeros(0, np.int32), *streams]),
+    )
+
+
+def take(forward: Forward, keep: npt.NDArray[np.intp]) -> Forward:
+    """The rows ``keep`` (ascending), renumbered from 0."""
+    starts, lengths = forward.ptr[keep], forward.ptr[keep + 1] - forward.ptr[keep]
+    ptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    places = np.repeat(starts - ptr[:-1], lengths) + np.arange(ptr[-1])
+    return Forward(len(keep), ptr, forward.stream[places])

@@ -1,0 +1,261 @@
+"""The words of an index: which term each surface word of each field is, and the terms' names.
+
+Append-only and shared by the writer and all views, which hold it with a number of entries: a view
+that is stored has all terms it uses. The key of an entry is a byte that says field and kind, and
+then the word in UTF-8; its value is the term. A word as it is written (a surface) and a term have
+keys of their own, and "run", a surface, may be the term of "running".
+
+The entries are found by a hash table of linear probing in arrays, which kernels read too.
+"""
+
+import secrets
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.errors import Damaged
+
+FIELDS_MAX: Final = 128
+"""Declared ones and others; the key's first byte is the field and the kind."""
+SURFACE_BYTES_MAX: Final = 64
+"""Longer words are known by their terms only: there are few, and each is looked up in Python."""
+SURFACE: Final = 0
+TERM: Final = 1
+
+MULTIPLIER: Final = 0x9E3779B97F4A7C15
+_MASK: Final = 2**64 - 1
+_HASH_MASK: Final = 2**32 - 1
+_SLOTS_MIN: Final = 1024
+_CACHED_MAX: Final = 100_000
+
+Array = npt.NDArray[Any]
+
+
+def prefix_of(field: int, kind: int) -> bytes:
+    """The first byte of the keys of one field and kind."""
+    return bytes((field << 1 | kind,))
+
+
+def hash_of(key: bytes, salt: int) -> int:
+    """64 bits of a key: multiplied in by eight bytes at a time, the last padded with zeros.
+
+    ``salt`` is secret, so nobody can choose words that fall into one place.
+    """
+    value = salt ^ len(key)
+    for start in range(0, len(key), 8):
+        word = int.from_bytes(key[start : start + 8], "little")
+        value = ((value ^ word) * MULTIPLIER) & _MASK
+        value ^= value >> 32
+    return value
+
+
+@attrs.define(eq=False)
+class _Column:
+    """An array that grows. Readers keep the array they have: what is in it does not change."""
+
+    array: Array
+    count: int
+
+    def extend(self, items: Array) -> None:
+        need = self.count + len(items)
+        if need > len(self.array) or not self.array.flags.writeable:
+            grown = np.zeros(max(need + need // 2, 1024), self.array.dtype)
+            grown[: self.count] = self.array[: self.count]
+            self.array = grown
+        self.array[self.count : need] = items
+        self.count = need
+
+
+class Vocabulary:
+    """One thread adds; any thread looks up."""
+
+    def __init__(self, salt: int | None = None) -> None:
+        self.salt = secrets.randbits(63) if salt is None else salt
+        self.paths: list[str] = []
+        """The path of each field number."""
+        self._numbers: dict[str, int] = {}
+        self._blob = _Column(np.zeros(0, np.uint8), 0)
+        self._ends = _Column(np.zeros(0, np.int64), 0)
+        self._values = _Column(np.zeros(0, np.int32), 0)
+        self._hashes = _Column(np.zeros(0, np.uint32), 0)
+        self._fields = _Column(np.zeros(0, np.uint8), 0)
+        self.slots: npt.NDArray[np.int32] = np.zeros(_SLOTS_MIN, np.int32)
+        self._cache: dict[bytes, int] = {}
+
+    @property
+    def entries(self) -> int:
+        return self._values.count
+
+    @property
+    def terms(self) -> int:
+        """How many terms there are: 0 to terms - 1."""
+        return self._fields.count
+
+    @property
+    def blob(self) -> npt.NDArray[np.uint8]:
+        """The keys, one after the other, and room behind them."""
+        return self._blob.array
+
+    @property
+    def ends(self) -> npt.NDArray[np.int64]:
+        """Where each key ends in ``blob``."""
+        return self._ends.array
+
+    @property
+    def values(self) -> npt.NDArray[np.int32]:
+        """The term of each key."""
+        return self._values.array
+
+    @property
+    def fields(self) -> npt.NDArray[np.uint8]:
+        """The field of each term."""
+        return self._fields.array
+
+    def field_number(self, path: str) -> int | None:
+        return self._numbers.get(path)
+
+    def add_field(self, path: str) -> int | None:
+        """The number of a field that may be new; None if there are FIELDS_MAX others."""
+        number = self._numbers.get(path)
+        if number is None and len(self.paths) < FIELDS_MAX:
+            number = self._numbers[path] = len(self.paths)
+            self.paths.append(path)
+        return number
+
+    def term_of(self, key: bytes) -> int | None:
+        """The term of a surface or a term; None if there is none."""
+        term = self._cache.get(key)
+        if term is None:
+            entry = self._find(key)
+            if entry < 0:
+                return None
+            term = int(self._values.array[entry])
+            if len(self._cache) >= _CACHED_MAX:
+                self._cache.clear()
+            self._cache[key] = term
+        return term
+
+    def add_term(self, field: int, name: str) -> int:
+        """The term of that name in a field, a new one if need be."""
+        key = prefix_of(field, TERM) + name.encode()
+        term = self.term_of(key)
+        if term is None:
+            term = self.terms
+            self._fields.extend(np.array([field], np.uint8))
+            self._add(key, term)
+        return term
+
+    def add_surface(self, key: bytes, term: int) -> None:
+        """Remember the term of a surface, which is not known yet."""
+        if len(key) <= SURFACE_BYTES_MAX:
+            self._add(key, term)
+
+    def key(self, entry: int) -> bytes:
+        ends = self._ends.array
+        start = int(ends[entry - 1]) if entry else 0
+        return self._blob.array[start : ends[entry]].tobytes()
+
+    def _find(self, key: bytes) -> int:
+        slots, hash_ = self.slots, hash_of(key, self.salt) & _HASH_MASK
+        last = len(slots) - 1
+        place = hash_ & last
+        while entry := int(slots[place]):
+            if self._hashes.array[entry - 1] == hash_ and self.key(entry - 1) == key:
+                return entry - 1
+            place = place + 1 & last
+        return -1
+
+    def _add(self, key: bytes, value: int) -> None:
+        hash_ = hash_of(key, self.salt) & _HASH_MASK
+        self._hashes.extend(np.array([hash_], np.uint32))
+        self._blob.extend(np.frombuffer(key, np.uint8))
+        self._ends.extend(np.array([self._blob.count], np.int64))
+        self._values.extend(np.array([value], np.int32))
+        if 2 * self.entries > len(self.slots):
+            self.slots = _placed(self._hashes.array[: self.entries])
+            return
+        if not self.slots.flags.writeable:
+            self.slots = self.slots.copy()
+        slots, last = self.slots, len(self.slots) - 1
+        place = hash_ & last
+        while slots[place]:
+            place = place + 1 & last
+        slots[place] = self.entries
+
+    def with_terms(self, used: Array, entries: int) -> tuple["Vocabulary", Array]:
+        """A vocabulary of the terms that are ``used`` (bool[terms]) only, of the first entries;
+        and int32[terms], the new term of each, -1 of the others."""
+        terms = np.where(used, np.cumsum(used) - 1, -1).astype(np.int32)
+        values = self._values.array[:entries]
+        kept = np.flatnonzero(used[values])
+        ends = self._ends.array[:entries]
+        starts = np.concatenate([[0], ends[:-1]]) if entries else ends
+        sizes = (ends - starts)[kept]
+        new_ends = np.cumsum(sizes)
+        places = np.repeat(starts[kept] - (new_ends - sizes), sizes) + np.arange(sizes.sum())
+        hashes = self._hashes.array[:entries][kept]
+        arrays = {
+            "words": self._blob.array[places],
+            "word_ends": new_ends,
+            "word_terms": terms[values[kept]],
+            "word_hashes": hashes,
+            "word_slots": _placed(hashes),
+            "term_fields": self._fields.array[: len(used)][used],
+        }
+        return Vocabulary.from_arrays(arrays, self.salt, self.paths), terms
+
+    def to_arrays(self, entries: int, terms: int) -> dict[str, Array]:
+        """The first entries, as they were when there were so many; also while others are added."""
+        ends = self._ends.array[:entries]
+        hashes = self._hashes.array[:entries]
+        return {
+            "words": self._blob.array[: int(ends[-1]) if entries else 0],
+            "word_ends": ends,
+            "word_terms": self._values.array[:entries],
+            "word_hashes": hashes,
+            "word_slots": _placed(hashes),
+            "term_fields": self._fields.array[:terms],
+        }
+
+    @classmethod
+    def from_arrays(
+        cls, arrays: Mapping[str, Array], salt: int, paths: Iterable[str]
+    ) -> "Vocabulary":
+        """The vocabulary of ``to_arrays``, on the same memory. Raises Damaged."""
+        made = cls(salt)
+        blob, ends, values = arrays["words"], arrays["word_ends"], arrays["word_terms"]
+        hashes, slots, fields = arrays["word_hashes"], arrays["word_slots"], arrays["term_fields"]
+        entries = len(values)
+        fits = len(ends) == entries == len(hashes) and (not entries or ends[-1] == len(blob))
+        fits = fits and len(slots) >= 2 * entries and len(slots) & len(slots) - 1 == 0
+        if not (fits and len(slots) and (not entries or values.max() < len(fields))):
+            raise Damaged("text index: the vocabulary's arrays do not fit together")
+        made._blob, made._ends = _Column(blob, len(blob)), _Column(ends, entries)
+        made._values, made._fields = _Column(values, entries), _Column(fields, len(fields))
+        made._hashes = _Column(hashes, entries)
+        made.slots = slots
+        for path in paths:
+            made.add_field(path)
+        return made
+
+
+def _placed(hashes: Array) -> npt.NDArray[np.int32]:
+    """The slots of entries with these hashes, as probing leaves them if they come in the order of
+    their homes; a quarter of them used."""
+    count = _SLOTS_MIN
+    while count < 4 * len(hashes):
+        count *= 2
+    homes = (hashes & np.uint32(count - 1)).astype(np.int64)
+    order = np.argsort(homes, kind="stable")
+    number = np.arange(len(hashes))
+    places = np.maximum.accumulate(homes[order] - number) + number
+    inside = places < count
+    slots = np.zeros(count, np.int32)
+    slots[places[inside]] = order[inside] + 1
+    # What runs off the end goes on at the start, into the first free slots.
+    over = order[~inside] + 1
+    slots[np.flatnonzero(slots == 0)[: len(over)]] = over
+    return slots

@@ -1,0 +1,125 @@
+"""Texts to terms: the fields, analyzers and words of one index."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+
+from kissvdb.core.postings.segment import GAP, Forward
+from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
+from kissvdb.core.text.analysis import Analyzer
+from kissvdb.core.text.settings import FIELDS_MAX, FieldSettings, TextSettings
+from kissvdb.errors import InvalidArgument
+
+Texts = Sequence[tuple[str, str]]
+"""The texts of one row: (path, text)."""
+
+_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")
+
+
+@attrs.frozen(eq=False)
+class TextField:
+    """A field that is searched."""
+
+    number: int
+    path: str
+    settings: FieldSettings
+    analyzer: Analyzer
+
+    @property
+    def is_folded_by_kernel(self) -> bool:
+        """Whether an ASCII text of it is cut as it is, in lower case."""
+        return self.settings.tokenizer == "words"
+
+
+class Lexicon:
+    """One thread writes (``forward``, ``writable``); any thread reads."""
+
+    def __init__(self, settings: TextSettings, vocabulary: Vocabulary) -> None:
+        self.settings = settings
+        self.vocabulary = vocabulary
+        self._analyzers: dict[FieldSettings, Analyzer] = {}
+        self._fields: dict[str, TextField] = {}
+
+    def field(self, path: str) -> TextField | None:
+        """The field of a path; None if no row has it, or it is not searched."""
+        field = self._fields.get(path)
+        if field is None:
+            number = self.vocabulary.field_number(path)
+            settings = self.settings.field(path)
+            if number is None or settings is None:
+                return None
+            analyzer = self._analyzers.setdefault(settings, Analyzer(settings))
+            field = self._fields[path] = TextField(number, path, settings, analyzer)
+        return field
+
+    def writable(self, path: str) -> TextField | None:
+        """The field of a path, new if need be; None if it is not searched, or one too many."""
+        field = self.field(path)
+        if field is None and self.settings.field(path) is not None:
+            declared, paths = self.settings.fields, self.vocabulary.paths
+            others = sum(each not in declared for each in paths)
+            if path in declared or others < FIELDS_MAX:
+                self.vocabulary.add_field(path)
+                return self.field(path)
+        return field
+
+    def term(self, field: TextField, token: str) -> int | None:
+        """The term of a token as it is written; None if no row ever had it."""
+        vocabulary = self.vocabulary
+        known = vocabulary.term_of(prefix_of(field.number, SURFACE) + token.encode())
+        if known is None:
+            name = field.analyzer.term(token).encode()
+            known = vocabulary.term_of(prefix_of(field.number, TERM) + name)
+        return known
+
+    def learnt(self, field: TextField, key: bytes) -> int:
+        """The term of a surface key, which from now on is known."""
+        term = self.vocabulary.term_of(key)
+        if term is None:
+            name = field.analyzer.term(key[1:].decode())
+            term = self.vocabulary.add_term(field.number, name)
+            self.vocabulary.add_surface(key, term)
+        return term
+
+    def forward(self, rows: Sequence[Texts]) -> Forward:
+        """The terms of rows; new ones are added."""
+        stream: list[int] = []
+        ptr = [0]
+        for texts in rows:
+            before = -1
+            for path, text in texts:
+                field = self.writable(path)
+                if field is None:
+                    continue
+                if field.number == before:
+                    stream.append(GAP)
+                before = field.number
+                prefix = prefix_of(before, SURFACE)
+                tokens = _TOKEN.findall(folded(field, text))
+                stream.extend(self.learnt(field, prefix + token) for token in tokens)
+            ptr.append(len(stream))
+        return Forward(len(rows), np.array(ptr, np.int64), np.array(stream, np.int32))
+
+
+def folded(field: TextField, text: str) -> bytes:
+    """The tokens of a text as bytes. A lone surrogate, which no request brings, separates."""
+    try:
+        return field.analyzer.fold(text)
+    except InvalidArgument:
+        return field.analyzer.fold(text.encode("utf-8", "replace").decode())
+
+
+def analysis_of(settings: TextSettings) -> Any:
+    """What the terms of texts depend on, to be compared as it is stored."""
+    fields = {
+        path: (each.language, each.tokenizer) for path, each in sorted(settings.fields.items())
+    }
+    default = settings.default
+    return [ANALYSIS, fields, settings.others, (default.language, default.tokenizer)]
+
+
+ANALYSIS = 1
+"""Counts up when the same text becomes other terms; indexes of another number are made anew."""

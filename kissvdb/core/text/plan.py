@@ -1,0 +1,138 @@
+"""A query of words becomes a plan of terms, phrases and sets of terms in each field."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from kissvdb.core.postings.query import Alternatives, Atom, Plan
+from kissvdb.core.text.lexicon import Lexicon, TextField
+from kissvdb.core.text.query import Clause, TextQuery
+
+ATOMS_MAX = 256
+"""Terms of a query that score; of more, counted in every field, the commonest are left out."""
+PREFIX_TERMS_MAX = 64
+"""Terms that a beginning stands for: the commonest of those that begin so."""
+
+Having = Callable[[Sequence[Atom]], Sequence[int]]
+"""How many rows have each of these atoms."""
+Beginning = Callable[[TextField, str], list[int]]
+"""The terms of a field with a surface that begins so."""
+
+
+def plan_of(query: TextQuery, lexicon: Lexicon, having: Having, beginning: Beginning) -> Plan:
+    """The plan of a query. Words that no row has are in no atom."""
+    return _Planner(query, lexicon, having, beginning).plan()
+
+
+class _Planner:
+    def __init__(
+        self, query: TextQuery, lexicon: Lexicon, having: Having, beginning: Beginning
+    ) -> None:
+        self._query = query
+        self._lexicon = lexicon
+        self._having = having
+        self._beginning = beginning
+        self._weights: dict[Atom, float] = {}
+        self._words: dict[Atom, int] = {}
+        self._required: set[Atom] = set()
+        self._word = 0
+        self._ignored = 0
+
+    def plan(self) -> Plan:
+        must: list[list[list[Atom]]] = []
+        must_not: list[list[list[Atom]]] = []
+        for clause in self._query.clauses:
+            groups = list(self._alternatives(clause))
+            if clause.occur == "must":
+                must.append(groups)
+                self._required.update(atom for group in groups for atom in group)
+            elif clause.occur == "must_not":
+                must_not.append(groups)
+        self._bound()
+        atoms = list(self._weights)
+        number = {atom: place for place, atom in enumerate(atoms)}
+        for groups in must_not:
+            for atom in (each for group in groups for each in group):
+                if atom not in number:
+                    number[atom] = len(number)
+
+        def numbered(clauses: list[list[list[Atom]]]) -> tuple[Alternatives, ...]:
+            return tuple(
+                tuple(tuple(number[atom] for atom in group) for group in groups)
+                for groups in clauses
+            )
+
+        return Plan(
+            tuple(number),
+            tuple(self._weights.values()),
+            tuple(self._words[atom] for atom in atoms),
+            numbered(must),
+            numbered(must_not),
+            self._ignored,
+        )
+
+    def _alternatives(self, clause: Clause) -> Iterator[list[Atom]]:
+        """For each field that may have all of the clause: the atoms it is there. Scores are noted
+        on the way."""
+        scores = clause.occur != "must_not"
+        first, most = self._word, 0
+        for field, weight in self._fields(clause):
+            tokens = clause.tokens(field.analyzer)
+            if not tokens:
+                continue
+            atoms = self._atoms(clause, field, tokens)
+            for place, atom in enumerate(atoms):
+                if atom is not None and scores:
+                    self._weights[atom] = self._weights.get(atom, 0.0) + weight * clause.weight
+                    self._words.setdefault(atom, first + place)
+            most = max(most, len(atoms))
+            found = [atom for atom in atoms if atom is not None]
+            if len(found) == len(atoms):
+                yield found
+        self._word += most
+
+    def _fields(self, clause: Clause) -> Iterator[tuple[TextField, float]]:
+        weights = self._query.fields
+        if clause.field is not None:
+            paths: Sequence[str] = (clause.field,)
+        else:
+            paths = self._lexicon.vocabulary.paths if weights is None else tuple(weights)
+        for path in paths:
+            field = self._lexicon.field(path)
+            if field is not None:
+                weight = field.settings.weight
+                yield field, weight if weights is None else weights.get(path, weight)
+
+    def _atoms(self, clause: Clause, field: TextField, tokens: list[str]) -> list[Atom | None]:
+        """What a clause is in a field, word by word; None where no row has it."""
+        last = self._any(field, tokens.pop()) if clause.kind == "prefix" else None
+        terms = [self._lexicon.term(field, token) for token in tokens]
+        atoms: list[Atom | None]
+        if len(terms) > 1 and clause.is_phrase(field.analyzer):
+            known = tuple(term for term in terms if term is not None)
+            whole = Atom("phrase", known, field.number) if len(known) == len(terms) else None
+            atoms = [whole]
+        else:
+            atoms = [
+                None if term is None else Atom("term", (term,), field.number) for term in terms
+            ]
+        return [*atoms, last] if clause.kind == "prefix" else atoms
+
+    def _any(self, field: TextField, beginning: str) -> Atom | None:
+        terms = self._beginning(field, beginning)
+        if len(terms) > PREFIX_TERMS_MAX:
+            counts = self._having([Atom("term", (term,), field.number) for term in terms])
+            best = sorted(range(len(terms)), key=lambda place: (-counts[place], terms[place]))
+            self._ignored += len(terms) - PREFIX_TERMS_MAX
+            terms = sorted(terms[place] for place in best[:PREFIX_TERMS_MAX])
+        return Atom("any", tuple(terms), field.number) if terms else None
+
+    def _bound(self) -> None:
+        """Leave out the commonest of too many atoms that need not match."""
+        over = len(self._weights) - ATOMS_MAX
+        optional = [atom for atom in self._weights if atom not in self._required]
+        if over <= 0 or not optional:
+            return
+        counts = self._having(optional)
+        commonest = sorted(range(len(optional)), key=lambda place: -counts[place])[:over]
+        for place in commonest:
+            del self._weights[optional[place]]
+        self._ignored += len(commonest)
