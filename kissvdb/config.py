@@ -217,6 +217,7 @@ class Limits:
 
     body_bytes_max: int = _int(MIB, KIB, GIB)
     json_bytes_max: int = _int(64 * KIB, 1, 32 * MIB)
+    text_bytes_max: int = _int(64 * KIB, 1, 32 * MIB)
     key_bytes_max: int = _int(512, 1, 64 * KIB)
     collection_bytes_max: int = _int(64, 1, 255)
     collections_max: int = _int(1024, 1, 65_536)

@@ -113,6 +113,13 @@ class OpIdReused(Refused):
     status = 409
 
 
+class EmbedderMismatch(Refused):
+    """The collection's vectors are of another model than its embedder has now."""
+
+    code = "embedder_mismatch"
+    status = 409
+
+
 class PreconditionFailed(Refused):
     """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
 

@@ -36,12 +36,14 @@ D = TypeVar("D", bound=Repeatable)
 def fingerprint(command: msgspec.Struct) -> bytes:
     """What tells an operation from another: its kind, what it is about and what it says.
 
-    Fields that say nothing are left out, so that a command may get new ones.
+    Fields that say nothing are left out, so that a command may get new ones. So is a vector that
+    was made here: no model need answer the same numbers twice.
     """
+    left_out = _NOT_PART | {"vector"} if getattr(command, "embedded", False) else _NOT_PART
     said = [
         (name, value)
         for name in command.__struct_fields__
-        if name not in _NOT_PART and (value := getattr(command, name)) not in (None, False, ())
+        if name not in left_out and (value := getattr(command, name)) not in (None, False, ())
     ]
     return blake2b(_encode((type(command).__name__, said)), digest_size=FINGERPRINT_BYTES).digest()
 

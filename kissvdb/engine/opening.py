@@ -23,6 +23,7 @@ from kissvdb.engine.threads import threads_for
 from kissvdb.engine.vectors.collection import CollectionContext
 from kissvdb.engine.vectors.model import Vectors
 from kissvdb.engine.vectors.registry import Collections
+from kissvdb.engine.vectors.texts import NoEmbedders
 from kissvdb.metrics import Metrics
 
 
@@ -69,7 +70,9 @@ async def open_database(
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
         collections = Collections(store.collections, supervisor, around, state, config)
         registry = await supervisor.start(collections)
-        vectors = Vectors(collections, registry, store.collections, threads, config, clock_ms)
+        vectors = Vectors(
+            collections, registry, store.collections, threads, config, clock_ms, NoEmbedders()
+        )
         database = Database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, state, vectors
         )

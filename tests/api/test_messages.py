@@ -13,6 +13,7 @@ from tests.api.caller import Caller, message, opened, refused
 LIMITS = Limits(
     body_bytes_max=1024,
     json_bytes_max=64,
+    text_bytes_max=64,
     key_bytes_max=8,
     collection_bytes_max=4,
     collections_max=2,
@@ -35,6 +36,11 @@ BEYOND = {
     "json_bytes_max": ("PUT", "/v1/state/k", {"value": LONG}),
     "json_bytes_max of a patch": ("PATCH", "/v1/state/p", {"b": "x" * 40}),
     "json_bytes_max of an event": ("POST", "/v1/events", {"type": "a", "data": LONG}),
+    "text_bytes_max": (
+        "POST",
+        "/v1/vector/a/upsert",
+        {"id": "a", "vector": VECTOR, "text": LONG},
+    ),
     "key_bytes_max": ("PUT", "/v1/state/abcdefghi", {"value": 1}),
     "key_bytes_max of a prefix": ("GET", "/v1/state?prefix=abcdefghi", None),
     "collection_bytes_max": ("POST", "/v1/vector/abcde", {"dim": 2}),

@@ -30,10 +30,15 @@ MSGPACK = "application/msgpack"
 OPERATIONS_PER_WRITE_MAX = 1024
 OVERLOADED_PAUSE_SECONDS = 0.02
 
+EMBEDDED_MAX = 128
+"""Operations done together where texts are embedded."""
+
 Answer = StateAnswer | collection.Answer
+_SETTLED = (KissError, collection.WrittenVector)
 
 _json = msgspec.json.encode
 _REPEATED = b',"repeated":true}\n'
+_UNCHANGED = b',"unchanged":true}\n'
 
 
 async def bulk(context: Context, request: Request) -> Response | StreamResponse:
@@ -73,7 +78,13 @@ async def _stream(
 async def _do_next(context: Context, cutter: "Lines | Maps", answers: "Answers") -> bytes | None:
     """Do the next operations that are there whole; what there is to say of them, None at the end
     of what has arrived."""
-    operations = await _take(cutter)
+    operations = cutter.put_back or await _take(cutter)
+    cutter.put_back = []
+    texts = context.database.vectors.texts
+    if any(map(texts.concerns, operations)):
+        # Vectors are made of texts in small parts: an answer follows each.
+        operations, cutter.put_back = operations[:EMBEDDED_MAX], operations[EMBEDDED_MAX:]
+        operations = await texts.prepared(operations)
     return answers.of(await _write(context, operations)) if operations else None
 
 
@@ -86,7 +97,7 @@ async def _take(cutter: "Lines | Maps") -> list[Outcome]:
 async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer | KissError]:
     """Write what is sound; an owner whose mailbox is full is waited for, in order."""
     answers: list[Any] = list(operations)
-    waiting = [n for n, each in enumerate(operations) if not isinstance(each, KissError)]
+    waiting = [n for n, each in enumerate(operations) if not isinstance(each, _SETTLED)]
     while waiting:
         commands: list[Any] = [operations[n] for n in waiting]
         done = await context.database.write_many(commands)
@@ -108,6 +119,8 @@ class Lines:
         self._rest = b""
         self._skipping = False
         self.pending_bytes = 0
+        self.put_back: list[Outcome] = []
+        """Taken already, and to be done next."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes, cut anywhere."""
@@ -166,6 +179,8 @@ class Maps:
         self._begin = 0
         self._dropping = False
         self.pending_bytes = 0
+        self.put_back: list[Outcome] = []
+        """As that of Lines."""
 
     def feed(self, data: bytes) -> None:
         """Take bytes, cut anywhere. What can be taken must be, before there are more."""
@@ -224,7 +239,11 @@ class Answers:
                 self._last_offset = outcome.offset
             if not self._quiet:
                 line = _line(outcome)
-                lines.append(line if not outcome.repeated else line[:-2] + _REPEATED)
+                if outcome.repeated:
+                    line = line[:-2] + _REPEATED
+                elif isinstance(outcome, collection.WrittenVector) and outcome.unchanged:
+                    line = line[:-2] + _UNCHANGED
+                lines.append(line)
         return b"".join(lines)
 
     def summary(self) -> bytes:

@@ -15,7 +15,7 @@ from kissvdb.api.reading.fields import is_about_unknown, known_only
 from kissvdb.api.reading.json_body import MARK, compact, has_mark
 from kissvdb.api.reading.json_problems import explain
 from kissvdb.api.vectors.bodies import NO_JSON
-from kissvdb.api.vectors.forms import json_metadata, packed, vector_of
+from kissvdb.api.vectors.forms import json_metadata, packed, vector_or_none
 from kissvdb.config import Limits
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows import rules as collection
@@ -107,27 +107,30 @@ class EventLine(_Line, tag="event"):
 
 
 class UpsertLine(_Line, tag="upsert"):
-    """Write a vector of a collection, whole. The numbers: an array, or base64 of float32."""
+    """Write a vector of a collection, whole. The numbers: an array, or base64 of float32; with an
+    embedder a ``text`` in their place. ``if_changed``: not where the id has this text and meta
+    already."""
 
     collection: str
     id: str
     vector: list[float] | bytes | None = None
     vector_b64: bytes | None = None
+    text: str | None = None
     meta: msgspec.Raw = NO_JSON
     namespace: str | None = None
     ttl_ms: int | None = None
     op_id: str | None = None
+    if_changed: bool | None = None
 
     def command(self, bounds: Limits) -> VectorCommand:
         limits.check_id(self.id, bounds)
         limits.check_ttl(self.ttl_ms, "ttl_ms")
-        vector = vector_of(self.vector, self.vector_b64, "line")
-        if vector is None:
-            raise InvalidArgument("vector: missing; give vector or vector_b64")
+        vector = vector_or_none(self.vector, self.vector_b64, self.text, "line")
+        limits.check_text(self.text, bounds)
         meta = json_metadata(self.meta, self.namespace, bounds, "line")
         op_id = limits.checked_op_id(self.op_id)
-        upsert = collection.Upsert(self.id, vector, meta, self.ttl_ms, op_id)
-        return VectorCommand(self.collection, upsert)
+        upsert = collection.Upsert(self.id, vector or b"", meta, self.ttl_ms, op_id, self.text)
+        return VectorCommand(self.collection, upsert, bool(self.if_changed))
 
 
 class VectorDeleteLine(_Line, tag="vector_delete"):

@@ -66,6 +66,20 @@ def check_json_size(text: bytes, limits: Limits, where: str) -> None:
         )
 
 
+def check_text(text: str | None, limits: Limits, where: str = "text") -> None:
+    """Raises PayloadTooLarge for a text over text_bytes_max, InvalidArgument for an empty one."""
+    if text is None:
+        return
+    if not text:
+        raise InvalidArgument(f"{where}: empty; leave it out for none")
+    size = utf8_length(text)
+    if size > limits.text_bytes_max:
+        raise PayloadTooLarge(
+            f"{where}: {size} bytes, the limit is {limits.text_bytes_max}: cut it into chunks, or "
+            "raise limits.text_bytes_max (KISSVDB_LIMITS_TEXT_BYTES_MAX)"
+        )
+
+
 def check_u64(number: int | None, where: str) -> None:
     """Raises MistypedField for what msgspec lets through: integers beyond 64 bits."""
     if number is not None and not 0 <= number <= U64_MAX:

@@ -41,11 +41,26 @@ class IndexInfo:
     ef_construction: int
 
 
-class CreateBody(RequestBody, frozen=True):
-    """A new collection. ``ttl_ms`` is the default of its vectors."""
+class TextBody(RequestBody, frozen=True):
+    """How the texts of a collection are searched. ``language``: whose stems words have, or
+    ``none``; ``k1`` and ``b``: those of BM25."""
 
-    dim: int
-    metric: Metric | None = "cosine"
+    language: str | None = None
+    tokenizer: Literal["words", "keyword", "ngram"] | None = None
+    k1: Annotated[float, msgspec.Meta(ge=0, le=10)] | None = None
+    b: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+class CreateBody(RequestBody, frozen=True):
+    """A new collection. ``ttl_ms`` is the default of its vectors.
+
+    ``embedder`` names what makes vectors of texts: dim and metric are those of its model.
+    """
+
+    dim: int | None = None
+    metric: Metric | None = None
+    embedder: str | None = None
+    text: TextBody | None = None
     index: IndexBody | None = None
     quantization: Literal["auto", "q4", "q8", "none"] | None = None
     ttl_ms: TtlMs | None = None
@@ -59,6 +74,7 @@ class CollectionCreated:
     dim: int
     metric: str
     offset: U64
+    embedder: str | UnsetType = UNSET
 
 
 @attrs.frozen
@@ -113,6 +129,25 @@ class UpkeepInfo:
 
 
 @attrs.frozen
+class EmbedderInfo:
+    """What makes vectors of a collection's texts: its name in the configuration, and the model
+    that made those there are."""
+
+    name: str
+    model: str
+
+
+@attrs.frozen
+class TextInfo:
+    """How the texts of a collection are searched. See TextBody."""
+
+    language: str
+    tokenizer: str
+    k1: float
+    b: float
+
+
+@attrs.frozen
 class CollectionDetail(CollectionInfo):
     """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
     graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
@@ -124,6 +159,8 @@ class CollectionDetail(CollectionInfo):
     quantization: str
     precision: str
     ttl_ms: U64 | None
+    embedder: EmbedderInfo | None
+    text: TextInfo
     tail: U64
     upkeep: UpkeepInfo
     recall: float | None
@@ -131,23 +168,34 @@ class CollectionDetail(CollectionInfo):
 
 
 class WriteBody(RequestBody, frozen=True):
-    """A vector to add or upsert. ``vector_b64`` is another name for ``vector`` as base64."""
+    """A vector to add. ``vector_b64`` is another name for ``vector`` as base64. In a collection
+    with an embedder ``text`` may stand alone: the vector is made of it."""
 
     id: str
     vector: Numbers | None = None
     vector_b64: bytes | None = None
+    text: str | None = None
     meta: msgspec.Raw = NO_JSON
     namespace: str | None = None
     ttl_ms: TtlMs | None = None
     op_id: str | None = None
 
 
+class UpsertBody(WriteBody, frozen=True):
+    """A vector to write whether or not its id has one. ``if_changed``: leave it as it is where it
+    has this text and this meta already."""
+
+    if_changed: bool | None = None
+
+
 class UpdateBody(RequestBody, frozen=True):
-    """What of a vector to change: what is absent or null stays. ``meta`` is replaced whole."""
+    """What of a vector to change: what is absent or null stays. ``meta`` is replaced whole. In a
+    collection with an embedder a new ``text`` brings a new vector."""
 
     id: str
     vector: Numbers | None = None
     vector_b64: bytes | None = None
+    text: str | None = None
     meta: msgspec.Raw = NO_JSON
     namespace: str | None = None
     ttl_ms: TtlMs | None = None
@@ -156,11 +204,13 @@ class UpdateBody(RequestBody, frozen=True):
 
 @attrs.frozen
 class VectorWritten:
-    """Written, durably, and visible to searches. ``repeated``: it had been, under this op_id."""
+    """Written, durably, and visible to searches. ``repeated``: it had been, under this op_id.
+    ``unchanged``: it was left as it is, see if_changed."""
 
     ok: bool
     offset: U64
     repeated: Literal[True] | UnsetType = UNSET
+    unchanged: Literal[True] | UnsetType = UNSET
 
 
 class DeleteBody(RequestBody, frozen=True):
@@ -182,7 +232,7 @@ class VectorDeleted:
 class UpsertBatchBody(RequestBody, frozen=True):
     """Done in order, each for itself: one that is refused does not stop the others."""
 
-    items: list[WriteBody]
+    items: list[UpsertBody]
 
 
 class DeleteBatchBody(RequestBody, frozen=True):
@@ -200,6 +250,7 @@ class BatchResult:
     id: str
     offset: U64 | UnsetType = UNSET
     repeated: Literal[True] | UnsetType = UNSET
+    unchanged: Literal[True] | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
 
 

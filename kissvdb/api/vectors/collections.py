@@ -1,26 +1,37 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
+from typing import Any
+
 import attrs
 import msgspec
+from msgspec import UNSET
 
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.reading.json_body import off_loop
 from kissvdb.api.vectors.bodies import (
+    CollectionCreated,
     CollectionDetail,
     CollectionInfo,
     Collections,
     CreateBody,
+    EmbedderInfo,
     IndexBody,
     IndexInfo,
+    TextBody,
+    TextInfo,
     UpkeepInfo,
     Vacuumed,
 )
 from kissvdb.api.vectors.forms import Form
+from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.text.fields import TEXT_FIELD
+from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.engine.vectors import manifests
 from kissvdb.engine.vectors.model import check_name
 from kissvdb.engine.vectors.registry import OpenCollection
+from kissvdb.errors import MistypedField
 
 CREATE = Form(CreateBody)
 
@@ -38,20 +49,25 @@ async def create(context: Context, request: Request) -> Response:
     name = collection_of(context, request)
     body = await off_loop(request.body, CREATE.read, context, request)
     limits.check_ttl(body.ttl_ms, "body.ttl_ms")
-    metric = body.metric or "cosine"
+    if body.dim is None and body.embedder is None:
+        raise MistypedField("body: object missing required field dim (or embedder)")
     index = body.index or IndexBody()
-    offset = await context.database.vectors.create(
+    vectors = context.database.vectors
+    offset = await vectors.create(
         name,
         dim=body.dim,
-        metric=metric,
+        metric=body.metric,
+        embedder=body.embedder,
         index=index.kind,
         m=index.m,
         ef_construction=index.ef_construction,
         quantization=body.quantization or "auto",
         ttl_ms=body.ttl_ms,
+        **_text_settings(body.text),
     )
-    answer = {"collection": name, "dim": body.dim, "metric": metric, "offset": offset}
-    return Response(_json(answer))
+    spec = vectors.find(name).actor.rows.spec
+    created = CollectionCreated(name, spec.dim, spec.metric, offset, spec.embedder or UNSET)
+    return Response(_json(created))
 
 
 async def drop(context: Context, request: Request) -> Response:
@@ -109,11 +125,37 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         quantization=spec.quantization,
         precision=numbers.precision,
         ttl_ms=spec.ttl_ms,
+        embedder=_embedder(spec),
+        text=_text_info(spec),
         tail=numbers.tail_rows,
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
         recall=found.audit.recall,
         damage=found.upkeep.damage,
     )
+
+
+def _embedder(spec: CollectionSpec) -> EmbedderInfo | None:
+    if spec.embedder is None:
+        return None
+    return EmbedderInfo(spec.embedder, spec.embedder_model or "")
+
+
+def _text_info(spec: CollectionSpec) -> TextInfo:
+    settings = spec.text_settings
+    field = settings.field(TEXT_FIELD) or settings.default
+    return TextInfo(field.language, field.tokenizer, settings.k1, settings.b)
+
+
+def _text_settings(body: TextBody | None) -> dict[str, Any]:
+    """How texts are searched, if it was said. Raises InvalidArgument."""
+    if body is None:
+        return {}
+    field = {"language": body.language, "tokenizer": body.tokenizer}
+    given = {name: each for name, each in field.items() if each is not None}
+    others = {name: each for name, each in (("k1", body.k1), ("b", body.b)) if each is not None}
+    fields = {TEXT_FIELD: FieldSettings.from_json(given, "body.text")}
+    settings = TextSettings.from_json({**others, "others": True}, "body.text")
+    return {"text": attrs.evolve(settings, fields=fields, others=False)}
 
 
 def _notes(context: Context, found: OpenCollection) -> list[str]:

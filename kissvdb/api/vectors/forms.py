@@ -24,7 +24,7 @@ from kissvdb.config import Limits
 from kissvdb.core.filters.parse import Node
 from kissvdb.core.filters.parse import parse as parse_filter
 from kissvdb.core.store.spec import NAMESPACE_FIELD, NUMBER_MAX
-from kissvdb.errors import InvalidArgument, PayloadTooLarge
+from kissvdb.errors import DimMismatch, InvalidArgument, PayloadTooLarge
 
 T = TypeVar("T")
 B = TypeVar("B", bound=msgspec.Struct)
@@ -95,6 +95,24 @@ def vector_of(
     if vector_b64 is not None:
         raise InvalidArgument(f"{where}: give vector or vector_b64, not both")
     return packed(vector, f"{where}.vector")
+
+
+def vector_or_none(
+    vector: Sequence[float] | bytes | None,
+    vector_b64: bytes | None,
+    text: str | None,
+    where: str,
+) -> bytes | None:
+    """The vector to write; None when there is a text that it can be made of.
+
+    Raises InvalidArgument, DimMismatch, and MistypedField when there is neither.
+    """
+    found = vector_of(vector, vector_b64, where)
+    if found is None and text is None:
+        raise MistypedField(f"{where}: object missing required field vector, vector_b64 or text")
+    if found == b"" and text is not None:
+        raise DimMismatch(f"{where}.vector: has no numbers: leave it out to have it made of text")
+    return found
 
 
 def metadata(

@@ -1,5 +1,6 @@
 """Vectors and hits as JSON text. Numbers cost the most to print: vectors are for a thread."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,17 +19,23 @@ HITS_BYTES_MAX = 8 * 1024 * 1024
 """No answer's hits take more."""
 
 
+More = Callable[[int, int], bytes]
+"""Of a hit's place and its row."""
+
+
 class Hits:
     """The hits of one answer, as arrays of JSON."""
 
-    def __init__(self, view: "RowsView", *, meta: bool, vector: bool) -> None:
+    def __init__(self, view: "RowsView", *, meta: bool, vector: bool, text: bool = False) -> None:
         self._view = view
         self._meta = meta
         self._vector = vector
+        self._text = text
         self._room = HITS_BYTES_MAX
 
-    def array(self, found: "Found") -> bytes:
-        """An array of hits. Scores print as the shortest decimals of their float32.
+    def array(self, found: "Found", more: "More" = lambda place, row: b"") -> bytes:
+        """An array of hits. Scores print as the shortest decimals of their float32. ``more``: the
+        further members of the hit at a place, each behind a comma.
 
         Raises PayloadTooLarge, as ``fitting``.
         """
@@ -36,8 +43,8 @@ class Hits:
             return b"[]"
         scores = json_numbers(found.scores)[1:-1].split(b",")
         texts = []
-        for id_, score, row in zip(found.ids, scores, found.rows.tolist(), strict=True):
-            texts.append(self.fitting(self._hit(id_, score, row)))
+        for place, row in enumerate(found.rows.tolist()):
+            texts.append(self.fitting(self._hit(found.ids[place], scores[place], row, place, more)))
         return b"[%b]" % b",".join(texts)
 
     def fitting(self, text: bytes) -> bytes:
@@ -51,28 +58,36 @@ class Hits:
             )
         return text
 
-    def _hit(self, id_: str, score: bytes, row: int) -> bytes:
-        if not (self._meta or self._vector):
-            return b'{"id":%b,"score":%b,"meta":null}' % (_json(id_), score)
+    def _hit(self, id_: str, score: bytes, row: int, place: int, more: "More") -> bytes:
+        if not (self._meta or self._vector or self._text):
+            end = more(place, row)
+            return b'{"id":%b,"score":%b,"meta":null%b}' % (_json(id_), score, end)
         whole = self._view.stored(row)
-        end = b',"vector":%b}' % json_numbers(whole.vector) if self._vector else b"}"
-        text = _meta(whole) if self._meta else b"null"
-        return b'{"id":%b,"score":%b,"meta":%b%b' % (_json(id_), score, text, end)
+        parts = [b'{"id":%b,"score":%b,"meta":' % (_json(id_), score)]
+        parts.append(_meta(whole) if self._meta else b"null")
+        if self._text:
+            parts.append(_text(whole))
+        if self._vector:
+            parts.append(b',"vector":' + json_numbers(whole.vector))
+        return b"".join([*parts, more(place, row), b"}"])
 
 
 def stored(row: "StoredRow") -> bytes:
     """The answer of get."""
-    return b'{"id":%b,"vector":%b,"meta":%b,"expires_at_ms":%b}' % (
+    return b'{"id":%b,"vector":%b,"meta":%b,"expires_at_ms":%b%b}' % (
         _json(row.id),
         json_numbers(row.vector),
         _meta(row),
         _json(row.expires_at_ms),
+        _text(row),
     )
 
 
-def item(row: "StoredRow", *, meta: bool, vector: bool) -> bytes:
+def item(row: "StoredRow", *, meta: bool, vector: bool, text: bool) -> bytes:
     """One item of a page."""
     parts = [b'{"id":%b,"meta":%b' % (_json(row.id), _meta(row) if meta else b"null")]
+    if text:
+        parts.append(_text(row))
     if vector:
         parts.append(b',"vector":' + json_numbers(row.vector))
     return b"".join([*parts, b"}"])
@@ -80,3 +95,8 @@ def item(row: "StoredRow", *, meta: bool, vector: bool) -> bytes:
 
 def _meta(row: "StoredRow") -> bytes:
     return b"null" if row.meta is None else row.meta
+
+
+def _text(row: "StoredRow") -> bytes:
+    """The member that has the text; nothing where there is none."""
+    return b"" if row.text is None else b',"text":' + _json(row.text)

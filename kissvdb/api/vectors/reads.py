@@ -73,16 +73,17 @@ async def scroll(context: Context, request: Request) -> Response:
     def job(view: "RowsView") -> bytes:
         after_row = -1 if place is None else _after(view, *place)
         rows = view.scroll(after_row, limit + 1, tree, body.namespace)
-        return _page(rows, limit, meta=bool(body.include_meta), vector=bool(body.include_vector))
+        return _page(rows, limit, body)
 
     return Response(await context.database.vectors.look(collection, job))
 
 
-def _page(rows: "list[StoredRow]", limit: int, *, meta: bool, vector: bool) -> bytes:
+def _page(rows: "list[StoredRow]", limit: int, asked: ScrollBody) -> bytes:
+    meta, vector = bool(asked.include_meta), bool(asked.include_vector)
     texts: list[bytes] = []
     size = 0
     for row in rows[:limit]:
-        text = vector_json.item(row, meta=meta, vector=vector)
+        text = vector_json.item(row, meta=meta, vector=vector, text=bool(asked.include_text))
         size += len(text)
         if texts and size > SCROLL_BYTES_MAX:
             break

@@ -39,9 +39,14 @@ def _raw(name: str, description: str, schema: dict[str, Any]) -> Parameter:
 _RAW_WRITE = (
     _raw("id", "the vector's id.", _TEXT),
     _raw("meta", "its metadata, as JSON.", _TEXT),
+    _raw("text", "its text.", _TEXT),
     _raw("namespace", "its namespace.", _TEXT),
     _raw("ttl_ms", "milliseconds until it expires.", _NATURAL),
     _raw("op_id", "an id under which a repeat is answered and not done again.", _TEXT),
+)
+_RAW_UPSERT = (
+    *_RAW_WRITE,
+    _raw("if_changed", "leave it as it is where it has this text and metadata already.", _SWITCH),
 )
 _RAW_SEARCH = (
     _raw("k", "hits wanted.", _NATURAL),
@@ -49,6 +54,7 @@ _RAW_SEARCH = (
     _raw("namespace", "only this namespace.", _TEXT),
     _raw("include_meta", "metadata in the hits.", _SWITCH),
     _raw("include_vector", "numbers in the hits.", _SWITCH),
+    _raw("include_text", "texts in the hits.", _SWITCH),
     _raw("ef_search", "vectors the walk keeps in view.", _NATURAL),
     _raw("exact", "look at every vector.", _SWITCH),
     _raw("offset", "skip the best.", _NATURAL),
@@ -154,9 +160,9 @@ _WRITES = (
         OpIdReused,
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
-        body=vector_bodies.WriteBody,
+        body=vector_bodies.UpsertBody,
         media=_WITH_OCTETS,
-        parameters=_RAW_WRITE,
+        parameters=_RAW_UPSERT,
     ),
     _route(
         "POST",

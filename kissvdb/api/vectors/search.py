@@ -63,6 +63,7 @@ class Asked(msgspec.Struct, frozen=True):
     search: Search
     meta: bool
     vector: bool
+    text: bool
     group_by: str | None = None
     group_limit: int = 1
 
@@ -142,7 +143,14 @@ def _is_quick(asked: Asked, view: "RowsView") -> bool:
     looks at rows that are known to be sound. A filter is one that the metadata index answers alone.
     """
     search = asked.search
-    if search.exact or search.offset or asked.group_by or asked.vector or not view.kernels.ready:
+    if (
+        search.exact
+        or search.offset
+        or asked.group_by
+        or asked.vector
+        or asked.text
+        or not view.kernels.ready
+    ):
         return False
     if search.explain and search.tree is not None:
         return False
@@ -185,7 +193,7 @@ def _search(
         return _search_groups(view, query, asked)
     found = view.search(query[None], asked.search, may_scan=may_scan)
     hits = found.hits[0]
-    text = b'{"hits":' + _texts(view, asked).array(hits)
+    text = b'{"hits":' + _texts(view, asked).array(hits) + _exhausted(asked, len(hits))
     if found.explanation is not None:
         steps = attrs.asdict(found.explanation)
         count = partial(view.count, namespace=asked.search.namespace)
@@ -203,7 +211,14 @@ def _search_groups(view: "RowsView", query: Any, asked: Asked) -> Answer:
         value = b"" if group.value is MISSING else b',"value":' + arrays.fitting(_json(group.value))
         texts.append(b'{"hits":%b%b}' % (hits, value))
     ids = tuple(id_ for group in groups for id_ in group.hits.ids)
-    return Answer(b'{"groups":[%b]}' % b",".join(texts), view.offset, ids)
+    few = _exhausted(asked, len(groups))
+    return Answer(b'{"groups":[%b]%b}' % (b",".join(texts), few), view.offset, ids)
+
+
+def _exhausted(asked: Asked, found: int) -> bytes:
+    """A member that says why there are fewer hits than were asked for: no more pass."""
+    few = asked.search.narrowed and found < asked.search.k
+    return b',"exhausted":true' if few else b""
 
 
 def _search_batch(view: "RowsView", queries: bytes, asked: Asked) -> Answer:
@@ -211,12 +226,14 @@ def _search_batch(view: "RowsView", queries: bytes, asked: Asked) -> Answer:
 
     found = view.search(np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), asked.search)
     arrays = _texts(view, asked)
-    texts = [b'{"hits":%b}' % arrays.array(hits) for hits in found.hits]
+    texts = [
+        b'{"hits":%b%b}' % (arrays.array(hits), _exhausted(asked, len(hits))) for hits in found.hits
+    ]
     return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
 
 
 def _texts(view: "RowsView", asked: Asked) -> vector_json.Hits:
-    return vector_json.Hits(view, meta=asked.meta, vector=asked.vector)
+    return vector_json.Hits(view, meta=asked.meta, vector=asked.vector, text=asked.text)
 
 
 def _read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, Asked]:
@@ -291,7 +308,14 @@ def _asked(
         min_score=body.min_score,
         explain=explain,
     )
-    return Asked(search, bool(body.include_meta), bool(body.include_vector), group_by, group_limit)
+    return Asked(
+        search,
+        bool(body.include_meta),
+        bool(body.include_vector),
+        bool(body.include_text),
+        group_by,
+        group_limit,
+    )
 
 
 def _check_range(number: int | None, least: int, most: int, where: str) -> None:

@@ -1,6 +1,6 @@
 """The JSON of searches and other reads of vectors that goes in and out, as types. See `bodies`."""
 
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 from msgspec import UNSET, UnsetType
@@ -19,6 +19,7 @@ class StoredVector:
     vector: list[float]
     meta: Any
     expires_at_ms: U64 | None
+    text: str | UnsetType = UNSET
 
 
 class SearchBody(RequestBody, frozen=True):
@@ -36,6 +37,7 @@ class SearchBody(RequestBody, frozen=True):
     namespace: str | None = None
     include_meta: bool | None = None
     include_vector: bool | None = None
+    include_text: bool | None = None
     ef_search: int | None = None
     exact: bool | None = None
     offset: int | None = None
@@ -56,6 +58,7 @@ class SearchBatchBody(RequestBody, frozen=True):
     namespace: str | None = None
     include_meta: bool | None = None
     include_vector: bool | None = None
+    include_text: bool | None = None
     ef_search: int | None = None
     exact: bool | None = None
     offset: int | None = None
@@ -64,11 +67,15 @@ class SearchBatchBody(RequestBody, frozen=True):
 
 @attrs.frozen
 class Hit:
-    """A vector that was found. ``meta`` is null unless asked for; higher ``score`` is nearer."""
+    """A vector that was found. ``meta`` is null unless asked for; higher ``score`` is nearer.
+
+    ``text`` if it was asked for and there is one.
+    """
 
     id: str
     score: float
     meta: Any
+    text: str | UnsetType = UNSET
     vector: list[float] | UnsetType = UNSET
 
 
@@ -101,10 +108,12 @@ class Explanation:
 
 @attrs.frozen
 class SearchResult:
-    """Best first; equal scores by id. ``groups`` in place of ``hits`` with ``group_by``."""
+    """Best first; equal scores by id. ``groups`` in place of ``hits`` with ``group_by``.
+    ``exhausted``: fewer than ``k`` hits, because no more pass the filter."""
 
     hits: list[Hit] | UnsetType = UNSET
     groups: list[HitGroup] | UnsetType = UNSET
+    exhausted: Literal[True] | UnsetType = UNSET
     explain: Explanation | UnsetType = UNSET
 
 
@@ -139,6 +148,7 @@ class ScrollBody(RequestBody, frozen=True):
     namespace: str | None = None
     include_meta: bool | None = None
     include_vector: bool | None = None
+    include_text: bool | None = None
 
 
 @attrs.frozen
@@ -147,6 +157,7 @@ class ScrolledVector:
 
     id: str
     meta: Any
+    text: str | UnsetType = UNSET
     vector: list[float] | UnsetType = UNSET
 
 

@@ -1,7 +1,6 @@
 """Writing vectors over HTTP."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -17,6 +16,7 @@ from kissvdb.api.vectors.bodies import (
     DeleteByFilterBody,
     UpdateBody,
     UpsertBatchBody,
+    UpsertBody,
     WriteBody,
 )
 from kissvdb.api.vectors.collections import collection_of
@@ -31,15 +31,27 @@ from kissvdb.api.vectors.forms import (
     rows_of,
     split_batch,
     vector_of,
+    vector_or_none,
 )
 from kissvdb.core.filters import parse as filters
-from kissvdb.core.rows.rules import Add, Answer, Command, Delete, Update, Upsert
+from kissvdb.core.rows.rules import (
+    Add,
+    Answer,
+    Delete,
+    DeletedVector,
+    Update,
+    Upsert,
+    WrittenVector,
+)
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
 C = TypeVar("C", Add, Upsert)
 
+Begun = Response | Pending | Awaitable[Response | Pending]
+
 WRITE = Form(WriteBody)
+UPSERT = Form(UpsertBody)
 UPDATE = Form(UpdateBody)
 DELETE = Form(DeleteBody)
 UPSERT_BATCH = Form(UpsertBatchBody)
@@ -48,6 +60,9 @@ DELETE_BY_FILTER = Form(DeleteByFilterBody)
 
 _json = msgspec.json.encode
 _REPEATED = {False: b"", True: b',"repeated":true'}
+_UNCHANGED = b',"unchanged":true'
+_NO_VECTOR = b""
+"""Of a command with a text, before there is one."""
 
 
 class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,6 +70,7 @@ class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
 
     ids: list[str]
     metas: list[msgspec.Raw] | None = None
+    texts: list[str | None] | None = None
     namespace: str | None = None
     ttl_ms: int | None = None
 
@@ -62,15 +78,15 @@ class BatchHead(msgspec.Struct, forbid_unknown_fields=True):
 _HEAD = Body(BatchHead)
 
 
-def add(context: Context, request: Request) -> Pending | Awaitable[Pending]:
-    return _write(context, request, partial(_new, Add))
+def add(context: Context, request: Request) -> Begun:
+    return _write(context, request, _add)
 
 
-def upsert(context: Context, request: Request) -> Pending | Awaitable[Pending]:
-    return _write(context, request, partial(_new, Upsert))
+def upsert(context: Context, request: Request) -> Begun:
+    return _write(context, request, _upsert)
 
 
-def update(context: Context, request: Request) -> Pending | Awaitable[Pending]:
+def update(context: Context, request: Request) -> Begun:
     return _write(context, request, _update)
 
 
@@ -88,8 +104,9 @@ def delete(context: Context, request: Request) -> Pending | Awaitable[Pending]:
 async def upsert_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
-    ids, commands = await off_loop(request.body, _upserts, context, request)
-    return await _each(context, collection, "upserted", ids, commands)
+    ids, commands = await off_loop(request.body, _upserts, collection, context, request)
+    outcomes = await context.database.vectors.texts.prepared(commands)
+    return await _each(context, "upserted", ids, outcomes)
 
 
 async def delete_batch(context: Context, request: Request) -> Response:
@@ -97,14 +114,14 @@ async def delete_batch(context: Context, request: Request) -> Response:
     context.database.vectors.find(collection)
     ids = (await off_loop(request.body, DELETE_BATCH.read, context, request)).ids
     _check_batch(len(ids), "body.ids", context)
-    commands: list[Command | KissError] = []
+    commands: list[VectorCommand | KissError] = []
     for place, id_ in enumerate(ids):
         try:
             limits.check_id(id_, context.config.limits, f"body.ids[{place}]")
-            commands.append(Delete(id_))
+            commands.append(VectorCommand(collection, Delete(id_)))
         except InvalidArgument as refusal:
             commands.append(refusal)
-    return await _each(context, collection, "deleted", ids, commands)
+    return await _each(context, "deleted", ids, commands)
 
 
 async def delete_by_filter(context: Context, request: Request) -> Response:
@@ -122,38 +139,67 @@ async def delete_by_filter(context: Context, request: Request) -> Response:
 
 
 def _write(
-    context: Context, request: Request, read: Callable[[Context, Request], Command]
-) -> Pending | Awaitable[Pending]:
+    context: Context,
+    request: Request,
+    read: Callable[[str, Context, Request], VectorCommand],
+) -> Begun:
     collection = collection_of(context, request)
+    texts = context.database.vectors.texts
     context.database.vectors.find(collection)
 
-    def write(command: Command) -> Pending:
-        return Pending(context.database.submit(VectorCommand(collection, command)), _written)
+    def write(command: VectorCommand) -> Begun:
+        if texts.concerns(command):
+            return _prepare(context, command)
+        return Pending(context.database.submit(command), _written)
 
-    return read_then(request.body, read, context, request, then=write)
+    return read_then(request.body, read, collection, context, request, then=write)
 
 
-def _written(answer: Answer) -> Response:
-    return Response(b'{"ok":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
+async def _prepare(context: Context, command: VectorCommand) -> Response | Pending:
+    """Send a command once it has its vector."""
+    (outcome,) = await context.database.vectors.texts.prepared([command])
+    if isinstance(outcome, KissError):
+        raise outcome
+    if isinstance(outcome, WrittenVector):
+        return _written(outcome)
+    return Pending(context.database.submit(outcome), _written)
+
+
+def _written(answer: WrittenVector) -> Response:
+    return Response(b'{"ok":true,"offset":%d%b}' % (answer.offset, _marks(answer)))
+
+
+def _marks(answer: Answer) -> bytes:
+    """What more there is to say of what was done."""
+    if isinstance(answer, WrittenVector) and answer.unchanged:
+        return _UNCHANGED
+    return _REPEATED[answer.repeated]
 
 
 def _deleted(answer: Answer) -> Response:
     return Response(b'{"deleted":true,"offset":%d%b}' % (answer.offset, _REPEATED[answer.repeated]))
 
 
-def _new(kind: type[C], context: Context, request: Request) -> C:
+def _add(collection: str, context: Context, request: Request) -> VectorCommand:
     if media_of(request) == OCTETS:
         body = from_query(request, WriteBody, vector=request.body)
     else:
         body = WRITE.read(context, request)
-    return _command(kind, body, _vector(body, "body"), context, request, "body")
+    add = _command(Add, body, _vector(body, "body"), context, request, "body")
+    return VectorCommand(collection, add)
+
+
+def _upsert(collection: str, context: Context, request: Request) -> VectorCommand:
+    if media_of(request) == OCTETS:
+        body = from_query(request, UpsertBody, vector=request.body)
+    else:
+        body = UPSERT.read(context, request)
+    upsert = _command(Upsert, body, _vector(body, "body"), context, request, "body")
+    return VectorCommand(collection, upsert, bool(body.if_changed))
 
 
 def _vector(body: WriteBody, where: str) -> bytes:
-    vector = vector_of(body.vector, body.vector_b64, where)
-    if vector is None:
-        raise MistypedField(f"{where}: object missing required field vector (or vector_b64)")
-    return vector
+    return vector_or_none(body.vector, body.vector_b64, body.text, where) or _NO_VECTOR
 
 
 def _command(
@@ -167,12 +213,13 @@ def _command(
     bounds = context.config.limits
     limits.check_id(body.id, bounds, f"{where}.id")
     limits.check_ttl(body.ttl_ms, f"{where}.ttl_ms")
+    limits.check_text(body.text, bounds, f"{where}.text")
     meta = metadata(body.meta, body.namespace, request, bounds, where)
     op_id = limits.checked_op_id(body.op_id, f"{where}.op_id")
-    return kind(body.id, vector, meta, body.ttl_ms, op_id)
+    return kind(body.id, vector, meta, body.ttl_ms, op_id, body.text)
 
 
-def _update(context: Context, request: Request) -> Update:
+def _update(collection: str, context: Context, request: Request) -> VectorCommand:
     if media_of(request) == OCTETS:
         body = from_query(request, UpdateBody, vector=request.body)
     else:
@@ -183,14 +230,16 @@ def _update(context: Context, request: Request) -> Update:
     vector = vector_of(body.vector, body.vector_b64)
     if body.namespace is not None and body.meta is None:
         raise InvalidArgument("body.namespace: is part of meta, so give meta as well")
+    limits.check_text(body.text or None, bounds, "body.text")
     meta = metadata(body.meta, body.namespace, request, bounds)
     op_id = limits.checked_op_id(body.op_id, "body.op_id")
-    return Update(body.id, vector, meta, body.ttl_ms, op_id)
+    update = Update(body.id, vector, meta, body.ttl_ms, op_id, body.text)
+    return VectorCommand(collection, update)
 
 
 def _upserts(
-    context: Context, request: Request
-) -> tuple[Sequence[str], Sequence[Command | KissError]]:
+    collection: str, context: Context, request: Request
+) -> tuple[Sequence[str], Sequence[VectorCommand | KissError]]:
     """The ids of a batch, and for each the command or what is wrong with it."""
     vectors: Sequence[bytes] | None = None
     if media_of(request) == OCTETS:
@@ -198,12 +247,13 @@ def _upserts(
     else:
         items = UPSERT_BATCH.read(context, request).items
         _check_batch(len(items), "body.items", context)
-    commands: list[Command | KissError] = []
+    commands: list[VectorCommand | KissError] = []
     for place, item in enumerate(items):
         where = f"body.items[{place}]"
         try:
             vector = _vector(item, where) if vectors is None else vectors[place]
-            commands.append(_command(Upsert, item, vector, context, request, where))
+            upsert = _command(Upsert, item, vector, context, request, where)
+            commands.append(VectorCommand(collection, upsert, bool(item.if_changed)))
         except MistypedField:
             raise
         except KissError as refusal:
@@ -211,7 +261,7 @@ def _upserts(
     return [item.id for item in items], commands
 
 
-def _raw_items(request: Request, context: Context) -> tuple[list[WriteBody], list[bytes]]:
+def _raw_items(request: Request, context: Context) -> tuple[list[UpsertBody], list[bytes]]:
     """The items of a raw batch without their vectors, and the vectors."""
     line, numbers = split_batch(request.body)
     head = _HEAD.read(line, strict=context.strict)
@@ -219,10 +269,13 @@ def _raw_items(request: Request, context: Context) -> tuple[list[WriteBody], lis
     _check_batch(count, "body.ids", context)
     if head.metas is not None and len(head.metas) != count:
         raise InvalidArgument(f"body: {count} ids, but {len(head.metas)} metas")
+    if head.texts is not None and len(head.texts) != count:
+        raise InvalidArgument(f"body: {count} ids, but {len(head.texts)} texts")
     metas = head.metas or [NO_JSON] * count
+    texts = head.texts or [None] * count
     items = [
-        WriteBody(id_, None, None, meta, head.namespace, head.ttl_ms)
-        for id_, meta in zip(head.ids, metas, strict=True)
+        UpsertBody(id_, None, None, text, meta, head.namespace, head.ttl_ms)
+        for id_, meta, text in zip(head.ids, metas, texts, strict=True)
     ]
     return items, rows_of(numbers, count, "body")
 
@@ -238,18 +291,15 @@ def _check_batch(count: int, where: str, context: Context) -> None:
 
 async def _each(
     context: Context,
-    collection: str,
     done: str,
     ids: Sequence[str],
-    commands: Sequence[Command | KissError],
+    commands: Sequence[VectorCommand | WrittenVector | KissError],
 ) -> Response:
     """Do what is sound, in order, and answer for each."""
-    sound = [
-        VectorCommand(collection, each) for each in commands if not isinstance(each, KissError)
-    ]
+    sound = [each for each in commands if isinstance(each, VectorCommand)]
     answers = iter(await context.database.write_many(sound) if sound else ())
     results = [
-        _result(done, id_, command if isinstance(command, KissError) else next(answers))
+        _result(done, id_, next(answers) if isinstance(command, VectorCommand) else command)
         for id_, command in zip(ids, commands, strict=True)
     ]
     return Response(b'{"results":[%b]}' % b",".join(results))
@@ -262,7 +312,6 @@ def _result(done: str, id_: str, outcome: object) -> bytes:
             _json(outcome.code),
             _json(outcome.message),
         )
-    offset: int = outcome.offset  # type: ignore[attr-defined]
-    repeated = _REPEATED[outcome.repeated]  # type: ignore[attr-defined]
-    status = done.encode()
-    return b'{"status":"%b","id":%b,"offset":%d%b}' % (status, _json(id_), offset, repeated)
+    assert isinstance(outcome, (WrittenVector, DeletedVector))
+    status, marks = done.encode(), _marks(outcome)
+    return b'{"status":"%b","id":%b,"offset":%d%b}' % (status, _json(id_), outcome.offset, marks)

@@ -178,10 +178,11 @@ def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
     if isinstance(record, VectorWritten):
         type_ = "vector_" + record.kind
         numbers = record.vector
-        data = b'{"collection":%b,"id":%b,"meta":%b}' % (
+        data = b'{"collection":%b,"id":%b,"meta":%b%b}' % (
             collection,
             _json(record.id),
             b"null" if record.meta is None else record.meta,
+            b"" if record.text is None else b',"text":' + _json(record.text),
         )
     elif isinstance(record, VectorDeleted):
         type_ = "vector_deleted"

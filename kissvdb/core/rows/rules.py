@@ -21,6 +21,7 @@ class Add(msgspec.Struct, frozen=True):
 
     ``vector`` is little-endian float32, finite; ``meta`` compact JSON, None for none; ``text``
     what full text search finds it by. Without ``ttl_ms`` the collection's default holds.
+    ``embedded``: the vector was made of the text here; the client asked for no vector.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Add(msgspec.Struct, frozen=True):
     ttl_ms: int | None = None
     op_id: str | None = None
     text: str | None = None
+    embedded: bool = False
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -40,6 +42,7 @@ class Upsert(msgspec.Struct, frozen=True):
     ttl_ms: int | None = None
     op_id: str | None = None
     text: str | None = None
+    embedded: bool = False
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -55,6 +58,7 @@ class Update(msgspec.Struct, frozen=True):
     ttl_ms: int | None = None
     op_id: str | None = None
     text: str | None = None
+    embedded: bool = False
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -72,6 +76,8 @@ class WrittenVector(msgspec.Struct, frozen=True):
     expires_at_ms: int | None = None
     repeated: bool = False
     """It was done before, under the same op_id."""
+    unchanged: bool = False
+    """Nothing was written: it would have been the same."""
 
 
 class DeletedVector(msgspec.Struct, frozen=True):

@@ -1,6 +1,6 @@
 """The collection actor: owner of one vector collection."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -9,7 +9,7 @@ import trio
 
 from actors import Address, Envelope
 from kissvdb.core.filters.parse import Node
-from kissvdb.core.rows.rules import Command, VectorBatch
+from kissvdb.core.rows.rules import Command, Upsert, VectorBatch
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 
 class VectorCommand(msgspec.Struct, frozen=True):
-    """A command and the collection whose vector it is about."""
+    """A command and the collection whose vector it is about. ``if_changed``: an upsert is left out
+    where it would change nothing (see `texts`)."""
 
     collection: str
     command: Command
+    if_changed: bool = False
 
 
 @attrs.frozen
@@ -38,6 +40,15 @@ class DeleteMatching:
     tree: Node | None
     namespace: str | None
     limit: int
+
+
+@attrs.frozen
+class ReplaceMatching:
+    """Write vectors in the place of those that pass a filter: of the two, readers see one. All or
+    nothing; answers the offset of the last record."""
+
+    tree: Node
+    upserts: Sequence[Upsert]
 
 
 @attrs.frozen
@@ -65,7 +76,7 @@ class Collection(Owner[VectorBatch]):
     """Owns the rows of one collection."""
 
     mailbox_size = 1024
-    asides = Owner.asides | {DeleteMatching, Drop, TakeWork, FinishWork, Refine}
+    asides = Owner.asides | {DeleteMatching, ReplaceMatching, Drop, TakeWork, FinishWork, Refine}
 
     def __init__(self, rows: "Rows", around: CollectionContext) -> None:
         super().__init__(around.log, around.committed_offset)
@@ -107,6 +118,8 @@ class Collection(Owner[VectorBatch]):
                 raise self._gone()
             elif isinstance(message, DeleteMatching):
                 envelope.answer(await self._delete_matching(message))
+            elif isinstance(message, ReplaceMatching):
+                envelope.answer(await self._replace_matching(message))
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
             elif isinstance(message, Refine):
@@ -148,6 +161,17 @@ class Collection(Owner[VectorBatch]):
         first = await self._log_and_apply(decided)
         return count, first + len(decided.records) - 1 if count else None
 
+    async def _replace_matching(self, message: ReplaceMatching) -> int:
+        ids = await self._around.threads.searches.run(
+            _ids_matching, self.view(), message.tree, None, None
+        )
+        kept = {each.id for each in message.upserts}
+        decided = self._batch()
+        decided.delete_all([id_ for id_ in ids if id_ not in kept])
+        for each in message.upserts:
+            decided.decide(each)
+        return await self._log_and_apply(decided) + len(decided.records) - 1
+
     async def _drop(self) -> int:
         offset = await self._append([CollectionDeleted(self.rows.spec.name)])
         self._asked_at = None
@@ -182,6 +206,6 @@ def no_such_collection(name: str) -> NotFound:
 
 
 def _ids_matching(
-    view: "RowsView", tree: Node | None, namespace: str | None, limit: int
+    view: "RowsView", tree: Node | None, namespace: str | None, limit: int | None
 ) -> list[str]:
     return view.ids_matching(tree, limit=limit, namespace=namespace)

@@ -11,13 +11,16 @@ from kissvdb.core.store.spec import CollectionSpec
 
 def content(spec: CollectionSpec) -> dict[str, Any]:
     """What is shown of a collection."""
-    return {
+    shown: dict[str, Any] = {
         "collection": spec.name,
         "dim": spec.dim,
         "metric": spec.metric,
         "created_at_ms": spec.created_at_ms,
         "updated_at_ms": spec.created_at_ms,
     }
+    if spec.embedder is not None:
+        shown |= {"embedder": spec.embedder, "embedder_model": spec.embedder_model}
+    return shown
 
 
 def item(spec: CollectionSpec, created_offset: int) -> Item:

@@ -20,7 +20,12 @@ from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
 from kissvdb.engine.rows.upkeep import CollectionUpkeep
 from kissvdb.engine.threads import Threads
-from kissvdb.engine.vectors.collection import DeleteMatching, VectorCommand, no_such_collection
+from kissvdb.engine.vectors.collection import (
+    DeleteMatching,
+    ReplaceMatching,
+    VectorCommand,
+    no_such_collection,
+)
 from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.engine.vectors.registry import (
     Collections,
@@ -29,6 +34,7 @@ from kissvdb.engine.vectors.registry import (
     ListCollections,
     OpenCollection,
 )
+from kissvdb.engine.vectors.texts import Embedders, Texts
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 from kissvdb.storage.backup import Entry
 
@@ -79,13 +85,16 @@ class Vectors:
         threads: Threads,
         config: Config,
         clock_ms: Callable[[], int],
+        embedders: Embedders,
     ) -> None:
         """``collections`` and ``registry``: the actor that creates and deletes them, and where to
-        ask it. ``store``: their files."""
+        ask it. ``store``: their files. ``embedders``: what makes vectors of texts."""
         self.broken: Mapping[str, str] = store.broken
         """What is wrong with the collections that cannot be opened, by name."""
         self.compiled = store.kernels.compiled
         """The kernels are loaded, or will not be: until then every search is exact."""
+        self.texts = Texts(embedders, self.find)
+        """What makes vectors of texts, on their way into a collection and in searches."""
         self._collections = collections
         self._opened = collections.opened
         self._registry = registry
@@ -148,13 +157,30 @@ class Vectors:
         """The keys that show the collections."""
         return [each.manifest() for each in self.all]
 
-    async def create(self, collection: str, *, dim: int, metric: str, **options: Any) -> int:
+    async def create(
+        self,
+        collection: str,
+        *,
+        dim: int | None = None,
+        metric: str | None = None,
+        embedder: str | None = None,
+        **options: Any,
+    ) -> int:
         """Create a collection; answers the offset. ``options``: see CollectionSpec.
 
-        Raises AlreadyExists, and InvalidArgument for a name or a dim that cannot be.
+        ``dim`` and ``metric`` (cosine without one) are those of the ``embedder``, if there is one.
+        Raises AlreadyExists, NotFound for an embedder that is not configured, and InvalidArgument
+        for a name or a dim that cannot be, or that the embedder does not make.
         """
+        if embedder is not None:
+            model = self.texts.model_of(embedder, dim, metric)
+            dim, metric = model.dim, model.metric
+            options |= {"embedder": embedder, "embedder_model": model.model}
+        if dim is None:
+            raise InvalidArgument("dim: missing: give the length of the vectors, or an embedder")
         self._check_new(collection, dim)
-        spec = CollectionSpec(collection, dim, metric, created_at_ms=self._clock_ms(), **options)
+        now_ms = self._clock_ms()
+        spec = CollectionSpec(collection, dim, metric or "cosine", created_at_ms=now_ms, **options)
         offset: int = await answered(submit(self._registry, CreateCollection(spec)))
         return offset
 
@@ -243,6 +269,11 @@ class Vectors:
             last = last if offset is None else offset
             if count < DELETED_AT_ONCE_MAX:
                 return total, last
+
+    async def replace(self, collection: str, message: ReplaceMatching) -> int:
+        """Write vectors in the place of those that pass a filter, all or nothing."""
+        offset: int = await answered(submit(self.owner(collection), message))
+        return offset
 
     # Reads
 
