@@ -7,6 +7,7 @@ of ``kissvdb.settings``. The last word of a name is its unit.
 """
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ GIB = 1024 * MIB
 LEVELS = ("debug", "info", "warning", "error", "critical")
 FORMATS = ("text", "json")
 UNKNOWN_FIELDS = ("refuse", "ignore")
+EMBEDDER_KINDS = ("local", "openai", "sentence-transformers")
+LOCAL_MODELS = ("minilm", "use", "e5")
+EMBEDDER_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 ANY_ORIGIN = "*"
 
@@ -251,6 +255,30 @@ class Search:
 
 
 @attrs.frozen
+class Embedder:
+    """What makes vectors of texts. ``local``: a model in a process of its own; ``openai``: a
+    service that speaks ``/v1/embeddings``; ``sentence-transformers``: a directory, likewise run in
+    a process of its own. ``key_variable`` names the environment variable that has the service's
+    key: the key itself is in no file. ``dimensions`` 0: what the local model has."""
+
+    kind: str = _choice("local", EMBEDDER_KINDS)
+    model: str = _text("minilm", "1 to 200 visible ASCII characters", r"[\x21-\x7e]{1,200}")
+    path: str = _text("", "a path", r"[^\0]{0,4096}")
+    base_url: str = _text("", "an http:// or https:// address", r"(https?://[^\s?#@]{1,1000})?")
+    key_variable: str = _text("", "the name of a variable", r"([A-Za-z_][A-Za-z0-9_]{0,127})?")
+    dimensions: int = _int(0, 0, 65_536)
+    send_dimensions: bool = _switch(False)
+    model_threads: int = _int(1, 1, 64)
+    requests_max: int = _int(2, 1, 64)
+    batch_texts: int = _int(16, 1, 2048)
+    batch_chars_max: int = _int(64 * KIB, KIB, 16 * MIB)
+    queue_texts_max: int = _int(4096, 1, 1_000_000)
+    cache_bytes_max: int = _int(32 * MIB, 0, 16 * GIB)
+    timeout_secs: int = _int(60, 1, 600)
+    retries: int = _int(3, 0, 10)
+
+
+@attrs.frozen
 class Logs:
     """What the daemon says about itself, on standard error."""
 
@@ -260,7 +288,9 @@ class Logs:
 
 @attrs.frozen
 class Config:
-    """All sections. Frozen: change one with ``attrs.evolve``."""
+    """All sections. Frozen: change one with ``attrs.evolve``.
+
+    ``embedder`` is the one called "default"; ``embedders`` has more, by name."""
 
     server: Server = attrs.field(factory=Server)
     http: Http = attrs.field(factory=Http)
@@ -270,4 +300,6 @@ class Config:
     stream: Stream = attrs.field(factory=Stream)
     limits: Limits = attrs.field(factory=Limits)
     search: Search = attrs.field(factory=Search)
+    embedder: Embedder = attrs.field(factory=Embedder)
     logs: Logs = attrs.field(factory=Logs)
+    embedders: Mapping[str, Embedder] = attrs.field(factory=dict)

@@ -184,6 +184,14 @@ class Starting(Unavailable):
     code = "starting"
 
 
+class EmbedderUnavailable(Unavailable):
+    """What makes vectors of texts is not installed, down, or answered nonsense. Only what needs it
+    is refused."""
+
+    code = "embedder_unavailable"
+    retry_after_secs = 5
+
+
 class PersistenceFailed(Unavailable):
     """The disk refused the write (full, quota, read-only); nothing was acknowledged."""
 

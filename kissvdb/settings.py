@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import attrs
 
-from kissvdb.config import ANY_ORIGIN, Config, Rule, field_kind
+from kissvdb.config import ANY_ORIGIN, EMBEDDER_NAME, Config, Embedder, Rule, field_kind
 from kissvdb.errors import ConfigError
 from kissvdb.sources import (
     ALIASES,
@@ -84,19 +84,42 @@ class Setting:
         return text
 
 
+NAMED = "embedders"
+"""``[embedders.NAME]`` is a section of its own for each name, with the fields of ``embedder``."""
+
+
+def _rows(section: str, of: type) -> dict[str, Setting]:
+    fields = attrs.fields(of)
+    rows = [Setting(section, f.name, field_kind(f), f.metadata["rule"], f.default) for f in fields]
+    return {row.name: row for row in rows}
+
+
 def _table() -> dict[str, Setting]:
-    rows = {}
+    rows: dict[str, Setting] = {}
     for section in attrs.fields(Config):
-        assert section.type is not None
-        for field in attrs.fields(section.type):
-            row = Setting(
-                section.name, field.name, field_kind(field), field.metadata["rule"], field.default
-            )
-            rows[row.name] = row
+        if section.name != NAMED:
+            assert section.type is not None
+            rows |= _rows(section.name, section.type)
     return rows
 
 
 SETTINGS: Mapping[str, Setting] = _table()
+
+
+def setting_of(name: str) -> Setting | None:
+    """The row of ``section.field`` or of ``embedders.NAME.field``; None: no such setting."""
+    section, _, field = name.rpartition(".")
+    of, _, embedder = section.partition(".")
+    if of == NAMED and embedder != "default" and EMBEDDER_NAME.fullmatch(embedder):
+        return _rows(section, Embedder).get(f"{section}.{field}")
+    return SETTINGS.get(name)
+
+
+def _section(config: Config, name: str) -> object:
+    of, _, embedder = name.partition(".")
+    return config.embedders[embedder] if embedder else getattr(config, of)
+
+
 _SECTIONS = tuple(dict.fromkeys(row.section for row in SETTINGS.values()))
 _BY_VARIABLE = {name: row for row in SETTINGS.values() for name in row.environment_names}
 
@@ -161,7 +184,8 @@ def load(
         problem = candidate.setting.rule.problem(candidate.value, candidate.setting.kind)
         if problem is not None:
             raise _invalid(candidate.setting, problem, candidate.origin)
-        values[candidate.setting.section][candidate.setting.field] = candidate.value
+        section = values.setdefault(candidate.setting.section, {})
+        section[candidate.setting.field] = candidate.value
         origins[candidate.setting.name] = candidate.origin
     try:
         config = _structured(values)
@@ -204,13 +228,17 @@ def shown(setting: Setting, value: object) -> str:
 
 def describe(loaded: Loaded) -> Iterator[str]:
     """The effective configuration as lines of TOML, each with its origin as a comment."""
-    for number, section in enumerate(_SECTIONS):
+    config = loaded.config
+    rows = dict(SETTINGS)
+    for name in config.embedders:
+        rows |= _rows(f"{NAMED}.{name}", Embedder)
+    for number, section in enumerate(dict.fromkeys(row.section for row in rows.values())):
         yield f"\n[{section}]" if number else f"[{section}]"
-        for row in SETTINGS.values():
+        for row in rows.values():
             if row.section == section:
-                value = getattr(getattr(loaded.config, section), row.field)
+                value = getattr(_section(config, section), row.field)
                 line = f"{row.field} = {shown(row, value)}"
-                yield f"{line:<40} # {loaded.origins[row.name]}"
+                yield f"{line:<40} # {loaded.origins.get(row.name, 'default')}"
     if loaded.notices:
         yield ""
     yield from (f"# note: {notice}" for notice in loaded.notices)
@@ -229,7 +257,13 @@ def _structured(values: Mapping[str, Mapping[str, object]]) -> Config:
     for kind in (int, bool, str):
         converter.register_structure_hook(kind, _unchanged)
     converter.register_structure_hook_func(lambda kind: kind == tuple[str, ...], _unchanged)
-    return converter.structure(values, Config)
+    fixed = {name: fields for name, fields in values.items() if "." not in name}
+    named = {
+        name.partition(".")[2]: converter.structure(fields, Embedder)
+        for name, fields in values.items()
+        if "." in name
+    }
+    return attrs.evolve(converter.structure(fixed, Config), embedders=named)
 
 
 def _unchanged(value: T, _: object) -> T:
@@ -256,7 +290,7 @@ def _notices(config: Config, names: Sequence[str]) -> Iterator[str]:
 
 
 def _from_flag(flag: Flag) -> _Candidate:
-    setting = SETTINGS.get(flag.setting)
+    setting = setting_of(flag.setting)
     if setting is None:
         hint = nearest(flag.setting, SETTINGS)
         raise ConfigError(f"{flag.setting} is not a setting (from: {flag.origin}){hint}")
@@ -317,7 +351,7 @@ def _parsed(setting: Setting, text: str, origin: str) -> _Candidate:
 
 def _from_toml(file: str) -> Iterator[_Candidate]:
     for entry in read_toml(file):
-        setting = SETTINGS.get(entry.name)
+        setting = setting_of(entry.name)
         if setting is None:
             _require_section(entry)
         elif setting.is_size and isinstance(entry.value, str):
@@ -328,7 +362,12 @@ def _from_toml(file: str) -> Iterator[_Candidate]:
 
 
 def _require_section(entry: Entry) -> None:
-    if entry.name not in _SECTIONS:
+    section, _, name = entry.name.partition(".")
+    if section == NAMED and name == "default":
+        raise ConfigError(f"the one called default is [embedder] itself (from: {entry.origin})")
+    if entry.name not in _SECTIONS and not (
+        section == NAMED and (not name or EMBEDDER_NAME.fullmatch(name))
+    ):
         is_section = isinstance(entry.value, dict)
         hint = nearest(entry.name, _SECTIONS if is_section else SETTINGS)
         kind = "section" if is_section else "setting"

@@ -122,6 +122,9 @@ def read_toml(file: str) -> Iterator[Entry]:
         if isinstance(fields, dict):
             for field, value in fields.items():
                 yield entry(f"{section}.{field}", value)
+                if isinstance(value, dict):
+                    for inner, content in value.items():
+                        yield entry(f"{section}.{field}.{inner}", content)
 
 
 def read_env_file(path: Path, wanted: Callable[[str], bool], label: str) -> dict[str, Variable]:

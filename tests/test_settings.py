@@ -89,6 +89,8 @@ def test_every_setting_has_a_long_and_a_short_variable_of_its_own(read, name, lo
         "server.cors_allowed_origins": "https://example.org, https://example.com",
         "server.hosts": "example.org, example.com",
         "server.unknown_fields": "ignore",
+        "embedder.kind": "openai",
+        "embedder.base_url": "http://127.0.0.1:1/v1",
     }.get(name, "other")
     variable = f"KISSVDB_{name if long else row.field}".upper().replace(".", "_")
     loaded = read(**{variable: other})
@@ -311,6 +313,10 @@ def values_of(row) -> st.SearchStrategy:
         "server.api_key": st.just(""),
         "server.cors_allowed_origins": st.just(("https://a.example", "https://b.example")),
         "server.hosts": st.just(("db.example.org", "b")),
+        "embedder.model": st.from_regex(r"[\x21-\x7e]{1,200}", fullmatch=True),
+        "embedder.path": st.just("models/mine"),
+        "embedder.base_url": st.just("https://embeddings.example/v1"),
+        "embedder.key_variable": st.just("EMBEDDINGS_KEY"),
         "storage.data_dir": st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
         ),
@@ -333,3 +339,35 @@ def test_what_config_prints_is_toml_that_means_the_same(tmp_path_factory, values
     file = directory / "printed.toml"
     file.write_text("\n".join(describe(loaded)), encoding="utf-8")
     assert load(config_file=str(file), environ={}, directory=directory).config == loaded.config
+
+
+def test_each_embedder_of_its_own_name_is_a_section(read):
+    text = '[embedder]\nmodel_threads = 2\n[embedders.far]\nkind = "openai"\nmodel = "m"\n'
+    loaded = read(text + 'base_url = "http://h/v1"\ndimensions = 8\ncache_bytes_max = "1MiB"\n')
+    far = loaded.config.embedders["far"]
+    assert (far.kind, far.dimensions, far.cache_bytes_max, far.model_threads) == (
+        "openai",
+        8,
+        2**20,
+        1,
+    )
+    assert loaded.config.embedder.model_threads == 2
+    printed = list(describe(loaded))
+    assert "\n[embedders.far]" in printed
+    assert next(line for line in printed if line.startswith("dimensions = 8")).endswith("toml:7")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[embedders.far]\nkin = 1\n", "embedders.far.kin is not a setting"),
+        ("[embedders.default]\nkind = 'local'\n", r"the one called default is \[embedder\] itself"),
+        ("[embedders]\nfar = 1\n", "embedders.far must be a section"),
+        ("[embedders.'a b']\nkind = 'local'\n", "embedders.a b is not a section"),
+        ("[embedders.far]\nkind = 'remote'\n", "embedders.far.kind must be one of local, openai"),
+        ("[embedders.far]\nbase_url = 'http://u:p@h/'\n", "embedders.far.base_url must be an http"),
+    ],
+)
+def test_a_wrong_section_of_an_embedder_is_named(read, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read(text)

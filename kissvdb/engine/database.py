@@ -30,6 +30,7 @@ from kissvdb.core.state.rules import (
     Put,
     Written,
 )
+from kissvdb.embedders.registry import Embedders
 from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.checkpoints import Checkpoints
@@ -88,6 +89,8 @@ class Database:
         self.metrics = metrics
         self.threads = threads
         self.vectors = vectors
+        self.embedders: Embedders
+        """Set by who opens it."""
         self.ready = True
         self._clock_ms = clock_ms
         self._store = store

@@ -8,6 +8,7 @@ import trio
 
 from actors import Restart, open_supervisor
 from kissvdb.config import Config
+from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.database import Database
 from kissvdb.engine.followers import Followers
@@ -46,6 +47,7 @@ async def open_database(
     config = Config() if config is None else config
     metrics = Metrics() if metrics is None else metrics
     clock_ms = SteadyClock() if clock_ms is None else clock_ms
+    embedders = Embedders(config)
     async with AsyncExitStack() as stack:
         store = await trio.to_thread.run_sync(partial(Store, config, progress, memory_floor))
         stack.callback(store.close)
@@ -76,9 +78,11 @@ async def open_database(
         database = Database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, state, vectors
         )
+        database.embedders = embedders
         async with trio.open_nursery() as tasks:
             if isinstance(clock_ms, SteadyClock):
                 tasks.start_soon(clock_ms.watch)
+            tasks.start_soon(embedders.run)
             tasks.start_soon(database.look_after)
             tasks.start_soon(store.kernels.load, config, threads)
             yield database

@@ -1,0 +1,1 @@
+"""What BERT models read: pieces of words, by number. The vocabulary is Google's, see NOTICE."""
