@@ -8,6 +8,9 @@ import pytest
 from kissvdb.core.rows.changes import DocumentDeleted, DocumentWritten
 from kissvdb.core.rows.owner import CollectionSpec, Rows
 from kissvdb.core.rows.rules import Upsert
+from kissvdb.core.search import Search
+from kissvdb.core.text.query import QueryOptions, parse
+from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.errors import Damaged
 from kissvdb.storage.rows.arrays import HEADER_BYTES, RowArrays
 from kissvdb.storage.rows.files import MANIFEST
@@ -144,3 +147,56 @@ def test_documents_are_opened_as_they_were(tmp_path):
     again, _ = reopen(here, tmp_path)
     with pytest.raises(Damaged, match="rows 0 to 15"):
         again.view().get("d3")
+
+
+def found(here, words):
+    return list(here.view().search_text(parse(words, QueryOptions()), Search(50)).hits[0].ids)
+
+
+def test_the_text_index_is_opened_as_it_was(tmp_path):
+    here = stored_world(tmp_path)
+    write_texts(here, 0, 30)
+    save(here, tmp_path)
+    write_texts(here, 30, 5)
+    again, warnings = reopen(here, tmp_path)
+    assert warnings == []
+    assert found(again, "33") == ["t33"]
+    assert len(found(again, "text")) == 35
+
+
+@pytest.mark.parametrize("documents", [False, True])
+def test_a_damaged_text_index_is_made_anew_from_the_rows(tmp_path, documents):
+    here = stored_world(tmp_path)
+    if documents:
+        spec = CollectionSpec.of_documents("d")
+        here = World(spec, PLAIN, Rows(spec, SALT, PLAIN, RowArrays(tmp_path, 1)))
+        here.rows.apply_all(
+            [(n, DocumentWritten(f"t{n}", b'{"a":{"b":"text %d"}}' % n, 1, n)) for n in range(30)]
+        )
+    else:
+        fill(here, 40)
+        write_texts(here, 0, 30)
+    save(here, tmp_path)
+    flip(file_of(tmp_path, "text"), 200)
+    again, warnings = reopen(here, tmp_path)
+    assert len(warnings) == 1
+    assert "'text'" in warnings[0]
+    assert found(again, "17") == ["t17"]
+    file_of(tmp_path, "text").unlink()
+    again, warnings = reopen(here, tmp_path)
+    assert found(again, "17") == ["t17"]
+    assert len(warnings) == 1
+
+
+def test_a_text_index_of_other_settings_is_made_anew(tmp_path):
+    here = stored_world(tmp_path)
+    write_texts(here, 0, 3)
+    save(here, tmp_path)
+    body = manifest_of(tmp_path)
+    settings = TextSettings({"text": FieldSettings(language="none")}, others=False)
+    body["content"]["spec"]["text"] = settings.to_json()
+    write_manifest(tmp_path, body)
+    again, warnings = reopen(here, tmp_path)
+    assert len(warnings) == 1
+    assert found(again, "texts") == []
+    assert len(found(again, "text")) == 3

@@ -17,6 +17,7 @@ from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex, MetadataView
+from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.store import guard as row_guard
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.store.id_map import IdMap
@@ -24,6 +25,7 @@ from kissvdb.core.store.row_store import RowStore
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
+from kissvdb.core.text.index import TextIndex, TextView
 from kissvdb.errors import Damaged, InvalidArgument, NewerFormat
 from kissvdb.records import Operation
 
@@ -44,6 +46,7 @@ class Fields(msgspec.Struct, frozen=True):
     body: dict[str, Any] | None
     code_sums: dict[str, tuple[int, int]]
     texts: bool = False
+    text_index: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -56,6 +59,7 @@ class Parts:
     dead: TombstoneView
     ids: Arrays
     metadata: MetadataView
+    texts: TextView | None
     index: Index
     operations: list[tuple[str, Operation]]
     sums: Sums
@@ -93,6 +97,7 @@ class Checkpoint:
             index.to_fields(),
             {name: (each.rows, each.crc32) for name, each in self.code_sums.items()},
             texts,
+            parts.texts is not None,
         )
         self.manifest = msgspec.to_builtins(fields)
         operations = msgspec.msgpack.encode(parts.operations)
@@ -105,6 +110,8 @@ class Checkpoint:
             "ids": dict(parts.ids),
             "metadata": parts.metadata.to_arrays(),
         }
+        if parts.texts is not None:
+            self.indexes["text"] = parts.texts.to_arrays()
         arrays = index.to_arrays()
         if arrays:
             self.indexes[index.name] = arrays
@@ -129,6 +136,7 @@ class Opened:
     dead: Tombstones
     ids: IdMap
     metadata: MetadataIndex
+    texts: RowTexts
     index: Index
     operations: dict[str, Operation]
     sums: Sums
@@ -166,6 +174,7 @@ def opened(
         dead,
         opener.ids(salt),
         opener.metadata(),
+        opener.texts(spec, kernels),
         index,
         dict(operations),
         truth["sums"],
@@ -251,6 +260,20 @@ class _Opener:
             index = MetadataIndex()
             index.extend(0, [self._data.document(row) for row in range(self._data.count)])
         return index
+
+    def texts(self, spec: CollectionSpec, kernels: Kernels) -> RowTexts:
+        texts = RowTexts(spec, kernels)
+        if not self._fields.text_index:
+            return texts
+        try:
+            arrays = self._index("text")
+            texts.index = TextIndex.from_arrays(arrays, spec.text_settings, kernels)
+            self._must_be(texts.index.row_count, "text")
+        except Damaged as error:
+            self._warn("text", error)
+            texts = RowTexts(spec, kernels)
+            texts.extend_from(0, self._data, np.arange(self._data.count))
+        return texts
 
     def index(self, empty: Index, sums: Mapping[str, CodeSum], space: Space) -> Index:
         if self._fields.body is None:

@@ -32,12 +32,14 @@ from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
 from kissvdb.core.rows.changes import Change, DocumentDeleted, DocumentWritten, row_of
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
+from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
 from kissvdb.core.rows.view import RowsView as RowsView
 from kissvdb.core.rows.visibility import Visibility
-from kissvdb.core.rows.work import Drain, MetadataMerge, Verification, Work
+from kissvdb.core.rows.work import Drain, Merge, Verification, Work
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.operations import Operations
 from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.row_store import RowStore
 from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Space, decoded
@@ -48,8 +50,6 @@ from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 POLICY = Policy()
-OPERATIONS_KEPT = 200_000
-"""Answered operations are remembered for this many offsets."""
 
 
 class Rows:
@@ -72,8 +72,9 @@ class Rows:
         self._store = RowStore(spec, self._space)
         self._index: Index = empty_index(spec, kernels)
         self._ids, self._metadata = IdMap(salt), MetadataIndex()
+        self._texts = RowTexts(spec, kernels)
         self._visibility = Visibility(Tombstones(), self._store.view())
-        self._operations: dict[str, Operation] = {}
+        self._operations = Operations()
         self._guard: RowGuard | None = None
         self._sums = np.zeros(0, np.uint32)
         self._code_sums: dict[str, CodeSum] = {}
@@ -103,7 +104,7 @@ class Rows:
         rows.applied_offset = parts.offset
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
         rows._visibility, rows._index = Visibility(parts.dead, parts.store.view()), parts.index
-        rows._operations = parts.operations
+        rows._texts, rows._operations = parts.texts, Operations(parts.operations)
         rows._sums, rows._code_sums = parts.sums, parts.code_sums
         rows._guard = parts.guard
         if not parts.guard.last_block_is_sound():
@@ -147,7 +148,7 @@ class Rows:
             else:
                 self._visibility.bury(self._ids.delete(change.id))
             if change.op_id is not None:
-                self._remember(change.op_id, offset, change)
+                self._operations.remember(change.op_id, offset, change)
         if changes:
             self.applied_offset = changes[-1][0]
             self._view = None
@@ -170,6 +171,7 @@ class Rows:
                 self._metadata.view(),
                 self._kernels,
                 self._index,
+                self._texts.view(),
             )
         return self._view
 
@@ -244,8 +246,9 @@ class Rows:
                 self._visibility.dead(),
                 self._ids.to_arrays(),
                 self._metadata.view(),
+                self._texts.view(),
                 self._index,
-                list(self._operations.items()),
+                self._operations.items(),
                 self._sums,
                 self._code_sums,
             )
@@ -260,7 +263,7 @@ class Rows:
         """
         assert work is self._work, "only work that was handed out, once"
         self._work = None
-        if isinstance(work, MetadataMerge):
+        if isinstance(work, Merge):
             work.install()
         elif isinstance(work, Drain):
             assert work.index is not None, "only work that has run"
@@ -298,9 +301,11 @@ class Rows:
     def _next_work(self) -> Work | None:
         if self._guard is not None and not self._guard.searched:
             return Verification(self._guard)
-        merge = self._metadata.merge_due()
-        if merge is not None:
-            return MetadataMerge(self._metadata, merge)
+        if (merge := self._metadata.merge_due()) is not None:
+            return Merge("metadata merge", self._metadata, merge)
+        texts = self._texts.index
+        if texts is not None and (due := texts.merge_due()) is not None:
+            return Merge("text merge", texts, due)
         if self._vacuum is None and self._vacuum_is_due():
             self._vacuum = self._new_vacuum()
         last = self._drain_end()
@@ -334,9 +339,11 @@ class Rows:
             VisibleRows(self._store.view(), self._visibility.dead()),
             self._ids.to_arrays(),
             self._metadata.view(),
+            self._texts.view(),
             self._index.emptied(),
             self._space.successor(),
             self._policy.vacuum_step_rows,
+            self._kernels,
             grows=bool(self._index.size) and self._kernels.ready,
         )
 
@@ -354,6 +361,7 @@ class Rows:
         before, self._space = self._space, vacuum.space
         before.close()
         self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
+        self._texts = vacuum.texts
         self._visibility = Visibility(vacuum.dead, self._store.view())
         self._install_index(vacuum.index)
         self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
@@ -372,16 +380,6 @@ class Rows:
     def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
         rows = list(map(row_of, written))
         first = self._store.extend(rows)
-        self._metadata.extend(first, [decoded(row.meta) for row in rows])
-
-    def _remember(self, op_id: str, offset: int, record: VectorWritten | VectorDeleted) -> None:
-        if isinstance(record, VectorWritten):
-            operation = Operation(
-                record.kind, record.id, offset, 0, record.expires_at_ms, record.fingerprint
-            )
-        else:
-            operation = Operation("deleted", record.id, offset, fingerprint=record.fingerprint)
-        self._operations[op_id] = operation
-        if len(self._operations) > OPERATIONS_KEPT:
-            # They were noted in the order of offsets, so the oldest is the first.
-            del self._operations[next(iter(self._operations))]
+        documents = [decoded(row.meta) for row in rows]
+        self._metadata.extend(first, documents)
+        self._texts.extend(first, rows, documents)

@@ -27,10 +27,13 @@ SCORED_ROWS = 4096
 
 @attrs.define(eq=False)
 class Hits:
-    """What one query found, best first: ids, scores float32 [n], row numbers int64 [n]."""
+    """What one query found, best first: ids, scores [n], row numbers int64 [n].
+
+    Scores of vectors are float32, those of texts and of both float64.
+    """
 
     ids: tuple[str, ...]
-    scores: npt.NDArray[np.float32]
+    scores: Array
     rows: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -63,7 +66,8 @@ NO_HITS = Hits((), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
 @attrs.frozen
 class Explanation:
-    """How a search went. ``plan``: ``exact scan``, ``code scan``, ``graph``, ``filtered graph``.
+    """How a search went. ``plan``: ``exact scan``, ``code scan``, ``graph``, ``filtered graph``,
+    ``text``.
 
     ``selectivity`` is the part of the rows that the filter, deletes and expiry leave. Times are
     microseconds, of all queries together.
@@ -78,6 +82,38 @@ class Explanation:
     index_us: int
     tail_us: int
     order_us: int
+    text_us: int = 0
+    fuse_us: int = 0
+
+
+@attrs.frozen(eq=False)
+class Parts:
+    """What each part of a hybrid search says of the hits, each [n] in their order.
+
+    Ranks are int64, 1 the best; ``text_ranks`` 0 where the text does not match. ``text_scores``:
+    float64, BM25. ``vector_scores``: as a search by vector answers them.
+    """
+
+    text_ranks: Array
+    text_scores: Array
+    vector_ranks: Array
+    vector_scores: Array
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """What a search answers: for each query its hits, and whether there are no more behind them;
+    ``explanation`` if it was asked for.
+
+    ``total``: how many rows match the text, if that is known. ``parts``: those of a hybrid search
+    that is to be explained.
+    """
+
+    hits: list[Hits]
+    explanation: Explanation | None
+    exhausted: list[bool]
+    total: int | None = None
+    parts: Parts | None = None
 
 
 @attrs.define(eq=False)
@@ -172,6 +208,11 @@ def _scores(values: Array, metric: str) -> Array:
     Before anything is ordered or cut: two squares may have one root, and then the rows tie.
     """
     return np.float32(0.0) - np.sqrt(-values) if metric == "l2" else values
+
+
+def row_scores(data: RowData, query: Array, rows: npt.NDArray[np.int64]) -> Array:
+    """The exact scores, float32 [n], of these rows for one prepared query."""
+    return _scores(exact_scores(data.vectors[rows], query, data.metric), data.metric)
 
 
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:

@@ -10,13 +10,16 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.index.index import Index
+from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.rows.checkpoint import Arrays
+from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.row_store import RowStore
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
+from kissvdb.core.text.index import TextView
 
 REMAINDER_ROWS_MAX = 256
 """So many rows the owner takes over itself, a few milliseconds; more are another step."""
@@ -35,7 +38,7 @@ class VisibleRows:
 class Vacuum:
     """The work of a vacuum, in steps: ``run`` in a thread, ``show`` and ``take_rest`` by the owner.
 
-    ``store``, ``ids``, ``metadata``, ``dead``, ``index`` and ``space`` are the new rows.
+    ``store``, ``ids``, ``metadata``, ``texts``, ``dead``, ``index`` and ``space`` are the new rows.
     """
 
     kind = "vacuum"
@@ -46,9 +49,11 @@ class Vacuum:
         shown: VisibleRows,
         ids: Arrays,
         metadata: MetadataView,
+        texts: TextView | None,
         index: Index,
         space: Space,
         step_rows: int,
+        kernels: Kernels,
         *,
         grows: bool,
     ) -> None:
@@ -60,11 +65,13 @@ class Vacuum:
         self.dead = Tombstones()
         self.index = index
         self.metadata = MetadataIndex()
+        self.texts = RowTexts(spec, kernels)
         self.ids: IdMap | None = None
         self._shown = shown
         self._before = shown
         self._old_ids = ids
         self._old_metadata = metadata
+        self._old_texts = texts
         self._grows = grows
         self._step_rows = step_rows
         self._steps_behind = 0
@@ -114,6 +121,8 @@ class Vacuum:
         keep = dead.living(data.count).astype(np.int64)
         self.store.adopt(data, keep)
         self.metadata = self._old_metadata.remap(keep)
+        if self._old_texts is not None:
+            self.texts.index = self._old_texts.remap(keep)
         self.ids = IdMap.from_arrays(self._old_ids).remap(keep)
         self._kept = keep
 
@@ -132,6 +141,7 @@ class Vacuum:
         rows = written[living]
         first = self.store.adopt(now.data, rows)
         self.metadata.extend(first, [now.data.document(row) for row in rows.tolist()])
+        self.texts.extend_from(first, now.data, rows)
         for place, row in enumerate(rows.tolist(), start=first):
             replaced = self.ids.put(now.data.id_at(row), place)
             assert replaced is None, "what it replaces was buried above"

@@ -1,5 +1,6 @@
 """The rows of a collection at one moment: what readers hold."""
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -10,19 +11,24 @@ from msgspec.structs import replace
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters.parse import And, In, Node
+from kissvdb.core.fusion import Fusion
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.index import SearchTooNarrow as SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata.index import MetadataView
 from kissvdb.core.rows import groups as row_groups
+from kissvdb.core.rows import hybrid, text_search
 from kissvdb.core.rows import search as row_search
 from kissvdb.core.rows.groups import Group as Group
 from kissvdb.core.rows.search import Explanation, Hits, Source
+from kissvdb.core.rows.search import Found as Found
 from kissvdb.core.search import Search
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.space import RowData
 from kissvdb.core.store.spec import NAMESPACE_FIELD, CollectionSpec, StoredRow
 from kissvdb.core.store.tombstones import TombstoneView
+from kissvdb.core.text.index import TextView
+from kissvdb.core.text.query import TextQuery
 
 Array = npt.NDArray[Any]
 
@@ -30,14 +36,6 @@ _NOT_ASKED = object()
 
 BITMAPS_MAX = 32
 """Filters whose bitmaps a view remembers, until the next write brings a new view."""
-
-
-@attrs.frozen(eq=False)
-class Found:
-    """What a search answers: for each query its hits; ``explanation`` if it was asked for."""
-
-    hits: list[Hits]
-    explanation: Explanation | None
 
 
 @attrs.frozen(eq=False)
@@ -71,6 +69,7 @@ class RowsView:
     metadata: MetadataView
     kernels: Kernels
     index: Index
+    texts: TextView | None = None
     # None: to be found out by reading documents.
     _bitmaps: dict[str, Words | None] = attrs.field(factory=dict, init=False, repr=False)
 
@@ -171,8 +170,9 @@ class RowsView:
                 hits = list(map(row_search.in_front, first, hits))
             hits = [each.slice(search.offset, want) for each in hits]
         self.data.check(row for each in hits for row in each.rows.tolist())
+        exhausted = [len(each) < search.k for each in hits]
         if not search.explain:
-            return Found(hits, None)
+            return Found(hits, None, exhausted)
         count = self.data.count
         explanation = Explanation(
             plan=plan.name,
@@ -185,7 +185,29 @@ class RowsView:
             tail_us=laps[1],
             order_us=laps[2],
         )
-        return Found(hits, explanation)
+        return Found(hits, explanation, exhausted)
+
+    def search_text(self, query: TextQuery, search: Search) -> Found:
+        """The ``search.k`` best visible rows by their texts; see ``text_search.search``."""
+        return text_search.search(self, query, search)
+
+    def search_hybrid(
+        self,
+        vector: Array,
+        query: TextQuery,
+        search: Search,
+        fusion: Fusion,
+        *,
+        may_scan: bool = True,
+    ) -> Found:
+        """The ``search.k`` best visible rows by vector and text; see ``hybrid.search``."""
+        return hybrid.search(self, vector, query, search, fusion, may_scan=may_scan)
+
+    def matching(
+        self, query: TextQuery, tree: Node | None = None, namespace: str | None = None
+    ) -> Words:
+        """The visible rows whose texts match and that pass, uint64 [ceil(rows / 64)]."""
+        return text_search.matching(self, query, tree, namespace)
 
     def search_groups(self, query: Array, search: Search, path: str, limit: int) -> list[Group]:
         """The ``search.k`` best groups of rows with one value at ``path``, each with its ``limit``
@@ -195,13 +217,23 @@ class RowsView:
         float32 [dim].
         """
 
-        def best(passing: Node | None, want: int) -> Hits:
-            return self.search(query[None], replace(search, tree=passing, k=want)).hits[0]
+        def best(asked: Search) -> Hits:
+            return self.search(query[None], asked).hits[0]
+
+        return self.grouped(best, search, path, limit)
+
+    def grouped(
+        self, best: Callable[[Search], Hits], search: Search, path: str, limit: int
+    ) -> list[Group]:
+        """As ``search_groups``, of any search: ``best`` answers what is asked for."""
+
+        def passing(tree: Node | None, want: int) -> Hits:
+            return best(replace(search, tree=tree, k=want))
 
         def value_at(row: int) -> Any:
             return self.metadata.value_at(row, path, self.data.document)
 
-        return row_groups.search_groups(best, value_at, search.tree, search.k, path, limit)
+        return row_groups.search_groups(passing, value_at, search.tree, search.k, path, limit)
 
     def audit(self, queries: Array, search: Search) -> float:
         """Recall@k: the part of the exact answers that searches as they are find, 0 to 1.

@@ -1,12 +1,12 @@
 """Upkeep of rows: pieces of work for a worker thread, made and installed by the owner."""
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from kissvdb.core.index.index import Index
 from kissvdb.core.metadata.index import MetadataIndex
-from kissvdb.core.metadata.segment import Segment
 from kissvdb.core.store.guard import RowGuard
 from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.text.index import TextIndex
 
 
 class Work(Protocol):
@@ -19,15 +19,14 @@ class Work(Protocol):
         """Do it; in any one thread, while the owner goes on."""
 
 
-class MetadataMerge:
-    """Several segments of the metadata index become one."""
+class Merge:
+    """Several segments of an index, of metadata or of texts, become one."""
 
-    kind = "metadata merge"
-
-    def __init__(self, index: MetadataIndex, due: tuple[Segment, ...]) -> None:
+    def __init__(self, kind: str, index: MetadataIndex | TextIndex, due: Any) -> None:
+        self.kind = kind
         self._index = index
         self._due = due
-        self._merged: Segment | None = None
+        self._merged: Any = None
 
     def run(self) -> None:
         self._merged = self._index.merge(self._due)
