@@ -5,10 +5,10 @@ import pytest
 
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.filters.parse import MISSING
-from kissvdb.core.rows import owner as rows
 from kissvdb.core.rows.owner import CollectionSpec
 from kissvdb.core.rows.rules import Add, Delete, Update, Upsert
 from kissvdb.core.search import Search
+from kissvdb.core.store import operations
 from kissvdb.records import VectorWritten
 from tests.core.row_world import World, raw
 
@@ -314,7 +314,7 @@ def test_a_row_written_again_after_its_time_is_there():
 
 
 def test_the_newest_operations_are_remembered(monkeypatch):
-    monkeypatch.setattr(rows, "OPERATIONS_KEPT", 2)
+    monkeypatch.setattr(operations, "OPERATIONS_KEPT", 2)
     here = world(1)
     for offset, op_id in enumerate(("first", "later", "latest"), start=1):
         here.rows.apply(10**15 * offset, VectorWritten("upserted", "c", "b", raw([1]), op_id=op_id))

@@ -36,6 +36,8 @@ class Kernels:
         """``build_threads``: on how many a graph grows. It is the same graph for any number."""
         self.build_threads = build_threads
         self.compiled: Any = None
+        self.text: Any = None
+        """Compiled searches of texts; None until they are loaded."""
         self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
 
     @property
