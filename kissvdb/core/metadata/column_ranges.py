@@ -31,6 +31,7 @@ Verdict = tuple[list[Range], list[Range]]
 """``(sure, open)``: ranges of codes, none empty, no two overlapping."""
 
 _Side = Literal["left", "right"]
+_SIDES: tuple[_Side, _Side] = ("left", "right")
 _Place = Callable[[Any, Any, _Side], int]
 
 # Whatever is asked of its value, a row of these kinds must be looked at.
@@ -114,6 +115,13 @@ def prefixed(values: Values, prefix: str) -> Verdict:
     high = values.strings_from + values.strings.left(key + CUT + CUT)
     matching = [(low, high)] if low < high else []
     return ([], [_UNTOLD, *matching]) if is_cut(key) else (matching, [_UNTOLD])
+
+
+def number_places(values: Values, number: int | float) -> tuple[int, int]:
+    """How many of the numbers of a column are below a number, and how many are not above it."""
+    tables = _number_tables(values)
+    low, high = (sum(place(table, number, side) for _, table, place in tables) for side in _SIDES)
+    return low, high
 
 
 def _singles(codes: set[int]) -> list[Range]:

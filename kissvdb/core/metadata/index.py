@@ -48,6 +48,16 @@ class MetadataView:
     _tail_rows: int
     _fields_max: int
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What is known by columns: the first rows, in order."""
+        return self._segments
+
+    @property
+    def tail(self) -> Sequence[Any]:
+        """The documents of the rows behind them, decoded."""
+        return self._tail[: self._tail_rows]
+
     def bitmap(self, tree: Node | None, document_at: DocumentAt) -> Words | None:
         """The rows that pass, uint64[ceil(row_count / 64)]; None for all, without a filter.
 
