@@ -21,6 +21,12 @@ class KissError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
+    operation: int | None = None
+    """Which operation of a batch failed, counted from 0."""
+    precondition: int | None = None
+    """Which precondition of a batch does not hold, counted from 0."""
+    place: int = -1
+    """Which of several commands was refused, for whoever sent them; -1: none of them alone."""
 
     def __init__(self, message: str, *, logged: str | None = None) -> None:
         """``logged``: the message without what the client stores, which is no business of a log."""

@@ -117,8 +117,20 @@ class VectorDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
     fingerprint: bytes | None = None
 
 
+class BatchCommitted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="bc"):
+    """The next ``records`` records were written together, all or none. It stands before them.
+
+    ``op_id`` is the batch's, and ``answers`` what it was answered (see `core.batch`), for a repeat.
+    """
+
+    records: int
+    op_id: str | None = None
+    fingerprint: bytes | None = None
+    answers: str | None = None
+
+
 VectorRecord = CollectionCreated | CollectionDeleted | VectorWritten | VectorDeleted
-Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord
+Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -6,12 +6,14 @@ an answer would be read as "done".
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from kissvdb.core.atomic import Atomic, AtomicDecision
 from kissvdb.errors import Damaged, OpIdReused, Refused
 from kissvdb.records import Operation
 
@@ -53,10 +55,13 @@ class Batch(ABC, Generic[D]):
 
     records: list[Any]
     """What is to be logged."""
+    _pending: dict[str, Any]
+    """What the batch has made of things so far, by name; None: gone."""
 
     def __init__(self, operation: Callable[[str], Operation | None]) -> None:
+        self._pending = {}
         self._operation = operation
-        self._pending_operations: dict[str, tuple[bytes, D]] = {}
+        self._pending_operations: dict[str, tuple[bytes, Any]] = {}
         self._fingerprint: bytes | None = None
         """Of the command that is being decided, for its record."""
 
@@ -68,12 +73,12 @@ class Batch(ABC, Generic[D]):
         found = fingerprint(command)
         pending = self._pending_operations.get(op_id)
         if pending is not None:
-            _check_same(op_id, pending[0], found)
+            check_same(op_id, pending[0], found)
             repeated: D = pending[1].again()
             return repeated
         operation = self._operation(op_id)
         if operation is not None:
-            _check_same(op_id, operation.fingerprint, found)
+            check_same(op_id, operation.fingerprint, found)
             return self._decide_again(operation)
         count = len(self.records)
         self._fingerprint = found
@@ -96,6 +101,60 @@ class Batch(ABC, Generic[D]):
                 outcomes.append(refusal)
         return outcomes
 
+    def decide_all(self, commands: Sequence[Any]) -> list[D]:
+        """Decide several, all or none: one that is refused leaves the batch as it was, and its
+        ``place`` among the commands is in the refusal."""
+        decisions: list[D] = []
+        with self._undone_if_refused():
+            for command in commands:
+                try:
+                    decisions.append(self.decide(command))
+                except (Refused, Damaged) as refusal:
+                    refusal.place = len(decisions)
+                    raise
+        return decisions
+
+    def decide_atomic(self, atomic: Atomic) -> AtomicDecision:
+        """Decide a whole batch of a client's, all or none, or find how it was answered before.
+
+        Raises what a command of it is refused with, OpIdReused and PayloadTooLarge.
+        """
+        op_id, found = atomic.op_id, atomic.fingerprint
+        if op_id is not None:
+            pending = self._pending_operations.get(op_id)
+            if pending is not None:
+                check_same(op_id, pending[0], found)
+                repeated: AtomicDecision = pending[1].again()
+                return repeated
+            operation = self._operation(op_id)
+            if operation is not None:
+                check_same_batch(op_id, operation, found)
+                return AtomicDecision.of_operation(operation)
+        start = len(self.records)
+        with self._undone_if_refused():
+            # Its place is taken now, and what it says is known behind the last command.
+            self.records.append(None)
+            decisions = self.decide_all((*atomic.conditions, *atomic.commands))
+            records = self.records[start + 1 :]
+            atomic.check_size(records)
+        decision = AtomicDecision.of(atomic, decisions, records, start)
+        self.records[start : start + 1] = [] if decision.mark is None else [decision.mark]
+        if op_id is not None:
+            assert found is not None
+            self._pending_operations[op_id] = (found, decision)
+        return decision
+
+    @contextmanager
+    def _undone_if_refused(self) -> Iterator[None]:
+        count = len(self.records)
+        pending, operations = self._pending.copy(), self._pending_operations.copy()
+        try:
+            yield
+        except (Refused, Damaged):
+            del self.records[count:]
+            self._pending, self._pending_operations = pending, operations
+            raise
+
     @abstractmethod
     def _decide(self, command: Any) -> D:
         """Accept a command that is no repeat; its record carries ``_fingerprint``."""
@@ -105,10 +164,15 @@ class Batch(ABC, Generic[D]):
         """The decision to answer a former operation again."""
 
 
-def _check_same(op_id: str, known: bytes | None, found: bytes) -> None:
+def check_same(op_id: str, known: bytes | None, found: bytes | None) -> None:
     """Raises OpIdReused. An older kissvdb noted no fingerprint: then it is taken for a repeat."""
     if known is not None and known != found:
         raise OpIdReused(
             f"op_id {op_id!r} belongs to another operation, which is done: nothing was written. "
             "Give every operation an op_id of its own"
         )
+
+
+def check_same_batch(op_id: str, operation: Operation, found: bytes | None) -> None:
+    """Raises OpIdReused unless the operation is the batch with this fingerprint."""
+    check_same(op_id, operation.fingerprint if operation.kind == "batch" else b"", found)

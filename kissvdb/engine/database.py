@@ -15,6 +15,7 @@ from actors import (
     Reply,
 )
 from kissvdb.config import Config
+from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import (
@@ -33,6 +34,7 @@ from kissvdb.core.state.rules import (
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine import backup
 from kissvdb.engine.asking import answered, submit, unavailable
+from kissvdb.engine.batches import Batch, Batches
 from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.clock import Clock
 from kissvdb.engine.log.writer import Append, LogWriter
@@ -103,6 +105,7 @@ class Database:
         self._routes: dict[type, Route] = {
             kind: model.route for model in self._models for kind in model.commands
         }
+        self._batches = Batches(self._routes, state, log, config.limits.batch_bytes_max)
         self._holds: list[int] = []
         self._checkpoints = Checkpoints(
             self._models,
@@ -183,6 +186,10 @@ class Database:
             for place, answer in zip(mine, found, strict=True):
                 answers[place] = answer
         return answers
+
+    async def batch(self, batch: Batch) -> BatchAnswer:
+        """Do all of a batch or nothing of it: see `Batches.write`."""
+        return await self._batches.write(batch)
 
     async def list(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Page:
         """Live keys with this prefix in byte order, from after ``after`` on.

@@ -13,6 +13,7 @@ import attrs
 import trio
 
 from actors import Actor, Address, Envelope
+from kissvdb.core.atomic import Atomic
 from kissvdb.core.batch import Batch
 from kissvdb.engine.log.writer import Append
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
@@ -31,6 +32,9 @@ class Many:
     commands: tuple[Any, ...]
 
 
+_SEVERAL = frozenset((Atomic, Many))
+
+
 @attrs.frozen
 class Expire:
     """Delete what is past its time, at most ``limit`` of it."""
@@ -42,9 +46,9 @@ class Expire:
 class Hold:
     """Decide commands, all or none, and decide nothing else until they are applied or released.
 
-    Answers a `Held`; raises the first refusal. For a batch over several owners: hold all, append
-    all records at once, apply all. Owners are held in one order, by name: else two batches could
-    wait for each other.
+    Answers a `Held`; raises the first refusal, with its ``place`` among the commands. For a batch
+    over several owners: hold all, append all records at once, apply all. Owners are held in one
+    order, by name: else two batches could wait for each other.
     """
 
     commands: tuple[Any, ...]
@@ -53,12 +57,19 @@ class Hold:
 class Held:
     """Commands that an owner has decided and waits with: `apply` or `release` them, once."""
 
-    def __init__(self, decisions: Sequence[Any], decided: Batch[Any], install: Any) -> None:
+    def __init__(
+        self,
+        decisions: Sequence[Any],
+        decided: Batch[Any],
+        install: Callable[[int, Any], None],
+        settled: Callable[[], None],
+    ) -> None:
         self.records: Sequence[Record] = decided.records
         """What is to be logged: with the offsets that `apply` is told, or not at all."""
         self._decisions = decisions
         self._decided = decided
-        self._install: Callable[[int, Any], None] = install
+        self._install = install
+        self._settled = settled
         self._over = trio.Event()
 
     def apply(self, first_offset: int) -> list[Any]:
@@ -69,13 +80,19 @@ class Held:
         assert not self._over.is_set(), "applied or released once"
         if self.records:
             self._install(first_offset, self._decided)
+        self._settled()
         self._over.set()
-        return [each.at(first_offset) for each in self._decisions]
+        return self.answers(first_offset)
 
     def release(self) -> None:
         """They are not in the log and never will be: the owner goes on as if nothing was."""
         assert not self._over.is_set(), "applied or released once"
+        self._settled()
         self._over.set()
+
+    def answers(self, first_offset: int) -> list[Any]:
+        """What `apply` would answer."""
+        return [each.at(first_offset) for each in self._decisions]
 
     async def over(self) -> None:
         """Wait until they are applied or released."""
@@ -150,7 +167,7 @@ class Owner(Actor, Generic[B]):
                 await self._do(envelope)
                 writes, commands = [], 0
                 continue
-            commands += len(envelope.message.commands) if kind is Many else 1
+            commands += len(envelope.message.commands) if kind in _SEVERAL else 1
             if commands > COMMANDS_PER_APPEND_MAX and writes:
                 await self._write(writes)
                 writes, commands = [], 0
@@ -170,6 +187,8 @@ class Owner(Actor, Generic[B]):
                 try:
                     if type(message) is Many:
                         outcomes.append(decided.decide_each(message.commands))
+                    elif type(message) is Atomic:
+                        outcomes.append(decided.decide_atomic(message))
                     else:
                         outcomes.append(decided.decide(message))
                 except (Refused, Damaged) as refusal:
@@ -213,14 +232,16 @@ class Owner(Actor, Generic[B]):
 
     async def _hold(self, envelope: Envelope) -> None:
         decided = self._batch()
-        decisions = [decided.decide(command) for command in envelope.message.commands]
+        decisions = decided.decide_all(envelope.message.commands)
         self._reserve(decided)
         if envelope.abandoned:
             return
         self._asked_at = self._committed_offset()
-        held = Held(decisions, decided, self._install)
+        held = Held(decisions, decided, self._install, self._settle)
         envelope.answer(held)
         await held.over()
+
+    def _settle(self) -> None:
         self._asked_at = None
 
 

@@ -112,7 +112,6 @@ async def test_a_batch_over_two_owners_is_seen_whole_or_not_at_all():
         assert owners.value("a") == b'{"x":1}'
         assert owners.vector("v").vector == owners.vector("w").vector == ONE
         assert [each.offset for each in answers] == [1, 2, 3, 4]
-        await wait_all_tasks_blocked()
         assert (owners.shard.true_offset, owners.collection.true_offset) == (4, 4)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from kissvdb.records import EventPublished
 
 RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
-RESERVED_TYPES = frozenset({"gap", "message", "error", "open"})
+RESERVED_TYPES = frozenset({"gap", "message", "error", "open", "batch_committed"})
 """`message`, `error` and `open` have a meaning of their own in a browser's EventSource."""
 
 

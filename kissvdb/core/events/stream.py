@@ -13,6 +13,7 @@ from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.core.vector_json import json_numbers
 from kissvdb.epochs import Gap
 from kissvdb.records import (
+    BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
     EventPublished,
@@ -58,6 +59,7 @@ class Event:
         "data",
         "key",
         "offset",
+        "together",
         "ts_ms",
         "type",
     )
@@ -81,6 +83,8 @@ class Event:
         self.data = data
         self.key = key
         self.collection = collection
+        self.together = 0
+        """So many events after this one are of one batch: who gets the first gets them all."""
         self._tags = tags
         self._numbers = numbers
         self._frame: bytes | None = None
@@ -160,6 +164,8 @@ def event_of(offset: int, ts_ms: int, record: Record) -> Event:
     if isinstance(record, KeyDeleted):
         data = b'{"key":%b,"reason":%b}' % (_json(record.key), _json(record.reason))
         return Event(offset, ts_ms, "state_deleted", data, key=record.key)
+    if isinstance(record, BatchCommitted):
+        return _batch_event(offset, ts_ms, record)
     if not isinstance(record, EventPublished):
         return _vector_event(offset, ts_ms, record)
     return Event(
@@ -170,6 +176,17 @@ def event_of(offset: int, ts_ms: int, record: Record) -> Event:
         key=record.key,
         tags=record.tags,
     )
+
+
+def _batch_event(offset: int, ts_ms: int, record: BatchCommitted) -> Event:
+    data = b'{"records":%d,"last_offset":%d,"op_id":%b}' % (
+        record.records,
+        offset + record.records,
+        _json(record.op_id),
+    )
+    event = Event(offset, ts_ms, "batch_committed", data)
+    event.together = record.records
+    return event
 
 
 def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:

@@ -12,7 +12,14 @@ import msgspec
 from kissvdb.core import batch
 from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
 from kissvdb.core.store.spec import CollectionSpec, StoredRow
-from kissvdb.errors import AlreadyExists, Damaged, DimMismatch, InvalidArgument, NotFound
+from kissvdb.errors import (
+    AlreadyExists,
+    Damaged,
+    DimMismatch,
+    InvalidArgument,
+    NotFound,
+    RevisionMismatch,
+)
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
 
@@ -68,6 +75,14 @@ class Delete(msgspec.Struct, frozen=True):
     op_id: str | None = None
 
 
+class Require(msgspec.Struct, frozen=True):
+    """Change nothing, and be refused unless the id is ``absent``, or there: for a batch."""
+
+    id: str
+    absent: bool
+    op_id: None = None
+
+
 class WrittenVector(msgspec.Struct, frozen=True):
     """The answer to Add, Upsert and Update."""
 
@@ -88,7 +103,7 @@ class DeletedVector(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
-Command = Add | Upsert | Update | Delete
+Command = Add | Upsert | Update | Delete | Require
 Answer = WrittenVector | DeletedVector
 
 
@@ -137,7 +152,6 @@ class VectorBatch(batch.Batch[VectorDecision]):
         self._spec = spec
         self._rows = rows
         self._now_ms = now_ms
-        self._pending: dict[str, VectorWritten | None] = {}
 
     @property
     def rows(self) -> int:
@@ -188,6 +202,8 @@ class VectorBatch(batch.Batch[VectorDecision]):
         return VectorDecision(_answer_again(operation))
 
     def _decide(self, command: Command) -> VectorDecision:
+        if isinstance(command, Require):
+            return self._require(command)
         if isinstance(command, Delete):
             return self._delete(command)
         if isinstance(command, Update):
@@ -207,6 +223,13 @@ class VectorBatch(batch.Batch[VectorDecision]):
             command.text,
             self._expiry(self._spec.ttl_ms if command.ttl_ms is None else command.ttl_ms),
         )
+
+    def _require(self, command: Require) -> VectorDecision:
+        there = self._live(command.id) is not None
+        if there is command.absent:
+            found = "exists already" if there else "does not exist"
+            raise RevisionMismatch(f"vector {command.id!r} {found} in {self._spec.name!r}")
+        return VectorDecision(DeletedVector(command.id, _NOT_YET_KNOWN))
 
     def _update(self, command: Update) -> VectorDecision:
         if command.vector is not None:
@@ -267,7 +290,8 @@ class VectorBatch(batch.Batch[VectorDecision]):
 
     def _stored(self, id_: str) -> StoredRow | VectorWritten | None:
         if id_ in self._pending:
-            return self._pending[id_]
+            pending: VectorWritten | None = self._pending[id_]
+            return pending
         return self._rows.stored(id_)
 
     def _live(self, id_: str) -> StoredRow | VectorWritten | None:

@@ -8,7 +8,15 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import islice
 
-from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten, Operation, Record
+from kissvdb.records import (
+    BatchCommitted,
+    EventPublished,
+    Item,
+    KeyDeleted,
+    KeyWritten,
+    Operation,
+    Record,
+)
 
 ENTRY_BYTES = 200
 """About what an entry takes besides its key and value."""
@@ -67,6 +75,13 @@ class Memtable:
         elif isinstance(record, EventPublished) and record.op_id is not None:
             self._remember(
                 record.op_id, Operation("event", "", offset, 0, None, record.fingerprint)
+            )
+        elif isinstance(record, BatchCommitted) and record.op_id is not None:
+            answers = record.answers or ""
+            self.bytes += len(answers)
+            self._remember(
+                record.op_id,
+                Operation("batch", answers, offset, record.records, None, record.fingerprint),
             )
 
     def _put(self, offset: int, record: KeyWritten) -> None:

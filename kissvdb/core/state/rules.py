@@ -77,6 +77,14 @@ class Delete(msgspec.Struct, frozen=True):
     op_id: str | None = None
 
 
+class Require(msgspec.Struct, frozen=True):
+    """Change nothing, and be refused unless the precondition holds: for a batch."""
+
+    key: str
+    precondition: Precondition
+    op_id: None = None
+
+
 class Written(msgspec.Struct, frozen=True):
     """The answer to Put and Patch."""
 
@@ -96,7 +104,7 @@ class Deleted(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
-Command = Put | Patch | Delete | Publish
+Command = Put | Patch | Delete | Publish | Require
 Answer = Written | Deleted | Published
 Logged = KeyWritten | KeyDeleted | EventPublished
 
@@ -158,7 +166,6 @@ class StateBatch(batch.Batch[StateDecision]):
         self._lookup = lookup
         self._now_ms = now_ms
         self._json_bytes_max = json_bytes_max
-        self._pending: dict[str, KeyWritten | None] = {}
 
     def expire(self, keys: Sequence[str]) -> None:
         """Log the end of the keys that are past their time (those written again are not)."""
@@ -177,6 +184,9 @@ class StateBatch(batch.Batch[StateDecision]):
             return self._delete(command)
         if isinstance(command, Patch):
             return self._patch(command)
+        if isinstance(command, Require):
+            _check(command.precondition, command.key, self._live(command.key))
+            return StateDecision(None)
         return self._log(record_of(command, self._fingerprint))
 
     def _put(self, command: Put) -> StateDecision:

@@ -8,7 +8,7 @@ import trio
 from actors import Address
 from kissvdb.config import Config
 from kissvdb.core.events.publishing import Publish
-from kissvdb.core.state.rules import Answer, Command, Delete, Item, Page, Patch, Put
+from kissvdb.core.state.rules import Answer, Command, Delete, Item, Page, Patch, Put, Require
 from kissvdb.engine import upkeep
 from kissvdb.engine.model import Retain
 from kissvdb.engine.recovery import shard_of
@@ -17,6 +17,7 @@ from kissvdb.engine.state.upkeep import StateUpkeep
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import Shards
 from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
+from kissvdb.records import BatchCommitted, Operation
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.state import table as state_table
@@ -25,7 +26,7 @@ from kissvdb.storage.state import table as state_table
 class State:
     """All keys. Reads never wait."""
 
-    commands = (Put, Patch, Delete, Publish)
+    commands = (Put, Patch, Delete, Publish, Require)
 
     def __init__(
         self,
@@ -93,6 +94,27 @@ class State:
         owner, message = self.route(command)
         answer: Answer = await owner.ask(message)
         return answer
+
+    def note(self, offset: int, mark: BatchCommitted) -> None:
+        """Remember a batch with an ``op_id`` that is in the log. Its `keeper` is held."""
+        assert mark.op_id is not None
+        self._shard_of(mark.op_id).view.apply(offset, [mark])
+
+    def operation(self, op_id: str) -> Operation | None:
+        """What a former batch with this ``op_id`` did."""
+        return self._shard_of(op_id).view.operation(op_id)
+
+    def keeper(self, op_id: str) -> Address:
+        """Who remembers a batch with this ``op_id``."""
+        return self._shards[shard_of(op_id, len(self._shards))][1]
+
+    @property
+    def owners(self) -> list[Address]:
+        """Where to ask all the shards."""
+        return [address for _, address in self._shards]
+
+    def _shard_of(self, name: str) -> StateShard:
+        return self._shards[shard_of(name, len(self._shards))][0]
 
     # As `model.Model`
 

@@ -15,7 +15,7 @@ from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
 from kissvdb.metrics import Metrics
-from kissvdb.records import CollectionDeleted
+from kissvdb.records import BatchCommitted, CollectionDeleted, VectorDeleted, VectorWritten
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
@@ -141,11 +141,17 @@ class Collection(Owner[VectorBatch]):
             raise PersistenceFailed(f"no room for more vectors: {error}") from error
 
     def _install(self, first_offset: int, decided: VectorBatch) -> None:
-        records = decided.records
-        self.rows.apply_all(list(enumerate(records, start=first_offset)))
+        records: Sequence[VectorWritten | VectorDeleted | BatchCommitted] = decided.records
+        # The mark in front of a batch is of the log, and no row's.
+        changes = [
+            (offset, each)
+            for offset, each in enumerate(records, start=first_offset)
+            if not isinstance(each, BatchCommitted)
+        ]
+        self.rows.apply_all(changes)
         self.updated_at_ms = self._around.clock_ms()
         self.changes += 1
-        self._around.metrics.vector_ops_total.inc(len(records))
+        self._around.metrics.vector_ops_total.inc(len(changes))
         self.look_after()
 
     def _expire(self, decided: VectorBatch, limit: int) -> None:
