@@ -34,6 +34,10 @@ class KissError(Exception):
         self.message = message
         self.logged = message if logged is None else logged
 
+    def reword(self, message: str) -> None:
+        """Say it so, to the client."""
+        self.args, self.message = (message,), message
+
 
 class Refused(KissError):
     """The caller must change the request; it was not logged and changed nothing."""

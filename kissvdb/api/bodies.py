@@ -67,6 +67,10 @@ class ErrorBody:
 
     error: str
     message: str
+    operation: U64 | UnsetType = UNSET
+    """Which operation of a batch was refused, counted from 0."""
+    precondition: U64 | UnsetType = UNSET
+    """Which precondition of a batch does not hold, counted from 0."""
 
 
 @attrs.frozen

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from kissvdb.api import bodies, operations
+from kissvdb.api.batch.routes import BATCH
 from kissvdb.api.bulk import handlers as bulk
 from kissvdb.api.bulk import operations as bulk_operations
 from kissvdb.api.description import pages
@@ -327,4 +328,13 @@ PAGES = (
     ),
 )
 
-ROUTES: tuple[Route, ...] = (*STATE, *DOCUMENTS, *EVENTS, *VECTORS, *BULK, *OPERATIONS, *PAGES)
+ROUTES: tuple[Route, ...] = (
+    *STATE,
+    *DOCUMENTS,
+    *EVENTS,
+    *VECTORS,
+    *BULK,
+    *BATCH,
+    *OPERATIONS,
+    *PAGES,
+)

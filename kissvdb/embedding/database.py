@@ -6,9 +6,13 @@ from typing import Any
 
 import trio
 
+from kissvdb.api.batch import handlers as batches
 from kissvdb.api.events.handlers import EVENT, checked
 from kissvdb.api.frame import limits
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Request
 from kissvdb.config import Config
+from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery
 from kissvdb.core.state.rules import (
     ALWAYS,
@@ -129,6 +133,27 @@ class Database:
         answer = await self._write(Delete(key, _condition(if_revision, if_offset), op_id))
         assert isinstance(answer, Deleted)
         return answer
+
+    async def batch(
+        self,
+        operations: Sequence[Mapping[str, Any]],
+        preconditions: Sequence[Mapping[str, Any]] = (),
+        *,
+        op_id: str | None = None,
+    ) -> BatchAnswer:
+        """Do several operations together, all or none: ``{"op": "put", "key": ..., "value": ...}``
+        and so on, as over HTTP (docs/batch.md), and so are ``preconditions``.
+
+        Answers a result for each operation, with its ``offset`` and, of a key, its ``revision``.
+        With an ``op_id`` a repeat is answered as the first time. What is refused says in its
+        ``operation`` or ``precondition`` which one it was, counted from 0.
+        """
+        sent = {"operations": operations, "preconditions": preconditions, "op_id": op_id}
+        body = json_values.encode(sent, "batch")
+        inner = self._database
+        context = Context(inner, inner.config, inner.metrics)
+        found = batches.read(context, Request("POST", "/v1/batch", body=body))
+        return await inner.batch(await batches.prepared(context, found))
 
     # Events and the stream
 

@@ -22,7 +22,15 @@ from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.owner import Held, Hold
 from kissvdb.engine.state.model import State
-from kissvdb.errors import Damaged, KissError, NotFound, Refused, RevisionMismatch
+from kissvdb.errors import (
+    Damaged,
+    KissError,
+    NotFound,
+    OpIdReused,
+    PayloadTooLarge,
+    Refused,
+    RevisionMismatch,
+)
 from kissvdb.records import BatchCommitted, Record
 
 Route = Callable[[Any], tuple[Address, Any]]
@@ -77,7 +85,10 @@ class _Part:
             yield
         except (Refused, Damaged) as refusal:
             if refusal.place < 0:
-                raise
+                # Not one of them alone: the whole owner, as a collection that is gone.
+                refusal.place = 0
+                if isinstance(refusal, PayloadTooLarge | OpIdReused) or not self.commands:
+                    raise
             if refusal.place < len(self.conditions):
                 _name_condition(refusal, self.condition_places[refusal.place])
             else:
@@ -265,5 +276,5 @@ def _name_condition(refusal: KissError, place: int) -> None:
 
 
 def _say_where(refusal: KissError, where: str) -> None:
-    refusal.message = f"{where}: {refusal.message}; nothing of the batch was done"
+    refusal.reword(f"{where}: {refusal.message}; nothing of the batch was done")
     refusal.logged = f"{where}: {refusal.logged}"

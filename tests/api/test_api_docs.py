@@ -46,7 +46,7 @@ def commands(page):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("page", ["api.md", "vectors.md"])
+@pytest.mark.parametrize("page", ["api.md", "batch.md", "vectors.md"])
 def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
     storage = Storage(data_dir=str(tmp_path / "data"))
     script = 'curl() { command curl -sS --fail-with-body --max-time 30 "$@"; }\nset -e\n'

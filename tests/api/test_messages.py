@@ -27,6 +27,8 @@ LIMITS = Limits(
     list_limit_max=4,
     document_fields_max=2,
     document_depth_max=2,
+    batch_operations_max=25,
+    batch_bytes_max=1024,
 )
 LONG = "x" * 100
 VECTOR = [1, 0]
@@ -67,6 +69,16 @@ BEYOND = {
     "event_type_bytes_max": ("POST", "/v1/events", {"type": "abcde", "data": 1}),
     "document_fields_max": ("PUT", "/v1/doc/c/d", {"a": {"b": {}, "c": 1}}),
     "document_depth_max": ("PUT", "/v1/doc/c/d", [[[]]]),
+    "batch_operations_max": (
+        "POST",
+        "/v1/batch",
+        {"operations": [{"op": "delete", "key": "a"}] * 26},
+    ),
+    "batch_bytes_max": (
+        "POST",
+        "/v1/batch",
+        {"operations": [{"op": "patch", "key": "p", "patch": {"b": 1}}] * 20},
+    ),
     "list_limit_max": ("POST", "/v1/vector/a/scroll", {"limit": 5}),
 }
 

@@ -221,7 +221,7 @@ async def test_only_what_is_public_is_seen():
             shown = {name for name in dir(thing) if not name.startswith("_")}
             assert all(getattr(type(thing), name).__doc__ for name in shown)
         assert {name for name in dir(db) if not name.startswith("_")} == {
-            *("get", "list", "put", "patch", "delete"),
+            *("get", "list", "put", "patch", "delete", "batch"),
             *("publish", "publish_batch", "subscribe"),
             *("vectors", "last_offset", "epoch", "snapshot", "backup"),
         }
@@ -234,3 +234,18 @@ def test_under_asyncio_one_sentence_says_what_to_do():
 
     with pytest.raises(RuntimeError, match=r"runs on Trio.*trio\.run\(main\).*kissvdb serve"):
         asyncio.run(main())
+
+
+async def test_a_batch_happens_whole_or_not_at_all():
+    config = Config(storage=Storage(memory=True))
+    async with kissvdb.open_database(config) as db:
+        put = {"op": "put", "key": "a", "value": [1]}
+        answer = await db.batch([put, {"op": "event", "type": "t", "data": None}], op_id="k")
+        assert [each.offset for each in answer.results] == [2, 3]
+        assert (
+            await db.batch([put, {"op": "event", "type": "t", "data": None}], op_id="k")
+        ).repeated
+        with pytest.raises(RevisionMismatch, match=r"preconditions\[0\]") as refusal:
+            await db.batch([put | {"key": "b"}], [{"key": "a", "if_absent": True}])
+        assert refusal.value.precondition == 0
+        assert (db.get("a").value, db.get("b")) == ([1], None)

@@ -7,8 +7,8 @@ from kissvdb.api.frame.http import Headers, Response
 
 EXPOSED = "ETag, Kissvdb-Epoch, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After"
 ALLOWED_HEADERS = (
-    "Authorization, Content-Encoding, Content-Type, If-Match, If-None-Match, Kissvdb-Epoch, "
-    "Last-Event-ID, "
+    "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+    "Kissvdb-Epoch, Last-Event-ID, "
     "X-Api-Key, X-Request-Id"
 )
 PREFLIGHT_SECONDS = 86_400

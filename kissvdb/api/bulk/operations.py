@@ -15,7 +15,7 @@ from kissvdb.api.reading.fields import is_about_unknown, known_only
 from kissvdb.api.reading.json_body import MARK, compact, has_mark
 from kissvdb.api.reading.json_problems import explain
 from kissvdb.api.vectors.bodies import NO_JSON
-from kissvdb.api.vectors.forms import json_metadata, packed, vector_or_none
+from kissvdb.api.vectors.forms import json_metadata, packed, vector_of, vector_or_none
 from kissvdb.config import Limits
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows import rules as collection
@@ -133,6 +133,40 @@ class UpsertLine(_Line, tag="upsert"):
         return VectorCommand(self.collection, upsert, bool(self.if_changed))
 
 
+class AddLine(UpsertLine, tag="add"):
+    """Write a vector under an id that has none; else as `UpsertLine`."""
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        upsert = super().command(bounds)
+        fields = msgspec.structs.asdict(upsert.command)
+        return msgspec.structs.replace(upsert, command=collection.Add(**fields))
+
+
+class UpdateLine(_Line, tag="update"):
+    """Replace the parts of a vector that are there; ``meta`` whole. With an embedder a new
+    ``text`` brings a new vector."""
+
+    collection: str
+    id: str
+    vector: list[float] | bytes | None = None
+    vector_b64: bytes | None = None
+    text: str | None = None
+    meta: msgspec.Raw = NO_JSON
+    namespace: str | None = None
+    ttl_ms: int | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> VectorCommand:
+        limits.check_id(self.id, bounds)
+        limits.check_ttl(self.ttl_ms, "ttl_ms")
+        vector = vector_of(self.vector, self.vector_b64, "line")
+        limits.check_text(self.text or None, bounds)
+        meta = json_metadata(self.meta, self.namespace, bounds, "line")
+        op_id = limits.checked_op_id(self.op_id)
+        update = collection.Update(self.id, vector, meta, self.ttl_ms, op_id, self.text)
+        return VectorCommand(self.collection, update)
+
+
 class VectorDeleteLine(_Line, tag="vector_delete"):
     """Remove a vector of a collection."""
 
@@ -200,7 +234,9 @@ class DocDeleteLine(_Line, tag="doc_delete"):
 
 
 _Documents = DocPutLine | DocPatchLine | DocDeleteLine
-Line = PutLine | PatchLine | DeleteLine | EventLine | UpsertLine | VectorDeleteLine | _Documents
+_Keys = PutLine | PatchLine | DeleteLine
+_Vectors = UpsertLine | AddLine | UpdateLine | VectorDeleteLine
+Line = _Keys | EventLine | _Vectors | _Documents
 
 _decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
@@ -211,7 +247,7 @@ def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
     try:
         try:
             operation = _operation(line, context.strict)
-            if numbers is not None and isinstance(operation, UpsertLine):
+            if numbers is not None and isinstance(operation, UpsertLine | UpdateLine):
                 operation.vector = packed(numbers, "vector")
             command: Command = operation.command(context.config.limits)
             return command

@@ -54,9 +54,9 @@ WORDS: Mapping[str, str] = {
     "GET /v1/stream": _ENDLESS.format(path="/v1/stream?since=0&types=state_updated"),
     "GET /v1/events": _ENDLESS.format(path="/v1/events?since=0&prefix=job:"),
     "POST /v1/bulk": """\
-One operation a line (`PutLine`, `PatchLine`, `DeleteLine`, `EventLine`, `UpsertLine`,
-`VectorDeleteLine`, `DocPutLine`, `DocPatchLine` or `DocDeleteLine`), one answer a line, streamed
-both ways:
+One operation a line (`PutLine`, `PatchLine`, `DeleteLine`, `EventLine`, `UpsertLine`, `AddLine`,
+`UpdateLine`, `VectorDeleteLine`, `DocPutLine`, `DocPatchLine` or `DocDeleteLine`), one answer a
+line, streamed both ways:
 
 ```sh
 printf '%s\\n' '{"op":"put","key":"c","value":3}' '{"op":"event","type":"log","data":"loaded"}' |
@@ -152,6 +152,15 @@ _EXAMPLES: Mapping[str, Example] = {
     "POST /v1/vector/{collection}/scroll": Example(_NOTES, body={"limit": 2}),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
     "POST /v1/bulk": Example(body={"op": "put", "key": "c", "value": 3}),
+    "POST /v1/batch": Example(
+        body={
+            "operations": [
+                {"op": "put", "key": "order:1", "value": {"items": 2}},
+                {"op": "event", "type": "ordered", "data": {"order": 1}, "key": "order:1"},
+            ],
+            "preconditions": [{"key": "order:2", "if_absent": True}],
+        }
+    ),
     "GET /docs/{asset}": Example({"asset": "docs.js"}),
 }
 

@@ -26,10 +26,15 @@ _log = logging.getLogger("kissvdb.api")
 
 def failure(error: KissError) -> Response:
     """The answer to a request that ended in ``error``."""
-    body = b'{"error":%b,"message":%b}' % (
+    body = b'{"error":%b,"message":%b' % (
         msgspec.json.encode(error.code),
         msgspec.json.encode(error.message),
     )
+    if error.operation is not None:
+        body += b',"operation":%d' % error.operation
+    if error.precondition is not None:
+        body += b',"precondition":%d' % error.precondition
+    body += b"}"
     headers: Headers = ()
     if isinstance(error, Unavailable):
         headers = (("retry-after", str(error.retry_after_secs)),)

@@ -185,8 +185,7 @@ class StateBatch(batch.Batch[StateDecision]):
         if isinstance(command, Patch):
             return self._patch(command)
         if isinstance(command, Require):
-            _check(command.precondition, command.key, self._live(command.key))
-            return StateDecision(None)
+            return self._require(command)
         return self._log(record_of(command, self._fingerprint))
 
     def _put(self, command: Put) -> StateDecision:
@@ -196,6 +195,12 @@ class StateBatch(batch.Batch[StateDecision]):
         _check(command.precondition, command.key, live)
         expires_at_ms = self._expiry(command.ttl_ms)
         return self._write(command.key, command.value, live, expires_at_ms, command.op_id)
+
+    def _require(self, command: Require) -> StateDecision:
+        problem = _unmet(command.precondition, command.key, self._live(command.key))
+        if problem is not None:
+            raise RevisionMismatch(problem)
+        return StateDecision(None)
 
     def _patch(self, command: Patch) -> StateDecision:
         if command.key.startswith(reserved_keys.PREFIX):
