@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from kissvdb.api.batch.bodies import CountBody, PreconditionBody
+from kissvdb.api.documents.names import key_of
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
@@ -44,7 +45,7 @@ def _condition(context: Context, request: Request, body: PreconditionBody, where
         return _of_vector(body, body.vectors, bounds, where)
     if body.documents is not None:
         check_name(body.documents, bounds)
-        key = f"doc:{body.documents}:{_id(body, bounds, where)}"
+        key = key_of(body.documents, _id(body, bounds, where), bounds, f"{where}.id")
     else:
         assert body.key is not None
         key = body.key
