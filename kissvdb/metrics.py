@@ -41,6 +41,11 @@ COLLECTION_BYTES = "kissvdb_collection_bytes"
 COLLECTION_DAMAGED = "kissvdb_collection_damaged"
 COLLECTION_UPKEEP = "kissvdb_collection_upkeep_done"
 COLLECTION_RECALL = "kissvdb_collection_recall"
+DOCUMENTS = "kissvdb_documents"
+DOCUMENTS_DEAD_ROWS = "kissvdb_documents_dead_rows"
+DOCUMENTS_BYTES = "kissvdb_documents_bytes"
+DOCUMENTS_PENDING = "kissvdb_documents_pending"
+DOCUMENTS_UPKEEP = "kissvdb_documents_upkeep_done"
 
 # Names that dashboards of RustKissVDB ask for; the same numbers are under both.
 SEEDS_NAMES = {SSE_CLIENTS: "sse_clients"}
@@ -71,6 +76,11 @@ GAUGES = {
     COLLECTION_DAMAGED: Gauge("1 when rows or files were found damaged, else 0.", ("collection",)),
     COLLECTION_UPKEEP: Gauge("Pieces of upkeep done since the start.", ("collection",)),
     COLLECTION_RECALL: Gauge("Recall that the last audit found; NaN before it.", ("collection",)),
+    DOCUMENTS: Gauge("Documents that searches can find.", ("collection",)),
+    DOCUMENTS_DEAD_ROWS: Gauge("Rows of documents that wait for a vacuum.", ("collection",)),
+    DOCUMENTS_BYTES: Gauge("Bytes of the rows of documents.", ("collection",)),
+    DOCUMENTS_PENDING: Gauge("Changes that are not in the rows yet.", ("collection",)),
+    DOCUMENTS_UPKEEP: Gauge("Pieces of upkeep done since the start.", ("collection",)),
 }
 
 

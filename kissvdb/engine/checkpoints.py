@@ -49,7 +49,7 @@ class Checkpoints:
 
         Raises Stopping and PersistenceFailed.
         """
-        for each in self._targets():
+        for each in await self._settled():
             try:
                 await each.save()
             except (MailboxClosed, ActorCrashed) as error:
@@ -61,7 +61,7 @@ class Checkpoints:
     async def finish(self) -> None:
         """Store everything as the last thing: it then opens without a replay."""
         try:
-            for each in self._targets():
+            for each in await self._settled():
                 await _warned(each, each.finish)
         except (MailboxClosed, ActorCrashed):
             return
@@ -76,6 +76,11 @@ class Checkpoints:
             # Kept for longer than asked for: nothing is lost, and it is tried again.
             message = "old segments of the log could not be removed"
             logs.event(logger, logging.WARNING, message, error=str(error))
+
+    async def _settled(self) -> list[Target]:
+        for model in self._models:
+            await model.settle()
+        return list(self._targets())
 
     def _targets(self) -> Iterator[Target]:
         for model in self._models:

@@ -59,6 +59,7 @@ from kissvdb.records import EventPublished
 
 if TYPE_CHECKING:
     # For its name only: what is done here is done with any model.
+    from kissvdb.engine.documents.model import Documents
     from kissvdb.engine.vectors.model import Vectors
 
 Route = Callable[[Any], tuple[Address, Any]]
@@ -84,6 +85,7 @@ class Database:
         hub: Address,
         state: State,
         vectors: "Vectors",
+        documents: "Documents",
     ) -> None:
         """All of it runs: see `opening.open_database`. ``log`` and ``hub``: where to ask ``writer``
         and the current hub."""
@@ -91,6 +93,7 @@ class Database:
         self.metrics = metrics
         self.threads = threads
         self.vectors = vectors
+        self.documents = documents
         self.embedders: Embedders
         """Set by who opens it."""
         self.ready = True
@@ -101,7 +104,7 @@ class Database:
         self._current = current
         self._hub = hub
         self._state = state
-        self._models: tuple[Model, ...] = (state, vectors)
+        self._models: tuple[Model, ...] = (state, vectors, documents)
         self._routes: dict[type, Route] = {
             kind: model.route for model in self._models for kind in model.commands
         }

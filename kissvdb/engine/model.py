@@ -47,6 +47,9 @@ class Model(Protocol):
     def route(self, command: Any) -> tuple[Address, Any]:
         """Who decides a command, and the message that asks for it. Raises NotFound, Damaged."""
 
+    async def settle(self) -> None:
+        """Return when all that has begun by now is among the targets, or cannot be."""
+
     def targets(self) -> Sequence[Target]:
         """What is to be made durable, now."""
 

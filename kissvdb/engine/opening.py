@@ -6,11 +6,15 @@ from functools import partial
 
 import trio
 
-from actors import Restart, open_supervisor
+from actors import Restart, Supervisor, open_supervisor
 from kissvdb.config import Config
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.clock import Clock, SteadyClock
 from kissvdb.engine.database import Database
+from kissvdb.engine.documents.collection import DocumentsContext
+from kissvdb.engine.documents.model import Documents
+from kissvdb.engine.documents.pending import DocumentTap
+from kissvdb.engine.documents.registry import DocumentRegistry
 from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.writer import LogWriter
 from kissvdb.engine.recovery import Progress
@@ -66,17 +70,16 @@ async def open_database(
         followers.add(hub)
         log = await supervisor.start(writer)
         around = CollectionContext(log, committed, clock_ms, threads, metrics)
+        tap = DocumentTap(committed, config.limits.collections_max)
         shards = [
-            (shard, await supervisor.start(shard)) for shard in _shards(store, around, config)
+            (shard, await supervisor.start(shard)) for shard in _shards(store, around, config, tap)
         ]
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
-        collections = Collections(store.collections, supervisor, around, state, config)
-        registry = await supervisor.start(collections)
-        vectors = Vectors(
-            collections, registry, store.collections, threads, config, clock_ms, NoEmbedders()
-        )
+        vectors = await _vectors(store, around, config, state, supervisor)
+        documents = await _documents(store, around, config, tap, state, supervisor)
+        models = (state, vectors, documents)
         database = Database(
-            config, metrics, clock_ms, threads, store, writer, log, current, hub, state, vectors
+            config, metrics, clock_ms, threads, store, writer, log, current, hub, *models
         )
         database.embedders = embedders
         async with trio.open_nursery() as tasks:
@@ -90,7 +93,43 @@ async def open_database(
             tasks.cancel_scope.cancel()
 
 
-def _shards(store: Store, around: CollectionContext, config: Config) -> Iterator[StateShard]:
+async def _vectors(
+    store: Store,
+    around: CollectionContext,
+    config: Config,
+    state: State,
+    supervisor: Supervisor,
+) -> Vectors:
+    collections = Collections(store.collections, supervisor, around, state, config)
+    registry = await supervisor.start(collections)
+    return Vectors(
+        collections,
+        registry,
+        store.collections,
+        around.threads,
+        config,
+        around.clock_ms,
+        NoEmbedders(),
+    )
+
+
+async def _documents(
+    store: Store,
+    around: CollectionContext,
+    config: Config,
+    tap: DocumentTap,
+    state: State,
+    supervisor: Supervisor,
+) -> Documents:
+    context = DocumentsContext(tap, state.shards, around.clock_ms, around.threads)
+    registry = DocumentRegistry(store.documents, context, state, supervisor, around.metrics)
+    await registry.open(store.document_collections())
+    return Documents(registry, tap, store.documents, state, around.threads, config.limits)
+
+
+def _shards(
+    store: Store, around: CollectionContext, config: Config, tap: DocumentTap
+) -> Iterator[StateShard]:
     for number, table in enumerate(store.tables):
         yield StateShard(
             StateView(table),
@@ -101,6 +140,7 @@ def _shards(store: Store, around: CollectionContext, config: Config) -> Iterator
             json_bytes_max=config.limits.json_bytes_max,
             mailbox_size=config.state.mailbox_size,
             name=f"state-{number}",
+            documents=tap,
         )
 
 

@@ -5,7 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from kissvdb.config import Config
+from kissvdb.core.state.reserved_keys import DOCUMENT_PREFIX, SETTINGS_PREFIX, is_name
 from kissvdb.engine import recovery
+from kissvdb.engine.documents.document_store import DocumentStore
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log.memory import MemoryLog
@@ -24,6 +26,7 @@ class Store:
     log: EventLog
     tables: list[StateTable]
     collections: CollectionStore
+    documents: DocumentStore
     epoch: str
     epoch_floor: int
 
@@ -44,8 +47,10 @@ class Store:
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
-            views.append(self.collections.view())
+            views += (self.collections.view(), self.documents.view())
             if written:
+                applied = [table.applied_offset for table in tables]
+                self.documents.distrust(self.log.first_offset, self.log.last_offset, applied)
                 self.collections.isolate_before(self.log.first_offset)
                 recovery.replay(self.log, self.log.last_offset, views, progress)
             self.collections.forget_uncreated()
@@ -53,6 +58,16 @@ class Store:
 
     def close(self) -> None:
         self._open.close()
+
+    def document_collections(self) -> set[str]:
+        """Those that have a document, or settings, among the keys."""
+        found = {
+            name
+            for table in self.tables
+            for prefix in (DOCUMENT_PREFIX, SETTINGS_PREFIX)
+            for name in table.parts(prefix, ":")
+        }
+        return set(filter(is_name, found))
 
     @property
     def epochs(self) -> Epochs:
@@ -68,6 +83,7 @@ class Store:
         )
         self.tables = [StateTable(None) for _ in range(config.state.shards)]
         self.collections = CollectionStore(None, self.kernels)
+        self.documents = DocumentStore(None, self.kernels)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
@@ -77,10 +93,13 @@ class Store:
         self.tables = [StateTable(path) for path in paths]
         self.collections = CollectionStore(directory.path, self.kernels)
         stack.callback(self.collections.close)
+        self.documents = DocumentStore(directory.path, self.kernels)
+        stack.callback(self.documents.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(
             directory.offset_floor,
             self.collections.applied_offset_max,
+            self.documents.applied_offset_max,
             *(table.applied_offset for table in self.tables),
         )
         self.log = LocalLog.open(

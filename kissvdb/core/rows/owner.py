@@ -175,6 +175,10 @@ class Rows:
             )
         return self._view
 
+    def has_overdue(self, now_ms: int) -> bool:
+        """Whether rows may be hidden in the next view; any thread may ask."""
+        return self._visibility.is_due(now_ms)
+
     def expired(self, now_ms: int, limit: int) -> list[str]:
         """Ids whose time has come and whose end is not in the log, but of rows known to be damaged:
         their time may be, too. At most ``limit``."""

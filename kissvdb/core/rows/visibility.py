@@ -31,6 +31,13 @@ class Expiries:
         """Note a row's time."""
         heapq.heappush(self._heap, (expires_at_ms, row))
 
+    def is_due(self, now_ms: int) -> bool:
+        """Whether `due` would have something, by a look from any thread."""
+        times, next_, heap = self._times, self._next, self._heap
+        return bool(
+            (next_ < len(times) and times[next_] <= now_ms) or (heap and heap[0][0] <= now_ms)
+        )
+
     def due(self, now_ms: int) -> list[int]:
         """Take out the rows whose time is ``now_ms`` or before."""
         stop = max(int(np.searchsorted(self._times, now_ms, side="right")), self._next)
@@ -80,6 +87,10 @@ class Visibility:
     def expire(self, row: int, expires_at_ms: int) -> None:
         """Note when a row's time comes."""
         self._expiries.add(row, expires_at_ms)
+
+    def is_due(self, now_ms: int) -> bool:
+        """Whether `pass_time` may hide something, by a look from any thread."""
+        return self._expiries.is_due(now_ms)
 
     def pass_time(self, now_ms: int, ids: IdMap) -> bool:
         """Hide the living rows whose time has come; answers whether there were any."""

@@ -85,6 +85,15 @@ class Require(msgspec.Struct, frozen=True):
     op_id: None = None
 
 
+class Configure(msgspec.Struct, frozen=True):
+    """Set a key that is the database's own; None removes it. Users have no such command."""
+
+    key: str
+    value: bytes | None
+    precondition: Precondition = ALWAYS
+    op_id: str | None = None
+
+
 class Written(msgspec.Struct, frozen=True):
     """The answer to Put and Patch."""
 
@@ -104,7 +113,7 @@ class Deleted(msgspec.Struct, frozen=True):
     repeated: bool = False
 
 
-Command = Put | Patch | Delete | Publish | Require
+Command = Put | Patch | Delete | Publish | Require | Configure
 Answer = Written | Deleted | Published
 Logged = KeyWritten | KeyDeleted | EventPublished
 
@@ -160,8 +169,13 @@ class StateBatch(batch.Batch[StateDecision]):
         now_ms: int,
         *,
         json_bytes_max: int = 2**31,
+        admit: Callable[[str], None] = lambda key: None,
     ) -> None:
+        """``admit`` raises Refused for the key of a document that cannot be written now."""
         super().__init__(operation)
+        self.holds_documents = False
+        """Whether a record may be of a document, or of the settings of some."""
+        self._admit = admit
         self.records: list[Logged] = []
         self._lookup = lookup
         self._now_ms = now_ms
@@ -186,11 +200,13 @@ class StateBatch(batch.Batch[StateDecision]):
             return self._patch(command)
         if isinstance(command, Require):
             return self._require(command)
+        if isinstance(command, Configure):
+            return self._configure(command)
         return self._log(record_of(command, self._fingerprint))
 
     def _put(self, command: Put) -> StateDecision:
-        if command.key.startswith(reserved_keys.PREFIX):
-            reserved_keys.check_key(command.key)
+        if command.key.startswith(reserved_keys.WATCHED):
+            self._check_key(command.key)
         live = self._live(command.key)
         _check(command.precondition, command.key, live)
         expires_at_ms = self._expiry(command.ttl_ms)
@@ -203,8 +219,8 @@ class StateBatch(batch.Batch[StateDecision]):
         return StateDecision(None)
 
     def _patch(self, command: Patch) -> StateDecision:
-        if command.key.startswith(reserved_keys.PREFIX):
-            reserved_keys.check_key(command.key)
+        if command.key.startswith(reserved_keys.WATCHED):
+            self._check_key(command.key)
         live = self._live(command.key)
         _check(command.precondition, command.key, live)
         value = _merged(None if live is None else live.value, command)
@@ -222,14 +238,32 @@ class StateBatch(batch.Batch[StateDecision]):
 
     def _delete(self, command: Delete) -> StateDecision:
         live = self._live(command.key)
-        if live is None:
-            # One that is stored is from before it was reserved, and may go.
-            reserved_keys.check_key(command.key)
+        if command.key.startswith(reserved_keys.WATCHED):
+            self.holds_documents = True
+            if live is None or command.key.startswith(reserved_keys.SETTINGS_PREFIX):
+                # A vector manifest that is stored is from before it was reserved, and may go.
+                reserved_keys.check_key(command.key)
         _check(command.precondition, command.key, live)
         if live is None:
             return StateDecision(None)
         self._pending[command.key] = None
         return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
+
+    def _configure(self, command: Configure) -> StateDecision:
+        self.holds_documents = True
+        live = self._live(command.key)
+        _check(command.precondition, command.key, live)
+        if command.value is not None:
+            return self._write(command.key, command.value, live, None, command.op_id)
+        if live is None:
+            return StateDecision(None)
+        self._pending[command.key] = None
+        return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
+
+    def _check_key(self, key: str) -> None:
+        reserved_keys.check_key(key)
+        self._admit(key)
+        self.holds_documents = True
 
     def _write(
         self,
@@ -254,6 +288,8 @@ class StateBatch(batch.Batch[StateDecision]):
         return StateDecision(record, len(records) - 1)
 
     def _end(self, key: str) -> None:
+        if key.startswith(reserved_keys.WATCHED):
+            self.holds_documents = True
         self.records.append(KeyDeleted(key, "ttl"))
         self._pending[key] = None
 

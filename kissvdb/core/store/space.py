@@ -205,5 +205,9 @@ class RowData:
 
 
 def decoded(meta: bytes | None) -> Any:
-    """The document of a metadata text."""
-    return None if meta is None else msgspec.json.decode(meta)
+    """The document of a metadata text; None, without a field, where Python has no value for it: a
+    number beyond all floats, or nesting without end."""
+    try:
+        return None if meta is None else msgspec.json.decode(meta)
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -1,1 +1,1 @@
-"""The model of documents: an index of every collection, over the keys of state."""
+"""The model of documents: state keys ``doc:<collection>:<id>``, indexed beside their shards."""

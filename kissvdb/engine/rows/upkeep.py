@@ -2,6 +2,8 @@
 
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
@@ -48,9 +50,11 @@ class RowsOwner(Protocol):
     """The actor that owns a collection's rows: it answers TakeWork and FinishWork."""
 
     dropped: bool
-    changes: int
-    """Rises with whatever makes the rows other than the last checkpoint."""
     updated_at_ms: int
+
+    @property
+    def changes(self) -> int:
+        """Rises with whatever makes the rows other than the last checkpoint."""
 
     @property
     def rows(self) -> "Rows": ...
@@ -109,6 +113,17 @@ class CollectionUpkeep:
                 await trio.sleep(TICK_SECONDS)
         except (MailboxClosed, ActorCrashed):
             return
+
+    @asynccontextmanager
+    async def alone(self, kind: str) -> AsyncIterator[None]:
+        """Nothing else is done to the rows for the length of the block."""
+        async with self._one_at_a_time:
+            self.working = kind
+            try:
+                yield
+            finally:
+                self.working = None
+        self.done_total += 1
 
     async def finished(self) -> None:
         """Wait until nothing is being done. A dropped collection's work does not go on."""

@@ -8,9 +8,20 @@ import trio
 from actors import Address
 from kissvdb.config import Config
 from kissvdb.core.events.publishing import Publish
-from kissvdb.core.state.rules import Answer, Command, Delete, Item, Page, Patch, Put, Require
+from kissvdb.core.state.rules import (
+    Answer,
+    Command,
+    Configure,
+    Delete,
+    Item,
+    Page,
+    Patch,
+    Put,
+    Require,
+)
 from kissvdb.engine import upkeep
 from kissvdb.engine.model import Retain
+from kissvdb.engine.owner import Many
 from kissvdb.engine.recovery import shard_of
 from kissvdb.engine.state.shard import StateShard, live
 from kissvdb.engine.state.upkeep import StateUpkeep
@@ -26,7 +37,7 @@ from kissvdb.storage.state import table as state_table
 class State:
     """All keys. Reads never wait."""
 
-    commands = (Put, Patch, Delete, Publish, Require)
+    commands = (Put, Patch, Delete, Publish, Require, Configure)
 
     def __init__(
         self,
@@ -38,6 +49,7 @@ class State:
         metrics: Metrics,
     ) -> None:
         self._shards = shards
+        self.shards = [shard for shard, _ in shards]
         self._directory = directory
         self._threads = threads
         self._clock_ms = clock_ms
@@ -116,6 +128,18 @@ class State:
     def _shard_of(self, name: str) -> StateShard:
         return self._shards[shard_of(name, len(self._shards))][0]
 
+    async def ask_each(self, commands: Sequence[Command]) -> list[Any]:
+        """Write several, each for itself: answers and refusals, in order. Waits for room."""
+        places: dict[Address, list[int]] = {}
+        for place, command in enumerate(commands):
+            places.setdefault(self.route(command)[0], []).append(place)
+        answers: list[Any] = [None] * len(commands)
+        for owner, mine in places.items():
+            found = await owner.ask(Many(tuple([commands[place] for place in mine])))
+            for place, answer in zip(mine, found, strict=True):
+                answers[place] = answer
+        return answers
+
     # As `model.Model`
 
     def route(self, command: Any) -> tuple[Address, Any]:
@@ -124,6 +148,9 @@ class State:
             return shards[0][1], command
         key = (command.op_id or "") if isinstance(command, Publish) else command.key
         return shards[shard_of(key, len(shards))][1], command
+
+    async def settle(self) -> None:
+        """Shards stay."""
 
     def targets(self) -> Sequence[StateUpkeep]:
         return self._upkeeps

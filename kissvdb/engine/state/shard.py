@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from actors import Address
 from kissvdb.core.state.rules import Item, StateBatch
+from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.state.view import StateView
 from kissvdb.metrics import Metrics
@@ -24,6 +25,7 @@ class StateShard(Owner[StateBatch]):
         json_bytes_max: int,
         mailbox_size: int,
         name: str,
+        documents: DocumentTap,
     ) -> None:
         super().__init__(log, committed_offset)
         self.view = view
@@ -32,9 +34,11 @@ class StateShard(Owner[StateBatch]):
         self._clock_ms = clock_ms
         self._metrics = metrics
         self._json_bytes_max = json_bytes_max
+        self._documents = documents
 
     async def _make_room(self) -> None:
         await self.view.wait_for_room()
+        await self._documents.wait_for_room()
 
     def _batch(self) -> StateBatch:
         return StateBatch(
@@ -42,11 +46,14 @@ class StateShard(Owner[StateBatch]):
             self.view.operation,
             self._clock_ms(),
             json_bytes_max=self._json_bytes_max,
+            admit=self._documents.admit,
         )
 
     def _install(self, first_offset: int, decided: StateBatch) -> None:
         records = decided.records
         self.view.apply(first_offset, records)
+        if decided.holds_documents:
+            self._documents.installed(first_offset, records)
         kinds = list(map(type, records))
         self._metrics.state_put_total.inc(kinds.count(KeyWritten))
         self._metrics.state_delete_total.inc(kinds.count(KeyDeleted))

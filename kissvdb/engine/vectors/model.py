@@ -1,6 +1,5 @@
 """Vector collections as handlers and embedders call them."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,15 +43,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-
 DELETED_AT_ONCE_MAX = 4096
 """A delete by filter does so many at a time, so that other writes come between."""
 
 
 def check_name(collection: str, limits: Limits) -> None:
     """Raises InvalidArgument for a name no collection can have: it also names a directory."""
-    if not _NAME.fullmatch(collection) or len(collection) > limits.collection_bytes_max:
+    if not reserved_keys.is_name(collection) or len(collection) > limits.collection_bytes_max:
         raise InvalidArgument(
             f"collection: must have 1 to {limits.collection_bytes_max} of the characters "
             "A-Z a-z 0-9 . _ - and not begin with a dot; the most is limits.collection_bytes_max "
@@ -107,6 +104,9 @@ class Vectors:
 
     def route(self, command: VectorCommand) -> tuple[Address, Command]:
         return self.find(command.collection).address, command.command
+
+    async def settle(self) -> None:
+        """One that is being created is empty."""
 
     def targets(self) -> list[CollectionUpkeep]:
         return [each.upkeep for each in self.all]

@@ -37,6 +37,10 @@ _LIST = (
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
 )
 _EXPIRED = "SELECT key FROM kv WHERE expires_at <= ? ORDER BY expires_at"
+_NEXT = (
+    "SELECT key FROM kv WHERE key > ?1 AND (?2 IS NULL OR key < ?2)"
+    " AND instr(substr(key, ?3), ?4) > 0 ORDER BY key LIMIT 1"
+)
 _OPERATION = "SELECT kind, key, off, revision, expires_at, fingerprint FROM ops WHERE op_id = ?"
 
 
@@ -92,6 +96,19 @@ class StateTable:
         with closing(self._db.cursor()) as cursor:
             for row in cursor.execute(_EXPIRED, (now_ms,)):
                 yield str(row[0])
+
+    def parts(self, prefix: str, separator: str) -> list[str]:
+        """What stands between the prefix and the separator in all keys that have both, each once.
+        A step for each of these, however many keys there are. ``separator``: one character."""
+        found: list[str] = []
+        after, end, start = prefix, _after_prefix(prefix), len(prefix) + 1
+        while True:
+            key = self._db.execute(_NEXT, (after, end, start, separator)).get
+            if key is None:
+                return found
+            part = key[len(prefix) : key.index(separator, len(prefix))]
+            found.append(part)
+            after = f"{prefix}{part}{chr(ord(separator) + 1)}"
 
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
