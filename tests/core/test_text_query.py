@@ -159,10 +159,13 @@ def test_each_field_makes_its_own_terms_of_a_clause():
 
 def test_corrections_replace_words_and_leave_what_is_excluded_and_begun():
     query = parse('databse "vectr search" -databse vectr*', QueryOptions())
-    corrected = query.corrected({"databse": "database", "vectr": "vector"})
-    assert [clause.text for clause in corrected.clauses] == [
-        "database",
-        "vector search",
-        "databse",
-        "vectr",
+    corrected = query.corrected({"databse": ("database", "databases"), "vectr": ("vector", "vet")})
+    assert list(corrected.clauses) == [
+        word("database"),
+        word("databases", weight=0.5),
+        phrase("vector search"),
+        word("databse", occur="must_not"),
+        prefix("vectr"),
     ]
+    required = parse("databse", QueryOptions(match="all"))
+    assert [each.text for each in required.corrected({"databse": ("a", "b")}).clauses] == ["a"]

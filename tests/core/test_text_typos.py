@@ -10,7 +10,15 @@ from kissvdb.core.text.settings import FieldSettings
 from kissvdb.core.text.typos import bounded_distance, corrections, nearest
 
 WORDS = {
-    "title": {"database": 9, "search": 5, "searches": 2, "rare": 1, "vector": 3, "sector": 90},
+    "title": {
+        "database": 9,
+        "search": 5,
+        "searches": 2,
+        "rare": 1,
+        "uncommons": 1,
+        "vector": 3,
+        "sector": 90,
+    },
     "body": {"databases": 2, "network": 4, "straße": 2, "東京": 5, "12345": 3, "four": 7},
 }
 ANALYZERS = {name: Analyzer(FieldSettings(language="none")) for name in WORDS}
@@ -28,7 +36,7 @@ class Words:
 
 def corrected(text, **options):
     query = parse(text, QueryOptions(known=frozenset(WORDS), **options))
-    return corrections(query, Words(), ANALYZERS)
+    return {word: likely[0] for word, likely in corrections(query, Words(), ANALYZERS).items()}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +49,8 @@ def corrected(text, **options):
         ('"serach netwrok"', {"serach": "search", "netwrok": "network"}),
         ("+serach", {"serach": "search"}),
         ("database network", {}),
-        ("rares rarer", {}),
+        ("rares", {"rares": "rare"}),
+        ("uncommun", {}),
         ("fou", {}),
         ("12346", {}),
         ("東都", {}),
@@ -53,6 +62,20 @@ def corrected(text, **options):
 )
 def test_only_unknown_words_are_corrected_to_words_of_two_rows(text, expected):
     assert corrected(text) == expected
+
+
+def test_swapped_letters_are_likelier_than_others_and_up_to_three_words_are_tried():
+    words = {"cost": 90, "cors": 2, "cos": 50, "costr": 1, "coser": 5}
+
+    class Few(Words):
+        def rows_with(self, field, token):
+            return words.get(token, 0)
+
+        def near(self, field, token, distance_max, limit):
+            return nearest(words.items(), token, distance_max, limit)
+
+    found = corrections(parse("cosr", QueryOptions()), Few(), {"a": ANALYZERS["title"]})
+    assert found == {"cosr": ("cors", "cost", "cos")}
 
 
 def test_typos_can_be_left_alone():

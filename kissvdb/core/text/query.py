@@ -7,7 +7,7 @@ query that asks for nothing, or for too much.
 """
 
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Literal
 
 import attrs
@@ -98,19 +98,32 @@ class TextQuery:
     typos: bool = False
     """Whether a word that no text has may be taken for one nearly like it."""
 
-    def corrected(self, corrections: Mapping[str, str]) -> "TextQuery":
-        """The query with words replaced: a folded token and what is looked for in its place."""
-        clauses = tuple(_corrected(clause, corrections) for clause in self.clauses)
-        return attrs.evolve(self, clauses=clauses)
+    def corrected(self, corrections: Mapping[str, Sequence[str]]) -> "TextQuery":
+        """The query with words replaced: a folded token, and what is looked for in its place.
+
+        The first stands where the word stood; where any word may match, the second counts half of
+        it, the third a third.
+        """
+        clauses: list[Clause] = []
+        for clause in self.clauses:
+            clauses.extend(_corrected(clause, corrections))
+        return attrs.evolve(self, clauses=tuple(clauses))
 
 
-def _corrected(clause: Clause, corrections: Mapping[str, str]) -> Clause:
+def _corrected(clause: Clause, corrections: Mapping[str, Sequence[str]]) -> Iterator[Clause]:
     if clause.kind == "prefix" or clause.occur == "must_not":
-        return clause
+        yield clause
+        return
     tokens = _tokens(clause.text)
     if not any(token in corrections for token in tokens):
-        return clause
-    return attrs.evolve(clause, text=" ".join(corrections.get(token, token) for token in tokens))
+        yield clause
+        return
+    first = (corrections[token][0] if token in corrections else token for token in tokens)
+    yield attrs.evolve(clause, text=" ".join(first))
+    if clause.kind == "word" and clause.occur == "should":
+        for token in tokens:
+            for place, other in enumerate(corrections.get(token, ())[1:], 2):
+                yield attrs.evolve(clause, text=other, weight=clause.weight / place)
 
 
 def parse(text: str, options: QueryOptions) -> TextQuery:

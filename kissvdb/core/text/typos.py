@@ -1,8 +1,10 @@
 """Words that no text has, taken for the word they are nearly: bounded edit distance.
 
-Only a word that is nowhere in the fields it is looked for in is corrected, to one that at least two
-rows have (one alone may be somebody's typo). Distances are of optimal string alignment: a letter
-inserted, left out or replaced, or two neighbours swapped, is 1.
+Only a word that is nowhere in the fields it is looked for in is corrected: to words one mistake
+away, or two if at least two rows have them (one alone may be somebody's typo). Distances are of
+optimal string alignment: a letter inserted, left out or replaced, or two neighbours swapped, is 1.
+Up to three words are looked for instead of one, the likeliest counting most. Figures of these
+choices are in docs/search.md.
 """
 
 import re
@@ -20,10 +22,12 @@ LENGTH_MIN = 4
 LENGTH_OF_TWO = 7
 """From this length on two mistakes are forgiven, below it one."""
 ROWS_MIN = 2
-"""How many rows a word must have to be taken for what was meant."""
+"""How many rows a word must have to be what was meant by one two mistakes away."""
 CORRECTED_MAX = 16
 """Words of one query that are corrected; each is a scan of the vocabulary."""
-NEAR_MAX = 8
+ALTERNATIVES_MAX = 3
+"""Words that are looked for in place of one."""
+NEAR_MAX = 32
 
 _UNCORRECTED = re.compile(f"[0-9{UNPARTED}]")
 """Numbers, versions and codes are meant as they are; pairs of characters are near all others."""
@@ -52,13 +56,13 @@ class Vocabulary(Protocol):
 
 def corrections(
     query: TextQuery, vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]
-) -> dict[str, str]:
+) -> dict[str, tuple[str, ...]]:
     """What to take instead of words of a query that none of its fields has, by folded token.
 
-    ``analyzers``: of all fields that are searched. Empty if the query wants none, or all words are
-    known. For ``TextQuery.corrected``.
+    ``analyzers``: of all fields that are searched. Of each word the likeliest first. Empty if the
+    query wants none, or all words are known. For ``TextQuery.corrected``.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, ...]] = {}
     if not query.typos:
         return found
     looked_at: set[tuple[str, str | None]] = set()
@@ -74,9 +78,9 @@ def corrections(
                 return found
             if any(vocabulary.rows_with(field, token) for field in fields):
                 continue
-            best = _best(token, fields, vocabulary)
-            if best is not None:
-                found[token] = best
+            likely = _likely(token, fields, vocabulary, analyzers)
+            if likely:
+                found[token] = likely
             if len(found) == CORRECTED_MAX:
                 return found
     return found
@@ -108,22 +112,31 @@ def _tokens(
     return clause.tokens(analyzers[fields[0]]) if fields else ()
 
 
-def _best(token: str, fields: Sequence[str], vocabulary: Vocabulary) -> str | None:
-    """The nearest word of all fields; of those the one that begins alike, then the commonest."""
+def _likely(
+    token: str, fields: Sequence[str], vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]
+) -> tuple[str, ...]:
+    """The nearest words of all fields; of those with the same letters, swapped, before others."""
     most = distance_max(token)
+    letters = sorted(token)
     candidates = [
         near
         for field in fields
         for near in vocabulary.near(field, token, most, NEAR_MAX)
-        if near.rows >= ROWS_MIN
+        if near.rows >= ROWS_MIN or near.distance == 1
     ]
-    if not candidates:
-        return None
-    best = min(
-        candidates,
-        key=lambda near: (near.distance, near.word[0] != token[0], -near.rows, near.word),
+    candidates.sort(
+        key=lambda near: (
+            near.distance,
+            sorted(near.word) != letters,
+            near.word[0] != token[0],
+            -near.rows,
+            near.word,
+        )
     )
-    return best.word
+    likely: dict[str, str] = {}
+    for near in candidates:
+        likely.setdefault(analyzers[fields[0]].term(near.word), near.word)
+    return tuple(likely.values())[:ALTERNATIVES_MAX]
 
 
 def nearest(words: Iterable[tuple[str, int]], token: str, most: int, limit: int) -> list[Near]:
