@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.core.text.highlight import Highlighting, highlights, to_json
+from kissvdb.core.text.highlight import Highlighter, Highlighting, to_json
 from kissvdb.core.text.query import QueryOptions, parse
 from kissvdb.core.text.settings import TextSettings
 from kissvdb.errors import InvalidArgument
@@ -18,11 +18,15 @@ SETTINGS = TextSettings.from_json(
 )
 
 
+def found(texts, query, options):
+    return Highlighter(query, SETTINGS, options).passages(texts)
+
+
 def marked(text, query, field="body", **options):
     settings = {"pre": "[", "post": "]", "length": 0, **options}
     texts = [(field, text)] if isinstance(text, str) else text
     parsed = parse(query, QueryOptions(known=FIELDS))
-    return [each.text for each in highlights(texts, parsed, SETTINGS, Highlighting(**settings))]
+    return [each.text for each in found(texts, parsed, Highlighting(**settings))]
 
 
 @pytest.mark.parametrize(
@@ -60,8 +64,8 @@ def test_each_field_is_marked_by_what_was_asked_of_it():
     assert marked(texts, "frared") == ["in[frared]"]
     assert marked(texts, "red", fields=("body",)) == ["[red] fish"]
     parsed = parse("red", QueryOptions(fields={"title": 2.0}))
-    found = highlights(texts, parsed, SETTINGS, Highlighting())
-    assert [each.field for each in found] == ["title"]
+    passages = found(texts, parsed, Highlighting())
+    assert [each.field for each in passages] == ["title"]
 
 
 def test_nothing_is_shown_of_a_text_that_does_not_match():
@@ -81,9 +85,9 @@ def test_several_passages_come_in_order_and_do_not_overlap():
     text = "".join(f"word{i} {'x ' * 40}" for i in range(5))
     texts = [("body", text)]
     parsed = parse("word1 word3 word4", QueryOptions())
-    found = highlights(texts, parsed, SETTINGS, Highlighting(length=40, count=3))
-    assert [text[slice(*each.marks[0])] for each in found] == ["word1", "word3", "word4"]
-    assert all(before.end <= after.start for before, after in itertools.pairwise(found))
+    passages = found(texts, parsed, Highlighting(length=40, count=3))
+    assert [text[slice(*each.marks[0])] for each in passages] == ["word1", "word3", "word4"]
+    assert all(before.end <= after.start for before, after in itertools.pairwise(passages))
 
 
 @given(
@@ -95,7 +99,7 @@ def test_several_passages_come_in_order_and_do_not_overlap():
 def test_marks_and_passages_lie_where_they_say(text, length, count, escape):
     query = parse("a bb* 東京 é", QueryOptions())
     options = Highlighting(pre="\x01", post="\x02", length=length, count=count, escape=escape)
-    for each in highlights([("body", text)], query, SETTINGS, options):
+    for each in found([("body", text)], query, options):
         plain = each.text.replace("\x01", "").replace("\x02", "")
         passage = text[each.start : each.end]
         shown = html.escape(passage) if escape else passage
@@ -129,7 +133,7 @@ def test_options_come_from_json_and_passages_go_to_it():
     assert Highlighting.from_json(False) is None
     assert Highlighting.from_json(True) == Highlighting()
     options = Highlighting.from_json({"fields": ["body"], "length": 0, "pre": "", "post": ""})
-    found = highlights([("body", "a b")], parse("b", QueryOptions()), SETTINGS, options)
-    assert to_json(found) == [
+    passages = found([("body", "a b")], parse("b", QueryOptions()), options)
+    assert to_json(passages) == [
         {"field": "body", "text": "a b", "start": 0, "end": 3, "marks": [[2, 3]]}
     ]

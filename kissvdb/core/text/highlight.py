@@ -85,30 +85,39 @@ class Snippet:
     """(start, end) of what is marked, in characters of the whole text."""
 
 
-def highlights(
-    texts: Iterable[tuple[str, str]],
-    query: TextQuery,
-    settings: TextSettings,
-    options: Highlighting,
-) -> list[Snippet]:
-    """The passages of a row's (path, text) pairs that match, in the order of the texts."""
-    analyzers: dict[str, Analyzer] = {}
-    found: list[Snippet] = []
-    for path, text in texts:
-        field = settings.field(path)
-        if field is None or (options.fields is not None and path not in options.fields):
-            continue
+class Highlighter:
+    """Finds the passages of many rows that match one query. Safe to use from several threads."""
+
+    def __init__(self, query: TextQuery, settings: TextSettings, options: Highlighting) -> None:
+        self._query = query
+        self._settings = settings
+        self._options = options
+        self._fields: dict[str, _Wanted | None] = {}
+
+    def passages(self, texts: Iterable[tuple[str, str]]) -> list[Snippet]:
+        """Those of a row's (path, text) pairs, in the order of the texts."""
+        found: list[Snippet] = []
+        for path, text in texts:
+            if path not in self._fields:
+                self._fields[path] = self._wanted(path)
+            wanted = self._fields[path]
+            if wanted is not None:
+                matches = wanted.matches(text[:SCANNED_CHARS_MAX])
+                found.extend(_snippets(path, text, matches, self._options))
+        return found
+
+    def _wanted(self, path: str) -> "_Wanted | None":
+        """What is looked for in a field; None: nothing."""
+        field = self._settings.field(path)
+        names = self._options.fields
+        if field is None or (names is not None and path not in names):
+            return None
         clauses = [
             clause
-            for clause in query.clauses
-            if clause.occur != "must_not" and _is_asked(clause, query, path)
+            for clause in self._query.clauses
+            if clause.occur != "must_not" and _is_asked(clause, self._query, path)
         ]
-        if not clauses:
-            continue
-        analyzer = analyzers.setdefault(path, Analyzer(field))
-        matches = _matches(text[:SCANNED_CHARS_MAX], clauses, analyzer)
-        found.extend(_snippets(path, text, matches, options))
-    return found
+        return _Wanted(clauses, Analyzer(field)) if clauses else None
 
 
 def _is_asked(clause: Clause, query: TextQuery, path: str) -> bool:
@@ -117,33 +126,40 @@ def _is_asked(clause: Clause, query: TextQuery, path: str) -> bool:
     return query.fields is None or path in query.fields
 
 
-def _matches(text: str, clauses: Sequence[Clause], analyzer: Analyzer) -> list[_Match]:
-    """What matches, by place; nothing twice."""
-    words: dict[str, int] = {}
-    beginnings: list[tuple[str, int]] = []
-    phrases: list[tuple[list[str], int]] = []
-    for number, clause in enumerate(clauses):
-        terms = clause.terms(analyzer)
-        if len(terms) > 1 and clause.is_phrase(analyzer):
-            phrases.append((terms, number))
-            continue
-        if clause.kind == "prefix" and terms:
-            beginnings.append((terms.pop(), number))
-        for term in terms:
-            words.setdefault(term, number)
-    spans = analyzer.token_spans(text)
-    terms = [analyzer.term(token) for token, _, _ in spans]
-    found: set[_Match] = set()
-    for (token, start, end), term in zip(spans, terms, strict=True):
-        number = words.get(term, -1)
-        if number < 0:
-            number = next((each for begin, each in beginnings if token.startswith(begin)), -1)
-        if number >= 0:
-            found.add((start, end, number))
-    for phrase, number in phrases:
-        for at in _places(terms, phrase):
-            found.update((*spans[at + step][1:], number) for step in range(len(phrase)))
-    return sorted(found)
+class _Wanted:
+    """What the clauses of a query look for in one field, each with its number."""
+
+    def __init__(self, clauses: Sequence[Clause], analyzer: Analyzer) -> None:
+        self._analyzer = analyzer
+        self._words: dict[str, int] = {}
+        self._beginnings: list[tuple[str, int]] = []
+        self._phrases: list[tuple[list[str], int]] = []
+        for number, clause in enumerate(clauses):
+            terms = clause.terms(analyzer)
+            if len(terms) > 1 and clause.is_phrase(analyzer):
+                self._phrases.append((terms, number))
+                continue
+            if clause.kind == "prefix" and terms:
+                self._beginnings.append((terms.pop(), number))
+            for term in terms:
+                self._words.setdefault(term, number)
+
+    def matches(self, text: str) -> list[_Match]:
+        """What matches, by place; nothing twice."""
+        spans = self._analyzer.token_spans(text)
+        terms = [self._analyzer.term(token) for token, _, _ in spans]
+        found: set[_Match] = set()
+        for (token, start, end), term in zip(spans, terms, strict=True):
+            number = self._words.get(term, -1)
+            if number < 0 and self._beginnings:
+                begun = (each for begin, each in self._beginnings if token.startswith(begin))
+                number = next(begun, -1)
+            if number >= 0:
+                found.add((start, end, number))
+        for phrase, number in self._phrases:
+            for at in _places(terms, phrase):
+                found.update((*spans[at + step][1:], number) for step in range(len(phrase)))
+        return sorted(found)
 
 
 def _places(terms: Sequence[str], phrase: Sequence[str]) -> Iterable[int]:
