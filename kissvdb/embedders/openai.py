@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/embeddings/create
 import base64
 import binascii
 import logging
+import math
 import random
 import time
 from collections.abc import Sequence
@@ -89,10 +90,13 @@ class OpenAISource:
                 logger.warning("the embedder %s: %s; trying again", self._name, reason)
                 most = min(BACK_OFF_SECS * 2**number, BACK_OFF_SECS_MAX)
                 # Spread, so that those who failed together do not come again together.
-                await trio.sleep(after_secs or random.uniform(most / 2, most))
+                await trio.sleep(
+                    random.uniform(most / 2, most) if after_secs is None else after_secs
+                )
         raise self._unavailable(f"{reason} ({tries} tries)")
 
     async def _ask(self, texts: Sequence[str]) -> Array:
+        client = await self._opened()
         import httpx
 
         body: dict[str, object] = {
@@ -103,7 +107,7 @@ class OpenAISource:
         if self._settings.send_dimensions:
             body["dimensions"] = self.dim
         try:
-            async with self._opened().stream("POST", "embeddings", json=body) as response:
+            async with client.stream("POST", "embeddings", json=body) as response:
                 content = await self._content(response)
         except httpx.TransportError as error:
             raise _TryAgain(f"{type(error).__name__}: {error}") from None
@@ -114,19 +118,24 @@ class OpenAISource:
             raise self._unavailable(self._refusal(response.status_code, content))
         return self._decoded(content, len(texts))
 
-    def _opened(self) -> "httpx.AsyncClient":
+    async def _opened(self) -> "httpx.AsyncClient":
+        if self._client is None:
+            # The import and reading all certificates takes most of a second.
+            made = await trio.to_thread.run_sync(self._make_client)
+            if self._client is None:
+                self._client = made
+        return self._client
+
+    def _make_client(self) -> "httpx.AsyncClient":
         import httpx
 
-        if self._client is None:
-            headers = {"authorization": f"Bearer {self._key}"} if self._key else {}
-            self._client = httpx.AsyncClient(
-                base_url=self._settings.base_url.rstrip("/") + "/",
-                headers=headers,
-                timeout=self._settings.timeout_secs,
-                # Not to whoever answers with a redirect: the key would go there.
-                follow_redirects=False,
-            )
-        return self._client
+        return httpx.AsyncClient(
+            base_url=self._settings.base_url.rstrip("/") + "/",
+            headers={"authorization": f"Bearer {self._key}"} if self._key else {},
+            timeout=self._settings.timeout_secs,
+            # Not to whoever answers with a redirect: the key would go there.
+            follow_redirects=False,
+        )
 
     async def _content(self, response: "httpx.Response") -> bytes:
         content = bytearray()
@@ -188,4 +197,6 @@ def _seconds(retry_after: str | None) -> float | None:
             seconds = parsedate_to_datetime(retry_after).timestamp() - time.time()
         except ValueError:
             return None
-    return float(min(max(seconds, 0.0), RETRY_AFTER_SECS_MAX))
+    if math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), RETRY_AFTER_SECS_MAX)
