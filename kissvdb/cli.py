@@ -14,6 +14,7 @@ from kissvdb.version import VERSION
 if TYPE_CHECKING:
     from kissvdb.config import Server
     from kissvdb.settings import Loaded
+    from kissvdb.storage.log.inspection import VerifyRows
 
 OFFSET_MAX = 2**64 - 1
 _ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
@@ -82,7 +83,13 @@ def check(arguments: argparse.Namespace) -> int:
         repaired = check.repair(directory)
         _print_lines(repaired.lines())
         return 0 if repaired.ok else 1
-    from kissvdb.engine.vectors.collection_store import verify_rows
+    verify_rows: VerifyRows
+    if arguments.deep:
+        from kissvdb.commands.deep_check import DeepCheck
+
+        verify_rows = DeepCheck(directory)
+    else:
+        from kissvdb.engine.vectors.collection_store import verify_rows
 
     report = check.check(directory, verify_rows)
     _print_lines(report.lines())
@@ -254,6 +261,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one = command(commands, "check", check, "verify a data directory", sources, data)
     one.add_argument("directory", nargs="?", metavar="DIR", help="instead of --data-dir")
     one.add_argument("--repair", action="store_true", help="cut what is damaged, keep a copy")
+    one.add_argument(
+        "--deep", action="store_true", help="build every index anew and compare: takes minutes"
+    )
     log = commands.add_parser("log", help="read the event log", allow_abbrev=False)
     log.set_defaults(parser=log)
     inner = log.add_subparsers(metavar="COMMAND", required=True)

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from kissvdb.cli import main
 from kissvdb.engine.opening import open_database
 from kissvdb.engine.vectors.collection_store import verify_rows
 from kissvdb.errors import Damaged
 from kissvdb.storage import check
+from kissvdb.storage.rows import array_file
 from kissvdb.storage.rows.arrays import HEADER_BYTES
 from tests.engine.test_collection import config, directory, fill
 from tests.storage.row_directory import flip
@@ -75,6 +77,26 @@ async def test_check_compares_the_rows_with_their_checksums(config, name):
     report = check.check(data_dir, verify_rows)
     assert "do not match their checksum" in report.problems[0]
     assert str(directory(config)) in report.problems[0]
+
+
+async def test_check_deep_finds_an_index_that_is_not_what_its_rows_say(config, capsys):
+    async with open_database(config) as db:
+        await fill(db, 10)
+    data_dir = str(config.storage.data_dir)
+    assert main(["check", "--deep", data_dir]) == 0
+    (index,) = directory(config).glob("ids.*.arrays")
+    arrays = {name: array.copy() for name, array in array_file.read(index).items()}
+    arrays["slots"][arrays["slots"].argmax()] += 1
+    array_file.write(index, arrays)
+    assert main(["check", data_dir]) == 0
+    capsys.readouterr()
+    assert main(["check", "--deep", data_dir]) == 1
+    said = capsys.readouterr().out
+    assert f"PROBLEM: {directory(config)}: the index 'ids' ({index.name}) is not what" in said
+    index.unlink()
+    async with open_database(config) as db:
+        assert db.vectors.get("c", "id000").id == "id000"
+    assert main(["check", "--deep", data_dir]) == 0
 
 
 async def test_a_database_with_a_damaged_index_opens_and_serves(config):

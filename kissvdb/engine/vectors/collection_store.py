@@ -270,8 +270,9 @@ class CollectionsReplay:
             stored.created_offset = offset
 
 
-def verify_rows(opened: "row_files.Opened") -> None:
+def verify_rows(opened: "row_files.Opened") -> list[str]:
     """Compare the rows of a collection's checkpoint with their checksums. Raises Damaged."""
     from kissvdb.core.rows import checkpoint as row_checkpoint
 
     row_checkpoint.verify(opened.manifest, opened.indexes, opened.damaged, opened.arrays)
+    return []

@@ -1,7 +1,7 @@
 """Read a whole data directory and say what is wrong with it. Changes nothing, takes no lock."""
 
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 REPAIR = "run `kissvdb check --repair`"
 
-VerifyRows = Callable[["row_files.Opened"], None]
-"""Compares the rows of a collection's checkpoint with their checksums. Raises Damaged."""
+VerifyRows = Callable[["row_files.Opened"], Iterable[str]]
+"""Compares the rows of a collection's checkpoint with their checksums; answers what else is wrong
+in its directory. Raises Damaged."""
 
 
 @attrs.frozen
@@ -111,8 +112,9 @@ class SegmentState:
         return max(self.segment.next_offset - 1, self.tail.issued_offset)
 
 
-def no_rows(opened: "row_files.Opened") -> None:
+def no_rows(opened: "row_files.Opened") -> Iterable[str]:
     """Verifies nothing: for who only needs to know what the log must hold."""
+    return ()
 
 
 def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
@@ -145,11 +147,13 @@ def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
     last_offset = max([floor, *(segment.next_offset - 1 for segment in segments)])
     log_is_whole = not problems
     views = _tables(directory, first, problems)
-    views += _collections(directory, notes, problems, verify_rows)
+    views += _collections(directory / "vectors", notes, problems, verify_rows)
     if states:
         _check_views(directory, views, first, last_offset, log_is_whole, problems)
     else:
         _note_views(directory, views, last_offset, notes)
+    # After that: what they have applied binds nobody, since they are made of the keys.
+    views += _collections(directory / "documents", notes, problems, verify_rows, are_derived=True)
     return CheckReport(
         path=directory,
         first_offset=filled[0].first_offset if filled else 0,
@@ -308,11 +312,20 @@ def _tables(directory: Path, first_offset: int, problems: list[str]) -> list[Vie
 
 
 def _collections(
-    directory: Path, notes: list[str], problems: list[str], verify_rows: VerifyRows
+    directory: Path,
+    notes: list[str],
+    problems: list[str],
+    verify_rows: VerifyRows,
+    *,
+    are_derived: bool = False,
 ) -> list[View]:
-    """The checkpoints of vector collections."""
+    """The checkpoints of collections. Those that are derived are made anew if they are damaged, so
+    that is no problem."""
+    lost, remedy = problems, "restore a backup"
+    if are_derived:
+        lost, remedy = notes, "it is made anew from the keys at the next start"
     views = []
-    for manifest in sorted(directory.glob("vectors/*/manifest.json")):
+    for manifest in sorted(directory.glob("*/manifest.json")):
         # Imported for them only, because numpy comes with it.
         from kissvdb.storage.rows import files as row_files
 
@@ -321,20 +334,21 @@ def _collections(
             opened = row_files.open_directory(manifest.parent)
             applied = int(opened.manifest["offset"])
             if "rows" in opened.indexes:
-                verify_rows(opened)
+                found = verify_rows(opened)
+                problems += [f"{manifest.parent}: {each}" for each in found]
         except PersistenceFailed as error:
             problems.append(f"{manifest.parent} cannot be read whole: {error.message}")
             continue
         except (Damaged, KeyError, TypeError, ValueError) as error:
-            problems.append(f"{manifest.parent} is damaged ({error}): restore a backup")
+            lost.append(f"{manifest.parent} is damaged ({error}): {remedy}")
             continue
         finally:
             if opened is not None:
                 opened.arrays.close()
-        views.append(View(f"vectors/{manifest.parent.name}", applied))
+        views.append(View(f"{directory.name}/{manifest.parent.name}", applied))
         for name, reason in opened.damaged.items():
             if name == "rows":
-                problems.append(f"{reason}: restore a backup")
+                lost.append(f"{reason}: {remedy}")
             else:
                 notes.append(f"{reason}: the index {name!r} is made anew at the next start")
     return views
@@ -342,12 +356,7 @@ def _collections(
 
 def _check_table(file: Path) -> int:
     """The applied offset of a table that SQLite finds sound."""
-    wal = file.with_name(file.name + "-wal")
-    # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
-    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
-    connection = apsw.Connection(
-        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    )
+    connection = read_only(file)
     try:
         verdicts = [str(row[0]) for row in connection.execute("PRAGMA quick_check(10)")]
         if verdicts != ["ok"]:
@@ -358,3 +367,13 @@ def _check_table(file: Path) -> int:
     if row is None or not isinstance(row[0], int):
         raise Damaged("it names no applied offset")
     return row[0]
+
+
+def read_only(file: Path) -> apsw.Connection:
+    """A table, to be read and left as it is. Raises apsw.Error."""
+    wal = file.with_name(file.name + "-wal")
+    # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
+    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
+    return apsw.Connection(
+        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )

@@ -1,0 +1,60 @@
+"""Whether a graph leads to its rows: its links are rows, and a walk comes to them.
+
+A graph is not built again to compare it: that takes minutes, and another thread count or an older
+version may have linked other neighbours as well. Codes are compared with checksums when opened.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core.index.index import Index
+
+Array = npt.NDArray[Any]
+
+UNREACHED_SHARE_MAX = 0.05
+"""Near duplicates may be linked by nobody, and a search that lacks rows looks wider. More than this
+part is no graph of these rows."""
+
+
+def differences(index: Index, rows: int) -> list[str]:
+    """What is wrong with an index of the first of so many rows; empty if nothing."""
+    if index.size > rows:
+        return [f"it covers {index.size} rows of {rows}"]
+    arrays, fields = index.to_arrays(), index.to_fields()
+    if fields is None or "links" not in arrays:
+        return []
+    return _of_graph(arrays, index.size, int(fields["entry"]), int(fields["top"]))
+
+
+def _of_graph(arrays: Mapping[str, Array], size: int, entry: int, top: int) -> list[str]:
+    links, upper, levels = arrays["links"], arrays["upper"], arrays["levels"]
+    for name, each in (("links", links), ("upper links", upper)):
+        if len(each) and (each.min() < -1 or each.max() >= size):
+            return [f"its {name} lead to rows that are not indexed"]
+    if not size:
+        return []
+    if not 0 <= entry < size or int(levels[entry]) != top or int(levels.max()) != top:
+        return [f"searches begin at row {entry} in layer {top}, where it does not end"]
+    if (links == np.arange(size)[:, None]).any():
+        return ["a row is linked to itself"]
+    unreached = size - int(_reached(links, levels).sum())
+    if unreached > UNREACHED_SHARE_MAX * size:
+        return [f"no link leads to {unreached} of its {size} rows"]
+    return []
+
+
+def _reached(links: Array, levels: Array) -> npt.NDArray[np.bool_]:
+    """The rows that a walk of the bottom layer comes to from those in the layers above."""
+    reached = levels > 0
+    if not reached.any():
+        reached[0] = True
+    front = np.flatnonzero(reached)
+    while len(front):
+        near = np.unique(links[front])
+        front = near[near >= 0]
+        front = front[~reached[front]]
+        reached[front] = True
+    return reached
