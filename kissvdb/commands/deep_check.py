@@ -10,6 +10,7 @@ import numpy as np
 
 from kissvdb.core.rows import rebuild
 from kissvdb.core.rows.checkpoint import Opened
+from kissvdb.core.state import reserved_keys
 from kissvdb.storage.log.inspection import read_only
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def _differences_to_keys(directory: Path, parts: Opened) -> Iterator[str]:
 
 def _keys(table: Path, collection: str, applied: list[int]) -> Iterator[_Key]:
     """The documents of a collection in one table, whose applied offset is added to ``applied``."""
-    prefix = f"doc:{collection}:"
+    prefix = reserved_keys.document_prefix(collection)
     with closing(read_only(table)) as connection:
         row = connection.execute("SELECT v FROM meta WHERE k = 'applied'").fetchone()
         assert row is not None, "the table was found sound"
