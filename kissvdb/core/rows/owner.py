@@ -35,7 +35,6 @@ from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
 from kissvdb.core.rows.view import RowsView as RowsView
-from kissvdb.core.rows.visibility import Visibility
 from kissvdb.core.rows.work import Drain, Merge, Verification, Work
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
@@ -46,6 +45,7 @@ from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Space, decoded
 from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
+from kissvdb.core.store.visibility import Visibility
 from kissvdb.errors import Damaged, PersistenceFailed, Refused
 from kissvdb.records import Operation, VectorDeleted, VectorWritten
 
