@@ -30,6 +30,7 @@ from kissvdb.errors import (
     PayloadTooLarge,
     Refused,
     RevisionMismatch,
+    Stopping,
 )
 from kissvdb.records import BatchCommitted, Record
 
@@ -115,7 +116,21 @@ class Batches:
         PayloadTooLarge, Overloaded, Stopping and PersistenceFailed. A caller that is cancelled
         before the append leaves nothing behind; after that it happens all the same.
         """
-        parts, counts = self._parts(batch)
+        while True:
+            parts, counts = self._parts(batch)
+            try:
+                return await self._write(batch, parts, counts)
+            except Stopping:
+                # An owner may have been dropped, and be there anew or not: nothing was done.
+                if list(self._parts(batch)[0]) == list(parts):
+                    raise
+
+    async def _write(
+        self,
+        batch: Batch,
+        parts: "dict[Address, _Part]",
+        counts: Sequence[tuple[int, Count]],
+    ) -> BatchAnswer:
         found = None if batch.op_id is None else _fingerprint(parts)
         owners = {owner.name: owner for owner in parts}
         if batch.op_id is not None:

@@ -74,6 +74,18 @@ class History:
         return chunk
 
     def _load(self, after: int, until: int) -> Sequence[Event]:
+        events = self._load_some(after, until)
+        # A batch is read whole: its end may lie behind the bound.
+        whole = max((_end(each) for each in events if each.together), default=0)
+        while events and (last := events[-1].offset or 0) < whole:
+            more = self._load_some(last, whole)
+            if not more:
+                break
+            events += more
+        return events
+
+    def _load_some(self, after: int, until: int) -> list[Event]:
+        """About CHUNK_BYTES of events. Raises Damaged when the first record is not readable."""
         events: list[Event] = []
         for found in self._log.read(after, bytes_max=CHUNK_BYTES, until=until):
             try:
@@ -88,3 +100,8 @@ class History:
             event.frame()
             events.append(event)
         return events
+
+
+def _end(mark: Event) -> int:
+    assert mark.offset is not None
+    return mark.offset + mark.together

@@ -139,11 +139,15 @@ class Ring:
         capacity = len(self._events)
         frames: list[bytes] = []
         size = work = 0
-        while place < self.next_place and size < bytes_max and work < WORK_MAX:
+        # A batch is taken whole: its end may lie behind the bounds.
+        whole = place
+        while place < self.next_place and ((size < bytes_max and work < WORK_MAX) or place < whole):
             slot = place % capacity
             if type(self._events[slot]) is not Event:
                 work += self._sizes[slot]
             event = self._event(slot)
+            if event.together:
+                whole = place + 1 + event.together
             work += WORK_PER_EVENT if wanted is None else wanted.work(event)
             if wanted is None or wanted.passes(event):
                 frame = event.frame(vectors=vectors)
