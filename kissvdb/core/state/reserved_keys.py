@@ -9,6 +9,7 @@ written by what changes these.
 """
 
 import re
+from functools import lru_cache
 
 from kissvdb.errors import ReservedKey
 
@@ -24,6 +25,7 @@ COLLECTION_BYTES_MAX = 255
 """Of any name: it also names a directory. `limits.collection_bytes_max` may want less."""
 
 
+@lru_cache(4096)
 def is_name(collection: str) -> bool:
     """Whether a collection, of vectors or of documents, can have this name."""
     return len(collection) <= COLLECTION_BYTES_MAX and _NAME.fullmatch(collection) is not None

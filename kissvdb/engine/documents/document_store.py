@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kissvdb import logs
 from kissvdb.core.state import reserved_keys
+from kissvdb.engine.documents.pending import Told
 from kissvdb.engine.rows.shared_kernels import SharedKernels
 from kissvdb.engine.rows.stored import StoredCollection
 from kissvdb.errors import Damaged, NewerFormat, PersistenceFailed
@@ -195,10 +196,8 @@ class DocumentsReplay:
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         """Apply what is not applied. Raises PersistenceFailed and OSError."""
-        from kissvdb.engine.documents.pending import change_of
-
         collections = self._store.collections
-        waiting: dict[str, list[tuple[int, Change]]] = {}
+        waiting: dict[str, list[Told]] = {}
         for offset, record in records:
             if not isinstance(record, (KeyWritten, KeyDeleted)):
                 continue
@@ -209,7 +208,7 @@ class DocumentsReplay:
             stored = collections.get(place[0])
             if stored is not None and offset > stored.rows.applied_offset:
                 changes = waiting.setdefault(place[0], [])
-                changes.append((offset, change_of(offset, record, place[1])))
+                changes.append(Told(place[1], offset, record))
         for name, changes in waiting.items():
             stored = collections[name]
             stored.stale = True
@@ -221,19 +220,30 @@ class DocumentsReplay:
             stored.rows.note_offset(upto)
 
 
-def apply(rows: "Rows", changes: "Sequence[tuple[int, Change]]", offset: int) -> None:
+def apply(rows: "Rows", told: Sequence[Told], offset: int) -> None:
     """Apply changes as one: all, or none when PersistenceFailed or Refused is raised.
 
     ``offset``: up to where the rows hold everything then.
     """
-    from kissvdb.core.rows.changes import DocumentWritten
-
-    written = [change for _, change in changes if isinstance(change, DocumentWritten)]
-    blob_bytes = sum(len(each.id.encode()) + len(each.document) for each in written)
+    changes = list(map(_change, told))
+    written = [each.record for each in told if isinstance(each.record, KeyWritten)]
+    # A key is longer than its id.
+    blob_bytes = sum(3 * len(each.key) + len(each.value) for each in written)
     try:
         rows.reserve(len(written), blob_bytes)
     except OSError as error:
         raise PersistenceFailed(f"no room for more documents: {error}") from error
     offset = max(offset, rows.applied_offset)
     for start in range(0, len(changes), ROWS_AT_ONCE):
-        rows.apply_all([(offset, each) for _, each in changes[start : start + ROWS_AT_ONCE]])
+        rows.apply_all([(offset, each) for each in changes[start : start + ROWS_AT_ONCE]])
+
+
+def _change(told: Told) -> "Change":
+    from kissvdb.core.rows.changes import DocumentDeleted, DocumentWritten
+
+    record = told.record
+    if isinstance(record, KeyDeleted):
+        return DocumentDeleted(told.id)
+    return DocumentWritten(
+        told.id, record.value, record.revision, told.offset, record.expires_at_ms
+    )

@@ -7,24 +7,28 @@ reader of rows sees half a batch.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import attrs
+import msgspec
 import trio
 
 from kissvdb.core.state import reserved_keys
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import Item, KeyDeleted, KeyWritten, Record
 
-if TYPE_CHECKING:
-    # Not at run time: numpy comes with it, and a server without documents starts faster without.
-    from kissvdb.core.rows.changes import Change
-
-PENDING_MAX = 16_384
-PENDING_BYTES_MAX = 32 * 1024 * 1024
+PENDING_MAX = 32_768
+PENDING_BYTES_MAX = 64 * 1024 * 1024
 """With as many changes pending, or so many bytes of them, shards wait before they write more."""
 CHANGE_BYTES = 100
 """About what a change takes besides its document."""
+
+
+class Told(msgspec.Struct, frozen=True, gc=False):
+    """What a shard has told: the record of a document, its offset, and the document's id."""
+
+    id: str
+    offset: int
+    record: KeyWritten | KeyDeleted
 
 
 class Total:
@@ -47,36 +51,40 @@ class Pending:
         """Called when something came."""
         self.copies_to: Pending | None = None
         """Gets all that comes, too: that of rows which are to replace those of this one."""
-        self._groups: deque[tuple[int, list[tuple[int, Change]]]] = deque()
+        # (group, its lowest offset, its changes)
+        self._groups: deque[tuple[int, int, list[Told]]] = deque()
         self._total = total
 
-    def add(self, group: int, changes: Sequence[tuple[int, "Change"]], bytes_: int) -> None:
-        """Changes (offset, change). Those of one group, an offset, are never taken apart."""
+    def add(self, group: int, first_offset: int, changes: Sequence[Told], bytes_: int) -> None:
+        """Changes, of offsets from the first on. Those of one group are never taken apart."""
         groups = self._groups
         if groups and groups[-1][0] == group:
-            groups[-1][1].extend(changes)
+            _, before, some = groups.pop()
+            groups.append((group, min(before, first_offset), [*some, *changes]))
         else:
-            groups.append((group, list(changes)))
+            groups.append((group, first_offset, list(changes)))
         self._count(len(changes), bytes_)
         self.added_total += len(changes)
         if self.copies_to is not None:
-            self.copies_to.add(group, changes, bytes_)
+            self.copies_to.add(group, first_offset, changes, bytes_)
         self.wake()
 
     def take(self, count_max: int) -> "Portion":
         """The oldest groups: about so many changes, but whole groups. There is one."""
         groups = self._groups
-        _, taken = groups.popleft()
-        while groups and len(taken) + len(groups[0][1]) <= count_max:
-            taken += groups.popleft()[1]
+        _, first_offset, taken = groups.popleft()
+        while groups and len(taken) + len(groups[0][2]) <= count_max:
+            _, offset, changes = groups.popleft()
+            first_offset = min(first_offset, offset)
+            taken += changes
         # What the changes take is not counted for each: it is theirs in the mean.
         share = self.bytes * len(taken) // self.count
         self._count(-len(taken), -share)
-        return Portion(taken, share)
+        return Portion(first_offset, taken, share)
 
     def put_back(self, portion: "Portion") -> None:
         """What was taken could not be applied: it is the oldest again."""
-        self._groups.appendleft((-1, portion.changes))
+        self._groups.appendleft((-1, portion.first_offset, portion.changes))
         self._count(len(portion.changes), portion.bytes)
 
     def forget(self) -> None:
@@ -88,7 +96,7 @@ class Pending:
     def first_offset(self) -> int | None:
         """The lowest offset that is pending; None when nothing is."""
         # Those of several shards come in no order.
-        return min((offset for _, some in self._groups for offset, _ in some), default=None)
+        return min((offset for _, offset, _ in self._groups), default=None)
 
     def become(self, other: "Pending") -> None:
         """Wait for what the other waits for, which nobody will ask any more."""
@@ -107,9 +115,10 @@ class Pending:
 
 @attrs.frozen(eq=False)
 class Portion:
-    """Changes (offset, change) that are applied as one, and about how many bytes they are."""
+    """Changes that are applied as one, their lowest offset, and about how many bytes they are."""
 
-    changes: "list[tuple[int, Change]]"
+    first_offset: int
+    changes: list[Told]
     bytes: int
 
 
@@ -141,7 +150,8 @@ class DocumentTap:
 
     def installed(self, first_offset: int, records: Sequence[Record]) -> None:
         """Records with consecutive offsets are in the memtable of a shard. On the loop."""
-        found: dict[str, tuple[list[tuple[int, Change]], int]] = {}
+        found: dict[str, tuple[int, list[Told]]] = {}
+        size = 0
         for offset, record in enumerate(records, first_offset):
             if not isinstance(record, (KeyWritten, KeyDeleted)):
                 continue
@@ -150,32 +160,32 @@ class DocumentTap:
                 self._note_settings(record.key)
                 continue
             collection, id_ = place
-            size = CHANGE_BYTES
-            if isinstance(record, KeyWritten):
-                size += len(record.value)
-            changes, before = found.get(collection) or ([], 0)
-            changes.append((offset, change_of(offset, record, id_)))
-            found[collection] = (changes, before + size)
+            mine = found.get(collection)
+            if mine is None:
+                mine = found[collection] = (offset, [])
+            mine[1].append(Told(id_, offset, record))
+            size += CHANGE_BYTES + (len(record.value) if isinstance(record, KeyWritten) else 0)
         # Of all that is applied in one turn of the loop this is the same.
         group = self._committed_offset()
-        for collection, (changes, size) in found.items():
-            self.pending(collection).add(group, changes, size)
+        count = sum(len(changes) for _, changes in found.values())
+        for collection, (first, changes) in found.items():
+            share = size * len(changes) // count
+            self.pending(collection).add(group, first, changes, share)
 
     def scanned(self, collection: str, target: Pending, items: Sequence[Item]) -> None:
         """Documents that were found in a shard are to go into rows that are built anew."""
-        from kissvdb.core.rows.changes import DocumentWritten
-
-        changes: list[tuple[int, Change]] = []
         start = len(reserved_keys.document_prefix(collection))
-        size = 0
-        for item in items:
-            change = DocumentWritten(
-                item.key[start:], item.value, item.revision, item.offset, item.expires_at_ms
+        changes = [
+            Told(
+                item.key[start:],
+                item.offset,
+                KeyWritten(item.key, item.value, item.revision, item.expires_at_ms),
             )
-            changes.append((item.offset, change))
-            size += len(item.value) + CHANGE_BYTES
+            for item in items
+        ]
+        size = sum(CHANGE_BYTES + len(item.value) for item in items)
         if changes:
-            target.add(-1, changes, size)
+            target.add(-1, min(item.offset for item in items), changes, size)
 
     def pending(self, collection: str) -> Pending:
         """What waits for a collection, which has begun with this if it was not there."""
@@ -218,15 +228,6 @@ class DocumentTap:
             self.configured.add(collection)
             self.pending(collection)
             self.news.set()
-
-
-def change_of(offset: int, record: KeyWritten | KeyDeleted, id_: str) -> "Change":
-    """What a record of a document does to rows."""
-    from kissvdb.core.rows.changes import DocumentDeleted, DocumentWritten
-
-    if isinstance(record, KeyDeleted):
-        return DocumentDeleted(id_)
-    return DocumentWritten(id_, record.value, record.revision, offset, record.expires_at_ms)
 
 
 def _nobody() -> None:
