@@ -28,7 +28,6 @@ from kissvdb.engine.threads import threads_for
 from kissvdb.engine.vectors.collection import CollectionContext
 from kissvdb.engine.vectors.model import Vectors
 from kissvdb.engine.vectors.registry import Collections
-from kissvdb.engine.vectors.texts import NoEmbedders
 from kissvdb.metrics import Metrics
 
 
@@ -75,7 +74,7 @@ async def open_database(
             (shard, await supervisor.start(shard)) for shard in _shards(store, around, config, tap)
         ]
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
-        vectors = await _vectors(store, around, config, state, supervisor)
+        vectors = await _vectors(store, around, config, state, supervisor, embedders)
         documents = await _documents(store, around, config, tap, state, supervisor)
         models = (state, vectors, documents)
         database = Database(
@@ -99,6 +98,7 @@ async def _vectors(
     config: Config,
     state: State,
     supervisor: Supervisor,
+    embedders: Embedders,
 ) -> Vectors:
     collections = Collections(store.collections, supervisor, around, state, config)
     registry = await supervisor.start(collections)
@@ -109,7 +109,7 @@ async def _vectors(
         around.threads,
         config,
         around.clock_ms,
-        NoEmbedders(),
+        embedders,
     )
 
 

@@ -33,7 +33,7 @@ class Hits:
         self._text = text
         self._room = HITS_BYTES_MAX
 
-    def array(self, found: "Found", more: "More" = lambda place, row: b"") -> bytes:
+    def array(self, found: "Found", more: "More | None" = None) -> bytes:
         """An array of hits. Scores print as the shortest decimals of their float32. ``more``: the
         further members of the hit at a place, each behind a comma.
 
@@ -41,7 +41,7 @@ class Hits:
         """
         if not len(found):
             return b"[]"
-        scores = json_numbers(found.scores)[1:-1].split(b",")
+        scores = json_numbers(found.scores.astype("<f4", copy=False))[1:-1].split(b",")
         texts = []
         for place, row in enumerate(found.rows.tolist()):
             texts.append(self.fitting(self._hit(found.ids[place], scores[place], row, place, more)))
@@ -58,9 +58,9 @@ class Hits:
             )
         return text
 
-    def _hit(self, id_: str, score: bytes, row: int, place: int, more: "More") -> bytes:
+    def _hit(self, id_: str, score: bytes, row: int, place: int, more: "More | None") -> bytes:
+        end = b"" if more is None else more(place, row)
         if not (self._meta or self._vector or self._text):
-            end = more(place, row)
             return b'{"id":%b,"score":%b,"meta":null%b}' % (_json(id_), score, end)
         whole = self._view.stored(row)
         parts = [b'{"id":%b,"score":%b,"meta":' % (_json(id_), score)]
@@ -69,7 +69,7 @@ class Hits:
             parts.append(_text(whole))
         if self._vector:
             parts.append(b',"vector":' + json_numbers(whole.vector))
-        return b"".join([*parts, more(place, row), b"}"])
+        return b"".join([*parts, end, b"}"])
 
 
 def stored(row: "StoredRow") -> bytes:

@@ -15,6 +15,7 @@ from kissvdb.core.search import Search
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import Item
 from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec
+from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
 from kissvdb.engine.rows.upkeep import CollectionUpkeep
@@ -33,7 +34,7 @@ from kissvdb.engine.vectors.registry import (
     ListCollections,
     OpenCollection,
 )
-from kissvdb.engine.vectors.texts import Embedders, Texts
+from kissvdb.engine.vectors.texts import Texts
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
 from kissvdb.storage.backup import Entry
 

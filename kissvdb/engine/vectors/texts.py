@@ -5,52 +5,18 @@ have their vectors, in the order they came in.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any
 
 import attrs
 import msgspec
 
 from kissvdb.core.rows.rules import Add, Update, Upsert, WrittenVector
 from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.embedders.embedder import Embedder, Kind
+from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.registry import OpenCollection
-from kissvdb.errors import EmbedderMismatch, InvalidArgument, KissError, NotFound
-
-if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-Kind = Literal["query", "passage"]
-
-
-class Embedder(Protocol):
-    """What is asked of an embedder."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def dim(self) -> int: ...
-
-    @property
-    def metric(self) -> str: ...
-
-    async def embed(self, texts: Sequence[str], *, kind: Kind) -> "npt.NDArray[np.float32]": ...
-
-
-class Embedders(Protocol):
-    """What is asked of those there are."""
-
-    def find(self, name: str) -> Embedder: ...
-
-
-class NoEmbedders:
-    """None."""
-
-    def find(self, name: str) -> Embedder:
-        """Raises NotFound."""
-        raise NotFound(f"no embedder {name!r}: none is configured, send vectors")
-
+from kissvdb.errors import EmbedderMismatch, InvalidArgument, KissError
 
 Outcome = Any
 """A command that can be sent, why it cannot, or the answer of one that needs not to be."""
@@ -138,8 +104,12 @@ class Texts:
         Raises InvalidArgument for a collection without an embedder, EmbedderUnavailable, NotFound
         and EmbedderMismatch.
         """
-        (vector,) = await self._embed(spec, [text], "query")
+        (vector,) = await self.query_vectors(spec, [text])
         return vector
+
+    async def query_vectors(self, spec: CollectionSpec, texts: Sequence[str]) -> list[bytes]:
+        """As `query_vector`, for several texts together."""
+        return await self._embed(spec, texts, "query")
 
     def _look(self, outcomes: list[Outcome]) -> Iterator[tuple[int, str]]:
         """The places of the commands that need a vector, and their texts; what else there is to
@@ -210,7 +180,7 @@ class Texts:
             )
         vectors = await embedder.embed(texts, kind=kind)
         assert vectors.shape == (len(texts), spec.dim), vectors.shape
-        return [row.tobytes() for row in vectors.astype("<f4", copy=False)]
+        return [row.astype("<f4", copy=False).tobytes() for row in vectors]
 
 
 def _with_vector(command: VectorCommand, vector: bytes) -> VectorCommand:
