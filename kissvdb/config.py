@@ -265,6 +265,9 @@ class Embedder:
 
     kind: str = _choice("local", EMBEDDER_KINDS)
     model: str = _text("minilm", "1 to 200 visible ASCII characters", r"[\x21-\x7e]{1,200}")
+    query_model: str = _text("", "at most 200 visible ASCII characters", r"[\x21-\x7e]{0,200}")
+    query_prefix: str = _text("", "at most 1000 characters", r"[^\0]{0,1000}")
+    passage_prefix: str = _text("", "at most 1000 characters", r"[^\0]{0,1000}")
     path: str = _text("", "a path", r"[^\0]{0,4096}")
     base_url: str = _text("", "an http:// or https:// address", r"(https?://[^\s?#@]{1,1000})?")
     key_variable: str = _text("", "the name of a variable", r"([A-Za-z_][A-Za-z0-9_]{0,127})?")

@@ -112,7 +112,8 @@ class BatchedEmbedder:
         known = {key: self._cache.get(key) for key in keys}
         missing = [key for key in keys if known[key] is None]
         if missing:
-            self._source.require()
+            if not self._embedded:
+                self._source.require()
             wanted = [texts[places[key][0]] for key in missing]
             made = await self._ask(wanted, kind, first)
             known |= zip(missing, made, strict=True)

@@ -59,6 +59,9 @@ class OpenAISource:
     def __init__(self, name: str, settings: config.Embedder, key: str) -> None:
         """``key``: of the service; empty sends none."""
         self.model = f"openai/{settings.model}/{settings.dimensions}"
+        if settings.passage_prefix:
+            # Other texts in, other vectors out.
+            self.model += f"/{settings.passage_prefix}"
         self.dim = settings.dimensions
         self._name = name
         self._settings = settings
@@ -83,7 +86,7 @@ class OpenAISource:
         tries = self._settings.retries + 1
         for number in range(1, tries + 1):
             try:
-                return await self._ask(texts)
+                return await self._ask(texts, kind)
             except _TryAgain as failure:
                 reason, after_secs = str(failure), failure.after_secs
             if number < tries:
@@ -95,16 +98,20 @@ class OpenAISource:
                 )
         raise self._unavailable(f"{reason} ({tries} tries)")
 
-    async def _ask(self, texts: Sequence[str]) -> Array:
+    async def _ask(self, texts: Sequence[str], kind: Kind) -> Array:
         client = await self._opened()
         import httpx
 
+        settings = self._settings
+        model, prefix = settings.model, settings.passage_prefix
+        if kind == "query":
+            model, prefix = settings.query_model or model, settings.query_prefix
         body: dict[str, object] = {
-            "model": self._settings.model,
-            "input": list(texts),
+            "model": model,
+            "input": [prefix + text for text in texts],
             "encoding_format": "base64",
         }
-        if self._settings.send_dimensions:
+        if settings.send_dimensions:
             body["dimensions"] = self.dim
         try:
             async with client.stream("POST", "embeddings", json=body) as response:

@@ -2,6 +2,7 @@
 
 import logging
 
+import attrs
 import numpy as np
 import pytest
 import trio
@@ -45,6 +46,27 @@ async def test_it_asks_as_the_service_wants_to_be_asked(source, service):
     assert line == "POST /v1/embeddings HTTP/1.1"
     assert headers["authorization"] == f"bearer {KEY}"
     assert body == {"model": "letters", "input": TEXTS, "encoding_format": "base64"}
+
+
+async def test_a_query_may_have_another_name_and_words_before_it(service):
+    settings = Embedder(
+        kind="openai",
+        base_url=service.url,
+        model="m",
+        query_model="m-query",
+        query_prefix="q: ",
+        passage_prefix="p: ",
+        dimensions=DIM,
+        send_dimensions=True,
+    )
+    source = OpenAISource("far", settings, "")
+    await source.vectors(["a"], "query")
+    await source.vectors(["a"], "passage")
+    await source.aclose()
+    asked = [(body["model"], body["input"], body["dimensions"]) for *_, body in service.requests]
+    assert asked == [("m-query", ["q: a"], DIM), ("m", ["p: a"], DIM)]
+    assert all("authorization" not in headers for _, headers, _ in service.requests)
+    assert source.model != OpenAISource("far", attrs.evolve(settings, passage_prefix=""), "").model
 
 
 @pytest.mark.parametrize("as_base64", [True, False])
