@@ -14,7 +14,7 @@ import attrs
 
 from kissvdb.core.text.analysis import TOKEN, Analyzer, fold
 from kissvdb.core.text.folding import check_text
-from kissvdb.core.text.settings import WEIGHT_MAX, check_weight
+from kissvdb.core.text.settings import FIELD_NAME_CHARS_MAX, WEIGHT_MAX, check_weight
 from kissvdb.errors import InvalidArgument
 
 QUERY_CHARS_MAX = 16_384
@@ -126,6 +126,10 @@ def _corrected(clause: Clause, corrections: Mapping[str, Sequence[str]]) -> Iter
                 yield attrs.evolve(clause, text=other, weight=clause.weight / place)
 
 
+_Read = tuple[Clause, list[str]]
+"""A clause with its tokens as words."""
+
+
 def parse(text: str, options: QueryOptions) -> TextQuery:
     """The query in a text. Raises InvalidArgument, saying what to change."""
     if len(text) > QUERY_CHARS_MAX:
@@ -135,44 +139,65 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
         )
     check_text(text, "the query")
     _check_fields(options.fields)
-    merged: dict[_Asked, Clause] = {}
+    # Equal words are read once: a text of one word ten thousand times is no work.
+    parts: dict[str, re.Match[str]] = {}
+    times: dict[str, int] = {}
     for part in _PARTS.finditer(text.translate(_QUOTES)):
-        for clause in _clauses(part, options):
-            _merge(merged, clause)
+        parts.setdefault(part[0], part)
+        times[part[0]] = times.get(part[0], 0) + 1
+    merged: dict[_Asked, Clause] = {}
+    room = TOKENS_MAX
+    for typed, part in parts.items():
+        for clause, tokens in _clauses(part, options):
+            room -= _merge(merged, clause, tokens, times[typed])
+            if room < 0:
+                raise InvalidArgument(
+                    f"the query asks for more than {TOKENS_MAX:,} different words; "
+                    "send those that matter"
+                )
     clauses = tuple(merged.values())
     _check(clauses)
     return TextQuery(clauses, options.fields, options.typos == "auto")
 
 
-def _clauses(part: re.Match[str], options: QueryOptions) -> list[Clause]:
+def _clauses(part: re.Match[str], options: QueryOptions) -> list[_Read]:
     """What one run of characters without spaces, or one phrase, asks for."""
     before, phrase, boost, word = part.groups()
     if word is not None:
         return _word(word, options)
     occur, field, rest = _prefixes(before, options)
     # What stands before a quote and is neither operator nor field is a word of its own.
-    clauses = _word(before, options) if rest else []
+    read = _word(before, options) if rest else []
     if rest:
         occur, field = _occur("", options), None
-    weight = _weight(boost)
-    clauses.append(Clause("phrase", phrase, field, weight or 1.0, occur))
-    return [each for each in clauses if _asks(each)]
+    clause = Clause("phrase", phrase, field, _weight(boost) or 1.0, occur)
+    return read + _read(clause)
 
 
-def _word(word: str, options: QueryOptions) -> list[Clause]:
+def _word(word: str, options: QueryOptions) -> list[_Read]:
     occur, field, rest = _prefixes(word, options)
     if field is not None and not _tokens(rest):
         # "title:" with nothing behind it, or with a wildcard alone, is text.
         field, rest = None, word.lstrip("+-")
     weight = 1.0
-    boost = _WEIGHT.search(rest)
+    boost = _WEIGHT.search(rest) if "^" in rest else None
     if boost is not None and (value := _weight(boost[0])) is not None:
         weight, rest = value, rest[: boost.start()]
     kind: Kind = "word"
     if rest.endswith("*") and _tokens(rest[-2:]):
         kind, rest = "prefix", rest[:-1]
-    clause = Clause(kind, rest, field, weight, occur)
-    return [clause] if _asks(clause) else []
+    return _read(Clause(kind, rest, field, weight, occur))
+
+
+def _read(clause: Clause) -> list[_Read]:
+    """The clause with its tokens, unless it asks for nothing."""
+    tokens = _tokens(clause.text)
+    # A field of keywords may hold "++" or ":-)", which are no words.
+    asks = tokens or (clause.field is not None and clause.text.strip())
+    if not asks:
+        return []
+    _check_size(clause, tokens)
+    return [(clause, tokens)]
 
 
 def _prefixes(word: str, options: QueryOptions) -> tuple[Occur, str | None, str]:
@@ -183,7 +208,7 @@ def _prefixes(word: str, options: QueryOptions) -> tuple[Occur, str | None, str]
         # "--option", "+-3": text.
         sign, rest = "", rest.lstrip("+-")
     at = rest.find(":")
-    while at > 0:
+    while 0 < at <= FIELD_NAME_CHARS_MAX:
         if rest[:at] in options.known:
             return _occur(sign, options), rest[:at], rest[at + 1 :]
         at = rest.find(":", at + 1)
@@ -208,26 +233,19 @@ def _tokens(text: str) -> list[str]:
     return TOKEN.findall(fold(text).decode())
 
 
-def _asks(clause: Clause) -> bool:
-    # A field of keywords may hold "++" or ":-)", which are no words.
-    return bool(_tokens(clause.text)) or (clause.field is not None and bool(clause.text.strip()))
-
-
-def _merge(merged: dict[_Asked, Clause], clause: Clause) -> None:
-    """Add a clause; one that is there already counts more instead, as a word repeated does."""
-    folded = " ".join(_tokens(clause.text)) if clause.field is None else clause.text
+def _merge(merged: dict[_Asked, Clause], clause: Clause, tokens: Sequence[str], times: int) -> int:
+    """Add a clause; one that is there already counts more instead. How many tokens are new."""
+    folded = " ".join(tokens) if clause.field is None else clause.text
     key = (clause.kind, folded, clause.field, clause.occur)
     known = merged.get(key)
-    if known is not None:
-        clause = attrs.evolve(known, weight=min(known.weight + clause.weight, WEIGHT_MAX))
+    weight = clause.weight * times + (0.0 if known is None else known.weight)
+    if weight != clause.weight:
+        clause = attrs.evolve(known or clause, weight=min(weight, WEIGHT_MAX))
     merged[key] = clause
+    return len(tokens) if known is None else 0
 
 
-def _check(clauses: tuple[Clause, ...]) -> None:
-    if sum(len(_tokens(clause.text)) for clause in clauses) > TOKENS_MAX:
-        raise InvalidArgument(
-            f"the query asks for more than {TOKENS_MAX:,} different words; send those that matter"
-        )
+def _check(clauses: Sequence[Clause]) -> None:
     if not clauses:
         raise InvalidArgument(
             "the query has no word to look for: it is empty or holds only punctuation. "
@@ -238,24 +256,20 @@ def _check(clauses: tuple[Clause, ...]) -> None:
             "the query only says what not to find (-word); add a word to find, "
             "or exclude by filters"
         )
-    for clause in clauses:
-        _check_clause(clause)
 
 
-def _check_clause(clause: Clause) -> None:
+def _check_size(clause: Clause, tokens: Sequence[str]) -> None:
     if clause.kind == "prefix":
-        last = _tokens(clause.text)[-1:]
-        if last and last[0].isascii() and len(last[0]) < PREFIX_CHARS_MIN:
+        last = tokens[-1] if tokens else ""
+        if last.isascii() and len(last) < PREFIX_CHARS_MIN:
             raise InvalidArgument(
-                f'the query looks for all words that begin with "{last[0]}"; '
+                f'the query looks for all words that begin with "{last}"; '
                 f"write at least {PREFIX_CHARS_MIN} characters before *"
             )
-    elif clause.kind == "phrase":
-        count = len(_tokens(clause.text))
-        if count > PHRASE_TOKENS_MAX:
-            raise InvalidArgument(
-                f"a phrase of {count:,} words; at most {PHRASE_TOKENS_MAX} in one pair of quotes"
-            )
+    elif clause.kind == "phrase" and len(tokens) > PHRASE_TOKENS_MAX:
+        raise InvalidArgument(
+            f"a phrase of {len(tokens):,} words; at most {PHRASE_TOKENS_MAX} in one pair of quotes"
+        )
 
 
 def _check_fields(fields: Mapping[str, float] | None) -> None:
