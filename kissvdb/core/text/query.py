@@ -17,9 +17,9 @@ from kissvdb.core.text.folding import check_text
 from kissvdb.core.text.settings import FIELD_NAME_CHARS_MAX, WEIGHT_MAX, check_weight
 from kissvdb.errors import InvalidArgument
 
-QUERY_CHARS_MAX = 16_384
+QUERY_CHARS_MAX = 8192
 """Of a query; a text to find others like it is better embedded, or cut."""
-TOKENS_MAX = 1024
+TOKENS_MAX = 512
 """Of a query, where what comes twice is asked for once; a phrase has many, and so have a URL and
 a run of Chinese."""
 PHRASE_TOKENS_MAX = 64
@@ -152,7 +152,7 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
             room -= _merge(merged, clause, tokens, times[typed])
             if room < 0:
                 raise InvalidArgument(
-                    f"the query asks for more than {TOKENS_MAX:,} different words; "
+                    f"the query asks for more than {TOKENS_MAX} different words; "
                     "send those that matter"
                 )
     clauses = tuple(merged.values())
