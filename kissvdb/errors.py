@@ -202,6 +202,16 @@ class EmbedderUnavailable(Unavailable):
     retry_after_secs = 5
 
 
+class OffsetNotReached(Unavailable):
+    """What a read was to see (``min_offset``) is not there yet; ``offset`` is."""
+
+    code = "offset_not_reached"
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
 class PersistenceFailed(Unavailable):
     """The disk refused the write (full, quota, read-only); nothing was acknowledged."""
 

@@ -30,6 +30,7 @@ from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, 
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
+from kissvdb.api.reading import min_offset
 from kissvdb.api.reading.parameters import Parameters
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
@@ -149,6 +150,8 @@ class Api:
         try:
             self._admission.admit(request, bound)
             self._check_request(bound, request)
+            if request.query and not min_offset.is_reached(self._context, bound.route, request):
+                return None
             outcome = bound.route.operation(self._context, request)
             if isinstance(outcome, Pending):
                 return Begun(request, bound, outcome, started)
@@ -324,6 +327,8 @@ class Api:
     async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
         if self._opening is not None and route.recovered:
             return await self._answer_when_open(self._opening, route, request)
+        if request.query:
+            await min_offset.wait(self._context, route, request)
         outcome = route.operation(self._context, request)
         if isinstance(outcome, Response):
             return outcome

@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from kissvdb.engine.documents.model import Documents
     from kissvdb.engine.vectors.model import Vectors
 
+APPLIED_PAUSE_SECONDS = 0.0005
+
 Route = Callable[[Any], tuple[Address, Any]]
 
 
@@ -288,6 +290,20 @@ class Database:
     def last_offset(self) -> int:
         """The newest durable offset; 0 when there is none."""
         return self._writer.committed_offset
+
+    @property
+    def applied_offset(self) -> int:
+        """Up to here every read sees everything."""
+        return min(self._state.applied_offset, self.vectors.applied_offset)
+
+    async def reached(self, offset: int) -> None:
+        """Return when every read sees everything up to ``offset``. Raises Stopping."""
+        while self.applied_offset < offset:
+            if self.last_offset < offset:
+                await self.hub.reached(offset)
+            else:
+                # It is in the log, and its owner takes it over in one of the next turns.
+                await trio.sleep(APPLIED_PAUSE_SECONDS)
 
     async def snapshot(self) -> int:
         """Checkpoint everything now; answers the offset up to which all is in durable files."""

@@ -16,6 +16,7 @@ from kissvdb.errors import (
     InvalidArgument,
     KissError,
     MistypedField,
+    OffsetNotReached,
     PayloadTooLarge,
     RequestTimeout,
     Starting,
@@ -133,7 +134,7 @@ def _operation(
     if words:
         operation["description"] = words
     parameters = [_path_parameter(name, shown) for name in route.path_parameters]
-    parameters += [_parameter(parameter, shown) for parameter in route.parameters]
+    parameters += [_parameter(parameter, shown) for parameter in route.all_parameters]
     if parameters:
         operation["parameters"] = parameters
     if route.body_media:
@@ -168,6 +169,8 @@ def _common_errors(route: Route) -> Iterable[type[KissError]]:
         yield RequestTimeout
     if route.recovered:
         yield Starting
+    if route.reads:
+        yield OffsetNotReached
     if route.body_media:
         yield PayloadTooLarge
         yield UnsupportedMediaType

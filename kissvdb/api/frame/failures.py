@@ -12,6 +12,7 @@ from kissvdb.api.frame.http import Headers, Request, Response
 from kissvdb.errors import (
     KissError,
     MethodNotAllowed,
+    OffsetNotReached,
     Unauthorized,
     Unavailable,
     UnsupportedCoding,
@@ -38,6 +39,8 @@ def failure(error: KissError) -> Response:
     headers: Headers = ()
     if isinstance(error, Unavailable):
         headers = (("retry-after", str(error.retry_after_secs)),)
+        if isinstance(error, OffsetNotReached):
+            headers = (*headers, ("kissvdb-offset", str(error.offset)))
     elif isinstance(error, MethodNotAllowed):
         headers = (("allow", ", ".join(error.allowed)),)
     elif isinstance(error, Unauthorized):

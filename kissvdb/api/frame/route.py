@@ -43,6 +43,17 @@ class Parameter:
     media: str | None = None
 
 
+_U64 = {"type": "integer", "format": "uint64", "minimum": 0, "maximum": 2**64 - 1}
+OFFSET_PARAMETERS = (
+    Parameter(
+        "min_offset",
+        "Answer only with everything up to this offset; wait for it, and then 503.",
+        _U64,
+    ),
+    Parameter("timeout_ms", "How long to wait for min_offset (default 1000).", _U64),
+)
+
+
 @attrs.frozen
 class Success:
     """An answer that is not an error. ``type`` is an attrs class (or list of one); without it
@@ -86,6 +97,16 @@ class Route:
     streamed: bool = False
     recovered: bool = True
     any_query: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads the data: then it takes `OFFSET_PARAMETERS`, too."""
+        return self.scope is Scope.READ and self.recovered and not self.any_query
+
+    @property
+    def all_parameters(self) -> tuple[Parameter, ...]:
+        """Its own, and those that every route takes that reads."""
+        return (*self.parameters, *OFFSET_PARAMETERS) if self.reads else self.parameters
 
     @property
     def path_parameters(self) -> tuple[str, ...]:

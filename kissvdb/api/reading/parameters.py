@@ -26,7 +26,7 @@ class Parameters:
     @classmethod
     def of(cls, route: Route) -> "Parameters":
         """Those of a route."""
-        asked = [each for each in route.parameters if each.place == "query"]
+        asked = [each for each in route.all_parameters if each.place == "query"]
         return cls(
             frozenset(each.name for each in asked if each.media is None),
             {each.name: each.media for each in asked if each.media is not None},

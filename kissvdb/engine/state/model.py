@@ -98,8 +98,7 @@ class State:
         items.sort(key=lambda item: item.key)
         more = bool(horizons) or len(items) > limit
         items = items[: max(limit, 0)]
-        true_offset = min(shard.true_offset for shard, _ in self._shards)
-        return Page(items, true_offset, items[-1].key if more and items else None)
+        return Page(items, self.applied_offset, items[-1].key if more and items else None)
 
     async def ask(self, command: Command) -> Answer:
         """Write, for an owner: it waits for room in the shard's mailbox."""
@@ -119,6 +118,11 @@ class State:
     def keeper(self, op_id: str) -> Address:
         """Who remembers a batch with this ``op_id``."""
         return self._shards[shard_of(op_id, len(self._shards))][1]
+
+    @property
+    def applied_offset(self) -> int:
+        """Up to here reads see everything."""
+        return min(shard.true_offset for shard, _ in self._shards)
 
     @property
     def owners(self) -> list[Address]:

@@ -128,6 +128,12 @@ class Vectors:
     # Collections
 
     @property
+    def applied_offset(self) -> int:
+        """Up to here reads see everything."""
+        offsets = [each.actor.true_offset for each in self._opened.values()]
+        return min([self._collections.true_offset, *offsets])
+
+    @property
     def all(self) -> list[OpenCollection]:
         """All collections, by name."""
         return [self._opened[name] for name in sorted(self._opened)]

@@ -118,6 +118,7 @@ class Collections(Actor):
         config: Config,
     ) -> None:
         self.opened: dict[str, OpenCollection] = {}
+        self._changing_at: int | None = None
         self._store = store
         self._supervisor = supervisor
         self._around = around
@@ -142,6 +143,12 @@ class Collections(Actor):
         for each in self.opened.values():
             each.actor.look_after()
 
+    @property
+    def true_offset(self) -> int:
+        """An offset up to which every collection there was is there, and no other."""
+        changing_at = self._changing_at
+        return self._around.committed_offset() if changing_at is None else changing_at
+
     def running(self) -> list[tuple[Collection, Address]]:
         """The owners of all collections, and where to ask them."""
         return [(each.actor, each.address) for each in self.opened.values()]
@@ -163,6 +170,7 @@ class Collections(Actor):
     async def handle(self, batch: list[Envelope]) -> None:
         for envelope in batch:
             message = envelope.message
+            self._changing_at = self._around.committed_offset()
             try:
                 if isinstance(message, CreateCollection):
                     envelope.answer(await self._create(message.spec))
@@ -176,6 +184,7 @@ class Collections(Actor):
             except (MailboxClosed, ActorCrashed) as error:
                 # The database stops, and a collection stopped before this actor.
                 envelope.refuse(unavailable(error))
+            self._changing_at = None
 
     async def _create(self, spec: CollectionSpec) -> int:
         if spec.name in self.opened:
