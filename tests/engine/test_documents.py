@@ -22,12 +22,12 @@ IN_NUMPY = Search(compile=False)
 IN_MEMORY = Config(storage=Storage(memory=True), search=IN_NUMPY)
 
 
-@pytest.fixture(params=[1, 3])
-def config(request, tmp_path):
+@pytest.fixture
+def config(tmp_path):
     return Config(
         storage=Storage(data_dir=str(tmp_path / "data")),
         search=IN_NUMPY,
-        state=State(shards=request.param),
+        state=State(shards=2),
     )
 
 
@@ -219,9 +219,9 @@ async def test_settings_are_a_key_that_only_configure_writes(config):
 async def test_other_text_settings_make_other_rows_while_writes_go_on(config):
     wanted = DocumentSettings(TextSettings.from_json({"others": False, "fields": ["text"]}))
     async with open_database(config) as db:
-        await fill(db, 3000)
+        await fill(db, 600)
         await db.documents.configure("c", wanted)
-        count = 3000
+        count = 600
         with trio.fail_after(20):
             while (await db.documents.view("c")).spec.text_settings != wanted.text:
                 await fill(db, 10, start=count)
@@ -243,16 +243,19 @@ async def crashed(config, tmp_path, work):
 
 async def test_a_clean_stop_leaves_nothing_to_do(config, caplog):
     async with open_database(config) as db:
-        await fill(db, 1500)
+        await fill(db, 400)
     async with open_database(config) as db:
         assert db.documents._registry.opened["c"].actor.built
-        assert len(await found(db, {"n": {"$lt": 700}})) == 700
+        assert len(await found(db, {"n": {"$lt": 70}})) == 70
         await is_like_the_keys(db)
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize("saved", [True, False])
 async def test_a_crash_loses_no_document(config, tmp_path, saved):
+    if saved:
+        config = attrs.evolve(config, state=State(shards=1))
+
     async def work(db):
         await fill(db, 300)
         if saved:
@@ -286,11 +289,11 @@ def scribble(path):
 @pytest.mark.parametrize("harm", [lose, tear, scribble])
 async def test_files_that_are_lost_or_damaged_are_made_anew(config, caplog, harm):
     async with open_database(config) as db:
-        await fill(db, 1200)
+        await fill(db, 300)
     harm(directory(config))
     for _ in range(2):
         async with open_database(config) as db:
-            assert len(await found(db, {"n": {"$lt": 500}})) == 500
+            assert len(await found(db, {"n": {"$lt": 50}})) == 50
             await is_like_the_keys(db)
     warned = [record for record in caplog.records if "made anew from the keys" in record.message]
     assert len(warned) == (harm is not lose)
@@ -302,12 +305,12 @@ async def test_a_backup_has_the_documents(config, tmp_path):
     from kissvdb.storage import backup
 
     async with open_database(config) as db:
-        await fill(db, 1200)
+        await fill(db, 300)
         blocks = [block async for block in db.backup()]
         await fill(db, 100, start=5000)
     backup.unpack(io.BytesIO(b"".join(blocks)), tmp_path / "restored")
     assert (tmp_path / "restored" / "documents" / "c" / "manifest.json").exists()
     restored = attrs.evolve(config, storage=Storage(data_dir=str(tmp_path / "restored")))
     async with open_database(restored) as db:
-        assert len(await found(db)) == 1200
+        assert len(await found(db)) == 300
         await is_like_the_keys(db)
