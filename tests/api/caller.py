@@ -47,7 +47,7 @@ def refused(answer, status, code, *words):
     """Checks the wire shape of an error and that its message has these words."""
     assert (answer.status, reading(answer)) == (status, {"error": code, "message": message(answer)})
     for word in words:
-        assert word in message(answer)
+        assert word in message(answer), message(answer)
 
 
 def message(answer):

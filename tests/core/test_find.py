@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kissvdb.core.filters import parse as filters
+from kissvdb.core.find import Find, Place, SortKey
 from kissvdb.core.metadata.index import MetadataIndex
-from kissvdb.core.metadata.sorting import Place, SortKey
 from kissvdb.core.rows.changes import DocumentDeleted, DocumentWritten
-from kissvdb.core.rows.find import Find, find
+from kissvdb.core.rows.find import find
 from kissvdb.core.rows.owner import CollectionSpec, Rows
 from tests.core.row_world import PLAIN, SALT
 
@@ -53,6 +53,10 @@ def view_of(writes, tail_rows, fields_max):
     for row in range(view.data.count):
         metadata.add(row, view.data.document(row))
     return attrs.evolve(view, metadata=metadata.view())
+
+
+def ids(found):
+    return [place.id for place in found.places]
 
 
 def model_of(writes):
@@ -115,13 +119,13 @@ def test_pages_are_those_of_a_sorted_list(writes, keys, limit, tail_rows, fields
         while True:
             found = find(view, asked)
             assert found.count == len(passing)
-            assert [view.data.id_at(row) for row in found.rows] == found.ids
-            pages += found.ids
-            if found.place is None:
+            assert [view.data.id_at(row) for row in found.rows] == ids(found)
+            pages += ids(found)
+            if not found.more:
                 break
-            assert len(found.ids) == limit
+            assert len(found.rows) == limit
             # What a client gets and sends back.
-            text = msgspec.json.encode([found.place.values, found.place.id])
+            text = msgspec.json.encode([found.places[-1].values, found.places[-1].id])
             values, id_ = msgspec.json.decode(text)
             asked = attrs.evolve(asked, after=Place(tuple(values), id_))
         assert pages == passing
@@ -162,10 +166,10 @@ def test_a_page_goes_on_while_documents_change(prices):
     asked = Find(sort=(SortKey("price", descending=True),), limit=90)
     while True:
         found = find(prices.view(NOW_MS), asked)
-        seen += found.ids
-        if found.place is None:
+        seen += ids(found)
+        if not found.more:
             break
-        asked = attrs.evolve(asked, after=found.place)
+        asked = attrs.evolve(asked, after=found.places[-1])
         offset += 1
         # One goes, one moves from the front to the back, one comes in front.
         moved = f"{offset % 1000:04}"
@@ -195,5 +199,5 @@ def test_nothing_is_found_in_nothing():
     rows = Rows(CollectionSpec.of_documents("d"), SALT, PLAIN)
     asked = Find(sort=(SortKey("a"),), count=True, facets={"a": 3}, explain=True)
     found = find(rows.view(NOW_MS), asked)
-    assert (found.ids, found.count, found.place) == ([], 0, None)
+    assert (found.rows, found.count, found.more) == ([], 0, False)
     assert found.facets["a"].counts == []

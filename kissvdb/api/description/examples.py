@@ -100,6 +100,24 @@ _EXAMPLES: Mapping[str, Example] = {
         },
     ),
     "POST /v1/doc/{collection}/delete_batch": Example(_BOOKS, body={"ids": ["dune"]}),
+    "POST /v1/doc/{collection}/find": Example(
+        _BOOKS,
+        body={
+            "filter": {"year": {"$gte": 1960}},
+            "sort": ["-year", "title"],
+            "limit": 10,
+            "facets": ["tags"],
+        },
+    ),
+    "POST /v1/doc/{collection}/delete_by_filter": Example(
+        _BOOKS, body={"filter": {"year": {"$lt": 1900}}}
+    ),
+    "GET /v1/doc/{collection}": Example(_BOOKS),
+    "PUT /v1/doc/{collection}": Example(
+        _BOOKS, body={"text": {"fields": {"title": {"weight": 3}}}}
+    ),
+    "POST /v1/doc/{collection}/vacuum": Example(_BOOKS),
+    "DELETE /v1/doc/{collection}": Example(_BOOKS),
     "GET /v1/doc/{collection}/{id}": Example(_BOOK),
     "PUT /v1/doc/{collection}/{id}": Example(
         _BOOK, body={"title": "Solaris", "author": {"name": "Lem"}, "year": 1961}

@@ -115,3 +115,68 @@ class DeleteDocumentResults:
     """One result for each id, in order."""
 
     results: list[DeleteDocumentResult]
+
+
+class DocumentSettingsBody(RequestBody, frozen=True):
+    """How a collection is searched. ``text``: its fields with weights, languages and tokenizers;
+    without it every string is searched, as English."""
+
+    text: Annotated[Any, msgspec.Meta(description="An object; see the page on documents.")] = None
+
+
+@attrs.frozen
+class DocumentsConfigured:
+    """The settings as they hold from now on."""
+
+    collection: str
+    settings: dict[str, Any]
+    offset: U64
+
+
+@attrs.frozen
+class DocumentsInfo:
+    """One collection in the list of all. ``count`` documents; ``bytes`` are about those of rows
+    and indexes, which hold every change up to ``applied_offset``."""
+
+    collection: str
+    count: U64
+    bytes: U64
+    applied_offset: U64
+    created_at_ms: U64
+    updated_at_ms: U64
+
+
+@attrs.frozen
+class DocumentCollections:
+    """All collections that hold a document or have settings, by name."""
+
+    collections: list[DocumentsInfo]
+
+
+@attrs.frozen
+class DocumentsDetail(DocumentsInfo):
+    """One collection, closely. ``fields``: those that are indexed (of the newest documents, a few
+    may not be known yet); ``settings``: what was set; ``working``: the piece of upkeep that is
+    under way; ``damage``: what is wrong with its rows."""
+
+    fields: list[str]
+    settings: dict[str, Any]
+    working: str | None
+    damage: str | None
+
+
+@attrs.frozen
+class DocumentsDropped:
+    """The collection's documents and settings are gone; ``documents``: how many there were."""
+
+    deleted: bool
+    documents: U64
+    offset: U64 | None
+
+
+@attrs.frozen
+class DocumentsVacuumed:
+    """The live documents lie together again; ``removed`` dead rows are gone."""
+
+    ok: bool
+    removed: U64

@@ -4,10 +4,9 @@ from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
 from kissvdb.config import Limits
+from kissvdb.core.state.reserved_keys import document_key, document_prefix
 from kissvdb.engine.vectors.model import check_name
 from kissvdb.errors import InvalidArgument
-
-PREFIX = "doc:"
 
 
 def collection_of(context: Context, request: Request) -> str:
@@ -21,10 +20,10 @@ def key_of(collection: str, id_: str, bounds: Limits, where: str = "id") -> str:
     """The state key of a document. No name of a collection has a colon, so a key is of one
     document. Raises InvalidArgument unless the id, and the key, have a length that can be."""
     limits.check_id(id_, bounds, where)
-    key = f"{PREFIX}{collection}:{id_}"
+    key = document_key(collection, id_)
     if limits.utf8_length(key) > bounds.key_bytes_max:
         raise InvalidArgument(
-            f"{where}: the document would be the key {PREFIX}{collection}:... of "
+            f"{where}: the document would be the key {document_prefix(collection)}... of "
             f"{limits.utf8_length(key)} bytes, the limit is {bounds.key_bytes_max}: use shorter "
             "ids, or raise limits.key_bytes_max (MAX_KEY_LEN)"
         )

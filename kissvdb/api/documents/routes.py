@@ -4,7 +4,8 @@ from typing import Any
 
 import msgspec
 
-from kissvdb.api.documents import bodies, writes
+from kissvdb.api.documents import bodies, collections, find_bodies, writes
+from kissvdb.api.documents import find as found
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state.parameters import (
@@ -15,10 +16,12 @@ from kissvdb.api.state.parameters import (
     TTL,
     WRITE_ERRORS,
 )
+from kissvdb.api.vectors.bodies import DeletedCount
 from kissvdb.errors import InvalidArgument, KissError, NotFound, OpIdReused
 
 _TEXT = {"type": "string"}
 _OP_ID = Parameter("op_id", "An id under which a repeat is answered and not done again.", _TEXT)
+_OFFSET = {"Kissvdb-Offset": "The offset the answer is true at."}
 _CONDITIONS = (*CONDITION_HEADERS, *CONDITION_QUERY)
 
 
@@ -35,6 +38,7 @@ def _route(
     parameters: tuple[Parameter, ...] = (),
     also: tuple[Success, ...] = (),
     waits: bool = True,
+    bounded: bool = True,
 ) -> Route:
     if body not in (None, msgspec.Raw):
         errors = (MistypedField, *errors)
@@ -53,6 +57,7 @@ def _route(
         errors=(InvalidArgument, *errors),
         hot=True,
         waits=waits,
+        bounded=bounded,
     )
 
 
@@ -76,6 +81,85 @@ _WRITES = (
         *WRITE_ERRORS,
         scope=Scope.WRITE,
         body=bodies.DeleteDocumentsBody,
+    ),
+)
+
+_FIND = (
+    _route(
+        "POST",
+        "/{collection}/find",
+        found.find,
+        "Find documents by their fields",
+        Success("A page, in order.", find_bodies.FoundDocuments, headers=_OFFSET),
+        *WRITE_ERRORS,
+        scope=Scope.READ,
+        body=find_bodies.FindBody,
+    ),
+    _route(
+        "POST",
+        "/{collection}/delete_by_filter",
+        found.delete_by_filter,
+        "Delete the documents that pass a filter",
+        Success("Deleted, durably.", DeletedCount),
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=find_bodies.DeleteDocumentsByFilterBody,
+    ),
+)
+
+_COLLECTIONS = (
+    _route(
+        "GET",
+        "",
+        collections.list_collections,
+        "List the collections of documents",
+        Success("All of them, by name.", bodies.DocumentCollections),
+        *WRITE_ERRORS,
+        scope=Scope.READ,
+    ),
+    _route(
+        "GET",
+        "/{collection}",
+        collections.detail,
+        "Look at a collection of documents",
+        Success("What it is and how it is.", bodies.DocumentsDetail),
+        NotFound,
+        *WRITE_ERRORS,
+        scope=Scope.READ,
+    ),
+    _route(
+        "PUT",
+        "/{collection}",
+        collections.configure,
+        "Say how a collection of documents is searched",
+        Success("Set, durably.", bodies.DocumentsConfigured),
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
+        body=bodies.DocumentSettingsBody,
+    ),
+    _route(
+        "POST",
+        "/{collection}/vacuum",
+        collections.vacuum,
+        "Drop the dead rows of a collection of documents now",
+        Success("Done; reads and writes went on meanwhile.", bodies.DocumentsVacuumed),
+        NotFound,
+        *WRITE_ERRORS,
+        scope=Scope.ADMIN,
+        bounded=False,
+    ),
+)
+
+_LAST = (
+    _route(
+        "DELETE",
+        "/{collection}",
+        collections.drop,
+        "Delete all documents of a collection, and its settings",
+        Success("Gone, durably.", bodies.DocumentsDropped),
+        NotFound,
+        *WRITE_ERRORS,
+        scope=Scope.WRITE,
     ),
 )
 
@@ -147,4 +231,4 @@ _ONE = (
     ),
 )
 
-DOCUMENTS = (*_WRITES, *_ONE)
+DOCUMENTS = (*_WRITES, *_FIND, *_COLLECTIONS, *_ONE, *_LAST)

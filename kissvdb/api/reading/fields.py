@@ -6,7 +6,7 @@ parameters that begin with ``_``, and everything with ``server.unknown_fields = 
 """
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -27,15 +27,19 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("metadata", "payload", "attributes", "properties"), ("meta",)),
     **dict.fromkeys(("metadatas", "payloads"), ("metas",)),
     **dict.fromkeys(("ttl", "ttl_secs", "ttl_seconds", "expire", "expires", "ex"), ("ttl_ms",)),
-    **dict.fromkeys(("limit", "top_k", "topk", "top", "n_results", "count"), ("k", "limit")),
+    **dict.fromkeys(("limit", "top_k", "topk", "top", "n_results", "count", "k"), ("k", "limit")),
     **dict.fromkeys(("embedding", "values", "query", "query_vector"), ("vector",)),
     **dict.fromkeys(("embeddings", "queries", "query_embeddings"), ("vectors",)),
     **dict.fromkeys(("points", "records", "vectors", "documents", "batch"), ("items", "documents")),
     **dict.fromkeys(("docs", "items"), ("documents",)),
     **dict.fromkeys(("_id", "uid", "uuid", "document_id", "doc_id"), ("id",)),
-    **dict.fromkeys(("document", "source", "_source"), ("doc",)),
+    **dict.fromkeys(("document", "source", "_source"), ("doc", "fields")),
     **dict.fromkeys(("dimension", "dimensions", "size"), ("dim", "limit")),
     **dict.fromkeys(("distance", "space", "similarity"), ("metric",)),
+    **dict.fromkeys(("orderby", "order_by", "order", "sort_by", "sorting"), ("sort",)),
+    **dict.fromkeys(("projection", "select", "attributes_to_retrieve"), ("fields",)),
+    **dict.fromkeys(("facet_by", "aggs", "aggregations", "facet"), ("facets",)),
+    **dict.fromkeys(("skip", "page", "search_after"), ("cursor",)),
     **dict.fromkeys(("tenant", "partition", "ns"), ("namespace",)),
     **dict.fromkeys(("with_payload", "with_meta", "include_metadata"), ("include_meta",)),
     **dict.fromkeys(("with_vector", "with_vectors", "include_values"), ("include_vector",)),
@@ -43,7 +47,7 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("ef", "hnsw_ef"), ("ef_search",)),
     **dict.fromkeys(("ef_construct", "efConstruction"), ("ef_construction",)),
     **dict.fromkeys(("version", "revision", "cas"), ("if_revision",)),
-    **dict.fromkeys(("from", "last_event_id", "lastEventId", "offset"), ("since",)),
+    **dict.fromkeys(("from", "last_event_id", "lastEventId", "offset"), ("since", "cursor")),
     **dict.fromkeys(("event", "event_type"), ("type", "types")),
     **dict.fromkeys(("payload", "body", "value"), ("meta", "data", "value", "doc")),
     **dict.fromkeys(("data", "val"), ("value", "documents", "doc")),
@@ -112,7 +116,8 @@ def _known_only(
                     for place, each in enumerate(codec.decode(text, type=list[msgspec.Raw]))
                 ]
                 return msgspec.Raw(codec.encode(kept))
-            case inspect.UnionType(types=types):
+            case inspect.UnionType():
+                types = list(_alternatives(info))
                 for one in types:
                     if isinstance(one, inspect.ListType) and _holds_structs(one):
                         return _known_only(text, one, where, codec, strict)
@@ -124,6 +129,18 @@ def _known_only(
         # Not the kind of thing that belongs here: whoever reads it says so.
         return text
     return text
+
+
+def _alternatives(info: inspect.Type) -> Iterator[inspect.Type]:
+    """The types of a union, those of unions in it too."""
+    match info:
+        case inspect.Metadata(type=inner):
+            yield from _alternatives(inner)
+        case inspect.UnionType(types=types):
+            for each in types:
+                yield from _alternatives(each)
+        case _:
+            yield info
 
 
 def _members(

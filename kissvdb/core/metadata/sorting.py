@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from operator import itemgetter
 from typing import Any, Final
 
-import attrs
 import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.filters.tree import MISSING, lookup
+from kissvdb.core.find import Place, SortKey
 from kissvdb.core.metadata import column_ranges
 from kissvdb.core.metadata.columns import (
     ABSENT,
@@ -39,23 +39,6 @@ UNSURE: Final = -(2**62)
 _BOOLEANS = 2
 _ARRAY: list[Any] = []
 _OBJECT: dict[str, Any] = {}
-
-
-@attrs.frozen
-class SortKey:
-    """A field to sort by."""
-
-    path: str
-    descending: bool = False
-    nothing_first: bool = False
-
-
-@attrs.frozen
-class Place:
-    """A place in an order: the values that the keys have there (see `sort_value`), and the id."""
-
-    values: tuple[Any, ...]
-    id: str
 
 
 def sort_value(found: Any) -> Any:

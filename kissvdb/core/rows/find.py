@@ -5,7 +5,7 @@ their codes and without a look at documents, and only these are compared by thei
 begins behind the place that the page before ended with, wherever rows have moved meanwhile.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core import bitmaps
-from kissvdb.core.filters.tree import Node, lookup
+from kissvdb.core.filters.tree import lookup
+from kissvdb.core.find import Find, Place, SortKey
 from kissvdb.core.metadata import facets as row_facets
 from kissvdb.core.metadata.columns import UNTOLD
 from kissvdb.core.metadata.facets import Facet
@@ -21,9 +22,7 @@ from kissvdb.core.metadata.segment import Segment
 from kissvdb.core.metadata.sorting import (
     UNSURE,
     Numbers,
-    Place,
     Ranks,
-    SortKey,
     is_behind,
     ordered,
     sort_value,
@@ -34,20 +33,6 @@ from kissvdb.core.store.id_order import behind_id, first_by_id
 from kissvdb.core.store.space import RowData
 
 _NONE: Numbers = np.zeros(0, np.int64)
-
-
-@attrs.frozen
-class Find:
-    """What to find: at most ``limit`` rows behind the place ``after``, in the order of ``sort``
-    and then of ids. ``facets``: the commonest values of fields, so many each."""
-
-    tree: Node | None = None
-    sort: tuple[SortKey, ...] = ()
-    limit: int = 20
-    after: Place | None = None
-    count: bool = False
-    facets: Mapping[str, int] = attrs.field(factory=dict)
-    explain: bool = False
 
 
 @attrs.frozen
@@ -69,12 +54,12 @@ class Explanation:
 
 @attrs.frozen(eq=False)
 class Found:
-    """``rows`` and their ids, in order. ``place``: of the last one, None when nothing is behind
-    it. ``count``: how many pass, whatever the page."""
+    """``rows`` and their places, in order; whether there are ``more`` behind the last one.
+    ``count``: how many pass, whatever the page."""
 
     rows: list[int]
-    ids: list[str]
-    place: Place | None
+    places: list[Place]
+    more: bool
     count: int | None
     facets: dict[str, Facet]
     explanation: Explanation | None
@@ -121,8 +106,8 @@ class _Finder:
         )
         return Found(
             rows,
-            [place.id for place, _ in places],
-            places[-1][0] if more and places else None,
+            [place for place, _ in places],
+            more,
             passing if asked.count else None,
             facets,
             explanation if asked.explain else None,
