@@ -133,6 +133,16 @@ def _pairs(found):
     return found.hits[0].rows.tolist(), found.hits[0].scores.tolist()
 
 
+@pytest.mark.parametrize("words", ["red -blue", 'red -"blue house"', "red -blu*"])
+def test_what_the_words_leave_out_the_vectors_do_not_bring_back(words):
+    here = world()
+    here.run(*(add(f"b{n}", [1, 0], "blue house") for n in range(60)))
+    here.run(add("far", [-1, 0], "red"), add("none", [0, 1]), add("near", [1, 0.1], "green"))
+    found = hybrid(here, [1, 0], words, Fusion(depth=2), k=3)
+    assert sorted(found.hits[0].ids) == ["far", "near", "none"]
+    assert hybrid(here, [1, 0], words, Fusion(depth=2), k=4).exhausted == [True]
+
+
 def test_a_hybrid_search_returns_k_of_a_filter_that_leaves_so_many():
     here = world()
     here.run(*(add(f"v{n:03}", [1, n], "red" if n < 50 else None, n=n) for n in range(100)))

@@ -98,6 +98,18 @@ class TextQuery:
     typos: bool = False
     """Whether a word that no text has may be taken for one nearly like it."""
 
+    @property
+    def excluded(self) -> "TextQuery | None":
+        """What the query leaves out, as one that finds it; None if that is nothing."""
+        clauses = tuple(
+            attrs.evolve(
+                clause, occur="should", kind="prefix" if clause.kind == "prefix" else "phrase"
+            )
+            for clause in self.clauses
+            if clause.occur == "must_not"
+        )
+        return attrs.evolve(self, clauses=clauses, typos=False) if clauses else None
+
     def corrected(self, corrections: Mapping[str, Sequence[str]]) -> "TextQuery":
         """The query with words replaced: a folded token, and what is looked for in its place.
 
