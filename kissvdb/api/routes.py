@@ -13,6 +13,7 @@ from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
+from kissvdb.api.search.routes import SEARCH
 from kissvdb.api.state import handlers as state
 from kissvdb.api.state.parameters import (
     CONDITION_ERRORS,
@@ -333,6 +334,7 @@ ROUTES: tuple[Route, ...] = (
     *DOCUMENTS,
     *EVENTS,
     *VECTORS,
+    *SEARCH,
     *BULK,
     *BATCH,
     *OPERATIONS,

@@ -169,6 +169,19 @@ _EXAMPLES: Mapping[str, Example] = {
     "POST /v1/vector/{collection}/count": Example(_NOTES, body={"filters": {"lang": "en"}}),
     "POST /v1/vector/{collection}/scroll": Example(_NOTES, body={"limit": 2}),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
+    "POST /search": Example(
+        body={"query": "opening hours", "top_k": 3, "mode": "text", "filters": {"language": "en"}}
+    ),
+    "POST /search/ingest": Example(
+        body={
+            "document": {
+                "id": 7,
+                "content": "The library opens at nine.",
+                "vector": [1, 0],
+                "metadata": {"category": "faq", "language": "en", "group_id": 1},
+            }
+        }
+    ),
     "POST /v1/bulk": Example(body={"op": "put", "key": "c", "value": 3}),
     "POST /v1/batch": Example(
         body={

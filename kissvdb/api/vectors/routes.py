@@ -13,6 +13,8 @@ from kissvdb.api.vectors.forms import MSGPACK, OCTETS
 from kissvdb.errors import (
     AlreadyExists,
     DimMismatch,
+    EmbedderMismatch,
+    EmbedderUnavailable,
     InvalidArgument,
     KissError,
     NotFound,
@@ -26,7 +28,8 @@ _TEXT = {"type": "string"}
 _NATURAL = {"type": "integer", "minimum": 0}
 _SWITCH = {"type": "boolean"}
 
-_WRITE_ERRORS = (NotFound, Overloaded, Stopping, PersistenceFailed)
+_EMBEDDER_ERRORS = (EmbedderMismatch, EmbedderUnavailable)
+_WRITE_ERRORS = (NotFound, Overloaded, Stopping, PersistenceFailed, *_EMBEDDER_ERRORS)
 _FORMS = (JSON, MSGPACK)
 _WITH_OCTETS = (JSON, MSGPACK, OCTETS)
 _OFFSET = {"Kissvdb-Offset": "The offset the answer is true at."}
@@ -111,6 +114,7 @@ _COLLECTIONS = (
         "Create a collection",
         Success("Created, durably.", vector_bodies.CollectionCreated),
         AlreadyExists,
+        NotFound,
         Overloaded,
         Stopping,
         PersistenceFailed,
@@ -246,6 +250,8 @@ _READS = (
         Success("Best first; equal scores by id.", search_bodies.SearchResult, headers=_OFFSET),
         DimMismatch,
         NotFound,
+        Overloaded,
+        *_EMBEDDER_ERRORS,
         scope=Scope.READ,
         body=search_bodies.SearchBody,
         media=_WITH_OCTETS,
@@ -259,6 +265,8 @@ _READS = (
         Success("A result for each, in order.", search_bodies.SearchBatchResult, headers=_OFFSET),
         DimMismatch,
         NotFound,
+        Overloaded,
+        *_EMBEDDER_ERRORS,
         scope=Scope.READ,
         body=search_bodies.SearchBatchBody,
         media=_WITH_OCTETS,

@@ -74,6 +74,11 @@ class Texts:
             return True
         return isinstance(inner, (Add, Upsert, Update)) and bool(inner.text) and not inner.vector
 
+    async def vectors_by(self, name: str, texts: Sequence[str]) -> list[bytes]:
+        """The same by an embedder that has no collection yet. Raises NotFound and
+        EmbedderUnavailable."""
+        return await _embedded(self._embedders.find(name), texts, "passage")
+
     async def prepared(self, commands: Sequence[Any]) -> list[Outcome]:
         """The commands with the vectors of their texts, in their order.
 
@@ -178,9 +183,13 @@ class Texts:
                 f"embedder {spec.embedder!r} is {embedder.model} now: reindex the collection, or "
                 "configure the former model"
             )
-        vectors = await embedder.embed(texts, kind=kind)
-        assert vectors.shape == (len(texts), spec.dim), vectors.shape
-        return [row.astype("<f4", copy=False).tobytes() for row in vectors]
+        return await _embedded(embedder, texts, kind)
+
+
+async def _embedded(embedder: Embedder, texts: Sequence[str], kind: Kind) -> list[bytes]:
+    vectors = await embedder.embed(texts, kind=kind)
+    assert vectors.shape == (len(texts), embedder.dim), vectors.shape
+    return [row.astype("<f4", copy=False).tobytes() for row in vectors]
 
 
 def _with_vector(command: VectorCommand, vector: bytes) -> VectorCommand:
