@@ -1,4 +1,4 @@
-"""A tour of kissvdb on real data: ingest, search, filter, live events, kill -9, all still there."""
+"""A tour of kissvdb on real data: vectors, texts, documents, a batch, live events, kill -9."""
 
 import json
 import shutil
@@ -9,18 +9,21 @@ import tempfile
 import textwrap
 import threading
 import time
+import urllib.error
 from pathlib import Path
 
-from sample import COLLECTION, Server, load, queries
+from sample import COLLECTION, DOCUMENTS, Server, load, queries
 
 from kissvdb.cli import settings_of
 
 READY_SECONDS_MAX = 60
 LEFT_COLUMNS = 66
 EVENTS_SHOWN_OF = 200
-"""Of vectors that are written in bulk, each so many-th event is shown."""
+"""Of what is written in bulk, each so many-th event is shown."""
 
 SEARCH = f"/v1/vector/{COLLECTION}/search"
+FIND = f"/v1/doc/{DOCUMENTS}/find"
+PLAIN = {"pre": "*", "post": "*", "length": 80, "escape": False}
 
 
 class Screen:
@@ -75,8 +78,9 @@ class Follower(threading.Thread):
         self.heard += 1
         if event["offset"] is not None:
             self.last_offset = event["offset"]
-        if event["type"] != "vector_upserted" or event["offset"] % EVENTS_SHOWN_OF == 0:
-            data = event["data"]
+        data = event["data"]
+        loaded = event["type"] == "vector_upserted" or "description" in str(data.get("value"))
+        if not loaded or event["offset"] % EVENTS_SHOWN_OF == 0:
             what = data.get("id") or data.get("key") or data.get("hits") or data.get("collection")
             self._screen.event(f"#{event['offset']} {event['type']} {what}")
 
@@ -108,28 +112,84 @@ def search(screen, server, text, vector, **wishes):
     return answer["hits"]
 
 
+def search_texts(screen, server, text, vector):
+    """The same words three ways: those that texts have, what is meant, and both."""
+    for mode in ("text", "vector", "hybrid"):
+        screen.say(f'{mode}: "{text}"')
+        body = {"text": text, "mode": mode, "k": 2, "highlight": PLAIN, "include_meta": True}
+        if mode != "text":
+            body["vector"] = vector.tolist()
+        for hit in server.call("POST", SEARCH, body)["hits"]:
+            marked = " ".join(each["text"] for each in hit.get("highlight", ()))
+            screen.say(f"  {hit['score']:.3f} {hit['id']}: {marked or hit['meta']['synopsis']}")
+    screen.say()
+
+
+def find_documents(screen, server):
+    """A filter, an order and a facet, over documents that nobody declared anything about."""
+    body = {
+        "filter": {"size_kb": {"$gte": 20_000}},
+        "sort": ["-size_kb"],
+        "fields": ["section", "size_kb"],
+        "facets": {"section": 4},
+        "limit": 3,
+    }
+    answer = server.call("POST", FIND, body)
+    for each in answer["documents"]:
+        screen.say(f"  {each['doc']['size_kb']} KB {each['id']} [{each['doc']['section']}]")
+    screen.say(f"  by section: {json.dumps(answer['facets']['section'])}")
+    screen.say()
+
+
+def write_together(screen, server):
+    """One batch over every model: all of it, or nothing."""
+    operations = [
+        {"op": "doc_put", "collection": DOCUMENTS, "id": "demo", "doc": {"section": "demo"}},
+        {"op": "update", "collection": COLLECTION, "id": "playerctl", "meta": {"section": "demo"}},
+        {"op": "vector_delete", "collection": COLLECTION, "id": "lcalc"},
+        {"op": "put", "key": "job:demo", "value": {"progress": 1.0}},
+        {"op": "event", "type": "demo_done", "data": {"by": "the tour"}},
+    ]
+    absent = [{"documents": DOCUMENTS, "id": "demo", "if_absent": True}]
+    batch = {"operations": operations, "preconditions": absent}
+    done = server.call("POST", "/v1/batch", batch)
+    screen.say(f"Done, at offsets {done['first_offset']} to {done['last_offset']}. Once more:")
+    try:
+        server.call("POST", "/v1/batch", batch)
+    except urllib.error.HTTPError as refusal:
+        screen.say(f"  {refusal.code} {json.loads(refusal.read())['message']}")
+    screen.settle()
+
+
 def tour(screen, server):
-    screen.say(f"1. Load real package descriptions into the collection {COLLECTION!r}.")
+    screen.say(f"1. Load package descriptions: vectors and texts, and documents ({DOCUMENTS!r}).")
     count, seconds = load(server)
-    screen.say(f"{count} vectors in {seconds:.2f} s, each durable when it was answered.")
+    screen.say(f"{count} of each in {seconds:.2f} s, each durable when it was answered.")
     screen.settle()
     screen.say()
     screen.say("2. Search by meaning: the vectors of these texts, and what is nearest.")
     asked = queries()
-    for text, _, vector in (asked[0], asked[23], asked[26]):
+    for text, _, vector in (asked[0], asked[26]):
         search(screen, server, text, vector)
     screen.say("3. The same with filters on metadata. No index had to be declared.")
     text, _, vector = asked[23]
     search(screen, server, text, vector, filters={"section": "python"})
     search(screen, server, text, vector, filters={"size_kb": {"$lt": 50}}, emit=True)
     screen.settle()
-    screen.say("4. Change something: an update, a delete, progress of a job.")
-    update = {"id": "playerctl", "meta": {"section": "demo", "synopsis": "changed", "tags": []}}
-    server.call("POST", f"/v1/vector/{COLLECTION}/update", update)
-    server.call("POST", f"/v1/vector/{COLLECTION}/delete", {"id": "lcalc"})
-    server.call("PUT", "/v1/state/job:demo", {"value": {"progress": 1.0}})
-    screen.settle()
+    screen.say("4. By words, by meaning, and by both at once.")
+    search_texts(screen, server, text, vector)
+    screen.say("5. Documents: the largest packages, and how many each section has of them.")
+    find_documents(screen, server)
+    screen.say("6. Change a document, a vector, a key, and say so: one atomic batch.")
+    write_together(screen, server)
     return vector.tolist()
+
+
+def answers(server, probe):
+    """What must be the same after a crash."""
+    text = {"text": "library", "mode": "text", "k": 10}
+    found = [server.call("POST", SEARCH, body) for body in (probe, text)]
+    return [*found, server.call("POST", FIND, {"limit": 50, "sort": ["-size_kb"]})["documents"]]
 
 
 def main():
@@ -144,10 +204,10 @@ def main():
         follower = follow(server, screen, 0)
         probe = {"vector": tour(screen, server), "k": 10, "exact": True}
         count = server.call("POST", f"/v1/vector/{COLLECTION}/count", {})["count"]
-        before = server.call("POST", SEARCH, probe)
+        before = answers(server, probe)
         screen.say(f"{follower.heard} events heard, the last has offset {follower.last_offset}.")
         screen.say()
-        screen.say("5. kill -9, and start again.")
+        screen.say("7. kill -9, and start again.")
         process.kill()
         process.wait()
         screen.settle()
@@ -156,7 +216,7 @@ def main():
         screen.say(f"Ready after {time.perf_counter() - started:.2f} s.")
         follow(server, screen, follower.last_offset - 3)
         again = server.call("POST", f"/v1/vector/{COLLECTION}/count", {})["count"]
-        same = server.call("POST", SEARCH, probe) == before
+        same = answers(server, probe) == before
         screen.say(f"{again} of {count} vectors are there; a search answers the same: {same}.")
         screen.settle()
         screen.say()

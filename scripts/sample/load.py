@@ -21,7 +21,8 @@ kissvdb serves on {url} (data in {data}). In another terminal, try:
   curl -X PUT {url}/v1/state/job:1 -H {json} -d '{{"value":{{"progress":0.5}}}}'
   curl {url}/v1/state/job:1
   curl -N "{url}/v1/stream?since=0&vectors=false"
-  curl {url}/v1/vector/debian/search -H {json} -d '{{"id":"playerctl","k":3,"include_meta":true}}'
+  curl {url}/v1/vector/debian/search -H {json} -d '{{"text":"music player","k":3,"highlight":true}}'
+  curl {url}/v1/doc/packages/find -H {json} -d '{{"filter":{{"section":"games"}},"sort":["-size_kb"]}}'
 
 The API with a form for every call: {url}/docs"""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 COLLECTION = "debian"
+DOCUMENTS = "packages"
 BATCH_ROWS = 128
 REQUEST_SECONDS_MAX = 30
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def packages():
-    """The metadata of every package, in the order of its vectors."""
+    """Every package as a document, in the order of the vectors of their descriptions."""
     with (HERE / "packages.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
@@ -68,23 +69,43 @@ class Server:
 
 
 def load(server):
-    """Create the collection, if it is not there, and upsert all; answers how many vectors and in
-    how many seconds."""
+    """Create the collection of vectors, if it is not there, and upsert all, with their texts; and
+    put the packages as documents. Answers how many there are and in how many seconds."""
     started = time.perf_counter()
-    numbers, metas = vectors(), packages()
-    try:
-        shape = {"dim": numbers.shape[1], "metric": "cosine"}
-        server.call("POST", f"/v1/vector/{COLLECTION}", shape)
-    except urllib.error.HTTPError as error:
-        if error.code != 409:
-            raise
-    for first in range(0, len(metas), BATCH_ROWS):
-        part = metas[first : first + BATCH_ROWS]
-        head = json.dumps({"ids": [each["id"] for each in part], "metas": part})
-        body = head.encode() + b"\n" + numbers[first : first + BATCH_ROWS].tobytes()
-        path = f"/v1/vector/{COLLECTION}/upsert_batch"
-        answer = server.call("POST", path, body, "application/octet-stream")
-        refused = [each for each in answer["results"] if each["status"] == "error"]
-        if refused:
-            raise SystemExit(f"the server refused a vector: {refused[0]}")
-    return len(metas), time.perf_counter() - started
+    numbers, documents = vectors(), packages()
+    _create(server, numbers.shape[1])
+    for first in range(0, len(documents), BATCH_ROWS):
+        part = documents[first : first + BATCH_ROWS]
+        _upsert(server, part, numbers[first : first + BATCH_ROWS])
+        puts = [{"id": each["id"], "doc": each} for each in part]
+        _check(server.call("POST", f"/v1/doc/{DOCUMENTS}/put_batch", {"documents": puts}))
+    return len(documents), time.perf_counter() - started
+
+
+def _create(server, dim):
+    """With the embedder, whose model made the sample's vectors, where it is installed."""
+    for shape in ({"embedder": "default"}, {"dim": dim, "metric": "cosine"}):
+        try:
+            server.call("POST", f"/v1/vector/{COLLECTION}", shape)
+        except urllib.error.HTTPError as error:
+            if error.code == 409:
+                return
+            if error.code != 503:
+                raise
+        else:
+            return
+
+
+def _upsert(server, part, numbers):
+    texts = [each["description"] for each in part]
+    metas = [{name: each[name] for name in each if name != "description"} for each in part]
+    head = json.dumps({"ids": [each["id"] for each in part], "metas": metas, "texts": texts})
+    path = f"/v1/vector/{COLLECTION}/upsert_batch"
+    body = head.encode() + b"\n" + numbers.tobytes()
+    _check(server.call("POST", path, body, "application/octet-stream"))
+
+
+def _check(answer):
+    refused = [each for each in answer["results"] if each["status"] == "error"]
+    if refused:
+        raise SystemExit(f"the server refused a part of the sample: {refused[0]}")
