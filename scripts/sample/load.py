@@ -22,7 +22,7 @@ kissvdb serves on {url} (data in {data}). In another terminal, try:
   curl {url}/v1/state/job:1
   curl -N "{url}/v1/stream?since=0&vectors=false"
   curl {url}/v1/vector/debian/search -H {json} -d '{{"text":"music player","k":3,"highlight":true}}'
-  curl {url}/v1/doc/packages/find -H {json} -d '{{"filter":{{"section":"games"}},"sort":["-size_kb"]}}'
+  curl {url}/v1/doc/packages/find -H {json} -d '{{"sort":["-size_kb"],"limit":3}}'
 
 The API with a form for every call: {url}/docs"""
 
