@@ -137,7 +137,9 @@ def find_documents(screen, server):
     answer = server.call("POST", FIND, body)
     for each in answer["documents"]:
         screen.say(f"  {each['doc']['size_kb']} KB {each['id']} [{each['doc']['section']}]")
-    screen.say(f"  by section: {json.dumps(answer['facets']['section'])}")
+    counts = answer["facets"]["section"]["values"]
+    sections = ", ".join(f"{each['value']} {each['count']}" for each in counts)
+    screen.say(f"  by section: {sections}")
     screen.say()
 
 
@@ -146,7 +148,6 @@ def write_together(screen, server):
     operations = [
         {"op": "doc_put", "collection": DOCUMENTS, "id": "demo", "doc": {"section": "demo"}},
         {"op": "update", "collection": COLLECTION, "id": "playerctl", "meta": {"section": "demo"}},
-        {"op": "vector_delete", "collection": COLLECTION, "id": "lcalc"},
         {"op": "put", "key": "job:demo", "value": {"progress": 1.0}},
         {"op": "event", "type": "demo_done", "data": {"by": "the tour"}},
     ]
