@@ -109,6 +109,9 @@ _EXAMPLES: Mapping[str, Example] = {
             "facets": ["tags"],
         },
     ),
+    "POST /v1/doc/{collection}/search": Example(
+        _BOOKS, body={"text": "solaris", "k": 5, "highlight": True, "facets": ["tags"]}
+    ),
     "POST /v1/doc/{collection}/delete_by_filter": Example(
         _BOOKS, body={"filter": {"year": {"$lt": 1900}}}
     ),

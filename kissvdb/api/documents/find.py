@@ -1,6 +1,7 @@
 """Finding documents over HTTP, and deleting those that are found."""
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from kissvdb.errors import InvalidArgument, NotFound
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with it.
+    from kissvdb.core.metadata.facets import Facet as Counted
     from kissvdb.core.rows.find import Found
     from kissvdb.core.rows.view import RowsView
 
@@ -116,7 +118,7 @@ def _find(view: "RowsView", asked: Asked, started_ns: int) -> tuple[bytes, int]:
     texts: list[bytes] = []
     size = 0
     for row in found.rows:
-        text = document_text(view, row, asked.part)
+        text = b"{%b}" % document_members(view, row, asked.part)
         size += len(text)
         if texts and size > FIND_BYTES_MAX:
             break
@@ -132,12 +134,12 @@ def _find(view: "RowsView", asked: Asked, started_ns: int) -> tuple[bytes, int]:
     return head + _rest(view, asked.find, found, queue_us) + b"}", view.offset
 
 
-def document_text(view: "RowsView", row: int, part: Projection | None) -> bytes:
-    """A document that was found, as JSON."""
+def document_members(view: "RowsView", row: int, part: Projection | None) -> bytes:
+    """What is said of a document that was found."""
     data = view.data
     document = data.meta(row) or b"null"
     revision, offset = data.stamp(row)
-    return b'{"id":%b,"doc":%b,"revision":%d,"offset":%d}' % (
+    return b'"id":%b,"doc":%b,"revision":%d,"offset":%d' % (
         _json(data.id_at(row)),
         document if part is None else part.of(document),
         revision,
@@ -145,16 +147,21 @@ def document_text(view: "RowsView", row: int, part: Projection | None) -> bytes:
     )
 
 
+def facets_text(facets: "Mapping[str, Counted]") -> bytes:
+    """The member of an answer that holds facets."""
+    shown = {
+        path: Facet([FacetCount(*each) for each in facet.counts], facet.distinct)
+        for path, facet in facets.items()
+    }
+    return b',"facets":' + _json(shown)
+
+
 def _rest(view: "RowsView", asked: Find, found: "Found", queue_us: int) -> bytes:
     text = b""
     if found.count is not None:
         text += b',"count":%d' % found.count
     if asked.facets:
-        facets = {
-            path: Facet([FacetCount(*each) for each in facet.counts], facet.distinct)
-            for path, facet in found.facets.items()
-        }
-        text += b',"facets":' + _json(facets)
+        text += facets_text(found.facets)
     if found.explanation is not None:
         steps = attrs.asdict(found.explanation)
         notes = filter_notes.about(asked.tree, view.count)

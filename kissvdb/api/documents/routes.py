@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
-from kissvdb.api.documents import bodies, collections, find_bodies, writes
+from kissvdb.api.documents import bodies, collections, find_bodies, search_bodies, writes
 from kissvdb.api.documents import find as found
+from kissvdb.api.documents import search as searched
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state.parameters import (
@@ -94,6 +95,16 @@ _FIND = (
         *WRITE_ERRORS,
         scope=Scope.READ,
         body=find_bodies.FindBody,
+    ),
+    _route(
+        "POST",
+        "/{collection}/search",
+        searched.search,
+        "Find documents by their texts",
+        Success("Best first.", search_bodies.DocumentSearchResult, headers=_OFFSET),
+        *WRITE_ERRORS,
+        scope=Scope.READ,
+        body=search_bodies.DocumentSearchBody,
     ),
     _route(
         "POST",

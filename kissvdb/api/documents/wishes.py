@@ -35,7 +35,7 @@ def sort_keys(sort: Sort | None, where: str = "body.sort") -> tuple[SortKey, ...
         at = where if isinstance(sort, str) else f"{where}[{place}]"
         if isinstance(each, str):
             each = _short(each.strip() if isinstance(sort, str) else each, at)
-        _check_field(each.field, at)
+        check_field(each.field, at)
         keys.append(SortKey(each.field, each.order == "desc", each.missing == "first"))
     return tuple(keys)
 
@@ -66,7 +66,7 @@ def projection(fields: Fields | None, where: str = "body.fields") -> Projection 
     if len(paths) > FIELDS_MAX:
         raise InvalidArgument(f"{where}: at most {FIELDS_MAX} fields, not {len(paths)}")
     for path in paths:
-        _check_field(path, where)
+        check_field(path, where)
     return Projection(None if include is None else tuple(include), tuple(exclude))
 
 
@@ -78,7 +78,7 @@ def facet_wishes(facets: Facets | None, where: str = "body.facets") -> dict[str,
     if len(wishes) > FACETS_MAX:
         raise InvalidArgument(f"{where}: at most {FACETS_MAX} fields, not {len(wishes)}")
     for path, want in wishes.items():
-        _check_field(path, where)
+        check_field(path, where)
         if not 1 <= want <= FACET_VALUES_MAX:
             raise InvalidArgument(
                 f"{where}.{path[:100]}: must be 1 to {FACET_VALUES_MAX} values, not {want}"
@@ -86,7 +86,8 @@ def facet_wishes(facets: Facets | None, where: str = "body.facets") -> dict[str,
     return wishes
 
 
-def _check_field(path: str, where: str) -> None:
+def check_field(path: str, where: str) -> None:
+    """Raises InvalidArgument unless it has 1 to FIELD_BYTES_MAX bytes."""
     if not 0 < limits.utf8_length(path) <= FIELD_BYTES_MAX:
         raise InvalidArgument(f"{where}: a field's name must have 1 to {FIELD_BYTES_MAX} bytes")
 

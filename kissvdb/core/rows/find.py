@@ -5,7 +5,7 @@ their codes and without a look at documents, and only these are compared by thei
 begins behind the place that the page before ended with, wherever rows have moved meanwhile.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core import bitmaps
+from kissvdb.core.bitmaps import Words
 from kissvdb.core.filters.tree import lookup
 from kissvdb.core.find import Find, Place, SortKey
 from kissvdb.core.metadata import facets as row_facets
 from kissvdb.core.metadata.columns import UNTOLD
 from kissvdb.core.metadata.facets import Facet
+from kissvdb.core.metadata.index import DocumentAt
 from kissvdb.core.metadata.segment import Segment
 from kissvdb.core.metadata.sorting import (
     UNSURE,
@@ -88,7 +90,7 @@ class _Finder:
         more = len(places) > asked.limit
         places = places[: asked.limit]
         order_us = lap()
-        facets = self._facets(words)
+        facets = facets_of(view, words, asked.facets, self._document)
         facets_us = lap()
         rows = [row for _, row in places]
         self._data.check(rows)
@@ -171,15 +173,18 @@ class _Finder:
         self._read += 1
         return self._data.document(row)
 
-    def _facets(self, words: Any) -> dict[str, Facet]:
-        if not self._asked.facets:
-            return {}
-        metadata = self._view.metadata
-        flags = None if words is None else bitmaps.unpack(words, metadata.row_count)
-        return {
-            path: row_facets.count(metadata, flags, path, want, self._document)
-            for path, want in self._asked.facets.items()
-        }
+
+def facets_of(
+    view: RowsView, words: Words | None, wishes: Mapping[str, int], document_at: DocumentAt
+) -> dict[str, Facet]:
+    """The commonest values of fields among the rows of a bitmap, None for all rows."""
+    if not wishes:
+        return {}
+    flags = None if words is None else bitmaps.unpack(words, view.metadata.row_count)
+    return {
+        path: row_facets.count(view.metadata, flags, path, want, document_at)
+        for path, want in wishes.items()
+    }
 
 
 class _Part:
