@@ -25,6 +25,7 @@ from kissvdb.core.state.rules import (
     Written,
 )
 from kissvdb.embedding import json_values
+from kissvdb.embedding.documents import Documents
 from kissvdb.embedding.events import Events
 from kissvdb.embedding.items import Item, Page, item_of
 from kissvdb.embedding.vectors import Vectors
@@ -53,7 +54,7 @@ async def open_database(config: Config | None = None) -> AsyncIterator["Database
 
 
 class Database:
-    """Keys, events, the stream and vectors, in this process. Made by `open_database`.
+    """Keys, documents, events, the stream and vectors, in this process. Made by `open_database`.
 
     Writes answer when they are durable. A write that is cancelled, or fails with Stopping after
     it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely. Every
@@ -61,10 +62,11 @@ class Database:
     for what the server would refuse, too.
     """
 
-    __slots__ = ("_database", "_vectors")
+    __slots__ = ("_database", "_documents", "_vectors")
 
     def __init__(self, database: engine.Database) -> None:
         self._database = database
+        self._documents = Documents(database)
         self._vectors = Vectors(database.vectors)
 
     # Keys
@@ -213,6 +215,11 @@ class Database:
     def vectors(self) -> Vectors:
         """The vector collections."""
         return self._vectors
+
+    @property
+    def documents(self) -> Documents:
+        """The collections of documents."""
+        return self._documents
 
     # The whole
 

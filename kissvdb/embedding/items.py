@@ -49,3 +49,39 @@ class VectorItem:
     vector: list[float]
     meta: Any
     expires_at_ms: int | None
+
+
+@attrs.frozen
+class DocumentItem:
+    """A document. ``revision`` counts its writes; ``offset`` is the place of the last in the log.
+
+    ``json`` is the document as it is kept."""
+
+    id: str
+    json: bytes
+    revision: int
+    offset: int
+    expires_at_ms: int | None
+
+    @property
+    def document(self) -> Any:
+        """The document as a Python value, made each time it is asked for: yours to change."""
+        return msgspec.json.decode(self.json)
+
+
+@attrs.frozen
+class DocumentPage:
+    """Documents in an order, true at ``offset``. ``cursor``: that of the next page, None at the
+    end."""
+
+    items: Sequence[DocumentItem]
+    offset: int
+    cursor: str | None
+
+
+@attrs.frozen
+class DocumentHit:
+    """A document that was searched for; a higher ``score`` is better."""
+
+    score: float
+    item: DocumentItem

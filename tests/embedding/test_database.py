@@ -221,7 +221,7 @@ async def test_only_what_is_public_is_seen():
             shown = {name for name in dir(thing) if not name.startswith("_")}
             assert all(getattr(type(thing), name).__doc__ for name in shown)
         assert {name for name in dir(db) if not name.startswith("_")} == {
-            *("get", "list", "put", "patch", "delete", "batch"),
+            *("get", "list", "put", "patch", "delete", "documents", "batch"),
             *("publish", "publish_batch", "subscribe"),
             *("vectors", "last_offset", "epoch", "snapshot", "backup"),
         }
