@@ -24,6 +24,8 @@ from kissvdb.api.state.parameters import (
     U64,
     WRITE_ERRORS,
 )
+from kissvdb.api.vectors.bodies import EmbedderList
+from kissvdb.api.vectors.embedders import list_embedders
 from kissvdb.api.vectors.routes import VECTORS
 from kissvdb.errors import (
     InvalidArgument,
@@ -231,6 +233,15 @@ BULK = (
 )
 
 OPERATIONS = (
+    Route(
+        "GET",
+        "/v1/embedders",
+        list_embedders,
+        "What makes vectors of texts",
+        "operations",
+        Success("All that are configured, and what they do.", EmbedderList),
+        scope=Scope.READ,
+    ),
     Route(
         "POST",
         "/v1/snapshot",

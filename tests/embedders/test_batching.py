@@ -101,10 +101,12 @@ async def test_a_failure_is_the_answer_of_its_texts_only(start, source):
     source.failure = "broken"
     with pytest.raises(EmbedderUnavailable, match="broken"):
         await embedder.embed(["bad"], kind="query")
+    assert embedder.problem() == "broken"
     # What is known needs nobody.
     await embedder.embed(["good"], kind="query")
     source.failure = None
     await embedder.embed(["bad"], kind="query")
+    assert embedder.problem() is None
 
 
 async def test_what_is_not_installed_is_said_at_once(start, source):

@@ -129,6 +129,32 @@ class UpkeepInfo:
 
 
 @attrs.frozen
+class EmbedderDetail:
+    """An embedder that is configured. ``problem``: why it is known that it cannot answer, or how
+    its last batch failed. ``waiting``: texts that wait for it; ``embedded``: those it has answered
+    since the start; ``cached``: vectors that are kept, ``cache_hits``: texts they answered."""
+
+    name: str
+    kind: str
+    model: str
+    dim: U64
+    metric: str
+    available: bool
+    problem: str | None
+    waiting: U64
+    embedded: U64
+    cached: U64
+    cache_hits: U64
+
+
+@attrs.frozen
+class EmbedderList:
+    """All embedders, "default" first."""
+
+    embedders: list[EmbedderDetail]
+
+
+@attrs.frozen
 class EmbedderInfo:
     """What makes vectors of a collection's texts: its name in the configuration, and the model
     that made those there are."""

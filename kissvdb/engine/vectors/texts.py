@@ -180,8 +180,8 @@ class Texts:
         if embedder.model != spec.embedder_model:
             raise EmbedderMismatch(
                 f"the vectors of collection {spec.name!r} are of {spec.embedder_model}, and "
-                f"embedder {spec.embedder!r} is {embedder.model} now: reindex the collection, or "
-                "configure the former model"
+                f"embedder {spec.embedder!r} is {embedder.model} now: configure the former model, "
+                "or write the texts into a new collection"
             )
         return await _embedded(embedder, texts, kind)
 

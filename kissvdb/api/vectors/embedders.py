@@ -1,0 +1,32 @@
+"""Embedders over HTTP: which there are, and what they do."""
+
+import msgspec
+
+from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Request, Response
+from kissvdb.api.vectors.bodies import EmbedderDetail, EmbedderList
+
+
+def list_embedders(context: Context, request: Request) -> Response:
+    """What is configured. Nothing is started for it."""
+    embedders = context.database.embedders
+    details = []
+    for name in embedders.names:
+        found = embedders.find(name)
+        numbers, problem = found.statistics(), found.problem()
+        details.append(
+            EmbedderDetail(
+                name=name,
+                kind=embedders.kind_of(name),
+                model=found.model,
+                dim=found.dim,
+                metric=found.metric,
+                available=problem is None,
+                problem=problem,
+                waiting=numbers.waiting,
+                embedded=numbers.embedded,
+                cached=numbers.cached,
+                cache_hits=numbers.hits,
+            )
+        )
+    return Response(msgspec.json.encode(EmbedderList(details)))
