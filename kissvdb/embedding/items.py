@@ -43,12 +43,13 @@ class Page:
 @attrs.frozen
 class VectorItem:
     """A vector as it was written: ``vector`` has the numbers as float32 has them, ``meta`` is a
-    Python value."""
+    Python value, ``text`` None for none."""
 
     id: str
     vector: list[float]
     meta: Any
     expires_at_ms: int | None
+    text: str | None = None
 
 
 @attrs.frozen

@@ -1,16 +1,24 @@
 """Vector collections in a program of one's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kissvdb.api.vectors import text_search
+from kissvdb.api.vectors.bodies import TextBody
+from kissvdb.api.vectors.collections import text_settings
+from kissvdb.api.vectors.forms import packed
+from kissvdb.api.vectors.search_bodies import Match, Mode, Typos
+from kissvdb.api.vectors.search_requests import Words, check_dim, query_of
 from kissvdb.core.filters import parse as filter_rules
 from kissvdb.core.rows.rules import DeletedVector, WrittenVector
+from kissvdb.core.search import Search
 from kissvdb.embedding import json_values
 from kissvdb.embedding.items import VectorItem
 from kissvdb.engine.vectors import model as engine
-from kissvdb.engine.vectors.model import Found
+from kissvdb.engine.vectors.model import Found, found_in
+from kissvdb.errors import InvalidArgument
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import RowsView
@@ -33,14 +41,27 @@ class Vectors:
         return [each.name for each in self._vectors.all]
 
     async def create(
-        self, collection: str, *, dim: int, metric: str = "cosine", **options: Any
+        self,
+        collection: str,
+        *,
+        dim: int | None = None,
+        metric: str | None = None,
+        embedder: str | None = None,
+        text: Mapping[str, Any] | None = None,
+        **options: Any,
     ) -> int:
         """Create a collection; answers the offset.
 
-        ``metric``: cosine, dot or l2. ``options``: index, m and others, as the page on vectors has
-        them. Raises AlreadyExists, and InvalidArgument for a name or a dim that cannot be.
+        ``metric``: cosine (without one), dot or l2. ``embedder``: the name of what makes vectors of
+        texts, in place of dim and metric. ``text``: language, tokenizer, k1, b. ``options``: index,
+        m and others, as the page on vectors has them. Raises AlreadyExists, and InvalidArgument for
+        a name or a dim that cannot be.
         """
-        return await self._vectors.create(collection, dim=dim, metric=metric, **options)
+        if text is not None:
+            options |= text_settings(_text_body(text))
+        return await self._vectors.create(
+            collection, dim=dim, metric=metric, embedder=embedder, **options
+        )
 
     async def drop(self, collection: str) -> int:
         """Delete a collection and everything in it; answers the offset."""
@@ -54,18 +75,20 @@ class Vectors:
         self,
         collection: str,
         id_: str,
-        vector: Sequence[float],
+        vector: Sequence[float] | None = None,
         meta: Any = None,
         *,
+        text: str | None = None,
         ttl_ms: int | None = None,
     ) -> WrittenVector:
         """Write a vector whether or not its id has one.
 
-        ``vector``: ``dim`` finite numbers, kept as float32. ``meta``: what JSON can hold.
+        ``vector``: ``dim`` finite numbers, kept as float32; without it the collection's embedder
+        makes it of the ``text``. ``meta``: what JSON can hold. Raises EmbedderUnavailable.
         """
         if meta is not None:
             json_values.encode(meta, "meta")
-        return await self._vectors.upsert(collection, id_, vector, meta, ttl_ms=ttl_ms)
+        return await self._vectors.upsert(collection, id_, vector, meta, text=text, ttl_ms=ttl_ms)
 
     async def update(
         self,
@@ -74,11 +97,13 @@ class Vectors:
         *,
         vector: Sequence[float] | None = None,
         meta: Any = None,
+        text: str | None = None,
     ) -> WrittenVector:
-        """Replace the parts that are given. Raises NotFound."""
+        """Replace the parts that are given; a new text brings a new vector where there is an
+        embedder, an empty one takes the text away. Raises NotFound."""
         if meta is not None:
             json_values.encode(meta, "meta")
-        return await self._vectors.update(collection, id_, vector=vector, meta=meta)
+        return await self._vectors.update(collection, id_, vector=vector, meta=meta, text=text)
 
     async def delete(self, collection: str, id_: str) -> DeletedVector:
         """Remove a vector. Raises NotFound."""
@@ -101,7 +126,7 @@ class Vectors:
 
         meta = None if row.meta is None else msgspec.json.decode(row.meta)
         return VectorItem(
-            row.id, np.frombuffer(row.vector, "<f4").tolist(), meta, row.expires_at_ms
+            row.id, np.frombuffer(row.vector, "<f4").tolist(), meta, row.expires_at_ms, row.text
         )
 
     async def search(
@@ -117,8 +142,8 @@ class Vectors:
         offset: int = 0,
         min_score: float | None = None,
     ) -> list[Found]:
-        """The ``k`` nearest vectors that pass, best first: each with id, score (higher is nearer)
-        and meta.
+        """The ``k`` nearest vectors that pass, best first: each with id, score (higher is nearer),
+        meta and text.
 
         ``filters``: as over HTTP, ``{"year": {"$gte": 2020}}``. ``ef``: rows that a walk keeps in
         view; None chooses. ``exact`` compares all. ``offset``: leave out so many of the best.
@@ -136,6 +161,48 @@ class Vectors:
             min_score=min_score,
         )
 
+    async def search_text(
+        self,
+        collection: str,
+        text: str,
+        k: int = 10,
+        *,
+        vector: Sequence[float] | None = None,
+        mode: Mode | None = None,
+        hybrid: Mapping[str, Any] | None = None,
+        match: Match = "any",
+        typos: Typos = "auto",
+        filters: Any = None,
+        namespace: str | None = None,
+        offset: int = 0,
+        min_score: float | None = None,
+    ) -> list[Found]:
+        """The ``k`` best that pass by words, by the vector made of them (or ``vector``), or both.
+
+        ``mode``: text, vector or hybrid; without it hybrid where there is a vector or an embedder.
+        ``hybrid``: method, text, k, depth, as the page on vectors has them. Raises InvalidArgument,
+        DimMismatch, EmbedderUnavailable and EmbedderMismatch.
+        """
+        # numpy comes with it.
+        from kissvdb.core.fusion import Fusion
+
+        fusion = Fusion() if hybrid is None else Fusion.from_json(dict(hybrid))
+        parsed = None if mode == "vector" else query_of(text, match, typos, "text")
+        numbers = None if vector is None else packed(list(vector), "vector")
+        spec = self._vectors.find(collection).actor.rows.spec
+        query = await text_search.query_of_words(
+            self._vectors.texts, spec, Words(text, parsed, mode, fusion), numbers
+        )
+        if query.vector is not None:
+            check_dim(len(query.vector), spec)
+        search = Search(k, offset, filter_rules.parse(filters), namespace, min_score=min_score)
+
+        def job(view: "RowsView") -> list[Found]:
+            find, _, _ = text_search.finder(view, query)
+            return found_in(view, find(search).hits[0])
+
+        return await self._vectors.look(collection, job)
+
     async def count(
         self, collection: str, *, filters: Any = None, namespace: str | None = None
     ) -> int:
@@ -150,3 +217,10 @@ class Vectors:
     async def wait_compiled(self) -> None:
         """Wait until the kernels are loaded, or will not be: before, every search is exact."""
         await self._vectors.compiled.wait()
+
+
+def _text_body(text: Mapping[str, Any]) -> TextBody:
+    try:
+        return msgspec.convert(dict(text), TextBody)
+    except msgspec.ValidationError as problem:
+        raise InvalidArgument(f"text: {problem}") from None

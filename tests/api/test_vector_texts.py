@@ -106,6 +106,9 @@ def test_an_upsert_that_would_change_nothing_is_left_out_on_demand(client):
     line = json.dumps({"op": "upsert", "collection": here.name, **same})
     answer = client.post("/v1/bulk", content=line, headers={"content-type": NDJSON}).json()
     assert answer["unchanged"] is True
+    line = json.dumps({"op": "add", "collection": here.name, **same})
+    answer = client.post("/v1/bulk", content=line, headers={"content-type": NDJSON}).json()
+    assert "if_changed" in answer["error"]["message"]
 
 
 def test_how_texts_are_searched_is_said_at_creation(client):

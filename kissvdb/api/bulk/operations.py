@@ -137,6 +137,8 @@ class AddLine(UpsertLine, tag="add"):
     """Write a vector under an id that has none; else as `UpsertLine`."""
 
     def command(self, bounds: Limits) -> VectorCommand:
+        if self.if_changed:
+            raise InvalidArgument("if_changed: belongs to an upsert: leave it out")
         upsert = super().command(bounds)
         fields = msgspec.structs.asdict(upsert.command)
         return msgspec.structs.replace(upsert, command=collection.Add(**fields))

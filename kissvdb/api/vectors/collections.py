@@ -63,7 +63,7 @@ async def create(context: Context, request: Request) -> Response:
         ef_construction=index.ef_construction,
         quantization=body.quantization or "auto",
         ttl_ms=body.ttl_ms,
-        **_text_settings(body.text),
+        **text_settings(body.text),
     )
     spec = vectors.find(name).actor.rows.spec
     created = CollectionCreated(name, spec.dim, spec.metric, offset, spec.embedder or UNSET)
@@ -146,7 +146,7 @@ def _text_info(spec: CollectionSpec) -> TextInfo:
     return TextInfo(field.language, field.tokenizer, settings.k1, settings.b)
 
 
-def _text_settings(body: TextBody | None) -> dict[str, Any]:
+def text_settings(body: TextBody | None) -> dict[str, Any]:
     """How texts are searched, if it was said. Raises InvalidArgument."""
     if body is None:
         return {}

@@ -25,6 +25,7 @@ from kissvdb.core.text.highlight import Highlighter, to_json
 from kissvdb.core.text.query import TextQuery
 from kissvdb.core.text.typos import corrections
 from kissvdb.engine.vectors.registry import OpenCollection
+from kissvdb.engine.vectors.texts import Texts
 
 if TYPE_CHECKING:
     from kissvdb.core.fusion import Fusion
@@ -48,7 +49,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 async def query_of_words(
-    context: Context, spec: CollectionSpec, words: Words, vector: bytes | None
+    texts: Texts, spec: CollectionSpec, words: Words, vector: bytes | None
 ) -> Query:
     """A search as it will be done: its vector is made here where it is needed and there is none.
 
@@ -56,7 +57,7 @@ async def query_of_words(
     """
     mode = words.mode or default_mode(spec, vector)
     if mode != "text" and vector is None:
-        vector = await context.database.vectors.texts.query_vector(spec, words.text)
+        vector = await texts.query_vector(spec, words.text)
     return Query(mode, words.query, None if mode == "text" else vector, words.fusion)
 
 
@@ -71,7 +72,7 @@ async def search(
     """Search one collection as is ``asked``, for words at least."""
     assert asked.words is not None
     spec = found.actor.rows.spec
-    query = await query_of_words(context, spec, asked.words, vector)
+    query = await query_of_words(context.database.vectors.texts, spec, asked.words, vector)
     if query.vector is not None:
         check_dim(len(query.vector), spec)
     started_ns = time.perf_counter_ns()

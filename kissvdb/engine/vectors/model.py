@@ -35,10 +35,11 @@ from kissvdb.engine.vectors.registry import (
     OpenCollection,
 )
 from kissvdb.engine.vectors.texts import Texts
-from kissvdb.errors import Damaged, DimMismatch, InvalidArgument
+from kissvdb.errors import Damaged, DimMismatch, InvalidArgument, KissError
 from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
+    from kissvdb.core.rows.search import Hits
     from kissvdb.core.rows.view import RowsView
     from kissvdb.core.store.spec import StoredRow
 
@@ -60,11 +61,12 @@ def check_name(collection: str, limits: Limits) -> None:
 
 @attrs.frozen
 class Found:
-    """A hit: higher ``score`` is nearer. ``meta`` is decoded JSON."""
+    """A hit: higher ``score`` is nearer. ``meta`` is decoded JSON, ``text`` None for none."""
 
     id: str
     score: float
     meta: Any
+    text: str | None = None
 
 
 class Vectors:
@@ -221,7 +223,16 @@ class Vectors:
         return self.find(collection).address
 
     async def write(self, collection: str, command: Command) -> VectorAnswer:
-        """Do one write. Raises Refused kinds, Overloaded, Stopping, PersistenceFailed."""
+        """Do one write; a text without a vector is embedded first.
+
+        Raises Refused kinds, Overloaded, Stopping, PersistenceFailed and EmbedderUnavailable.
+        """
+        whole = VectorCommand(collection, command)
+        if self.texts.concerns(whole):
+            (whole,) = await self.texts.prepared([whole])
+            if isinstance(whole, KissError):
+                raise whole
+            command = whole.command
         answer: VectorAnswer = await answered(submit(self.owner(collection), command))
         return answer
 
@@ -229,14 +240,20 @@ class Vectors:
         self,
         collection: str,
         id_: str,
-        vector: Sequence[float],
+        vector: Sequence[float] | None = None,
         meta: Any = None,
         *,
+        text: str | None = None,
         ttl_ms: int | None = None,
     ) -> WrittenVector:
-        """Write a vector whether or not its id has one. ``meta``: what JSON can hold."""
-        text = None if meta is None else msgspec.json.encode(meta)
-        answer = await self.write(collection, Upsert(id_, _packed(vector), text, ttl_ms))
+        """Write a vector whether or not its id has one. ``meta``: what JSON can hold. Without a
+        ``vector`` it is made of the ``text``."""
+        if vector is None and not text:
+            raise InvalidArgument("vector: give a vector, or a text that it is made of")
+        stored = None if meta is None else msgspec.json.encode(meta)
+        numbers = b"" if vector is None else _packed(vector)
+        upsert = Upsert(id_, numbers, stored, ttl_ms, text=text or None)
+        answer = await self.write(collection, upsert)
         assert isinstance(answer, WrittenVector)
         return answer
 
@@ -247,11 +264,12 @@ class Vectors:
         *,
         vector: Sequence[float] | None = None,
         meta: Any = None,
+        text: str | None = None,
     ) -> WrittenVector:
-        """Replace the parts that are given. Raises NotFound."""
-        text = None if meta is None else msgspec.json.encode(meta)
+        """Replace the parts that are given; an empty text takes it away. Raises NotFound."""
+        stored = None if meta is None else msgspec.json.encode(meta)
         numbers = None if vector is None else _packed(vector)
-        answer = await self.write(collection, Update(id_, numbers, text))
+        answer = await self.write(collection, Update(id_, numbers, stored, text=text))
         assert isinstance(answer, WrittenVector)
         return answer
 
@@ -319,14 +337,18 @@ class Vectors:
             import numpy as np
 
             queries = np.frombuffer(query, "<f4")[None]
-            hits = view.search(queries, search).hits[0]
-            metas = map(view.data.document, hits.rows.tolist())
-            return [
-                Found(id_, score, meta)
-                for id_, score, meta in zip(hits.ids, hits.scores.tolist(), metas, strict=True)
-            ]
+            return found_in(view, view.search(queries, search).hits[0])
 
         return await self.look(collection, job)
+
+
+def found_in(view: "RowsView", hits: "Hits") -> list[Found]:
+    """Hits with what is stored of them."""
+    data, rows = view.data, hits.rows.tolist()
+    return [
+        Found(id_, score, data.document(row), data.text(row))
+        for id_, score, row in zip(hits.ids, hits.scores.tolist(), rows, strict=True)
+    ]
 
 
 def _packed(vector: Sequence[float]) -> bytes:

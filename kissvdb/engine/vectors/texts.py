@@ -125,8 +125,9 @@ class Texts:
                 continue
             key = command.collection, command.command.id
             try:
-                if command.if_changed and key not in written:
-                    answer = self._unchanged(command)
+                inner = command.command
+                if command.if_changed and isinstance(inner, Upsert) and key not in written:
+                    answer = self._unchanged(command.collection, inner)
                     if answer is not None:
                         outcomes[place] = answer
                         continue
@@ -137,16 +138,14 @@ class Texts:
             written.add(key)
             if text is None:
                 continue
-            inner = msgspec.structs.replace(command.command, embedded=True)
-            outcomes[place] = VectorCommand(command.collection, inner)
+            embedded = msgspec.structs.replace(inner, embedded=True)
+            outcomes[place] = VectorCommand(command.collection, embedded)
             if not self._is_done(command):
                 yield place, text
 
-    def _unchanged(self, command: VectorCommand) -> WrittenVector | None:
+    def _unchanged(self, collection: str, inner: Upsert) -> WrittenVector | None:
         """The answer to an upsert whose text and metadata the id has already."""
-        inner = command.command
-        assert isinstance(inner, Upsert)
-        view = self._find(command.collection).actor.view()
+        view = self._find(collection).actor.view()
         stored = view.get(inner.id)
         if stored is None or stored.text != inner.text or stored.meta != inner.meta:
             return None
