@@ -17,6 +17,7 @@ from kissvdb.kernels.codes import quantize
 from kissvdb.kernels.codes.prepare import prepare
 from kissvdb.kernels.graph import filtered, insert, search
 from kissvdb.kernels.jit import KERNELS
+from kissvdb.kernels.text import warming
 
 Array = NDArray[Any]
 
@@ -45,6 +46,7 @@ def compile_all() -> Warmup:
     rows = prepare(np.random.default_rng(0).standard_normal((ROWS, DIM)), COSINE)
     for codes in _every_code(rows):
         _run(codes, rows)
+    warming.run()
     for kernel in KERNELS:
         kernel.disable_compile()
     loaded, compiled = np.subtract(_counts(), before).tolist()

@@ -47,6 +47,7 @@ class Kernels:
 
     def load(self) -> None:
         """Load the compiled code, or compile what the cache lacks; for a thread."""
+        from kissvdb.core.postings import compiled as text
         from kissvdb.kernels import scan, warmup
         from kissvdb.kernels.codes import prepare, quantize
         from kissvdb.kernels.graph import filtered, insert, search
@@ -54,6 +55,7 @@ class Kernels:
         # All of it: no search is to wait for a compilation later.
         warmup.compile_all()
         self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
+        self.text = text
 
     def prepared(self, queries: Array, metric: str) -> Array:
         """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""

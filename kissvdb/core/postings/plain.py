@@ -1,7 +1,8 @@
 """Search of segments in numpy alone: the definition, and what answers until kernels are loaded."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,11 +10,16 @@ import numpy.typing as npt
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Flags, Words
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
-from kissvdb.core.postings.segment import COUNT_MAX, Segment
+from kissvdb.core.postings.segment import COUNT_MAX, GAP, Segment
 from kissvdb.core.postings.segment import build as build
-from kissvdb.core.postings.vocabulary import prefix_of
+from kissvdb.core.postings.vocabulary import SURFACE, Vocabulary, prefix_of
 
 Array = npt.NDArray[Any]
+UNKNOWN: Final = -2
+"""In a stream, until the word has a term."""
+
+_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")
+
 Postings = tuple[Array, Array]
 """Rows, ascending, and how often each has it: int32[n], uint8[n]."""
 
@@ -114,6 +120,39 @@ def best(
     order = np.lexsort((rows, -sums[rows]))[:k]
     chosen = rows[order].astype(np.int64)
     return chosen, sums[chosen]
+
+
+def tokenise(
+    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Sequence[int], vocabulary: Vocabulary
+) -> tuple[Array, Array, list[tuple[int, int, bytes]]]:
+    """As ``compiled.tokenise``."""
+    stream: list[int] = []
+    counts: list[int] = []
+    new: list[tuple[int, int, bytes]] = []
+    for number, text in enumerate(texts):
+        before = len(stream)
+        if gaps[number]:
+            stream.append(GAP)
+        prefix = bytes((prefixes[number],))
+        for word in _TOKEN.findall(text.lower()):
+            term = vocabulary.term_of(prefix + word)
+            if term is None:
+                new.append((len(stream), number, word))
+                term = UNKNOWN
+            stream.append(term)
+        counts.append(len(stream) - before)
+    return np.array(stream, np.int32), np.array(counts, np.int64), new
+
+
+def near_words(
+    vocabulary: Vocabulary, entries: int, field: int, word: bytes, limit: int
+) -> list[int]:
+    """The entries of surfaces of a field whose length is at most ``limit`` bytes from a word's."""
+    ends = vocabulary.ends[:entries]
+    sizes = np.diff(ends, prepend=0) - 1
+    near = np.flatnonzero(np.abs(sizes - len(word)) <= limit)
+    prefix = prefix_of(field, SURFACE)
+    return [entry for entry in near.tolist() if vocabulary.key(entry)[:1] == prefix]
 
 
 def words_with(

@@ -5,6 +5,7 @@ narrow filters; the postings (the rows of each term) answer everything else and 
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -54,6 +55,30 @@ class Segment:
     @property
     def row_count(self) -> int:
         return self.forward.row_count
+
+    @cached_property
+    def addresses(self) -> tuple[int, ...]:
+        """The columns of a table of segments (``kernels.text.memory``): first row, 0; rows; then
+        where the arrays are, with the numbers of fields and terms."""
+        forward = self.forward
+        for array in (forward.ptr, forward.stream, self.lengths, self.st, self.docs, self.tfs):
+            assert array.flags.c_contiguous, "kernels read arrays by their addresses"
+        return (
+            0,
+            self.row_count,
+            forward.ptr.ctypes.data,
+            forward.stream.ctypes.data,
+            self.lengths.ctypes.data,
+            self.fields.ctypes.data,
+            len(self.fields),
+            self.terms.ctypes.data,
+            len(self.terms),
+            self.st.ctypes.data,
+            self.docs.ctypes.data,
+            self.tfs.ctypes.data,
+            self.max_tf.ctypes.data,
+            self.min_length.ctypes.data,
+        )
 
     def find(self, term: int) -> int:
         """The place of a term in ``terms``; -1 if no row has it."""

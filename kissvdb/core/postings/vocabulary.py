@@ -59,6 +59,13 @@ class _Column:
     array: Array
     count: int
 
+    def append(self, item: int) -> None:
+        if self.count == len(self.array) or not self.array.flags.writeable:
+            self.extend(np.array([item], self.array.dtype))
+        else:
+            self.array[self.count] = item
+            self.count += 1
+
     def extend(self, items: Array) -> None:
         need = self.count + len(items)
         if need > len(self.array) or not self.array.flags.writeable:
@@ -114,6 +121,12 @@ class Vocabulary:
         """The field of each term."""
         return self._fields.array
 
+    def addresses(self) -> Array:
+        """int64[6]: where slots, hashes, ends, blob and values are, and the slots less 1. Good
+        until something is added."""
+        arrays = (self.slots, self._hashes.array, self.ends, self.blob, self.values)
+        return np.array([*(each.ctypes.data for each in arrays), len(self.slots) - 1], np.int64)
+
     def field_number(self, path: str) -> int | None:
         return self._numbers.get(path)
 
@@ -144,7 +157,7 @@ class Vocabulary:
         term = self.term_of(key)
         if term is None:
             term = self.terms
-            self._fields.extend(np.array([field], np.uint8))
+            self._fields.append(field)
             self._add(key, term)
         return term
 
@@ -170,10 +183,10 @@ class Vocabulary:
 
     def _add(self, key: bytes, value: int) -> None:
         hash_ = hash_of(key, self.salt) & _HASH_MASK
-        self._hashes.extend(np.array([hash_], np.uint32))
+        self._hashes.append(hash_)
         self._blob.extend(np.frombuffer(key, np.uint8))
-        self._ends.extend(np.array([self._blob.count], np.int64))
-        self._values.extend(np.array([value], np.int32))
+        self._ends.append(self._blob.count)
+        self._values.append(value)
         if 2 * self.entries > len(self.slots):
             self.slots = _placed(self._hashes.array[: self.entries])
             return
@@ -229,9 +242,12 @@ class Vocabulary:
         blob, ends, values = arrays["words"], arrays["word_ends"], arrays["word_terms"]
         hashes, slots, fields = arrays["word_hashes"], arrays["word_slots"], arrays["term_fields"]
         entries = len(values)
-        fits = len(ends) == entries == len(hashes) and (not entries or ends[-1] == len(blob))
-        fits = fits and len(slots) >= 2 * entries and len(slots) & len(slots) - 1 == 0
-        if not (fits and len(slots) and (not entries or values.max() < len(fields))):
+        fits = all(part.flags.c_contiguous for part in (blob, ends, values, hashes, slots))
+        fits = (
+            fits and len(ends) == entries == len(hashes) and (not entries or ends[-1] == len(blob))
+        )
+        fits = fits and len(slots) == _slot_count(entries)
+        if not (fits and (not entries or values.max() < len(fields))):
             raise Damaged("text index: the vocabulary's arrays do not fit together")
         made._blob, made._ends = _Column(blob, len(blob)), _Column(ends, entries)
         made._values, made._fields = _Column(values, entries), _Column(fields, len(fields))
@@ -242,12 +258,17 @@ class Vocabulary:
         return made
 
 
+def _slot_count(entries: int) -> int:
+    count = _SLOTS_MIN
+    while count < 4 * entries:
+        count *= 2
+    return count
+
+
 def _placed(hashes: Array) -> npt.NDArray[np.int32]:
     """The slots of entries with these hashes, as probing leaves them if they come in the order of
     their homes; a quarter of them used."""
-    count = _SLOTS_MIN
-    while count < 4 * len(hashes):
-        count *= 2
+    count = _slot_count(len(hashes))
     homes = (hashes & np.uint32(count - 1)).astype(np.int64)
     order = np.argsort(homes, kind="stable")
     number = np.arange(len(hashes))

@@ -29,6 +29,7 @@ from kissvdb.core.text.lexicon import Lexicon, TextField, Texts, analysis_of
 from kissvdb.core.text.plan import plan_of
 from kissvdb.core.text.query import TextQuery
 from kissvdb.core.text.settings import TextSettings
+from kissvdb.core.text.typos import Near, bounded_distance
 from kissvdb.errors import Damaged
 
 TAIL_ROWS_MAX = 256
@@ -146,6 +147,30 @@ class TextView:
             return 0
         return int(self._having([Atom("term", (term,), field.number)])[0])
 
+    def near(self, path: str, token: str, distance_max: int, limit: int) -> list[Near]:
+        """Words of a field at most that far from a folded one, the nearest first, then those that
+        most rows have."""
+        field, vocabulary = self._lexicon.field(path), self._lexicon.vocabulary
+        if field is None:
+            return []
+        # A letter is up to three bytes more in some scripts.
+        bytes_max = distance_max if token.isascii() else 3 * distance_max
+        entries = self._engine.near_words(
+            vocabulary, self._state.entries, field.number, token.encode(), bytes_max
+        )
+        distances = []
+        for entry in map(int, entries):
+            other = vocabulary.key(entry)[1:].decode()
+            distance = bounded_distance(other, token, distance_max)
+            if distance <= distance_max:
+                distances.append((other, distance, int(vocabulary.values[entry])))
+        counts = self._having([Atom("term", (term,), field.number) for _, _, term in distances])
+        found = [
+            Near(word, distance, int(rows))
+            for (word, distance, _), rows in zip(distances, counts, strict=True)
+        ]
+        return sorted(found, key=lambda near: (near.distance, -near.rows, near.word))[:limit]
+
     def remap(self, keep_rows: npt.NDArray[np.integer[Any]]) -> "TextIndex":
         """A new index of the rows ``keep_rows`` (ascending) only, renumbered from 0: a vacuum.
         Words that no row has any more are forgotten."""
@@ -245,7 +270,8 @@ class TextIndex:
         if first_row != self.row_count:
             raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         for start in range(0, len(rows), _BUILD_ROWS_MAX):
-            forward = self._lexicon.forward(rows[start : start + _BUILD_ROWS_MAX])
+            chunk = rows[start : start + _BUILD_ROWS_MAX]
+            forward = self._lexicon.forward(chunk, _engine(self._kernels))
             self._replace(tail=self._state.tail.extended(forward))
             if self._state.tail.row_count >= TAIL_ROWS_MAX:
                 self._seal()

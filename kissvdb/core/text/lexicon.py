@@ -1,13 +1,12 @@
 """Texts to terms: the fields, analyzers and words of one index."""
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 
-from kissvdb.core.postings.segment import GAP, Forward
+from kissvdb.core.postings.segment import Forward
 from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
 from kissvdb.core.text.analysis import Analyzer
 from kissvdb.core.text.settings import FIELDS_MAX, FieldSettings, TextSettings
@@ -15,8 +14,6 @@ from kissvdb.errors import InvalidArgument
 
 Texts = Sequence[tuple[str, str]]
 """The texts of one row: (path, text)."""
-
-_TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")
 
 
 @attrs.frozen(eq=False)
@@ -27,11 +24,6 @@ class TextField:
     path: str
     settings: FieldSettings
     analyzer: Analyzer
-
-    @property
-    def is_folded_by_kernel(self) -> bool:
-        """Whether an ASCII text of it is cut as it is, in lower case."""
-        return self.settings.tokenizer == "words"
 
 
 class Lexicon:
@@ -84,24 +76,36 @@ class Lexicon:
             self.vocabulary.add_surface(key, term)
         return term
 
-    def forward(self, rows: Sequence[Texts]) -> Forward:
-        """The terms of rows; new ones are added."""
-        stream: list[int] = []
-        ptr = [0]
-        for texts in rows:
+    def forward(self, rows: Sequence[Texts], engine: Any) -> Forward:
+        """The terms of rows; new ones are added. ``engine``: ``postings.plain`` or compiled."""
+        texts: list[bytes] = []
+        fields: list[TextField] = []
+        gaps: list[int] = []
+        row_ends = [0]
+        for row in rows:
             before = -1
-            for path, text in texts:
+            for path, text in row:
                 field = self.writable(path)
                 if field is None:
                     continue
-                if field.number == before:
-                    stream.append(GAP)
+                texts.append(_in_bytes(field, text))
+                fields.append(field)
+                gaps.append(field.number == before)
                 before = field.number
-                prefix = prefix_of(before, SURFACE)
-                tokens = _TOKEN.findall(folded(field, text))
-                stream.extend(self.learnt(field, prefix + token) for token in tokens)
-            ptr.append(len(stream))
-        return Forward(len(rows), np.array(ptr, np.int64), np.array(stream, np.int32))
+            row_ends.append(len(texts))
+        prefixes = [prefix_of(field.number, SURFACE)[0] for field in fields]
+        stream, counts, new = engine.tokenise(texts, prefixes, gaps, self.vocabulary)
+        for place, number, word in new:
+            stream[place] = self.learnt(fields[number], bytes((prefixes[number],)) + word)
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        return Forward(len(rows), ends[row_ends].astype(np.int64), stream)
+
+
+def _in_bytes(field: TextField, text: str) -> bytes:
+    """A text whose tokens are runs of token bytes; ASCII capitals are made small later."""
+    if field.settings.tokenizer == "words" and text.isascii():
+        return text.encode()
+    return folded(field, text)
 
 
 def folded(field: TextField, text: str) -> bytes:

@@ -1,0 +1,334 @@
+"""Search of segments by compiled kernels: the same answers as ``plain``, bit by bit."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from kissvdb.core import bitmaps
+from kissvdb.core.bitmaps import Words
+from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
+from kissvdb.core.postings.segment import Forward, Segment
+from kissvdb.core.postings.vocabulary import SURFACE, Vocabulary, prefix_of
+from kissvdb.kernels.text import build as building
+from kissvdb.kernels.text import forward as scanning
+from kissvdb.kernels.text import lists as listing
+from kissvdb.kernels.text import maxscore, memory, words
+
+Array = npt.NDArray[Any]
+
+SCAN_TERMS_PER_POSTING: Final = 0.5
+"""Terms of rows are compared at so many times the cost of a posting that is walked (measured)."""
+
+_ALL_ROWS: Final = np.zeros(0, np.uint64)
+
+
+def table_of(segments: Sequence[Segment]) -> Array:
+    """int64[S, COLUMNS]: where the arrays of segments are, which the caller keeps."""
+    table = np.zeros((len(segments), memory.COLUMNS), np.int64)
+    first = 0
+    for line, segment in zip(table, segments, strict=True):
+        line[:] = segment.addresses
+        line[memory.FIRST] = first
+        first += segment.row_count
+    return table
+
+
+@attrs.define(eq=False)
+class _Lists:
+    """The rows of the atoms of a plan in all segments; ``kept``: arrays that are only here."""
+
+    table: Array
+    lists: Array
+    kept: list[Array]
+
+    @classmethod
+    def of(cls, segments: Sequence[Segment], atoms: Sequence[Atom]) -> "_Lists":
+        table = table_of(segments)
+        terms = np.array([a.terms[0] if a.kind == "term" else -1 for a in atoms], np.int64)
+        fields = np.array([atom.field for atom in atoms], np.int64)
+        made = cls(table, _lists(table, terms, fields), [])
+        for number, atom in enumerate(atoms):
+            if atom.kind != "term":
+                made._materialise(number, atom)
+        return made
+
+    def _materialise(self, number: int, atom: Atom) -> None:
+        terms = np.array(atom.terms, np.int64)
+        parts = _lists(self.table, terms, np.full(len(terms), atom.field, np.int64))
+        for s, line in enumerate(self.table):
+            rows = int(line[memory.ROWS])
+            sizes = parts[s, :, memory.LIST_SIZE]
+            if not (sizes.any() if atom.kind == "any" else sizes.all()):
+                continue
+            counts = np.zeros(rows, np.int32)
+            if atom.kind == "any":
+                listing.any_of(parts[s], counts)
+            else:
+                listing.phrase(self.table, s, parts[s], terms, counts)
+            docs, tfs = np.empty(rows, np.int32), np.empty(rows, np.uint8)
+            bounds = np.zeros(2, np.int64)
+            mine = self.lists[s, number]
+            lengths = int(mine[memory.LIST_LENGTHS])
+            size = listing.gather(counts, lengths, docs, tfs, bounds)
+            mine[:5] = (docs.ctypes.data, tfs.ctypes.data, size, bounds[0], bounds[1])
+            self.kept += (docs, tfs)
+
+    def bitmap(self, atom: int, row_count: int) -> Words:
+        found = np.zeros(bitmaps.word_count(row_count), np.uint64)
+        listing.set_bits(self.lists, self.table, atom, found)
+        return found
+
+
+def _lists(table: Array, terms: Array, fields: Array) -> Array:
+    lists = np.zeros((len(table), len(terms), memory.LIST_COLUMNS), np.int64)
+    listing.find_lists(table, terms, fields, lists)
+    return lists
+
+
+def _row_count(segments: Sequence[Segment]) -> int:
+    return sum(segment.row_count for segment in segments)
+
+
+def having(segments: Sequence[Segment], atoms: Sequence[Atom]) -> Array:
+    """int64[atoms]: how many rows have each atom."""
+    if any(atom.kind != "term" for atom in atoms):
+        sizes = _Lists.of(segments, atoms).lists[:, :, memory.LIST_SIZE]
+        summed: Array = sizes.sum(axis=0, dtype=np.int64)
+        return summed
+    terms = np.array([atom.terms[0] for atom in atoms], np.int64)
+    counts = np.zeros(len(atoms), np.int64)
+    listing.having_terms(table_of(segments), terms, counts)
+    return counts
+
+
+def _matching(made: _Lists, plan: Plan, row_count: int) -> Words:
+    """The bitmap of the rows that match."""
+    cache: dict[int, Words] = {}
+
+    def of_atom(atom: int) -> Words:
+        if atom not in cache:
+            cache[atom] = made.bitmap(atom, row_count)
+        return cache[atom]
+
+    def of_clause(clause: Alternatives) -> Words:
+        found = np.zeros(bitmaps.word_count(row_count), np.uint64)
+        for atoms in clause:
+            together = bitmaps.full(row_count) if not atoms else of_atom(atoms[0]).copy()
+            for atom in atoms[1:]:
+                together &= of_atom(atom)
+            found |= together
+        return found
+
+    if plan.must:
+        passing = of_clause(plan.must[0])
+        for clause in plan.must[1:]:
+            passing &= of_clause(clause)
+    else:
+        passing = np.zeros(bitmaps.word_count(row_count), np.uint64)
+        for atom in range(len(plan.weights)):
+            passing |= of_atom(atom)
+    for clause in plan.must_not:
+        passing &= ~of_clause(clause)
+    return passing
+
+
+def matching(segments: Sequence[Segment], plan: Plan, weighing: Weighing) -> Words:
+    """The bitmap of the rows that match."""
+    return _matching(_Lists.of(segments, plan.atoms), plan, _row_count(segments))
+
+
+def _asked(plan: Plan) -> tuple[Array, Array, Array, Array, Array]:
+    """What scores, in the form rows are scanned for: pairs, sieve, phrases, their ends, counts."""
+    atoms = plan.atoms[: len(plan.weights)]
+    pairs = sorted(
+        (term, number)
+        for number, atom in enumerate(atoms)
+        if atom.kind != "phrase"
+        for term in atom.terms
+    )
+    made = np.array(pairs, np.int64).reshape(-1, 2).T.copy()
+    sieve = np.zeros(scanning.SIEVE_WORDS, np.uint64)
+    bits = made[0] & 2047
+    np.bitwise_or.at(sieve, bits >> 6, np.uint64(1) << (bits & 63).astype(np.uint64))
+    phrases = [atom.terms if atom.kind == "phrase" else () for atom in atoms]
+    ends = np.cumsum([0, *map(len, phrases)])[1:].astype(np.int64)
+    flat = np.array([term for each in phrases for term in each], np.int64)
+    return made, sieve, flat, ends, np.zeros(max(len(atoms), 1), np.int64)
+
+
+def _scoring_lists(made: _Lists, plan: Plan) -> Array:
+    return made.lists[:, : len(plan.weights)].copy()
+
+
+def _constants(weighing: Weighing) -> Array:
+    return np.stack([weighing.weights, weighing.floors, weighing.slopes])
+
+
+def score_rows(segments: Sequence[Segment], plan: Plan, weighing: Weighing, rows: Array) -> Array:
+    """float64[n]: the scores of these rows; 0 for one that does not match."""
+    rows = np.ascontiguousarray(rows, np.int64)
+    scores = np.zeros(len(rows))
+    if not plan.weights or not len(rows):
+        return scores
+    if plan.is_plain:
+        table = table_of(segments)
+        fields = np.array([atom.field for atom in plan.atoms], np.int64)
+        lists = _lists(table, np.full(len(fields), -1, np.int64), fields)
+    else:
+        made = _Lists.of(segments, plan.atoms)
+        table, lists = made.table, _scoring_lists(made, plan)
+    if rows.min() < 0 or rows.max() >= _row_count(segments):
+        raise IndexError("a row that is not in this view")
+    pairs, sieve, phrases, ends, counts = _asked(plan)
+    scanning.score_rows(
+        table, lists, _constants(weighing), pairs, sieve, phrases, ends, counts, rows, scores
+    )
+    if not plan.is_plain:
+        passing = bitmaps.unpack(_matching(made, plan, _row_count(segments)), _row_count(segments))
+        scores[~passing[rows]] = 0.0
+    return scores
+
+
+def best(
+    segments: Sequence[Segment], plan: Plan, weighing: Weighing, k: int, allow: Words | None
+) -> tuple[Array, Array]:
+    """The rows (int64) and scores (float64) of the k best that match; ties by lower row."""
+    row_count = _row_count(segments)
+    k = min(k, row_count)
+    scores, rows = np.empty(k), np.empty(k, np.int64)
+    if not plan.weights or not k:
+        return rows[:0], scores[:0]
+    made = _Lists.of(segments, plan.atoms)
+    allow = _ALL_ROWS if allow is None else np.require(allow, np.uint64, ("C", "W"))
+    if not plan.is_plain:
+        passing = _matching(made, plan, row_count)
+        allow = passing if allow is _ALL_ROWS else passing & allow
+    constants = _constants(weighing)
+    lists = made.lists if len(plan.weights) == len(plan.atoms) else _scoring_lists(made, plan)
+    if allow is not _ALL_ROWS and _is_narrow(segments, lists, allow):
+        pairs, sieve, phrases, ends, counts = _asked(plan)
+        count = scanning.best_allowed(
+            made.table, lists, constants, pairs, sieve, phrases, ends, counts, allow, scores, rows
+        )
+        return rows[:count], scores[:count]
+    atoms = len(plan.weights)
+    turns = np.argsort(-made.table[:, memory.ROWS], kind="stable")
+    count = maxscore.best(
+        made.table,
+        turns,
+        lists,
+        constants,
+        allow,
+        scores,
+        rows,
+        np.zeros((3, atoms), np.int64),
+        np.zeros((2, atoms + 1)),
+        np.zeros(maxscore.WINDOW),
+        np.zeros(maxscore.WINDOW // 64, np.uint64),
+    )
+    return rows[:count], scores[:count]
+
+
+def _is_narrow(segments: Sequence[Segment], lists: Array, allow: Words) -> bool:
+    """Whether scanning the allowed rows costs less than walking lists."""
+    terms = sum(len(segment.forward.stream) for segment in segments)
+    scanned = bitmaps.count(allow) * terms / max(_row_count(segments), 1)
+    walked = int(lists[:, :, memory.LIST_SIZE].sum())
+    return scanned * SCAN_TERMS_PER_POSTING < walked
+
+
+def words_with(
+    blob: Array, ends: Array, entries: int, field: int, kind: int, prefix: bytes
+) -> Array:
+    """The entries of a vocabulary of one field and kind that begin with ``prefix``."""
+    wanted = np.frombuffer(bytearray(prefix_of(field, kind) + prefix), np.uint8)
+    found = np.empty(entries, np.int64)
+    count = words.beginning(blob.ctypes.data, ends.ctypes.data, entries, wanted, found)
+    return found[:count]
+
+
+def near_words(vocabulary: Vocabulary, entries: int, field: int, word: bytes, limit: int) -> Array:
+    """The entries of surfaces of a field that are at most ``limit`` edits of bytes from a word."""
+    found, distances = np.empty(entries, np.int64), np.empty(entries, np.int64)
+    if not 0 < len(word) <= words.NEAR_BYTES_MAX:
+        return found[:0]
+    count = words.near(
+        vocabulary.blob.ctypes.data,
+        vocabulary.ends.ctypes.data,
+        entries,
+        prefix_of(field, SURFACE)[0],
+        np.frombuffer(bytearray(word), np.uint8),
+        limit,
+        np.zeros((3, words.NEAR_BYTES_MAX + 1), np.int64),
+        found,
+        distances,
+    )
+    return found[:count]
+
+
+def tokenise(
+    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Sequence[int], vocabulary: Vocabulary
+) -> tuple[Array, Array, list[tuple[int, int, bytes]]]:
+    """The terms of texts that are ASCII or folded: the stream, with GAP before text i if
+    ``gaps[i]``; int64[texts], how many items each has in it; and (place, text, word) of the words
+    that the vocabulary does not have under the prefix of their text."""
+    text = np.frombuffer(bytearray(b"".join(texts)), np.uint8)
+    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
+    tokens = len(text) // 2 + 1
+    stream, counts = np.empty(tokens + len(texts), np.int32), np.empty(len(texts), np.int64)
+    unknown = np.empty((tokens, 4), np.int64)
+    missing = building.tokenise(
+        text,
+        ends,
+        np.array(prefixes, np.int64),
+        np.array(gaps, np.int64),
+        vocabulary.salt,
+        vocabulary.addresses(),
+        stream,
+        counts,
+        unknown,
+    )
+    folded = text.tobytes() if missing else b""
+    new = [
+        (place, number, folded[start:end])
+        for place, start, end, number in unknown[:missing].tolist()
+    ]
+    return stream[: counts.sum()], counts, new
+
+
+def build(forward: Forward, field_of_term: Array) -> Segment:
+    """The segment of rows. ``field_of_term``: uint8, the field of each term in the stream."""
+    rows, end = forward.row_count, int(forward.ptr[forward.row_count])
+    ptr = np.ascontiguousarray(forward.ptr[: rows + 1], np.int64)
+    stream = np.ascontiguousarray(forward.stream[:end], np.int32)
+    field_of_term = np.ascontiguousarray(field_of_term, np.uint8)
+    term_count = int(stream.max()) + 1 if end else 0
+    sizes, last_row = np.zeros(term_count, np.int64), np.full(term_count, -1, np.int32)
+    # Room for every field there is: which have terms here is known afterwards.
+    all_fields = int(field_of_term[:term_count].max()) + 1 if term_count else 0
+    lengths = np.zeros((max(all_fields, 1), rows), np.uint16)
+    addresses = (ptr.ctypes.data, stream.ctypes.data, field_of_term.ctypes.data)
+    places = np.arange(256)
+    total = building.count_postings(rows, *addresses, places, lengths, last_row, sizes)
+    terms = np.flatnonzero(sizes).astype(np.int32)
+    cursors = np.cumsum(sizes) - sizes
+    docs, tfs = np.empty(total, np.int32), np.zeros(total, np.uint8)
+    most, least = np.zeros(term_count, np.uint8), np.full(term_count, 65535, np.uint16)
+    building.write_postings(
+        rows, *addresses, places, lengths, cursors.copy(), cursors, docs, tfs, most, least
+    )
+    fields = np.unique(field_of_term[terms]).astype(np.int32)
+    return Segment(
+        Forward(rows, ptr, stream),
+        fields,
+        lengths[fields].ravel(),
+        terms,
+        np.append(cursors[terms], total).astype(np.int64),
+        docs,
+        tfs,
+        most[terms],
+        least[terms],
+    )

@@ -1,0 +1,63 @@
+"""One call of every kernel for texts, with the types that all calls have."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kissvdb.kernels.text import build, forward, lists, maxscore, memory, words
+
+Array = NDArray[Any]
+
+
+def run() -> None:
+    """Two rows of one term in one field: made, found, scored."""
+    text, ends = np.frombuffer(bytearray(b"word"), np.uint8), np.array([4])
+    table, found, kept = _segment()
+    one, pair = np.zeros(1, np.int64), np.zeros((2, 1), np.int64)
+    lists.find_lists(table, one, one, found)
+    lists.having_terms(table, one, one.copy())
+    counts = np.zeros(2, np.int32)
+    lists.any_of(found[0], counts)
+    lists.phrase(table, 0, np.concatenate([found[0], found[0]]), np.zeros(2, np.int64), counts)
+    docs, tfs = np.zeros(2, np.int32), np.zeros(2, np.uint8)
+    lists.gather(counts, kept[2].ctypes.data, docs, tfs, np.zeros(2, np.int64))
+    allow = np.zeros(1, np.uint64)
+    lists.set_bits(found, table, 0, allow)
+    scores, rows, weighing = np.zeros(1), np.zeros(1, np.int64), np.ones((3, 1))
+    asked = (pair, np.zeros(forward.SIEVE_WORDS, np.uint64), one[:0], one, one.copy())
+    forward.score_rows(table, found, weighing, *asked, one, scores)
+    forward.best_allowed(table, found, weighing, *asked, allow, scores, rows)
+    numbers, reals = np.zeros((3, 1), np.int64), np.zeros((2, 2))
+    sums, touched = np.zeros(maxscore.WINDOW), np.zeros(maxscore.WINDOW // 64, np.uint64)
+    maxscore.best(table, one, found, weighing, allow, scores, rows, numbers, reals, sums, touched)
+    slots = np.zeros(4, np.int32)
+    vocabulary = np.array([slots.ctypes.data, 0, 0, 0, 0, 3])
+    unknown, stream = np.zeros((3, 4), np.int64), np.zeros(4, np.int32)
+    build.tokenise(text, ends, one, one, 1, vocabulary, stream, one.copy(), unknown)
+    key_ends = np.array([4])
+    words.beginning(text.ctypes.data, key_ends.ctypes.data, 1, text, one.copy())
+    lines = np.zeros((3, words.NEAR_BYTES_MAX + 1), np.int64)
+    words.near(
+        text.ctypes.data, key_ends.ctypes.data, 1, 119, text, 1, lines, one.copy(), one.copy()
+    )
+
+
+def _segment() -> tuple[Array, Array, list[Array]]:
+    """A table of one segment, its lists yet to be found, and the arrays they point into."""
+    ptr, stream, fields = np.array([0, 1, 2]), np.zeros(2, np.int32), np.zeros(1, np.uint8)
+    lengths, places = np.zeros((1, 2), np.uint16), np.zeros(256, np.int64)
+    addresses = (ptr.ctypes.data, stream.ctypes.data, fields.ctypes.data)
+    sizes, last_row = np.zeros(1, np.int64), np.full(1, -1, np.int32)
+    build.count_postings(2, *addresses, places, lengths, last_row, sizes)
+    docs, tfs, most = np.zeros(2, np.int32), np.zeros(2, np.uint8), np.zeros(1, np.uint8)
+    least, cursors = np.full(1, 65535, np.uint16), np.zeros(1, np.int64)
+    build.write_postings(
+        2, *addresses, places, lengths, cursors.copy(), cursors, docs, tfs, most, least
+    )
+    field_numbers, terms, st = np.zeros(1, np.int32), np.zeros(1, np.int32), np.array([0, 2])
+    kept = [ptr, stream, lengths, field_numbers, terms, st, docs, tfs, most, least]
+    table = np.zeros((1, memory.COLUMNS), np.int64)
+    at = [each.ctypes.data for each in kept]
+    table[0] = (0, 2, at[0], at[1], at[2], at[3], 1, at[4], 1, *at[5:])
+    return table, np.zeros((1, 1, memory.LIST_COLUMNS), np.int64), kept

@@ -1,0 +1,132 @@
+"""The compiled search of texts gives what the plain one gives, bit by bit."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kissvdb.core import bitmaps
+from kissvdb.core.postings import compiled
+from kissvdb.core.text.index import TextIndex
+from kissvdb.core.text.settings import FieldSettings, TextSettings
+from kissvdb.core.text.typos import nearest
+from tests.core.text_world import QUERIES, SETTINGS, query, random_rows
+
+KERNELS = SimpleNamespace(text=compiled)
+
+
+def both(rows, step, text_settings=SETTINGS):
+    plain, fast = TextIndex(text_settings), TextIndex(text_settings, KERNELS)
+    for start in range(0, len(rows), step):
+        plain.extend(start, rows[start : start + step])
+        fast.extend(start, rows[start : start + step])
+    return plain, fast
+
+
+def assert_equal(plain, fast, text, k, allow=None):
+    parsed = query(text)
+    want, hits = plain.search(parsed, k, allow), fast.search(parsed, k, allow)
+    assert hits.rows.tolist() == want.rows.tolist(), text
+    assert hits.scores.tolist() == want.scores.tolist(), text
+    assert (fast.matching(parsed, allow) == plain.matching(parsed, allow)).all()
+    rows = np.random.default_rng(k).permutation(plain.row_count)
+    assert fast.score(parsed, rows).tolist() == plain.score(parsed, rows).tolist()
+    assert fast.ceiling(parsed) == plain.ceiling(parsed)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(0, 900),
+    step=st.integers(1, 400),
+    k=st.sampled_from([1, 3, 10, 200]),
+    share=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    text=st.sampled_from(QUERIES),
+)
+def test_compiled_answers_are_the_plain_ones(seed, count, step, k, share, text):
+    plain, fast = both(random_rows(seed, count), max(step, count // 20 + 1))
+    allow = bitmaps.pack(np.random.default_rng(seed).random(count) < share)
+    assert_equal(plain.view(), fast.view(), text, k)
+    assert_equal(plain.view(), fast.view(), text, k, allow)
+
+
+@pytest.fixture(scope="module")
+def many():
+    # Over one window of 4,096 rows, with words of every frequency.
+    rng = np.random.default_rng(5)
+    words = [f"w{number}" for number in range(300)]
+    chance = 1 / np.arange(1, 301)
+    rows = []
+    for _ in range(10_000):
+        size = rng.integers(1, 30)
+        rows.append([("body", " ".join(rng.choice(words, size, p=chance / chance.sum())))])
+    return both(rows, 2500)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["w0", "w0 w1 w2 w3", "w250 w0 w100", "w99 w98 w97 w96 w1", '"w0 w1" w4', "w29*", "+w3 +w7"],
+)
+def test_windows_and_lists_that_are_not_walked_change_nothing(many, text):
+    plain, fast = many
+    assert_equal(plain.view(), fast.view(), text, 10)
+    for share in (0.01, 0.5):
+        allow = bitmaps.pack(np.random.default_rng(1).random(10_000) < share)
+        assert_equal(plain.view(), fast.view(), text, 10, allow)
+
+
+def test_postings_built_by_kernels_are_the_plain_ones(many):
+    for plain, fast in zip(*(index.view().to_arrays().items() for index in many), strict=True):
+        if plain[0] not in ("header", "word_hashes", "word_slots"):
+            assert plain[0] == fast[0]
+            assert plain[1].dtype == fast[1].dtype
+            assert plain[1].tolist() == fast[1].tolist(), plain[0]
+
+
+def test_mapped_arrays_that_cannot_be_written_are_searched_and_grow():
+    plain, fast = both(random_rows(2, 500), 90)
+    arrays = fast.view().to_arrays()
+    for array in arrays.values():
+        array.flags.writeable = False
+    reopened = TextIndex.from_arrays(arrays, SETTINGS, KERNELS)
+    assert_equal(plain.view(), reopened.view(), "alpha beta gam*", 10)
+    more = [[("title", f"new{row} words alpha")] for row in range(400)]
+    for index in (plain, reopened):
+        index.extend(500, more)
+    assert_equal(plain.view(), reopened.view(), "alpha words new399", 10)
+
+
+TEXTS = [
+    "Plain ASCII, with 3 numbers; foo_bar--baz!",
+    "a" * 62 + " " + "a" * 63 + " " + "a" * 64 + " " + "a" * 200,
+    "naïve Ünïcode 日本語テキスト Привет мир",
+    "",
+    "  ?!  ",
+    "e\u0301té x",
+]
+
+
+@pytest.mark.parametrize("tokenizer", ["words", "keyword", "ngram"])
+def test_texts_are_cut_by_kernels_as_by_python(tokenizer):
+    field = FieldSettings(tokenizer=tokenizer)
+    rows = [[("f", text), ("f", "again"), ("g", text)] for text in TEXTS]
+    # Twice: first every word is new, then every word is known.
+    plain, fast = both(rows * 2, len(rows), TextSettings(default=field))
+    mine, other = plain.view().to_arrays(), fast.view().to_arrays()
+    assert mine["stream"].tolist() == other["stream"].tolist()
+    assert mine["words"].tolist() == other["words"].tolist()
+
+
+@given(st.lists(st.text("abcé", min_size=1, max_size=9), min_size=1, max_size=30))
+@settings(max_examples=30, deadline=None)
+def test_near_words_are_those_of_the_distance(words):
+    rows = [[("body", word)] for word in words]
+    plain, fast = both(rows, 50, TextSettings(default=FieldSettings(language="none")))
+    folded = [word.replace("é", "e") for word in words]
+    counted = [(word, folded.count(word)) for word in set(folded)]
+    for token in (folded[0], folded[0][::-1], "abcabc"):
+        want = nearest(counted, token, 2, 8)
+        assert fast.view().near("body", token, 2, 8) == want
+        assert plain.view().near("body", token, 2, 8) == want
