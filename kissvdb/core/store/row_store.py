@@ -73,7 +73,9 @@ class RowStore:
             assert len(row.vector) == self._spec.vector_bytes, (row.id, len(row.vector))
             parts += (row.id.encode(), row.meta or b"")
         blob = b"".join(parts)
-        texts = [(row.text or "").encode() for row in rows]
+        texts: list[bytes] = []
+        if self.has_texts or any(row.text for row in rows):
+            texts = [(row.text or "").encode() for row in rows]
         self.reserve(count, len(blob), sum(map(len, texts)))
         here = slice(first, first + count)
         if self._spec.dim:
@@ -84,7 +86,9 @@ class RowStore:
         self._ends[here] = (self._blob_bytes + np.cumsum(lengths)).reshape(count, 2)
         self._put_blob(blob)
         self._expires[here] = [row.expires_at_ms or _NEVER for row in rows]
-        self._put_texts(here, np.fromiter(map(len, texts), np.int64, count), b"".join(texts))
+        if self.has_texts:
+            sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+            self._put_texts(here, sizes, b"".join(texts))
         self._count += count
         return first
 

@@ -83,8 +83,7 @@ class HeapSpace:
         self._arrays.clear()
 
 
-@attrs.frozen(slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row to append. ``vector``: little-endian float32 as it was sent, empty for a document;
     ``meta``: compact JSON; ``stamp``: a document's revision and offset."""
 
