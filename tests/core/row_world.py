@@ -135,6 +135,7 @@ def assert_stored(stored, record):
     else:
         assert stored is not None
         assert (stored.vector, stored.meta) == (record.vector, record.meta)
+        assert stored.text == record.text
         assert stored.expires_at_ms == record.expires_at_ms
 
 
