@@ -26,14 +26,16 @@ def differences(index: Index, rows: int) -> list[str]:
     arrays, fields = index.to_arrays(), index.to_fields()
     if fields is None or "links" not in arrays:
         return []
-    return _of_graph(arrays, index.size, int(fields["entry"]), int(fields["top"]))
+    size, entry, top = index.size, int(fields["entry"]), int(fields["top"])
+    return _of_graph(arrays, rows, size, entry, top)
 
 
-def _of_graph(arrays: Mapping[str, Array], size: int, entry: int, top: int) -> list[str]:
+def _of_graph(arrays: Mapping[str, Array], rows: int, size: int, entry: int, top: int) -> list[str]:
     links, upper, levels = arrays["links"], arrays["upper"], arrays["levels"]
     for name, each in (("links", links), ("upper links", upper)):
-        if len(each) and (each.min() < -1 or each.max() >= size):
-            return [f"its {name} lead to rows that are not indexed"]
+        # A growth that came to no end may have linked rows behind ``size``, which nobody follows.
+        if len(each) and (each.min() < -1 or each.max() >= rows):
+            return [f"its {name} lead to rows that are not there"]
     if not size:
         return []
     if not 0 <= entry < size or int(levels[entry]) != top or int(levels.max()) != top:
@@ -54,7 +56,7 @@ def _reached(links: Array, levels: Array) -> npt.NDArray[np.bool_]:
     front = np.flatnonzero(reached)
     while len(front):
         near = np.unique(links[front])
-        front = near[near >= 0]
+        front = near[(near >= 0) & (near < len(links))]
         front = front[~reached[front]]
         reached[front] = True
     return reached
