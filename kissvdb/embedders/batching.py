@@ -1,5 +1,6 @@
 """An embedder over a source: what is asked for becomes batches, and nothing is made twice."""
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 
@@ -10,8 +11,10 @@ import trio
 from kissvdb import config
 from kissvdb.embedders.cache import VectorCache, key_of
 from kissvdb.embedders.embedder import Kind, Source
-from kissvdb.errors import EmbedderUnavailable, InvalidArgument, KissError, Overloaded
+from kissvdb.errors import EmbedderUnavailable, InvalidArgument, KissError, Overloaded, Stopping
 from kissvdb.kernels.arrays import Array
+
+logger = logging.getLogger("kissvdb.embedders")
 
 SLICE_TEXTS = 256
 """A long request is queued in pieces of so many: others come between."""
@@ -78,6 +81,7 @@ class BatchedEmbedder:
         self._crowd = trio.lowlevel.ParkingLot()
         self._embedded = 0
         self._failure: str | None = None
+        self._stopped = False
 
     @property
     def model(self) -> str:
@@ -137,6 +141,8 @@ class BatchedEmbedder:
 
     async def _ask(self, texts: list[str], kind: Kind, first: bool) -> list[bytes]:
         await self._make_room(len(texts), first)
+        if self._stopped:
+            raise self._stopping()
         asked = _Slice(kind, texts, [None] * len(texts), len(texts), trio.Event())
         places = sorted(range(len(texts)), key=lambda place: len(texts[place]))
         self._queues[kind].extend((asked, place) for place in places)
@@ -172,8 +178,17 @@ class BatchedEmbedder:
                 for _ in range(self._settings.requests_max):
                     requests.start_soon(self._serve)
         finally:
+            self._stopped = True
+            for queue in self._queues.values():
+                for asked, _ in queue:
+                    asked.fail(self._stopping())
+                queue.clear()
+            self._crowd.unpark_all()
             with trio.CancelScope(shield=True):
                 await self._source.aclose()
+
+    def _stopping(self) -> Stopping:
+        return Stopping("the server is shutting down")
 
     async def _serve(self) -> None:
         while True:
@@ -187,10 +202,16 @@ class BatchedEmbedder:
                 self._failure = failure.message
                 for asked, _ in batch:
                     asked.fail(failure)
-            except BaseException:
+            except trio.Cancelled:
                 for asked, _ in batch:
-                    asked.fail(EmbedderUnavailable(f"the embedder {self.name} is being stopped"))
+                    asked.fail(self._stopping())
                 raise
+            except Exception as error:
+                # Not ours: a library's. It is no reason for the database to stop.
+                logger.exception("the embedder %s failed", self.name)
+                self._failure = f"the embedder {self.name} failed: {type(error).__name__}"
+                for asked, _ in batch:
+                    asked.fail(EmbedderUnavailable(self._failure))
 
     async def _embed_batch(self, kind: Kind, batch: list[tuple[_Slice, int]]) -> None:
         texts = [asked.texts[place] for asked, place in batch]

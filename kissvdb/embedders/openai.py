@@ -8,6 +8,7 @@ import binascii
 import logging
 import math
 import random
+import re
 import time
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
@@ -34,6 +35,7 @@ RETRY_AFTER_SECS_MAX = 30.0
 TRY_AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 ANSWER_BYTES_MAX = 256 * 2**20
 SHOWN_CHARS = 200
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 class _Item(msgspec.Struct):
@@ -65,7 +67,7 @@ class OpenAISource:
         self.dim = settings.dimensions
         self._name = name
         self._settings = settings
-        self._key = key
+        self._key = key.strip()
         self._client: httpx.AsyncClient | None = None
 
     def require(self) -> None:
@@ -75,6 +77,11 @@ class OpenAISource:
                 f"the embedder {self._name} needs httpx: pip install 'kissvdb[openai]'"
             )
         variable = self._settings.key_variable
+        if self._key and not _KEY.fullmatch(self._key):
+            raise EmbedderUnavailable(
+                f"the environment variable {variable} of the embedder {self._name} has no key: "
+                "visible ASCII characters are expected"
+            )
         if variable and not self._key:
             raise EmbedderUnavailable(
                 f"the embedder {self._name} takes its key from the environment variable "
@@ -116,7 +123,7 @@ class OpenAISource:
         try:
             async with client.stream("POST", "embeddings", json=body) as response:
                 content = await self._content(response)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise _TryAgain(f"{type(error).__name__}: {error}") from None
         if response.status_code in TRY_AGAIN:
             after_secs = _seconds(response.headers.get("retry-after"))

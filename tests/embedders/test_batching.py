@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kissvdb.config import Embedder
 from kissvdb.embedders.batching import BatchedEmbedder
 from kissvdb.embedders.cache import ENTRY_BYTES, VectorCache, key_of
-from kissvdb.errors import EmbedderUnavailable, InvalidArgument, Overloaded
+from kissvdb.errors import EmbedderUnavailable, InvalidArgument, Overloaded, Stopping
 from tests.embedders.letters import DIM, Letters, counted
 
 
@@ -155,6 +155,38 @@ async def test_who_leaves_takes_the_rest_of_its_texts_along(start, source):
     source.gate.set()
     await embedder.embed(["zz"], kind="passage")
     assert [texts for _, texts in source.batches] == [["a"], ["zz"]]
+
+
+async def test_when_it_stops_nobody_is_left_waiting(source):
+    embedder = BatchedEmbedder("mine", Embedder(requests_max=1, batch_texts=1), source)
+    source.gate = trio.Event()
+    refused = []
+
+    async def ask(text):
+        try:
+            await embedder.embed([text], kind="query")
+        except Stopping as refusal:
+            refused.append(refusal)
+
+    async with trio.open_nursery() as askers:
+        async with trio.open_nursery() as running:
+            running.start_soon(embedder.run)
+            for text in ("a", "b", "c"):
+                askers.start_soon(ask, text)
+            await trio.testing.wait_all_tasks_blocked()
+            running.cancel_scope.cancel()
+        await ask("d")
+    assert len(refused) == 4
+    assert source.closed == 1
+
+
+async def test_what_a_library_throws_is_a_refusal_and_no_crash(start, source):
+    source.answer = {}.__getitem__
+    embedder = start()
+    with pytest.raises(EmbedderUnavailable, match="the embedder mine failed: TypeError"):
+        await embedder.embed(["a"], kind="query")
+    source.answer = counted
+    await embedder.embed(["a"], kind="query")
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 60)), max_size=60))

@@ -144,6 +144,15 @@ def test_a_key_that_is_not_set_is_named_by_its_variable():
         OpenAISource("far", settings, "").require()
 
 
+@pytest.mark.parametrize("key", ["sk-\u00e9", "two keys", "a\nb"])
+def test_a_key_that_can_be_none_is_not_sent_and_not_shown(key):
+    settings = Embedder(kind="openai", base_url="http://h/v1", key_variable="FAR_KEY", dimensions=8)
+    with pytest.raises(EmbedderUnavailable, match=r"FAR_KEY .* has no key") as caught:
+        OpenAISource("far", settings, key).require()
+    assert key not in caught.value.message
+    OpenAISource("far", settings, " sk-1\n").require()
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
