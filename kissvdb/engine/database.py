@@ -231,6 +231,11 @@ class Database:
         assert isinstance(answer, Deleted)
         return answer
 
+    @property
+    def key_owners(self) -> Sequence[Address]:
+        """Who decides about keys, all of them: a batch that counts documents holds them."""
+        return self._state.owners
+
     # Events and the stream
 
     async def publish(self, event: Publish) -> Published:

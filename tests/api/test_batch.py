@@ -121,6 +121,10 @@ async def test_an_unknown_operation_lists_all(call: Caller):
         ({"documents": "d", "id": "b", "if_absent": False}, False),
         ({"vectors": "v", "id": "one", "if_absent": False}, True),
         ({"vectors": "v", "id": "one", "if_absent": True}, False),
+        ({"documents": "d", "if_filter_count": {"equals": 1}}, True),
+        ({"documents": "d", "if_filter_count": {"filters": {"n": {"$gt": 1}}, "equals": 0}}, True),
+        ({"documents": "d", "if_filter_count": {"filters": {"n": 1}, "at_most": 0}}, False),
+        ({"documents": "none", "if_filter_count": {"equals": 0}}, True),
         ({"vectors": "v", "if_filter_count": {"equals": 1}}, True),
         ({"vectors": "v", "if_filter_count": {"at_least": 2}}, False),
         ({"vectors": "v", "if_filter_count": {"at_most": 0}}, False),
@@ -129,7 +133,7 @@ async def test_an_unknown_operation_lists_all(call: Caller):
 )
 async def test_preconditions_are_those_of_the_whole_batch(call: Caller, condition, holds):
     one = {"op": "upsert", "collection": "v", "id": "one", "vector": [1, 1]}
-    for each in ({"op": "put", "key": "doc:d:b:c", "value": {}}, PUT | {"key": "k"}, one):
+    for each in ({"op": "put", "key": "doc:d:b:c", "value": {"n": 1}}, PUT | {"key": "k"}, one):
         assert (await batch(call, each)).status == 200
     before = call.database.last_offset
     answer = await batch(call, PUT, preconditions=[{"key": "no", "if_absent": True}, condition])

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kissvdb.api.batch.bodies import CountBody, PreconditionBody
 from kissvdb.api.documents.names import key_of
@@ -11,12 +11,16 @@ from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
 from kissvdb.api.vectors.forms import check_namespace, filter_of
 from kissvdb.config import Limits
+from kissvdb.core.filters.tree import Node
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import Precondition, Require
 from kissvdb.engine.batches import Count
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.model import check_name
-from kissvdb.errors import InvalidArgument, KissError
+from kissvdb.errors import InvalidArgument, KissError, NotFound
+
+if TYPE_CHECKING:
+    from kissvdb.engine.database import Database
 
 
 def conditions(context: Context, request: Request, found: Sequence[PreconditionBody]) -> list[Any]:
@@ -69,6 +73,14 @@ def _of_vector(body: PreconditionBody, name: str, bounds: Limits, where: str) ->
     return VectorCommand(name, collection.Require(_id(body, bounds, where), body.if_absent))
 
 
+async def _count_documents(database: "Database", collection: str, tree: Node | None) -> int:
+    try:
+        return await database.documents.look(collection, lambda view: view.count(tree))
+    except NotFound:
+        # A collection comes to be with its first document.
+        return 0
+
+
 def _id(body: PreconditionBody, bounds: Limits, where: str) -> str:
     if body.id is None:
         raise InvalidArgument(f"{where}.id: missing; which document or vector?")
@@ -94,7 +106,11 @@ def _count(
     check_namespace(wanted.namespace, f"{where}.if_filter_count.namespace")
     database = context.database
     if body.documents is not None:
-        raise InvalidArgument(f"{where}.documents: documents cannot be counted yet")
+        if wanted.namespace is not None:
+            raise InvalidArgument(f"{where}.if_filter_count.namespace: documents have none")
+        check_name(body.documents, context.config.limits)
+        count = partial(_count_documents, database, body.documents, tree)
+        return Count(database.key_owners, count, least or 0, most)
     assert body.vectors is not None
     owner = database.vectors.owner(body.vectors)
     count = partial(
