@@ -242,6 +242,16 @@ class OffsetTruncated(KissError):
         self.first_offset = first_offset
 
 
+class PastTruncated(OffsetTruncated):
+    """The log no longer tells what was asked about the past; ``oldest`` can still be answered."""
+
+    def __init__(self, message: str, first_offset: int, oldest: int) -> None:
+        super().__init__(first_offset)
+        self.reword(message)
+        self.logged = message
+        self.oldest = oldest
+
+
 class Damaged(KissError):
     """A file holds something else than what was written. Names the file and the place."""
 

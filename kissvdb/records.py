@@ -136,6 +136,10 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
+# The tag follows the head of the array, as a text of two characters.
+_KEY_TAGS = (b"\xa2kw", b"\xa2kd")
+
+
 def encode(record: Record) -> bytes:
     """The log payload of a record."""
     return _encoder.encode(record)
@@ -149,6 +153,11 @@ def encode_all(records: Iterable[Record]) -> list[bytes]:
 def decode(payload: bytes) -> Record:
     """The record of a log payload. Raises msgspec.DecodeError on anything else."""
     return _decoder.decode(payload)
+
+
+def is_of_a_key(payload: bytes) -> bool:
+    """Whether a log payload is a KeyWritten or a KeyDeleted: its tag tells, without decoding."""
+    return payload[1:4] in _KEY_TAGS
 
 
 class LogRecord(msgspec.Struct, frozen=True):

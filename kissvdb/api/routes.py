@@ -16,6 +16,8 @@ from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
 from kissvdb.api.state import handlers as state
 from kissvdb.api.state.parameters import (
+    AT,
+    AT_ERRORS,
     CONDITION_ERRORS,
     CONDITION_HEADERS,
     CONDITION_QUERY,
@@ -60,8 +62,9 @@ STATE = (
             Parameter("prefix", "Only keys that start so; empty for all.", _TEXT),
             Parameter("limit", "At most so many (default 100, cut to 1000).", U64),
             Parameter("cursor", "Kissvdb-Cursor of the page before.", _TEXT),
+            AT,
         ),
-        errors=(InvalidArgument,),
+        errors=(InvalidArgument, *AT_ERRORS),
         hot=True,
         scope=Scope.READ,
     ),
@@ -85,11 +88,13 @@ STATE = (
         "Read a key",
         "state",
         Success("The key.", bodies.StateItem, headers={"ETag": "The revision, in quotes."}),
-        parameters=(Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),),
+        parameters=(
+            Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),
+            AT,
+        ),
         also=(Success("Not modified: If-None-Match is current.", media=None, status=304),),
-        errors=(InvalidArgument, NotFound),
+        errors=(InvalidArgument, NotFound, *AT_ERRORS),
         hot=True,
-        waits=False,
         scope=Scope.READ,
     ),
     Route(

@@ -41,6 +41,7 @@ from kissvdb.engine.log.writer import Append, LogWriter
 from kissvdb.engine.model import Model
 from kissvdb.engine.owner import Many
 from kissvdb.engine.state.model import State
+from kissvdb.engine.state.past import Past
 from kissvdb.engine.store import Store
 from kissvdb.engine.stream.hub import CurrentHub, Hub, StreamOnly
 from kissvdb.engine.stream.subscription import Subscription
@@ -110,6 +111,10 @@ class Database:
         self._routes: dict[type, Route] = {
             kind: model.route for model in self._models for kind in model.commands
         }
+        self.past = Past(
+            state, store.log, threads.upkeep, self.reached, lambda: writer.committed_offset
+        )
+        """What keys were."""
         self._batches = Batches(self._routes, state, log, config.limits.batch_bytes_max)
         self._holds: list[int] = []
         self._checkpoints = Checkpoints(

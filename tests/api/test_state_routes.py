@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from kissvdb.api.state import handlers as state
-from kissvdb.config import Limits
+from kissvdb.config import Limits, Stream
 from tests.api.caller import IN_MEMORY, Caller, header, opened, reading, refused
 
 
@@ -277,3 +277,41 @@ async def test_a_key_is_found_again_whatever_shard_it_is_on():
         ]
         answer = await call("GET", "/v1/state?limit=7&prefix=k")
         assert [item["value"] for item in reading(answer)] == list(range(7))
+
+
+async def test_a_key_and_a_list_can_be_read_as_they_were(call: Caller):
+    for value in (1, 2):
+        for key in "ab":
+            assert (await call("PUT", f"/v1/state/{key}", {"value": value})).status == 200
+    assert (await call("DELETE", "/v1/state/a")).status == 200
+    answer = await call("GET", "/v1/state/a?at=1")
+    assert (reading(answer)["value"], header(answer, "etag")) == (1, '"1"')
+    assert reading(await call("GET", "/v1/state/a?at=3"))["value"] == 2
+    refused(await call("GET", "/v1/state/a?at=5"), 404, "not_found")
+    refused(await call("GET", "/v1/state/b?at=1"), 404, "not_found")
+    refused(await call("GET", "/v1/state/b?at=6"), 400, "invalid_argument", "query.at", "is 5")
+    refused(await call("GET", "/v1/state/b?at=x"), 400, "invalid_argument", "query.at")
+    answer = await call("GET", "/v1/state?at=3")
+    assert [(each["key"], each["value"]) for each in reading(answer)] == [("a", 2), ("b", 1)]
+    assert header(answer, "kissvdb-offset") == "3"
+    first = await call("GET", "/v1/state?at=3&limit=1")
+    second = await call("GET", f"/v1/state?at=3&limit=1&cursor={header(first, 'kissvdb-cursor')}")
+    assert [each["key"] for each in reading(second)] == ["b"]
+
+
+async def test_a_document_can_be_read_as_it_was(call: Caller):
+    for n in (1, 2):
+        assert (await call("PUT", "/v1/doc/c/d", {"n": n})).status == 200
+    assert reading(await call("GET", "/v1/doc/c/d?at=1"))["doc"] == {"n": 1}
+    assert reading(await call("GET", "/v1/doc/c/d"))["doc"] == {"n": 2}
+
+
+async def test_what_the_log_does_not_tell_any_more_is_a_410_with_the_oldest_offset_it_does():
+    async with opened(stream=Stream(ring_events=16)) as call:
+        for n in range(40):
+            await call.database.put("k", n)
+        answer = await call("GET", "/v1/state/k?at=5")
+        refused(answer, 410, "offset_truncated", "oldest offset")
+        oldest = int(header(answer, "kissvdb-offset"))
+        answer = await call("GET", f"/v1/state/k?at={oldest + 1}")
+        assert reading(answer)["value"] == oldest

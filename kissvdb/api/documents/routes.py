@@ -10,6 +10,8 @@ from kissvdb.api.documents import search as searched
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state.parameters import (
+    AT,
+    AT_ERRORS,
     CONDITION_ERRORS,
     CONDITION_HEADERS,
     CONDITION_QUERY,
@@ -184,10 +186,13 @@ _ONE = (
             "The document.", bodies.StoredDocument, headers={"ETag": "The revision, in quotes."}
         ),
         NotFound,
+        *AT_ERRORS,
         scope=Scope.READ,
-        parameters=(Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),),
+        parameters=(
+            Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),
+            AT,
+        ),
         also=(Success("Not modified: If-None-Match is current.", media=None, status=304),),
-        waits=False,
     ),
     _route(
         "PUT",

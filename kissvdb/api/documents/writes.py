@@ -24,12 +24,15 @@ DELETE_BATCH = Body(DeleteDocumentsBody)
 _json = msgspec.json.encode
 
 
-def get(context: Context, request: Request) -> Response:
+def get(context: Context, request: Request) -> Response | Awaitable[Response]:
     id_, key = key_of_path(context, request)
-    item = context.database.get(key)
-    if item is None:
-        raise NotFound(f"no document {id_!r} in collection {request.params['collection']!r}")
-    return parts.read(request, item, partial(_document, id_))
+
+    def answer(item: Item | None) -> Response:
+        if item is None:
+            raise NotFound(f"no document {id_!r} in collection {request.params['collection']!r}")
+        return parts.read(request, item, partial(_document, id_))
+
+    return parts.find(context, request, key, answer)
 
 
 def put(context: Context, request: Request) -> Pending | Awaitable[Pending]:

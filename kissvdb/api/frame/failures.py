@@ -13,6 +13,7 @@ from kissvdb.errors import (
     KissError,
     MethodNotAllowed,
     OffsetNotReached,
+    PastTruncated,
     Unauthorized,
     Unavailable,
     UnsupportedCoding,
@@ -41,6 +42,8 @@ def failure(error: KissError) -> Response:
         headers = (("retry-after", str(error.retry_after_secs)),)
         if isinstance(error, OffsetNotReached):
             headers = (*headers, ("kissvdb-offset", str(error.offset)))
+    elif isinstance(error, PastTruncated):
+        headers = (("kissvdb-offset", str(error.oldest)),)
     elif isinstance(error, MethodNotAllowed):
         headers = (("allow", ", ".join(error.allowed)),)
     elif isinstance(error, Unauthorized):

@@ -41,13 +41,16 @@ BATCH_PUT = Body(BatchPutBody)
 _json = msgspec.json.encode
 
 
-def get_item(context: Context, request: Request) -> Response:
+def get_item(context: Context, request: Request) -> Response | Awaitable[Response]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
-    item = context.database.get(key)
-    if item is None:
-        raise NotFound(f"no such key: {key}")
-    return parts.read(request, item, _item)
+
+    def answer(item: Item | None) -> Response:
+        if item is None:
+            raise NotFound(f"no such key: {key}")
+        return parts.read(request, item, _item)
+
+    return parts.find(context, request, key, answer)
 
 
 def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
@@ -98,11 +101,13 @@ async def list_items(context: Context, request: Request) -> Response:
     limit = u64(query, "limit")
     limit = LIST_LIMIT_DEFAULT if limit is None else limit
     cursor = query.get("cursor")
-    page = await context.database.list(
-        prefix,
-        limit=max(1, min(limit, context.config.limits.list_limit_max)),
-        after=_key_of(cursor) if cursor else None,
-    )
+    most = max(1, min(limit, context.config.limits.list_limit_max))
+    after = _key_of(cursor) if cursor else None
+    at = parts.at_offset(query)
+    if at is None:
+        page = await context.database.list(prefix, limit=most, after=after)
+    else:
+        page = await context.database.past.page(prefix, most, after, at)
     if limit == 0:
         page = Page((), page.offset)
     return _page(page)

@@ -4,6 +4,7 @@ from kissvdb.api.frame.route import Parameter
 from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import (
     Overloaded,
+    PastTruncated,
     PersistenceFailed,
     PreconditionFailed,
     ReservedKey,
@@ -30,8 +31,14 @@ CONDITION_QUERY = (
     Parameter("if_revision", "Only over this revision; 0: only when absent.", U64),
     Parameter("if_offset", "Only when the key's last write has this offset.", U64),
 )
+AT = Parameter(
+    "at",
+    "As it was at this offset, while the log tells: then 410 with the oldest offset that it does.",
+    U64,
+)
 CREATE = Parameter(
     "create",
     "false: 404 when the key is absent or has expired, and nothing is written.",
     {"type": "boolean"},
 )
+AT_ERRORS = (PastTruncated, Overloaded, Stopping)

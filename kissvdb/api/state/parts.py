@@ -1,12 +1,12 @@
 """What reads and writes of one key have in common, whatever the key is called outside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.frame.preconditions import entity_tag, is_fresh, of_existing, precondition
-from kissvdb.api.reading.query import switch, u64
+from kissvdb.api.reading.query import parse_query, switch, u64
 from kissvdb.core.state.rules import Answer, Deleted, Item, Precondition
 
 _REPEATED = {False: b"", True: b',"repeated":true'}
@@ -18,6 +18,25 @@ def read(request: Request, item: Item, text: Callable[[Item], bytes]) -> Respons
     if is_fresh(request.headers, item):
         return Response(status=304, headers=(etag,))
     return Response(text(item), headers=(etag,))
+
+
+def at_offset(query: Mapping[str, str]) -> int | None:
+    """The offset that a read asks about; None for now."""
+    return u64(query, "at")
+
+
+def find(
+    context: Context, request: Request, key: str, answer: Callable[[Item | None], Response]
+) -> Response | Awaitable[Response]:
+    """The answer to a read of a key, as it is or as it was."""
+    at = at_offset(parse_query(request.query)) if request.query else None
+    if at is None:
+        return answer(context.database.get(key))
+
+    async def later(at: int) -> Response:
+        return answer(await context.database.past.get(key, at))
+
+    return later(at)
 
 
 def creates(query: Mapping[str, str]) -> bool:

@@ -71,6 +71,25 @@ class State:
             return item
         return live(item, self._clock_ms())
 
+    def stored(self, key: str) -> Item | None:
+        """The key as it was written last, expired or not."""
+        return self._shard_of(key).view.get(key)
+
+    def stored_page(
+        self, prefix: str, limit: int, after: str | None
+    ) -> tuple[list[Item], str | None]:
+        """Keys with this prefix in byte order, expired or not; and the last key up to which these
+        are all, None when there are no more."""
+        items: list[Item] = []
+        horizons: list[str] = []
+        for shard, _ in self._shards:
+            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=0)
+            items.extend(found)
+            if has_more:
+                horizons.append(found[-1].key)
+        horizon = min(horizons, default=None)
+        return [each for each in items if horizon is None or each.key <= horizon], horizon
+
     def page(self, prefix: str, limit: int, after: str | None, shown: Sequence[Item]) -> Page:
         """Live keys with this prefix in byte order, from after ``after`` on; among them the keys
         ``shown``, which are stored nowhere, unless one is."""
