@@ -125,6 +125,23 @@ def test_filters_groups_pages_and_passages_go_with_words(http):
     assert hit["highlight"][0]["text"].count("[board]") == 1
 
 
+def test_facets_count_what_passes_and_in_text_mode_what_matches(http):
+    here = Texts(http)
+
+    def counts(**search):
+        facet = here.ok("search", {"k": 1, "facets": ["kind"], **search})["facets"]["kind"]
+        assert facet["distinct"] == len(facet["values"])
+        return {each["value"]: each["count"] for each in facet["values"]}
+
+    assert counts(text="chess", mode="text") == {"g": 1, "c": 1}
+    assert counts(text="chess") == dict.fromkeys("hpgce", 1)
+    assert counts(vector=[1.0] * DIM, filters={"n": {"$gte": 3}}) == {"c": 1, "e": 1}
+    assert counts(text="chess", mode="text", group_by="kind") == {"g": 1, "c": 1}
+    refused(
+        here.post("search", {"text": "a", "facets": {"kind": 0}}), 400, "invalid_argument", "facets"
+    )
+
+
 def test_queries_come_in_batches(http):
     here = Texts(http)
     body = {"texts": ["chess", "python"], "mode": "text", "k": 9}
@@ -252,6 +269,6 @@ def test_vectors_of_two_models_never_mix(tmp_path, words):
             here.post("upsert", {"id": "new", "text": "of another model"}),
             here.post("search", {"text": "chess"}),
         ):
-            refused(answer, 409, "embedder_mismatch", "words", "others", "reindex")
+            refused(answer, 409, "embedder_mismatch", "words", "others", "collection")
         assert here.found("chess", mode="text")
         assert here.get("game").json()["text"] == TEXTS["game"]

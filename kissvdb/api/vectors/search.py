@@ -125,6 +125,7 @@ def _is_quick(asked: Asked, view: "RowsView") -> bool:
         search.exact
         or search.offset
         or asked.group_by
+        or asked.facets
         or asked.vector
         or asked.text
         or not view.kernels.ready

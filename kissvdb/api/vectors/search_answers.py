@@ -8,6 +8,7 @@ import attrs
 import msgspec
 from msgspec import UNSET
 
+from kissvdb.api.documents.find import facets_text
 from kissvdb.api.frame.http import Response
 from kissvdb.api.vectors import json_text as vector_json
 from kissvdb.api.vectors.search_bodies import Explanation, HitParts, Mode, Part
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from kissvdb.core.rows.search import Found, Parts
     from kissvdb.core.rows.view import Group, RowsView
+    from kissvdb.core.text.query import TextQuery
 
 _json = msgspec.json.encode
 
@@ -50,11 +52,13 @@ def of_found(
     mode: Mode = "vector",
     more: vector_json.More | None = None,
     corrected: "Mapping[str, Sequence[str]] | None" = None,
+    matching: "TextQuery | None" = None,
 ) -> Answer:
     """The answer to one query. ``more``: further members of a hit; ``corrected``: words that were
-    taken for others."""
+    taken for others; ``matching``: the words that all that count for facets have to match."""
     hits = found.hits[0]
     text = b'{"hits":' + hits_of(view, asked).array(hits, more) + exhausted(asked, len(hits))
+    text += _facets(view, asked, matching)
     if found.explanation is not None:
         search = asked.search
         count = partial(view.count, namespace=search.namespace)
@@ -76,16 +80,31 @@ def of_groups(
     groups: "Sequence[Group]",
     asked: Asked,
     more: vector_json.More | None = None,
+    matching: "TextQuery | None" = None,
 ) -> Answer:
-    """The answer to a search by groups."""
+    """The answer to a search by groups; else as `of_found`."""
     texts, arrays = [], hits_of(view, asked)
     for group in groups:
         hits = arrays.array(group.hits, more)
         value = b"" if group.value is MISSING else b',"value":' + arrays.fitting(_json(group.value))
         texts.append(b'{"hits":%b%b}' % (hits, value))
     ids = tuple(id_ for group in groups for id_ in group.hits.ids)
-    few = exhausted(asked, len(groups))
+    few = exhausted(asked, len(groups)) + _facets(view, asked, matching)
     return Answer(b'{"groups":[%b]%b}' % (b",".join(texts), few), view.offset, ids)
+
+
+def _facets(view: "RowsView", asked: Asked, matching: "TextQuery | None") -> bytes:
+    if not asked.facets:
+        return b""
+    # numpy comes with it.
+    from kissvdb.core.rows.find import facets_of
+
+    tree, namespace = asked.search.tree, asked.search.namespace
+    if matching is None:
+        rows = view.bitmap(tree, namespace)
+    else:
+        rows = view.matching(matching, tree, namespace)
+    return facets_text(facets_of(view, rows, asked.facets, view.data.document))
 
 
 def exhausted(asked: Asked, found: int) -> bytes:

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kissvdb.api.bodies import U64, RequestBody
+from kissvdb.api.documents.find_bodies import Facet, Facets
 from kissvdb.api.vectors.bodies import Filters, Numbers
 
 K_DEFAULT = 10
@@ -56,8 +57,9 @@ class SearchBody(RequestBody, frozen=True):
     ``mode``: by vector, by text, or hybrid; in a collection with an embedder the vector is made of
     the text. ``match``: any or all of its words. ``typos``: a word that no text has stands for one
     nearly like it. ``highlight``: show where the words are. ``offset`` skips the best; ``group_by``
-    names a field whose values each give one group of at most ``group_limit`` hits; ``emit`` streams
-    the search as a ``vector_search`` event.
+    names a field whose values each give one group of at most ``group_limit`` hits; ``facets``:
+    fields whose commonest values are counted; ``emit`` streams the search as a ``vector_search``
+    event.
     """
 
     vector: Numbers | None = None
@@ -81,6 +83,7 @@ class SearchBody(RequestBody, frozen=True):
     min_score: float | None = None
     group_by: str | None = None
     group_limit: int | None = None
+    facets: Facets | None = None
     explain: bool | None = None
     emit: bool | None = None
 
@@ -188,11 +191,13 @@ class Explanation:
 @attrs.frozen
 class SearchResult:
     """Best first; equal scores by id. ``groups`` in place of ``hits`` with ``group_by``.
+    ``facets``: of all that pass the filter and, searched by text alone, match.
     ``exhausted``: fewer than ``k`` hits, because no more pass the filter or match."""
 
     hits: list[Hit] | UnsetType = UNSET
     groups: list[HitGroup] | UnsetType = UNSET
     exhausted: Literal[True] | UnsetType = UNSET
+    facets: dict[str, Facet] | UnsetType = UNSET
     explain: Explanation | UnsetType = UNSET
 
 

@@ -1,10 +1,12 @@
 """What a search asks for, read from its request and checked."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from kissvdb.api.documents.wishes import facet_wishes
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
@@ -70,6 +72,7 @@ class Asked(msgspec.Struct, frozen=True):
     group_by: str | None = None
     group_limit: int = 1
     words: Words | None = None
+    facets: Mapping[str, int] = {}
 
     @property
     def is_audited(self) -> bool:
@@ -119,6 +122,7 @@ def read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, 
         body.group_limit or 1,
         explain=bool(body.explain),
         words=words,
+        facets=facet_wishes(body.facets),
     )
     return body, vector, asked
 
@@ -223,6 +227,7 @@ def _asked(
     *,
     explain: bool = False,
     words: Words | None = None,
+    facets: Mapping[str, int] | None = None,
 ) -> Asked:
     k = K_DEFAULT if body.k is None else body.k
     _check_range(k, 1, context.config.limits.k_max, "body.k")
@@ -249,6 +254,7 @@ def _asked(
         group_by,
         group_limit,
         words,
+        facets or {},
     )
 
 

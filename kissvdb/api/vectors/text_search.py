@@ -153,14 +153,24 @@ def passages(view: "RowsView", row: int, highlighter: Highlighter) -> "Sequence[
 def _search(view: "RowsView", query: Query, asked: Asked, started_ns: int) -> Answer:
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
     find, words, fixed = finder(view, query)
+    matching = words if query.mode == "text" else None
     if asked.group_by is not None:
         groups = view.grouped(
             lambda search: find(search).hits[0], asked.search, asked.group_by, asked.group_limit
         )
-        return of_groups(view, groups, asked, _more(view, words, asked, None))
+        return of_groups(view, groups, asked, _more(view, words, asked, None), matching)
     found = find(asked.search)
     more = _more(view, words, asked, found)
-    return of_found(view, found, asked, queue_us, mode=query.mode, more=more, corrected=fixed)
+    return of_found(
+        view,
+        found,
+        asked,
+        queue_us,
+        mode=query.mode,
+        more=more,
+        corrected=fixed,
+        matching=matching,
+    )
 
 
 def _more(
