@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 # Import from the root instead of from here: the script's directory is not a package of its own.
@@ -30,6 +31,7 @@ import numpy.typing as npt
 
 from bench.load import report
 from kissvdb.core.fusion import Fusion, fuse
+from kissvdb.core.postings import compiled
 from kissvdb.core.text.analysis import Analyzer
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.index import TextIndex, TextView
@@ -49,6 +51,8 @@ FUSIONS = {
     "rrf, k 60": Fusion("rrf"),
     "rrf, k 10": Fusion("rrf", k=10),
 }
+KERNELS = SimpleNamespace(text=compiled)
+"""What a server searches with once it is warm."""
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 DAMAGED_LETTERS_MIN = 4
 
@@ -67,7 +71,8 @@ class Data:
     def view(self, **settings: float) -> TextView:
         """The same index under other parameters of BM25."""
         arrays = self.index.view().to_arrays()
-        return TextIndex.from_arrays(arrays, attrs.evolve(self.index.settings, **settings)).view()
+        other = attrs.evolve(self.index.settings, **settings)
+        return TextIndex.from_arrays(arrays, other, KERNELS).view()
 
 
 def main() -> int:
@@ -101,7 +106,7 @@ def read(directory: Path, count: int) -> Data:
     with gzip.open(directory / "meta.jsonl.gz") as file:
         texts = [json.loads(line)["description"] for line in file]
     asked = [json.loads(line) for line in (directory / "queries.jsonl").open()][:count]
-    index = TextIndex(TextSettings())
+    index = TextIndex(TextSettings(), KERNELS)
     started = time.perf_counter()
     index.extend(0, [[(TEXT_FIELD, text)] for text in texts])
     index.settle()

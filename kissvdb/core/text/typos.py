@@ -23,8 +23,10 @@ LENGTH_OF_TWO = 7
 """From this length on two mistakes are forgiven, below it one."""
 ROWS_MIN = 2
 """How many rows a word must have to be what was meant by one two mistakes away."""
-CORRECTED_MAX = 16
-"""Words of one query that are corrected; each is a scan of the vocabulary."""
+SCANS_MAX = 64
+"""Of the vocabularies of fields, for one query: with 64 fields one word is corrected."""
+LOOKS_MAX = 1024
+"""How often it is looked whether a field has a word; of a longer query the rest stays as it is."""
 ALTERNATIVES_MAX = 3
 """Words that are looked for in place of one."""
 NEAR_MAX = 32
@@ -65,25 +67,34 @@ def corrections(
     found: dict[str, tuple[str, ...]] = {}
     if not query.typos:
         return found
-    looked_at: set[tuple[str, str | None]] = set()
+    scans, looks = SCANS_MAX, LOOKS_MAX
+    for token, fields in _asked(query, analyzers).items():
+        looks -= len(fields)
+        if looks < 0:
+            break
+        if any(vocabulary.rows_with(field, token) for field in fields):
+            continue
+        scans -= len(fields)
+        if scans < 0:
+            break
+        likely = _likely(token, fields, vocabulary, analyzers)
+        if likely:
+            found[token] = likely
+    return found
+
+
+def _asked(query: TextQuery, analyzers: Mapping[str, Analyzer]) -> dict[str, list[str]]:
+    """The words of a query that may be corrected, and the fields each is looked for in."""
+    asked: dict[str, list[str]] = {}
     for clause in query.clauses:
         if clause.kind == "prefix" or clause.occur == "must_not":
             continue
         fields = _fields(clause, query, analyzers)
-        for token in _tokens(clause, fields, analyzers):
-            if (token, clause.field) in looked_at or not is_corrected(token):
-                continue
-            looked_at.add((token, clause.field))
-            if len(looked_at) > CORRECTED_MAX * 64:
-                return found
-            if any(vocabulary.rows_with(field, token) for field in fields):
-                continue
-            likely = _likely(token, fields, vocabulary, analyzers)
-            if likely:
-                found[token] = likely
-            if len(found) == CORRECTED_MAX:
-                return found
-    return found
+        for token in clause.tokens(analyzers[fields[0]]) if fields else ():
+            if is_corrected(token):
+                known = asked.setdefault(token, [])
+                known.extend(field for field in fields if field not in known)
+    return asked
 
 
 def is_corrected(token: str) -> bool:
@@ -104,12 +115,6 @@ def _fields(clause: Clause, query: TextQuery, analyzers: Mapping[str, Analyzer])
     return [
         name for name in names if name in analyzers and analyzers[name].field.tokenizer == "words"
     ]
-
-
-def _tokens(
-    clause: Clause, fields: Sequence[str], analyzers: Mapping[str, Analyzer]
-) -> Sequence[str]:
-    return clause.tokens(analyzers[fields[0]]) if fields else ()
 
 
 def _likely(
