@@ -1,6 +1,7 @@
 """Atomic batches in the engine: whole for every reader and every stream, and never in the way."""
 
 import errno
+import json
 from contextlib import aclosing, asynccontextmanager
 
 import attrs
@@ -296,3 +297,32 @@ async def test_replay_brings_all_of_a_batch(tmp_path):
         assert (db.get("a").value, db.get("b").value) == (b"1", b"1")
         assert db.vectors.get("c", "x") is None
         assert _number(db.vectors.get("d", "y")) == 1
+
+
+async def test_a_look_at_documents_sees_whole_batches():
+    seen = []
+
+    def values(view):
+        return {json.loads(row.meta)["n"] for row in view.scroll(-1, 1000)}
+
+    async def read(db, done):
+        while not done.is_set():
+            found = await db.documents.look("docs", values)
+            assert len(found) == 1, found
+            seen.extend(found)
+            await trio.lowlevel.checkpoint()
+
+    async with opened() as db, trio.open_nursery() as readers:
+        # Over several shards, and of many sizes: applied by readers or in a thread.
+        def all_of(n, count):
+            return [state.Put(f"doc:docs:{each}", b'{"n":%d}' % n) for each in range(count)]
+
+        await db.batch(Batch(all_of(0, 500)))
+        done = trio.Event()
+        for _ in range(2):
+            readers.start_soon(read, db, done)
+        for n in range(1, 20):
+            await db.batch(Batch([*all_of(n, 500), upsert("c", "x", n)]))
+            await db.write_many([state.Put(f"doc:others:{each}", b"{}") for each in range(n)])
+        done.set()
+    assert len(set(seen)) > 2
