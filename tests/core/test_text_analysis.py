@@ -3,6 +3,7 @@
 import itertools
 import re
 import unicodedata
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from kissvdb.core.text.analysis import KEYWORD_BYTES_MAX, TOKEN_BYTES_MAX, Analyzer, fold
 from kissvdb.core.text.fields import TEXTS_MAX, texts_of
-from kissvdb.core.text.settings import FieldSettings, TextSettings
+from kissvdb.core.text.settings import CODES, LANGUAGES, FieldSettings, TextSettings
 from kissvdb.errors import InvalidArgument
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -210,6 +211,13 @@ def test_texts_of_a_document_are_bounded_in_number_and_not_in_depth():
 def test_wrong_settings_are_told_what_is_wrong(settings, message):
     with pytest.raises(InvalidArgument, match=re.escape(message)):
         TextSettings.from_json(settings)
+
+
+def test_the_docs_name_every_language():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "search.md").read_text()
+    named = set(re.search(r"The languages: ([a-z,\s]+)\.", page)[1].replace(",", " ").split())
+    assert named == set(LANGUAGES) - {"none", "porter", "dutch_porter"}
+    assert set(CODES.values()) <= named
 
 
 def test_settings_come_back_from_their_json():

@@ -7,6 +7,7 @@ Unicode, and stems each different one once, by ``Analyzer.term``.
 
 import re
 import threading
+import unicodedata
 from collections.abc import Iterator
 
 import Stemmer
@@ -15,6 +16,9 @@ from kissvdb.core.text.folding import UNPARTED, folded_value, folded_words, piec
 from kissvdb.core.text.reaccenting import reaccented
 from kissvdb.core.text.settings import NO_LANGUAGE, FieldSettings
 
+ANALYSIS = (1, Stemmer.version(), unicodedata.unidata_version)
+"""What else the terms of a text depend on: the number counts up with a change here, and a new
+stemmer or Unicode may make other terms of old texts. Indexes made by another are made anew."""
 TOKEN_BYTES_MAX = 64
 """A longer token is cut: a word is shorter, and what is not (base64) fills a vocabulary."""
 KEYWORD_BYTES_MAX = 256

@@ -8,7 +8,7 @@ import numpy as np
 
 from kissvdb.core.postings.segment import Forward
 from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
-from kissvdb.core.text.analysis import Analyzer
+from kissvdb.core.text.analysis import ANALYSIS, Analyzer
 from kissvdb.core.text.settings import FIELDS_MAX, FieldSettings, TextSettings
 from kissvdb.errors import InvalidArgument
 
@@ -122,8 +122,4 @@ def analysis_of(settings: TextSettings) -> Any:
         path: (each.language, each.tokenizer) for path, each in sorted(settings.fields.items())
     }
     default = settings.default
-    return [ANALYSIS, fields, settings.others, (default.language, default.tokenizer)]
-
-
-ANALYSIS = 1
-"""Counts up when the same text becomes other terms; indexes of another number are made anew."""
+    return [*ANALYSIS, fields, settings.others, (default.language, default.tokenizer)]
