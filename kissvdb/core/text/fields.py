@@ -17,13 +17,22 @@ def texts_of(document: Any, settings: TextSettings) -> list[tuple[str, str]]:
     Strings in an array share the array's path. Only objects have fields: another document has none.
     """
     found: list[tuple[str, str]] = []
-    if isinstance(document, dict):
-        for path, text in _strings(document):
-            if text and len(path) <= FIELD_NAME_CHARS_MAX and settings.field(path) is not None:
-                found.append((path, text))
-                if len(found) == TEXTS_MAX:
-                    break
-    return found
+    if not isinstance(document, dict):
+        return found
+    searched = settings.field
+    for path, value in document.items():
+        # Most documents are flat, and every one that is written comes by here.
+        kind = type(value)
+        if kind is str:
+            if value and len(path) <= FIELD_NAME_CHARS_MAX and searched(path) is not None:
+                found.append((path, value))
+        elif kind is list or kind is dict:
+            found += [
+                (below, text)
+                for below, text in _strings({path: value})
+                if text and len(below) <= FIELD_NAME_CHARS_MAX and searched(below) is not None
+            ]
+    return found[:TEXTS_MAX]
 
 
 def _strings(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
