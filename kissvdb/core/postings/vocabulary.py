@@ -9,13 +9,15 @@ The entries are found by a hash table of linear probing in arrays, which kernels
 """
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core.postings import hashing
+from kissvdb.core.postings.hashing import hash_of
 from kissvdb.errors import Damaged
 
 FIELDS_MAX: Final = 128
@@ -25,8 +27,6 @@ SURFACE_BYTES_MAX: Final = 64
 SURFACE: Final = 0
 TERM: Final = 1
 
-MULTIPLIER: Final = 0x9E3779B97F4A7C15
-_MASK: Final = 2**64 - 1
 _HASH_MASK: Final = 2**32 - 1
 _SLOTS_MIN: Final = 1024
 _CACHED_MAX: Final = 100_000
@@ -39,32 +39,12 @@ def prefix_of(field: int, kind: int) -> bytes:
     return bytes((field << 1 | kind,))
 
 
-def hash_of(key: bytes, salt: int) -> int:
-    """64 bits of a key: multiplied in by eight bytes at a time, the last padded with zeros.
-
-    ``salt`` is secret, so nobody can choose words that fall into one place.
-    """
-    value = salt ^ len(key)
-    for start in range(0, len(key), 8):
-        word = int.from_bytes(key[start : start + 8], "little")
-        value = ((value ^ word) * MULTIPLIER) & _MASK
-        value ^= value >> 32
-    return value
-
-
 @attrs.define(eq=False)
 class _Column:
     """An array that grows. Readers keep the array they have: what is in it does not change."""
 
     array: Array
     count: int
-
-    def append(self, item: int) -> None:
-        if self.count == len(self.array) or not self.array.flags.writeable:
-            self.extend(np.array([item], self.array.dtype))
-        else:
-            self.array[self.count] = item
-            self.count += 1
 
     def extend(self, items: Array) -> None:
         need = self.count + len(items)
@@ -151,20 +131,23 @@ class Vocabulary:
             self._cache[key] = term
         return term
 
-    def add_term(self, field: int, name: str) -> int:
-        """The term of that name in a field, a new one if need be."""
-        key = prefix_of(field, TERM) + name.encode()
-        term = self.term_of(key)
-        if term is None:
-            term = self.terms
-            self._fields.append(field)
-            self._add(key, term)
-        return term
+    def learn(self, words: Sequence[tuple[bytes, bytes]]) -> list[int]:
+        """The terms of words, which are new where there are none: (surface key, term key) each.
 
-    def add_surface(self, key: bytes, term: int) -> None:
-        """Remember the term of a surface, which is not known yet."""
-        if len(key) <= SURFACE_BYTES_MAX:
-            self._add(key, term)
+        No surface comes twice, and none is known yet; those beyond SURFACE_BYTES_MAX never are.
+        """
+        names = list(dict.fromkeys(name for _, name in words))
+        hashes = hashing.hashes_of(names, self.salt)
+        terms: dict[bytes, int] = {}
+        for number, entry in hashing.candidates(self.slots, self._hashes.array, hashes):
+            if self.key(entry) == names[number]:
+                terms[names[number]] = int(self._values.array[entry])
+        fresh = [name for name in names if name not in terms]
+        terms.update(zip(fresh, range(self.terms, self.terms + len(fresh)), strict=True))
+        self._fields.extend(np.fromiter((name[0] >> 1 for name in fresh), np.uint8, len(fresh)))
+        known = [(key, terms[name]) for key, name in words if len(key) <= SURFACE_BYTES_MAX]
+        self._add([*((name, terms[name]) for name in fresh), *known])
+        return [terms[name] for _, name in words]
 
     def key(self, entry: int) -> bytes:
         ends = self._ends.array
@@ -181,22 +164,27 @@ class Vocabulary:
             place = place + 1 & last
         return -1
 
-    def _add(self, key: bytes, value: int) -> None:
-        hash_ = hash_of(key, self.salt) & _HASH_MASK
-        self._hashes.append(hash_)
-        self._blob.extend(np.frombuffer(key, np.uint8))
-        self._ends.append(self._blob.count)
-        self._values.append(value)
+    def _add(self, entries: Sequence[tuple[bytes, int]]) -> None:
+        """Append entries: keys, which are not there, and their values."""
+        keys = [key for key, _ in entries]
+        hashes = hashing.hashes_of(keys, self.salt)
+        first = self.entries
+        sizes = np.fromiter(map(len, keys), np.int64, len(keys))
+        ends = self._blob.count + np.cumsum(sizes)
+        self._hashes.extend(hashes)
+        self._blob.extend(np.frombuffer(b"".join(keys), np.uint8))
+        self._ends.extend(ends)
+        self._values.extend(np.fromiter((value for _, value in entries), np.int32, len(entries)))
+        if len(self._cache) + len(entries) > _CACHED_MAX:
+            self._cache.clear()
+        self._cache.update(entries)
+        # Last, for readers in other threads: what a slot leads to is there.
         if 2 * self.entries > len(self.slots):
             self.slots = _placed(self._hashes.array[: self.entries])
             return
         if not self.slots.flags.writeable:
             self.slots = self.slots.copy()
-        slots, last = self.slots, len(self.slots) - 1
-        place = hash_ & last
-        while slots[place]:
-            place = place + 1 & last
-        slots[place] = self.entries
+        hashing.place(self.slots, first, hashes)
 
     def with_terms(self, used: Array, entries: int) -> tuple["Vocabulary", Array]:
         """A vocabulary of the terms that are ``used`` (bool[terms]) only, of the first entries;

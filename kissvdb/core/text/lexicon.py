@@ -67,15 +67,6 @@ class Lexicon:
             known = vocabulary.term_of(prefix_of(field.number, TERM) + name)
         return known
 
-    def learnt(self, field: TextField, key: bytes) -> int:
-        """The term of a surface key, which from now on is known."""
-        term = self.vocabulary.term_of(key)
-        if term is None:
-            name = field.analyzer.term(key[1:].decode())
-            term = self.vocabulary.add_term(field.number, name)
-            self.vocabulary.add_surface(key, term)
-        return term
-
     def forward(self, rows: Sequence[Texts], engine: Any) -> Forward:
         """The terms of rows; new ones are added. ``engine``: ``postings.plain`` or compiled."""
         texts: list[bytes] = []
@@ -95,10 +86,26 @@ class Lexicon:
             row_ends.append(len(texts))
         prefixes = [prefix_of(field.number, SURFACE)[0] for field in fields]
         stream, counts, new = engine.tokenise(texts, prefixes, gaps, self.vocabulary)
-        for place, number, word in new:
-            stream[place] = self.learnt(fields[number], bytes((prefixes[number],)) + word)
+        if new:
+            stream[[place for place, _, _ in new]] = self._learnt(fields, new)
         ends = np.concatenate([[0], np.cumsum(counts)])
         return Forward(len(rows), ends[row_ends].astype(np.int64), stream)
+
+    def _learnt(
+        self, fields: Sequence[TextField], new: Sequence[tuple[int, int, bytes]]
+    ) -> list[int]:
+        """The terms of words that the vocabulary lacks: (any number, number of the field, word)."""
+        prefixes = [prefix_of(number, SURFACE) for number in range(len(self.vocabulary.paths))]
+        keys = [prefixes[fields[number].number] + word for _, number, word in new]
+        names: list[tuple[bytes, bytes]] = []
+        # Of a word that comes again, any occurrence.
+        for key, number in dict(zip(keys, (number for _, number, _ in new), strict=True)).items():
+            field = fields[number]
+            name = field.analyzer.term(key[1:].decode())
+            names.append((key, prefix_of(field.number, TERM) + name.encode()))
+        learnt = self.vocabulary.learn(names)
+        terms = dict(zip((key for key, _ in names), learnt, strict=True))
+        return [terms[key] for key in keys]
 
 
 def _in_bytes(field: TextField, text: str) -> bytes:
