@@ -125,6 +125,16 @@ def test_filters_groups_pages_and_passages_go_with_words(http):
     assert hit["highlight"][0]["text"].count("[board]") == 1
 
 
+def test_a_word_that_no_text_has_stands_for_those_that_are_near(http):
+    here = Texts(http)
+    asked = {"text": "highlihgts", "mode": "text", "k": 3, "explain": True, "highlight": True}
+    found = here.ok("search", asked)
+    assert [hit["id"] for hit in found["hits"]] == ["edit"]
+    assert found["explain"]["corrected"] == {"highlihgts": ["highlights"]}
+    assert "<mark>highlights</mark>" in found["hits"][0]["highlight"][0]["text"]
+    assert here.found("highlihgts", mode="text", typos="off") == []
+
+
 def test_facets_count_what_passes_and_in_text_mode_what_matches(http):
     here = Texts(http)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -135,8 +135,8 @@ def finder(
 
 def corrected(view: "RowsView", query: TextQuery) -> tuple[TextQuery, Mapping[str, Sequence[str]]]:
     """The query with words that no text has taken for those that are near, and which they are."""
-    vocabulary: Any = view.texts
-    if vocabulary is None or not query.typos or not hasattr(vocabulary, "near"):
+    vocabulary = view.texts
+    if vocabulary is None or not query.typos:
         return query, _NOTHING
     field = vocabulary.settings.field(TEXT_FIELD)
     analyzers = {} if field is None else {TEXT_FIELD: Analyzer(field)}
