@@ -103,7 +103,7 @@ class Ranks:
         self._column = segment.fields.get(key.path)
         self._end = 0
         if self._column is not None:
-            self._of_code = self._ranks_of_codes(self._column.values)
+            self._of_kind, self._of_number = self._tables(self._column.values)
 
     def of(self, rows: Numbers) -> Numbers:
         """The ranks of these rows of the segment; UNSURE where the column does not tell."""
@@ -113,7 +113,18 @@ class Ranks:
             if len(self._segment.unindexed):
                 ranks[np.isin(rows, self._segment.unindexed)] = UNSURE
             return ranks
-        return np.take(self._of_code, codes_at(column, rows))
+        codes = codes_at(column, rows).astype(np.int64)
+        # But for wide integers, codes from VALUES on are in the order of values.
+        ranks = codes - (VALUES - _BOOLEANS)
+        if self._of_number is not None:
+            numbers = (codes >= VALUES) & (codes < column.values.strings_from)
+            ranks[numbers] = self._of_number[codes[numbers] - VALUES]
+        if self._key.descending:
+            ranks = (self._end - 1) - ranks
+        kinds = codes < VALUES
+        if kinds.any():
+            ranks[kinds] = self._of_kind[codes[kinds]]
+        return ranks
 
     def place(self, value: Any) -> tuple[int, int, bool]:
         """From which rank up to before which one a `sort_value` is; whether only documents tell
@@ -153,24 +164,19 @@ class Ranks:
     def _nothing(self) -> int:
         return -1 if self._key.nothing_first else self._end
 
-    def _ranks_of_codes(self, values: Values) -> Numbers:
-        """int64[values.codes_end]."""
-        reals, integers = _number_ranks(values)
-        strings_from = _BOOLEANS + len(reals) + len(integers)
-        arrays = strings_from + len(values.strings)
+    def _tables(self, values: Values) -> tuple[Numbers, Numbers | None]:
+        """The ranks of kinds, int64[VALUES], in the key's direction; and of all numbers, ascending,
+        if they are not in the order of their codes."""
+        arrays = _BOOLEANS + values.codes_end - VALUES
         self._end = arrays + 2
-        ranks = np.full(values.codes_end, UNSURE, np.int64)
-        ranks[FALSE], ranks[TRUE] = 0, 1
-        ranks[VALUES : values.integers_from] = _BOOLEANS + reals
-        ranks[values.integers_from : values.strings_from] = _BOOLEANS + integers
-        ranks[values.strings_from :] = np.arange(strings_from, arrays)
-        ranks[EMPTY_ARRAY] = ranks[ARRAY] = arrays
-        ranks[OBJECT] = arrays + 1
-        if self._key.descending:
-            told = ranks != UNSURE
-            ranks[told] = self._end - 1 - ranks[told]
-        ranks[ABSENT] = ranks[NULL] = self._nothing
-        return ranks
+        kinds = np.full(VALUES, UNSURE, np.int64)
+        told = {FALSE: 0, TRUE: 1, EMPTY_ARRAY: arrays, ARRAY: arrays, OBJECT: arrays + 1}
+        for kind, rank in told.items():
+            kinds[kind] = self._end - 1 - rank if self._key.descending else rank
+        kinds[ABSENT] = kinds[NULL] = self._nothing
+        if not len(values.integers):
+            return kinds, None
+        return kinds, _BOOLEANS + np.concatenate(_number_ranks(values))
 
 
 def codes_at(column: Column, rows: Numbers) -> npt.NDArray[Any]:
@@ -189,8 +195,6 @@ def codes_at(column: Column, rows: Numbers) -> npt.NDArray[Any]:
 def _number_ranks(values: Values) -> tuple[Numbers, Numbers]:
     """The ranks of the real and of the wide numbers among all numbers."""
     reals, integers = values.reals, values.integers
-    if not len(integers):
-        return np.arange(len(reals)), np.zeros(0, np.int64)
     # How many reals are below each integer. No real lies between it and the real next to it.
     nearest = integers.astype(np.float64)
     low = nearest < 2.0**63
