@@ -1,6 +1,7 @@
 """POST /v1/batch: all or none, in order, named refusals, and a repeat that is answered again."""
 
 import json
+from contextlib import asynccontextmanager
 
 import attrs
 import pytest
@@ -13,11 +14,24 @@ VECTOR = {"op": "upsert", "collection": "v", "id": "x", "vector": [1, 0]}
 EVENT = {"op": "event", "type": "done", "data": {"n": 1}}
 
 
+@asynccontextmanager
+async def over(shards):
+    config = attrs.evolve(IN_MEMORY, search=Search(compile=False))
+    async with opened(config, state=State(shards=shards)) as caller:
+        assert (await caller("POST", "/v1/vector/v", {"dim": 2})).status == 200
+        yield caller
+
+
 @pytest.fixture(params=[1, 3], ids=["one shard", "three shards"])
 async def call(request):
-    config = attrs.evolve(IN_MEMORY, search=Search(compile=False))
-    async with opened(config, state=State(shards=request.param)) as caller:
-        assert (await caller("POST", "/v1/vector/v", {"dim": 2})).status == 200
+    async with over(request.param) as caller:
+        yield caller
+
+
+@pytest.fixture
+async def spread():
+    """Keys lie on three shards."""
+    async with over(3) as caller:
         yield caller
 
 
@@ -85,19 +99,19 @@ REFUSED = [
 @pytest.mark.parametrize("alone", [True, False], ids=["one owner", "two owners"])
 @pytest.mark.parametrize(("operation", "status", "code"), REFUSED)
 async def test_a_refused_operation_is_named_and_nothing_is_done(
-    call: Caller, operation, status, code, alone
+    spread: Caller, operation, status, code, alone
 ):
     old = {"op": "upsert", "collection": "v", "id": "old", "vector": [1, 1]}
-    assert (await batch(call, old)).status == 200
-    before = call.database.last_offset
+    assert (await batch(spread, old)).status == 200
+    before = spread.database.last_offset
     others = (PUT, PUT) if alone else (PUT, VECTOR)
-    text = failed(await batch(call, *others, operation), status, code, operation=2)
+    text = failed(await batch(spread, *others, operation), status, code, operation=2)
     assert "line" not in text
-    assert call.database.last_offset == before
-    assert call.database.get("a") is None
-    assert call.database.vectors.get("v", "x") is None
+    assert spread.database.last_offset == before
+    assert spread.database.get("a") is None
+    assert spread.database.vectors.get("v", "x") is None
     # And everybody goes on.
-    assert (await batch(call, *others)).status == 200
+    assert (await batch(spread, *others)).status == 200
 
 
 async def test_an_unknown_operation_lists_all(call: Caller):
@@ -131,17 +145,17 @@ async def test_an_unknown_operation_lists_all(call: Caller):
         ({"vectors": "v", "if_filter_count": {"filters": {"n": 1}, "at_most": 0}}, True),
     ],
 )
-async def test_preconditions_are_those_of_the_whole_batch(call: Caller, condition, holds):
+async def test_preconditions_are_those_of_the_whole_batch(spread: Caller, condition, holds):
     one = {"op": "upsert", "collection": "v", "id": "one", "vector": [1, 1]}
     for each in ({"op": "put", "key": "doc:d:b:c", "value": {"n": 1}}, PUT | {"key": "k"}, one):
-        assert (await batch(call, each)).status == 200
-    before = call.database.last_offset
-    answer = await batch(call, PUT, preconditions=[{"key": "no", "if_absent": True}, condition])
+        assert (await batch(spread, each)).status == 200
+    before = spread.database.last_offset
+    answer = await batch(spread, PUT, preconditions=[{"key": "no", "if_absent": True}, condition])
     if holds:
         assert answer.status == 200, answer.body
         return
     failed(answer, 409, "revision_mismatch", precondition=1)
-    assert call.database.last_offset == before
+    assert spread.database.last_offset == before
 
 
 @pytest.mark.parametrize(
@@ -160,8 +174,8 @@ async def test_preconditions_are_those_of_the_whole_batch(call: Caller, conditio
         {"key": "a", "if_filter_count": {"equals": 1}},
     ],
 )
-async def test_a_precondition_that_says_nothing_is_refused(call: Caller, condition):
-    answer = await batch(call, PUT, preconditions=[condition])
+async def test_a_precondition_that_says_nothing_is_refused(spread: Caller, condition):
+    answer = await batch(spread, PUT, preconditions=[condition])
     failed(answer, 400, "invalid_argument", precondition=0)
 
 
