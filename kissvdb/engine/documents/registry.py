@@ -211,6 +211,7 @@ class DocumentRegistry:
                 await trio.sleep(RETRY_SECONDS)
             except (Stopping, MailboxClosed, ActorCrashed):
                 return
+        logs.event(logger, logging.INFO, "rows are built from the keys", documents=opened.name)
         await self._rebuild(opened)
 
     def _text(self, name: str) -> "TextSettings | None":
