@@ -12,7 +12,7 @@ from kissvdb.core.postings.vocabulary import FIELDS_MAX
 Array = npt.NDArray[Any]
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Atom:
     """What has a list of rows of its own, all in one field.
 
@@ -86,15 +86,19 @@ def idf(rows: int, having: int) -> float:
 
 def weighing(plan: Plan, having: Array, totals: Totals, k1: float, b: float) -> Weighing:
     """``having``: int64[atoms], how many rows have each atom."""
-    count = len(plan.weights)
-    made = np.zeros((3, count))
+    weights, slopes = [], []
+    counts = having.tolist()
+    of_field: dict[int, tuple[int, float]] = {}
     for number, weight in enumerate(plan.weights):
         field = plan.atoms[number].field
-        rows, terms = int(totals.rows[field]), int(totals.terms[field])
-        made[0, number] = weight * idf(rows, int(having[number]))
-        made[1, number] = k1 * (1.0 - b)
-        made[2, number] = k1 * b * rows / terms if terms else 0.0
-    return Weighing(made[0], made[1], made[2])
+        if field not in of_field:
+            rows, terms = int(totals.rows[field]), int(totals.terms[field])
+            of_field[field] = rows, k1 * b * rows / terms if terms else 0.0
+        rows, slope = of_field[field]
+        weights.append(weight * idf(rows, counts[number]))
+        slopes.append(slope)
+    floors = np.full(len(weights), k1 * (1.0 - b))
+    return Weighing(np.array(weights, np.float64), floors, np.array(slopes, np.float64))
 
 
 def ceiling(plan: Plan, weights: Array) -> float:

@@ -9,11 +9,16 @@ import numpy as np
 from kissvdb.core.postings.segment import Forward
 from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
 from kissvdb.core.text.analysis import ANALYSIS, Analyzer
+from kissvdb.core.text.query import Clause
 from kissvdb.core.text.settings import FIELDS_MAX, FieldSettings, TextSettings
 from kissvdb.errors import InvalidArgument
 
 Texts = Sequence[tuple[str, str]]
 """The texts of one row: (path, text)."""
+
+ASKED_MAX = 10_000
+"""Words of queries whose tokens are remembered, each of at most ASKED_CHARS_MAX characters."""
+ASKED_CHARS_MAX = 64
 
 
 @attrs.frozen(eq=False)
@@ -34,6 +39,7 @@ class Lexicon:
         self.vocabulary = vocabulary
         self._analyzers: dict[FieldSettings, Analyzer] = {}
         self._fields: dict[str, TextField] = {}
+        self._asked: dict[tuple[int, str], tuple[str, ...]] = {}
 
     def field(self, path: str) -> TextField | None:
         """The field of a path; None if no row has it, or it is not searched."""
@@ -46,6 +52,19 @@ class Lexicon:
             analyzer = self._analyzers.setdefault(settings, Analyzer(settings))
             field = self._fields[path] = TextField(number, path, settings, analyzer)
         return field
+
+    def asked(self, field: TextField, clause: Clause) -> tuple[str, ...]:
+        """The tokens of a clause in a field; what was asked for is remembered, since it comes
+        again."""
+        key = (field.number, clause.text)
+        tokens = self._asked.get(key)
+        if tokens is None:
+            tokens = tuple(clause.tokens(field.analyzer))
+            if len(self._asked) >= ASKED_MAX:
+                self._asked.clear()
+            if len(clause.text) <= ASKED_CHARS_MAX:
+                self._asked[key] = tokens
+        return tokens
 
     def writable(self, path: str) -> TextField | None:
         """The field of a path, new if need be; None if it is not searched, or one too many."""

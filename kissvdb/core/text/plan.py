@@ -75,7 +75,7 @@ class _Planner:
         scores = clause.occur != "must_not"
         first, most = self._word, 0
         for field, weight in self._fields(clause):
-            tokens = clause.tokens(field.analyzer)
+            tokens = self._lexicon.asked(field, clause)
             if not tokens:
                 continue
             atoms = self._atoms(clause, field, tokens)
@@ -101,15 +101,18 @@ class _Planner:
                 weight = field.settings.weight
                 yield field, weight if weights is None else weights.get(path, weight)
 
-    def _atoms(self, clause: Clause, field: TextField, tokens: list[str]) -> list[Atom | None]:
+    def _atoms(
+        self, clause: Clause, field: TextField, tokens: tuple[str, ...]
+    ) -> list[Atom | None]:
         """What a clause is in a field, word by word; None where no row has it."""
-        last = self._any(field, tokens.pop()) if clause.kind == "prefix" else None
-        terms = [self._lexicon.term(field, token) for token in tokens]
+        whole = tokens[:-1] if clause.kind == "prefix" else tokens
+        last = self._any(field, tokens[-1]) if clause.kind == "prefix" else None
+        terms = [self._lexicon.term(field, token) for token in whole]
         atoms: list[Atom | None]
         if len(terms) > 1 and clause.is_phrase(field.analyzer):
             known = tuple(term for term in terms if term is not None)
-            whole = Atom("phrase", known, field.number) if len(known) == len(terms) else None
-            atoms = [whole]
+            phrase = Atom("phrase", known, field.number) if len(known) == len(terms) else None
+            atoms = [phrase]
         else:
             atoms = [
                 None if term is None else Atom("term", (term,), field.number) for term in terms
