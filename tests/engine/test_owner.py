@@ -14,6 +14,7 @@ from kissvdb.core.rows.owner import Rows
 from kissvdb.core.rows.rules import Add, Delete, Upsert
 from kissvdb.core.state.rules import Patch, Precondition, Put
 from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.log.writer import Append, LogWriter
@@ -88,6 +89,7 @@ async def running():
             json_bytes_max=1000,
             mailbox_size=100,
             name="state-0",
+            documents=DocumentTap(lambda: 0, 10),
         )
         owners.state = await supervisor.start(owners.shard)
         around = CollectionContext(
