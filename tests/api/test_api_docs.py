@@ -46,18 +46,40 @@ def commands(page):
             yield block
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("page", ["api.md", "batch.md", "vectors.md"])
-def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
+def ran(script, tmp_path):
+    """What commands print that talk to a server on the default port."""
     storage = Storage(data_dir=str(tmp_path / "data"))
-    script = 'curl() { command curl -sS --fail-with-body --max-time 30 "$@"; }\nset -e\n'
+    begin = 'curl() { command curl -sS --fail-with-body --max-time 30 "$@"; }\nset -e\n'
     with serve(Config(server=Server(port=0), storage=storage)) as server:
-        script += "\n".join(commands(page)).replace("localhost:9917", f"127.0.0.1:{server.port}")
+        script = re.sub(r"(localhost|127\.0\.0\.1):9917", f"127.0.0.1:{server.port}", script)
         done = subprocess.run(
-            ["bash", "-c", script], cwd=tmp_path, capture_output=True, timeout=PATIENCE_SECS
+            ["bash", "-c", begin + script],
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=PATIENCE_SECS,
         )
     assert done.returncode == 0, done.stdout[-500:] + done.stderr
+    return done.stdout.decode()
+
+
+needs_curl = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+
+
+@needs_curl
+@pytest.mark.parametrize("page", ["api.md", "batch.md", "vectors.md"])
+def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
+    output = re.sub(r"\d{13}", "TIME", ran("\n".join(commands(page)), tmp_path).replace("\r", ""))
     shown = re.findall(r"```json\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
-    output = re.sub(r"\d{13}", "TIME", done.stdout.decode().replace("\r", ""))
     for answer in shown:
         assert re.sub(r"\d{13}", "TIME", answer.strip()) in output
+
+
+@needs_curl
+def test_the_five_minutes_of_the_readme_work(tmp_path):
+    text = (DOCS.parent / "README.md").read_text()
+    block = next(each for each in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "url=" in each)
+    # Streams have no end.
+    script = re.sub(r"(?m)^curl -N .*$", "", block)
+    output = ran(script, tmp_path)
+    assert "<mark>ocean</mark> that <mark>thinks</mark>" in output
+    assert '"id":"b","score":0.8' in output
