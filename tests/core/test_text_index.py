@@ -183,3 +183,14 @@ def test_an_index_of_other_settings_or_of_torn_arrays_is_damaged():
         del torn[name]
         with pytest.raises(Damaged):
             TextIndex.from_arrays(torn, SETTINGS)
+
+
+def test_a_phrase_reaches_from_no_text_of_a_field_into_the_next():
+    note = ("note", "!!")
+    rows = [
+        [("name", "red"), note, ("name", "fish")],
+        [("name", "red"), ("name", "fish")],
+        [("name", "red fish")],
+    ]
+    view = index_of(rows).view()
+    assert view.search(query('"red fish"'), 9).rows.tolist() == [2]

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kissvdb.core.text.analysis import Analyzer
+from kissvdb.core.text.index import TextIndex
 from kissvdb.core.text.query import QueryOptions, parse
-from kissvdb.core.text.settings import FieldSettings
+from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.core.text.typos import bounded_distance, corrections, nearest
 
 WORDS = {
@@ -107,3 +108,18 @@ def reference(one, other):
 @given(st.text("abc", max_size=8), st.text("abc", max_size=8), st.integers(0, 4))
 def test_distances_are_those_of_the_definition_up_to_the_bound(one, other, most):
     assert bounded_distance(one, other, most) == min(reference(one, other), most + 1)
+
+
+def test_what_a_field_of_keywords_or_parts_has_as_it_was_typed_stays():
+    text_settings = TextSettings(
+        fields={"sku": FieldSettings(tokenizer="keyword"), "part": FieldSettings(tokenizer="ngram")}
+    )
+    index = TextIndex(text_settings)
+    index.extend(0, [[("sku", "abcde-fghij")], [("title", "abcdf rotted")], [("part", "carotene")]])
+    view = index.view()
+    analyzers = {path: Analyzer(text_settings.field(path)) for path in view.paths}
+    for text in ("abcde-fghij", "roten"):
+        query = parse(text, QueryOptions(known=frozenset(view.paths)))
+        assert corrections(query, view, analyzers) == {}
+    query = parse("abcde-fghijk", QueryOptions())
+    assert corrections(query, view, analyzers) == {"abcde": ("abcdf",)}

@@ -93,15 +93,16 @@ class Lexicon:
         gaps: list[int] = []
         row_ends = [0]
         for row in rows:
-            before = -1
+            # Where texts of other fields stand between, they may be without any word.
+            known: set[int] = set()
             for path, text in row:
                 field = self.writable(path)
                 if field is None:
                     continue
                 texts.append(_in_bytes(field, text))
                 fields.append(field)
-                gaps.append(field.number == before)
-                before = field.number
+                gaps.append(field.number in known)
+                known.add(field.number)
             row_ends.append(len(texts))
         prefixes = [prefix_of(field.number, SURFACE)[0] for field in fields]
         stream, counts, new = engine.tokenise(texts, prefixes, gaps, self.vocabulary)

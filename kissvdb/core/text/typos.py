@@ -1,10 +1,10 @@
 """Words that no text has, taken for the word they are nearly: bounded edit distance.
 
-Only a word that is nowhere in the fields it is looked for in is corrected: to words one mistake
-away, or two if at least two rows have them (one alone may be somebody's typo). Distances are of
-optimal string alignment: a letter inserted, left out or replaced, or two neighbours swapped, is 1.
-Up to three words are looked for instead of one, the likeliest counting most. Figures of these
-choices are in docs/search.md.
+Only a word that is nowhere in the fields it is looked for in is corrected, and none of what a field
+of keywords or n-grams has as it was typed: to words one mistake away, or two if at least two rows
+have them (one alone may be somebody's typo). Distances are of optimal string alignment: a letter
+inserted, left out or replaced, or two neighbours swapped, is 1. Up to three words are looked for
+instead of one, the likeliest counting most. Figures of these choices are in docs/search.md.
 """
 
 import re
@@ -68,7 +68,7 @@ def corrections(
     if not query.typos:
         return found
     scans, looks = SCANS_MAX, LOOKS_MAX
-    for token, fields in _asked(query, analyzers).items():
+    for token, fields in _asked(query, vocabulary, analyzers).items():
         looks -= len(fields)
         if looks < 0:
             break
@@ -83,13 +83,19 @@ def corrections(
     return found
 
 
-def _asked(query: TextQuery, analyzers: Mapping[str, Analyzer]) -> dict[str, list[str]]:
+def _asked(
+    query: TextQuery, vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]
+) -> dict[str, list[str]]:
     """The words of a query that may be corrected, and the fields each is looked for in."""
     asked: dict[str, list[str]] = {}
     for clause in query.clauses:
         if clause.kind == "prefix" or clause.occur == "must_not":
             continue
-        fields = _fields(clause, query, analyzers)
+        names = _fields(clause, query, analyzers)
+        fields = [name for name in names if analyzers[name].field.tokenizer == "words"]
+        others = [name for name in names if name not in fields]
+        if any(_is_there(clause, name, vocabulary, analyzers[name]) for name in others):
+            continue
         for token in clause.tokens(analyzers[fields[0]]) if fields else ():
             if is_corrected(token):
                 known = asked.setdefault(token, [])
@@ -108,13 +114,17 @@ def distance_max(token: str) -> int:
 
 
 def _fields(clause: Clause, query: TextQuery, analyzers: Mapping[str, Analyzer]) -> list[str]:
-    """Where a clause is looked for, of the fields that hold words."""
+    """Where a clause is looked for."""
     names: Iterable[str] = analyzers if query.fields is None else query.fields
     if clause.field is not None:
         names = (clause.field,)
-    return [
-        name for name in names if name in analyzers and analyzers[name].field.tokenizer == "words"
-    ]
+    return [name for name in names if name in analyzers]
+
+
+def _is_there(clause: Clause, field: str, vocabulary: Vocabulary, analyzer: Analyzer) -> bool:
+    """Whether a field that does not hold words has what was typed."""
+    tokens = clause.tokens(analyzer)
+    return bool(tokens) and all(vocabulary.rows_with(field, token) for token in tokens)
 
 
 def _likely(
