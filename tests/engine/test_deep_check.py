@@ -25,6 +25,7 @@ async def test_documents_are_compared_with_the_tables_of_keys(config, capsys):
         await db.put("doc:c:d3", {"n": "new"})
         await db.delete("doc:c:d4")
         await db.put("doc:cc:other", 1)
+        await db.put("doc:c:dotted", {"a.b": {"c": 1}, "d": {"e.f": {"$g": [1]}}, "": {"": 2}})
         await db.documents.view("c")
     data_dir = config.storage.data_dir
     assert main(["check", "--deep", data_dir]) == 0, capsys.readouterr().out

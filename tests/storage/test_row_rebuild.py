@@ -196,3 +196,20 @@ def test_documents_are_compared_with_their_keys(tmp_path):
             assert found == []
         else:
             assert wrong in found[0]
+
+
+def test_fields_that_a_vacuum_has_dropped_keep_their_place(tmp_path):
+    """There is room for 64 fields: those that came first, also when their rows are no more."""
+    here = documents(tmp_path / "documents" / "d")
+    writes = [DocumentWritten(f"d{n}", b'{"f%d":"word"}' % n, 1, n + 1) for n in range(70)]
+    deletes = [DocumentDeleted(f"d{n}") for n in range(20)]
+    here.rows.apply_all(list(enumerate([*writes, *deletes], 1)))
+    work = here.rows.vacuum()
+    work.run()
+    here.rows.install(work)
+    save(here, tmp_path / "documents" / "d")
+    data_dir = tmp_path / "keys"
+    data_dir.mkdir()
+    keys = [(f"doc:d:d{n}", f'{{"f{n}":"word"}}', 1, n + 1) for n in range(20, 70)]
+    table(data_dir, keys, 90)
+    assert problems(tmp_path / "documents" / "d", data_dir) == []

@@ -105,8 +105,10 @@ def _wrong_value(
             told = index.value_at(row, path, _refuse)
         except _Untold:
             continue
+        # A path of a document that leads nowhere (in {"a.b": {"c": 1}}, a.b.c) is MISSING in both.
         # What the index tells and no document has is found by the filters.
-        if told is MISSING or not equal(told, value):
+        alike = told is value if MISSING in (told, value) else equal(told, value)
+        if not alike:
             return f"row {row}, field {path!r}: {told!r}, not {value!r}"
     return None
 

@@ -14,11 +14,14 @@ from kissvdb.core.index import soundness
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata import comparison as metadata_comparison
 from kissvdb.core.postings import comparison as text_comparison
+from kissvdb.core.postings import segment_arrays
+from kissvdb.core.postings.vocabulary import Vocabulary
 from kissvdb.core.rows import checkpoint
 from kissvdb.core.rows.checkpoint import Arrays, Opened
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.store.id_map import SALT_BYTES, IdMap
 from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.text.index import TextIndex
 from kissvdb.errors import Damaged
 
 
@@ -101,13 +104,17 @@ def _metadata(parts: Opened) -> Iterator[str]:
 
 def _text(parts: Opened, stored: Arrays) -> Iterator[str]:
     data = parts.store.view()
-    anew = RowTexts(parts.spec, Kernels())
+    # There is room for so many fields, and which ones came first the rows may not tell any more.
+    vocabulary = Vocabulary()
+    for path in segment_arrays.decode(stored).paths:
+        vocabulary.add_field(path)
+    kernels = Kernels()
+    index = TextIndex(parts.spec.text_settings, kernels, vocabulary)
+    anew = RowTexts(parts.spec, kernels, index)
     anew.extend_from(0, data, np.arange(data.count))
     view = anew.view()
-    if view is None:
-        yield "no row has a text"
-    else:
-        yield from text_comparison.differences(stored, view.to_arrays())
+    assert view is not None, "there is an index"
+    yield from text_comparison.differences(stored, view.to_arrays())
 
 
 def _index(parts: Opened) -> Iterator[str]:
