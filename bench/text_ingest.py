@@ -1,9 +1,9 @@
 """Texts in, texts found: one stream of texts into a collection that embeds them, then queries.
 
 DIR holds `meta.jsonl.gz` (a JSON object a row, with `id` and `description`) and `queries.jsonl`
-(`text`, and `target`, the id of the row that was meant). All rows go through one `POST /v1/bulk`,
-whose answers tell how far it is. Broken off and started again on the same --dir it goes on: what is
-there already is left alone (`if_changed`), and not embedded again.
+(`text`, with `target` and `target_row`: the row that was meant). All rows go through one
+`POST /v1/bulk`, whose answers tell how far it is. Broken off and started again on the same --dir it
+goes on: what is there already is left alone (`if_changed`), and not embedded again.
 
 Of the target's place r, MRR@100 is the mean of 1 / r (0 beyond 100), R@1 and R@10 are how many are
 among the first. The index, the embedder and the way over HTTP are those of a server as it comes.
@@ -12,6 +12,7 @@ among the first. The index, the embedder and the way over HTTP are those of a se
 import argparse
 import gzip
 import json
+import socket
 import sys
 import threading
 import time
@@ -54,9 +55,10 @@ def main() -> int:
     with kissvdb(arguments.dir) as server:
         create(server)
         before = cpu_seconds(server.pids())
-        figures = ingest(server, list(rows(arguments.data, arguments.rows)))
+        lines = list(rows(arguments.data, arguments.rows))
+        figures = ingest(server, lines)
         figures["cpu_seconds"] = round(cpu_seconds(server.pids()) - before, 1)
-        found = ask(server, arguments.data, arguments.queries)
+        found = ask(server, queries(arguments.data, len(lines))[: arguments.queries])
     report.print_table([list(row.values()) for row in found], list(found[0]))
     content = {"about": about, "ingest": figures, "found": found}
     (report.RESULTS / "text_ingest.json").write_text(json.dumps(content, indent=1) + "\n")
@@ -88,7 +90,9 @@ def ingest(server: Server, lines: list[bytes]) -> Row:
     connection.putheader("Content-Type", "application/x-ndjson")
     connection.putheader("Content-Length", str(sum(map(len, lines))))
     connection.endheaders()
-    sender = threading.Thread(target=_send, args=(connection, lines), daemon=True)
+    # The socket itself: an answer that begins before the request ends closes the connection, and
+    # then the object would open another one for the rest.
+    sender = threading.Thread(target=_send, args=(connection.sock, lines), daemon=True)
     sender.start()
     answer = connection.getresponse()
     unchanged = failed = 0
@@ -104,14 +108,18 @@ def ingest(server: Server, lines: list[bytes]) -> Row:
     return {"rows": len(lines), "refused": failed, "there_before": unchanged, "seconds": seconds}
 
 
-def _send(connection: HTTPConnection, lines: list[bytes]) -> None:
+def _send(connection: socket.socket, lines: list[bytes]) -> None:
     for line in lines:
-        connection.send(line)
+        connection.sendall(line)
 
 
-def ask(server: Server, directory: Path, count: int) -> list[Row]:
+def queries(directory: Path, count: int) -> list[Row]:
+    """Those that mean one of the first ``count`` rows."""
     with (directory / "queries.jsonl").open() as file:
-        queries = [json.loads(line) for line in islice(file, count)]
+        return [query for query in map(json.loads, file) if query["target_row"] < count]
+
+
+def ask(server: Server, queries: list[Row]) -> list[Row]:
     found = []
     for mode in MODES:
         places = []
