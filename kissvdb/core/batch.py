@@ -21,6 +21,7 @@ FINGERPRINT_BYTES = 8
 
 # What a client may change from one try to the next, and no part of what it asks for.
 _NOT_PART = frozenset({"op_id", "precondition"})
+_MADE_HERE = frozenset({"vector", "embedded"})
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -39,15 +40,21 @@ def fingerprint(command: msgspec.Struct) -> bytes:
     """What tells an operation from another: its kind, what it is about and what it says.
 
     Fields that say nothing are left out, so that a command may get new ones. So is a vector that
-    was made here: no model need answer the same numbers twice.
+    is made of the text here: no model need answer the same numbers twice.
     """
-    left_out = _NOT_PART | {"vector"} if getattr(command, "embedded", False) else _NOT_PART
-    said = [
-        (name, value)
-        for name in command.__struct_fields__
-        if name not in left_out and (value := getattr(command, name)) not in (None, False, ())
-    ]
-    return blake2b(_encode((type(command).__name__, said)), digest_size=FINGERPRINT_BYTES).digest()
+    return blake2b(_encode(_said(command)), digest_size=FINGERPRINT_BYTES).digest()
+
+
+def _said(command: msgspec.Struct) -> tuple[str, list[tuple[str, Any]]]:
+    left_out = _NOT_PART
+    if getattr(command, "embedded", False) or not getattr(command, "vector", None):
+        left_out = _NOT_PART | _MADE_HERE
+    said = []
+    for name in command.__struct_fields__:
+        value = getattr(command, name)
+        if name not in left_out and value not in (None, False, ()):
+            said.append((name, _said(value) if isinstance(value, msgspec.Struct) else value))
+    return type(command).__name__, said
 
 
 class Batch(ABC, Generic[D]):

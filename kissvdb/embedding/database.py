@@ -155,7 +155,7 @@ class Database:
         inner = self._database
         context = Context(inner, inner.config, inner.metrics)
         found = batches.read(context, Request("POST", "/v1/batch", body=body))
-        return await inner.batch(await batches.prepared(context, found))
+        return await batches.write(context, found)
 
     # Events and the stream
 

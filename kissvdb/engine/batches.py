@@ -39,10 +39,10 @@ Route = Callable[[Any], tuple[Address, Any]]
 
 @attrs.frozen
 class Count:
-    """How many things there must be for a batch. ``owners`` are those who could change that: they
-    are held while ``count`` counts."""
+    """How many things there must be for a batch. ``owners`` answers those who could change that
+    (or raises NotFound): they are held while ``count`` counts."""
 
-    owners: Sequence[Address]
+    owners: Callable[[], Sequence[Address]]
     count: Callable[[], Awaitable[int]]
     at_least: int = 0
     at_most: int | None = None
@@ -97,6 +97,24 @@ class _Part:
             raise
 
 
+@attrs.frozen
+class _Plan:
+    """Who decides what of a batch, in the order of their first operations.
+
+    ``counts``: with the place and the owners of each. ``refusal``: of the first operation that has
+    no owner; the preconditions come before it all the same.
+    """
+
+    parts: dict[Address, _Part] = attrs.field(factory=dict)
+    counts: list[tuple[int, Count, Sequence[Address]]] = attrs.field(factory=list)
+    refusal: KissError | None = None
+
+    @property
+    def owners(self) -> list[Address]:
+        """All of them."""
+        return [*self.parts, *(owner for _, _, owners in self.counts for owner in owners)]
+
+
 class Batches:
     """Does batches. Any number may be under way."""
 
@@ -109,114 +127,135 @@ class Batches:
         self._log = log
         self._bytes_max = bytes_max
 
+    def answered_before(self, batch: Batch) -> BatchAnswer | None:
+        """How a batch with this ``op_id`` was answered, if it is done. Raises OpIdReused.
+
+        The vectors of texts need not be made yet.
+        """
+        operation = None if batch.op_id is None else self._state.operation(batch.op_id)
+        if batch.op_id is None or operation is None:
+            return None
+        check_same_batch(batch.op_id, operation, _fingerprint(batch.commands))
+        results = atomic.decode_results(operation.key)
+        return atomic.answer(
+            results, operation.offset, operation.revision, marked=True, repeated=True
+        )
+
     async def write(self, batch: Batch) -> BatchAnswer:
         """Do all of a batch or nothing; answers when it is durable and visible.
 
-        Raises what an operation or precondition is refused with, naming it, OpIdReused,
+        Raises what a precondition is refused with, or else an operation, naming it; OpIdReused,
         PayloadTooLarge, Overloaded, Stopping and PersistenceFailed. A caller that is cancelled
         before the append leaves nothing behind; after that it happens all the same.
         """
-        while True:
-            parts, counts = self._parts(batch)
+        former = self.answered_before(batch)
+        while former is None:
+            plan = self._plan(batch)
             try:
-                return await self._write(batch, parts, counts)
+                return await self._write(batch, plan)
             except Stopping:
                 # An owner may have been dropped, and be there anew or not: nothing was done.
-                if list(self._parts(batch)[0]) == list(parts):
+                if self._plan(batch).owners == plan.owners:
                     raise
+            except (Refused, Damaged):
+                # What it would change may be as it is because the same batch was done meanwhile.
+                former = self.answered_before(batch)
+                if former is None:
+                    raise
+        return former
 
-    async def _write(
-        self,
-        batch: Batch,
-        parts: "dict[Address, _Part]",
-        counts: Sequence[tuple[int, Count]],
-    ) -> BatchAnswer:
-        found = None if batch.op_id is None else _fingerprint(parts)
-        owners = {owner.name: owner for owner in parts}
+    async def _write(self, batch: Batch, plan: _Plan) -> BatchAnswer:
+        found = None if batch.op_id is None else _fingerprint(batch.commands)
+        owners = {owner.name: owner for owner in plan.owners}
         if batch.op_id is not None:
             keeper = self._state.keeper(batch.op_id)
             owners[keeper.name] = keeper
-        if len(owners) == 1 and not counts:
-            (owner,) = owners.values()
-            part = parts.get(owner) or _Part(owner)
-            message = Atomic(
-                tuple(part.conditions), tuple(part.commands), self._bytes_max, batch.op_id, found
-            )
-            with part.named():
-                alone: BatchAnswer = await answered(submit(owner, message))
-            return alone
-        for _, count in counts:
-            owners |= {owner.name: owner for owner in count.owners}
-        try:
-            return self._again(batch.op_id, found) or await self._write_held(
-                batch, parts, counts, [owners[name] for name in sorted(owners)], found
-            )
-        except (Refused, Damaged):
-            # What it would change may be as it is because the same batch was done meanwhile.
-            former = self._again(batch.op_id, found)
-            if former is None:
-                raise
-            return former
+        if len(owners) > 1 or plan.counts or plan.refusal is not None:
+            in_order = [owners[name] for name in sorted(owners)]
+            return await self._write_held(batch, plan, in_order, found)
+        (owner,) = owners.values()
+        part = plan.parts.get(owner) or _Part(owner)
+        message = Atomic(
+            tuple(part.conditions), tuple(part.commands), self._bytes_max, batch.op_id, found
+        )
+        with part.named():
+            alone: BatchAnswer = await answered(submit(owner, message))
+        return alone
 
-    def _parts(self, batch: Batch) -> tuple[dict[Address, _Part], list[tuple[int, Count]]]:
-        """What falls to each owner, in the order of their first operations; and the counts."""
-        parts: dict[Address, _Part] = {}
-        counts: list[tuple[int, Count]] = []
+    def _plan(self, batch: Batch) -> _Plan:
+        """Raises NotFound and Damaged for a precondition that nobody can check."""
+        plan, refusal = _Plan(), None
         for place, command in enumerate(batch.commands):
             try:
                 owner, message = self._routes[type(command)](command)
-            except (NotFound, Damaged) as refusal:
-                _name_operation(refusal, place)
-                raise
-            part = parts.setdefault(owner, _Part(owner))
+            except (NotFound, Damaged) as error:
+                if refusal is None:
+                    _name_operation(error, place)
+                    refusal = error
+                continue
+            part = plan.parts.setdefault(owner, _Part(owner))
             part.commands.append(message)
             part.places.append(place)
         for place, condition in enumerate(batch.conditions):
-            if isinstance(condition, Count):
-                counts.append((place, condition))
-                continue
             try:
+                if isinstance(condition, Count):
+                    plan.counts.append((place, condition, condition.owners()))
+                    continue
                 owner, message = self._routes[type(condition)](condition)
-            except (NotFound, Damaged) as refusal:
-                _name_condition(refusal, place)
+            except (NotFound, Damaged) as error:
+                _name_condition(error, place)
                 raise
-            part = parts.setdefault(owner, _Part(owner))
+            part = plan.parts.setdefault(owner, _Part(owner))
             part.conditions.append(message)
             part.condition_places.append(place)
-        return parts, counts
+        return attrs.evolve(plan, refusal=refusal)
 
     async def _write_held(
-        self,
-        batch: Batch,
-        parts: Mapping[Address, _Part],
-        counts: Sequence[tuple[int, Count]],
-        owners: Sequence[Address],
-        found: bytes | None,
+        self, batch: Batch, plan: _Plan, owners: Sequence[Address], found: bytes | None
     ) -> BatchAnswer:
         helds: dict[Address, Held] = {}
         try:
-            for owner in owners:
-                part = parts.get(owner) or _Part(owner)
-                with part.named():
-                    message = Hold((*part.conditions, *part.commands))
-                    helds[owner] = await answered(submit(owner, message))
-            former = self._again(batch.op_id, found)
+            refusal = await self._hold(plan, owners, helds)
+            former = self.answered_before(batch)
             if former is not None:
                 return former
-            for place, count in counts:
+            for place, count, _ in plan.counts:
                 try:
                     await count.check()
-                except Refused as refusal:
-                    _name_condition(refusal, place)
+                except Refused as error:
+                    _name_condition(error, place)
                     raise
+            if refusal is not None:
+                raise refusal
             # The last moment to leave: what is sent to the log happens.
             await trio.lowlevel.checkpoint_if_cancelled()
             with trio.CancelScope(shield=True):
-                answer = await self._log_and_apply(batch, list(parts.values()), helds, found)
+                answer = await self._log_and_apply(batch, list(plan.parts.values()), helds, found)
         finally:
             for held in helds.values():
                 held.release()
         return answer
+
+    async def _hold(
+        self, plan: _Plan, owners: Sequence[Address], helds: dict[Address, Held]
+    ) -> KissError | None:
+        """Hold the owners. Raises what a precondition is refused with; answers what an operation
+        is: a precondition of a later owner would be told before it."""
+        refusal = plan.refusal
+        for owner in owners:
+            part = plan.parts.get(owner) or _Part(owner)
+            commands = part.commands if refusal is None else []
+            if refusal is not None and not part.conditions:
+                continue
+            try:
+                with part.named():
+                    message = Hold((*part.conditions, *commands))
+                    helds[owner] = await answered(submit(owner, message))
+            except (Refused, Damaged) as error:
+                if error.operation is None:
+                    raise
+                refusal = error
+        return refusal
 
     async def _log_and_apply(
         self,
@@ -257,27 +296,11 @@ class Batches:
             raise unavailable(error) from error
         return first
 
-    def _again(self, op_id: str | None, found: bytes | None) -> BatchAnswer | None:
-        """The answer of the first time, if there was one. Raises OpIdReused."""
-        operation = None if op_id is None else self._state.operation(op_id)
-        if op_id is None or operation is None:
-            return None
-        check_same_batch(op_id, operation, found)
-        results = atomic.decode_results(operation.key)
-        return atomic.answer(
-            results, operation.offset, operation.revision, marked=True, repeated=True
-        )
 
-
-def _fingerprint(parts: Mapping[Address, _Part]) -> bytes:
+def _fingerprint(commands: Sequence[Any]) -> bytes:
     """What tells a batch from another: its operations, in their order."""
-    said = sorted(
-        (place, owner.name.encode(), fingerprint(command))
-        for owner, part in parts.items()
-        for place, command in zip(part.places, part.commands, strict=True)
-    )
-    text = b"".join(b"%b\0%b" % (name, each) for _, name, each in said)
-    return blake2b(text, digest_size=FINGERPRINT_BYTES).digest()
+    said = b"".join(map(fingerprint, commands))
+    return blake2b(said, digest_size=FINGERPRINT_BYTES).digest()
 
 
 def _name_operation(refusal: KissError, place: int) -> None:

@@ -201,6 +201,10 @@ class Database:
         """Do all of a batch or nothing of it: see `Batches.write`."""
         return await self._batches.write(batch)
 
+    def batch_answered_before(self, batch: Batch) -> BatchAnswer | None:
+        """How a batch with this ``op_id`` was answered, if it is done. Raises OpIdReused."""
+        return self._batches.answered_before(batch)
+
     async def list(self, prefix: str = "", *, limit: int = 100, after: str | None = None) -> Page:
         """Live keys with this prefix in byte order, from after ``after`` on.
 

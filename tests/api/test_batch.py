@@ -206,6 +206,33 @@ async def test_a_repeat_is_answered_though_its_preconditions_do_not_hold_any_mor
     assert again == first | {"repeated": True}
 
 
+async def test_a_repeat_is_answered_though_a_collection_of_it_is_gone(call: Caller):
+    counted = {"vectors": "v", "if_filter_count": {"at_most": 0}}
+    first = reading(await batch(call, PUT, VECTOR, preconditions=[counted], idempotency_key="k"))
+    await call("DELETE", "/v1/vector/v")
+    again = await batch(call, PUT, VECTOR, preconditions=[counted], idempotency_key="k")
+    assert reading(again) == first | {"repeated": True}
+    failed(await batch(call, PUT, VECTOR), 404, "not_found", operation=1)
+
+
+async def test_preconditions_are_looked_at_before_any_operation(spread: Caller):
+    # "collection-v" is held before the shards, and "collection-w" before "collection-x".
+    for name in ("w", "x"):
+        assert (await spread("POST", f"/v1/vector/{name}", {"dim": 2})).status == 200
+    broken = {"op": "update", "collection": "w", "id": "none", "meta": {}}
+    nowhere = VECTOR | {"collection": "nowhere"}
+    there = {"vectors": "x", "id": "none", "if_absent": False}
+    counted = {"vectors": "v", "if_filter_count": {"at_least": 1}}
+    for refused_one in (broken, nowhere):
+        for condition in (there, counted, {"key": "none", "if_absent": False}):
+            answer = await batch(spread, PUT, refused_one, preconditions=[condition])
+            failed(answer, 409, "revision_mismatch", precondition=0)
+        holds = [{"key": "none", "if_absent": True}, there | {"if_absent": True}]
+        answer = await batch(spread, PUT, refused_one, preconditions=holds)
+        failed(answer, 404, "not_found", operation=1)
+    assert (await batch(spread, PUT, VECTOR)).status == 200
+
+
 async def test_a_batch_that_changes_nothing_has_no_offsets_unless_it_is_to_be_remembered(
     call: Caller,
 ):

@@ -1,11 +1,12 @@
 """Texts of vectors in a program of one's own."""
 
 import attrs
+import msgspec
 import pytest
 
 import kissvdb
 from kissvdb.config import Config, Search, Storage
-from kissvdb.errors import EmbedderUnavailable, InvalidArgument, NotFound
+from kissvdb.errors import EmbedderUnavailable, InvalidArgument, NotFound, OpIdReused
 from tests.api.embedding_service import DIM, service
 
 
@@ -38,3 +39,24 @@ async def test_texts_go_in_and_come_out_without_a_server():
                 await db.vectors.upsert("notes", "d", text="never heard of")
             with pytest.raises(InvalidArgument):
                 await db.vectors.upsert("notes", "d")
+
+
+async def test_a_batch_that_is_done_needs_no_embedder_to_be_answered_again():
+    with service() as words:
+        config = Config(storage=Storage(memory=True), embedder=words.settings())
+        config = attrs.evolve(config, search=Search(compile=False))
+        async with kissvdb.open_database(config) as db:
+            await db.vectors.create("notes", embedder="default", text={})
+            notes = [
+                {"op": "upsert", "collection": "notes", "id": "a", "text": "red boats"},
+                {"op": "update", "collection": "notes", "id": "a", "text": "green hills"},
+                {"op": "put", "key": "k", "value": 1},
+            ]
+            first = await db.batch(notes, op_id="n")
+            asked = len(words.texts)
+            words.broken = True
+            again = await db.batch(notes, op_id="n")
+            assert again == msgspec.structs.replace(first, repeated=True)
+            assert len(words.texts) == asked
+            with pytest.raises(OpIdReused):
+                await db.batch([{**notes[0], "text": "other words"}, *notes[1:]], op_id="n")

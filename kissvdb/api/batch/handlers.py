@@ -38,11 +38,17 @@ _json = msgspec.json.encode
 
 
 async def batch(context: Context, request: Request) -> Response:
-    found = await prepared(context, await off_loop(request.body, read, context, request))
-    return Response(_answer(found, await context.database.batch(found)))
+    found = await off_loop(request.body, read, context, request)
+    return Response(_answer(found, await write(context, found)))
 
 
-async def prepared(context: Context, found: Batch) -> Batch:
+async def write(context: Context, found: Batch) -> BatchAnswer:
+    """Do a batch. One that is done already needs no embedder to be answered again."""
+    former = context.database.batch_answered_before(found)
+    return former or await context.database.batch(await _prepared(context, found))
+
+
+async def _prepared(context: Context, found: Batch) -> Batch:
     """The batch with the vectors of its texts. Raises what an embedder is refused with."""
     texts = context.database.vectors.texts
     if not any(map(texts.concerns, found.commands)):

@@ -110,12 +110,12 @@ def _count(
             raise InvalidArgument(f"{where}.if_filter_count.namespace: documents have none")
         check_name(body.documents, context.config.limits)
         count = partial(_count_documents, database, body.documents, tree)
-        return Count(database.key_owners, count, least or 0, most)
+        return Count(lambda: database.key_owners, count, least or 0, most)
     assert body.vectors is not None
-    owner = database.vectors.owner(body.vectors)
+    name = body.vectors
     count = partial(
         database.vectors.look,
-        body.vectors,
+        name,
         lambda view: view.count(tree, wanted.namespace),
     )
-    return Count([owner], count, least or 0, most)
+    return Count(lambda: [database.vectors.owner(name)], count, least or 0, most)
