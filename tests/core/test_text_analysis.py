@@ -42,7 +42,7 @@ def stems(text, language):
         ("שָׁלוֹם مُحَمَّد أحمد", ["שלום", "محمد", "احمد"]),
         ("हिन्दी", ["हिन्दी"]),
         ("١٢٣ ４２", ["123", "42"]),
-        ("soft\u00adhyphen zero\u200bwidth", ["softhyphen", "zerowidth"]),
+        ("soft\u00adhyphen zero\u200bwidth", ["softhyphen", "zero", "width"]),
         ("👍🏽ok🎉", ["👍", "ok", "🎉"]),
         ("« quoted » … — ·", ["quoted"]),
         ("", []),

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.core.text.highlight import Highlighter, Highlighting, to_json
+from kissvdb.core.text.highlight import (
+    ANSWER_CHARS_MAX,
+    SCANNED_CHARS_MAX,
+    Highlighter,
+    Highlighting,
+    to_json,
+)
 from kissvdb.core.text.query import QueryOptions, parse
 from kissvdb.core.text.settings import TextSettings
 from kissvdb.errors import InvalidArgument
@@ -79,6 +85,14 @@ def test_the_passage_is_the_one_with_most_of_the_query():
     assert passage.startswith("…filler")
     assert passage.endswith("filler…")
     assert len(passage) <= 60 + 6
+
+
+def test_an_answer_reads_so_much_of_its_texts_again():
+    highlighter = Highlighter(parse("sea", QueryOptions()), SETTINGS, Highlighting())
+    text = "the sea " * (ANSWER_CHARS_MAX // 80)
+    found = [bool(highlighter.passages([("body", text)])) for _ in range(20)]
+    assert found == [True] * sum(found) + [False] * (20 - sum(found))
+    assert sum(found) == -(-ANSWER_CHARS_MAX // SCANNED_CHARS_MAX)
 
 
 def test_several_passages_come_in_order_and_do_not_overlap():

@@ -218,15 +218,15 @@ class _Answer:
             return b"[]"
         # As the shortest decimals of their float32.
         scores = json_numbers(found.scores.astype("<f4"))[1:-1].split(b",")
-        texts = [
-            self._hit(score, row) for score, row in zip(scores, found.rows.tolist(), strict=True)
-        ]
-        self._room -= sum(map(len, texts))
-        if self._room < 0:
-            raise PayloadTooLarge(
-                f"the answer would be over {FIND_BYTES_MAX} bytes: ask for fewer hits, or with "
-                "fields for a part of the documents"
-            )
+        texts = []
+        for score, row in zip(scores, found.rows.tolist(), strict=True):
+            texts.append(self._hit(score, row))
+            self._room -= len(texts[-1])
+            if self._room < 0:
+                raise PayloadTooLarge(
+                    f"the answer would be over {FIND_BYTES_MAX} bytes: ask for fewer hits, or with "
+                    "fields for a part of the documents"
+                )
         return b"[%b]" % b",".join(texts)
 
     def _hit(self, score: bytes, row: int) -> bytes:

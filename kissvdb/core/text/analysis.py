@@ -16,7 +16,7 @@ from kissvdb.core.text.folding import UNPARTED, folded_value, folded_words, piec
 from kissvdb.core.text.reaccenting import reaccented
 from kissvdb.core.text.settings import NO_LANGUAGE, FieldSettings
 
-ANALYSIS = (1, Stemmer.version(), unicodedata.unidata_version)
+ANALYSIS = (2, Stemmer.version(), unicodedata.unidata_version)
 """What else the terms of a text depend on: the number counts up with a change here, and a new
 stemmer or Unicode may make other terms of old texts. Indexes made by another are made anew."""
 TOKEN_BYTES_MAX = 64
@@ -130,6 +130,8 @@ class Analyzer:
             if self.field.tokenizer == "ngram":
                 for at, gram in enumerate(_grams(word)):
                     yield gram, start + at, start + at + len(gram)
+            elif word.isascii():
+                yield word, start, match.end()
             else:
                 yield from _cut_word(word, start)
 

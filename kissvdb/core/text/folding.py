@@ -30,6 +30,8 @@ _MARKS = (
 """Marks that are dropped: accents, points and variation selectors; a mark elsewhere is a letter."""
 _SIGNS = re.compile("[™℠]")
 """Unicode makes the letters TM and SM of these, which would stick to the word before."""
+_ZERO_WIDTH_SPACE = "\u200b"
+"""Parts words where no space is written. Its kin join letters, or are not seen at all."""
 _EMOJI = ((0x2600, 0x27BF), (0x1F000, 0x1FAFF))
 _FULL_WIDTH = 0xFEE0
 """From an ASCII character to its full-width form, which NFKC would have folded: it is free."""
@@ -85,7 +87,7 @@ def _folded(character: str) -> str:
     if category[0] == "M":
         return "" if _within(code, _MARKS) else character
     if category == "Cf":
-        return ""
+        return " " if character == _ZERO_WIDTH_SPACE else ""
     if category == "So" and _within(code, _EMOJI):
         return f" {character} "
     return " "

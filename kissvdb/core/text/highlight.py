@@ -13,6 +13,8 @@ from kissvdb.errors import InvalidArgument
 
 SCANNED_CHARS_MAX = 65_536
 """Of one text; what lies behind is not marked."""
+ANSWER_CHARS_MAX = 2**20
+"""Of all texts of one answer: these are read again, word by word, some microseconds each."""
 LENGTH_MAX = 10_000
 COUNT_MAX = 10
 MARK_CHARS_MAX = 64
@@ -86,13 +88,14 @@ class Snippet:
 
 
 class Highlighter:
-    """Finds the passages of many rows that match one query. Safe to use from several threads."""
+    """Finds the passages of the rows of one answer. One thread at a time."""
 
     def __init__(self, query: TextQuery, settings: TextSettings, options: Highlighting) -> None:
         self._query = query
         self._settings = settings
         self._options = options
         self._fields: dict[str, _Wanted | None] = {}
+        self._room = ANSWER_CHARS_MAX
 
     def passages(self, texts: Iterable[tuple[str, str]]) -> list[Snippet]:
         """Those of a row's (path, text) pairs, in the order of the texts."""
@@ -101,8 +104,10 @@ class Highlighter:
             if path not in self._fields:
                 self._fields[path] = self._wanted(path)
             wanted = self._fields[path]
-            if wanted is not None:
-                matches = wanted.matches(text[:SCANNED_CHARS_MAX])
+            if wanted is not None and self._room > 0:
+                scanned = text[: min(SCANNED_CHARS_MAX, self._room)]
+                self._room -= len(scanned)
+                matches = wanted.matches(scanned)
                 found.extend(_snippets(path, text, matches, self._options))
         return found
 
@@ -134,6 +139,8 @@ class _Wanted:
         self._words: dict[str, int] = {}
         self._beginnings: list[tuple[str, int]] = []
         self._phrases: list[tuple[list[str], int]] = []
+        self._terms: dict[str, str] = {}
+        """Of tokens that came before. As many as an answer has at most."""
         for number, clause in enumerate(clauses):
             terms = clause.terms(analyzer)
             if len(terms) > 1 and clause.is_phrase(analyzer):
@@ -147,7 +154,7 @@ class _Wanted:
     def matches(self, text: str) -> list[_Match]:
         """What matches, by place; nothing twice."""
         spans = self._analyzer.token_spans(text)
-        terms = [self._analyzer.term(token) for token, _, _ in spans]
+        terms = [self._term(token) for token, _, _ in spans]
         found: set[_Match] = set()
         for (token, start, end), term in zip(spans, terms, strict=True):
             number = self._words.get(term, -1)
@@ -160,6 +167,12 @@ class _Wanted:
             for at in _places(terms, phrase):
                 found.update((*spans[at + step][1:], number) for step in range(len(phrase)))
         return sorted(found)
+
+    def _term(self, token: str) -> str:
+        term = self._terms.get(token)
+        if term is None:
+            term = self._terms[token] = self._analyzer.term(token)
+        return term
 
 
 def _places(terms: Sequence[str], phrase: Sequence[str]) -> Iterable[int]:
