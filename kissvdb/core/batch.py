@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from kissvdb.core.atomic import Atomic, AtomicDecision
+from kissvdb.core.atomic import Atomic, AtomicDecision, mark_of
 from kissvdb.errors import Damaged, OpIdReused, Refused
 from kissvdb.records import Operation
 
@@ -150,6 +150,12 @@ class Batch(ABC, Generic[D]):
             assert found is not None
             self._pending_operations[op_id] = (found, decision)
         return decision
+
+    def mark_together(self) -> None:
+        """Tell readers of the stream that all records there are belong together."""
+        mark = mark_of((), len(self.records), None, None)
+        if mark is not None:
+            self.records.insert(0, mark)
 
     @contextmanager
     def _undone_if_refused(self) -> Iterator[None]:

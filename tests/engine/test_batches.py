@@ -13,11 +13,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Config, Log, Search, State, Storage, Stream
 from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.rules import Add, Delete, Upsert
 from kissvdb.core.state import rules as state
 from kissvdb.engine.batches import Batch, Count
 from kissvdb.engine.opening import open_database
-from kissvdb.engine.vectors.collection import VectorCommand
+from kissvdb.engine.vectors.collection import ReplaceMatching, VectorCommand
 from kissvdb.errors import NotFound, OpIdReused, PersistenceFailed, RevisionMismatch
 from tests.engine.sse import parse
 from tests.patience import PATIENCE_SECS
@@ -151,6 +152,22 @@ async def test_who_follows_live_gets_each_batch_in_one_piece():
             while len(found) < 30:
                 found += whole_batches(parse(await anext(following)))
         assert all(len(each) == 5 for each in found)
+
+
+async def test_what_is_replaced_comes_to_the_stream_in_one_piece():
+    async with opened() as db:
+        for count in (3, 2, 1):
+            upserts = [upsert("c", f"{n}", n).command for n in range(count)]
+            await db.vectors.replace(
+                "c", ReplaceMatching(filters.parse({"n": {"$gte": 0}}), upserts)
+            )
+        async with aclosing(db.subscribe(StreamQuery())) as following:
+            await anext(following)
+            found = parse(await anext(following))
+        kinds = [[each[0] for each in batch] for batch in whole_batches(found)]
+        wrote, gone = "vector_upserted", "vector_deleted"
+        assert kinds == [[wrote] * 3, [gone, wrote, wrote], [gone, wrote]]
+        assert db.vectors.find("c").actor.view().count() == 1
 
 
 async def test_a_client_that_leaves_before_the_append_leaves_nothing_behind():

@@ -12,6 +12,7 @@ from kissvdb.config import Config, Log, Search, State, Storage, Stream
 from kissvdb.core.state.rules import Delete, Patch, Publish, Put
 from kissvdb.engine.batches import Batch
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.owner import Hold
 from kissvdb.engine.state import past
 from kissvdb.errors import InvalidArgument, PastTruncated
 from kissvdb.records import Item, KeyDeleted, KeyWritten
@@ -188,6 +189,24 @@ async def test_a_log_in_segments_tells_as_far_as_it_reaches_also_after_a_restart
         assert (found.offset, found.value) == (first + 3, value)
         with pytest.raises(InvalidArgument, match="not there yet"):
             await database.past.get("old", model.offset + 1)
+
+
+async def test_while_one_shard_waits_another_remembers_as_well():
+    async with open_database(IN_MEMORY) as database:
+        for key in KEYS:
+            await database.put(key, 1)
+        at = database.last_offset
+        for owner in database._state.owners:
+            held = await owner.ask(Hold(()))
+            mine = [key for key in KEYS if database._state.route(Delete(key))[0] is not owner]
+            for n, key in enumerate(mine):
+                await database.write(Delete(key) if n % 2 else Put(key, b"2"))
+            for key in KEYS:
+                found = await database.past.get(key, at)
+                assert (found.value, found.revision) == (b"1", 1)
+            page = await database.past.page("", 10, None, at)
+            assert [each.key for each in page.items] == sorted(KEYS)
+            held.release()
 
 
 async def test_a_list_of_more_changed_keys_than_are_kept_is_told_page_by_page(monkeypatch):

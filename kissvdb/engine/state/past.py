@@ -66,7 +66,8 @@ class Past:
         await self._check(at)
         if reserved_keys.collection_of(key) is not None:
             raise InvalidArgument(f"key {key!r} shows a collection, and has no past: leave at out")
-        until, item = self._state.applied_offset, self._state.stored(key)
+        # One shard may be further than another: the table holds nothing that the log does not.
+        until, item = self._last_offset(), self._state.stored(key)
         if item is None or item.offset > at:
             first = (await self._first_changes(_Wanted.of_key(key), at, until)).get(key)
             if first is None or not first.was_there:
@@ -78,13 +79,15 @@ class Past:
         """Live keys with this prefix as they were at ``at``, in byte order. A page may have fewer
         than ``limit`` keys, or none, and a cursor. Raises what `get` does."""
         await self._check(at)
-        until = self._state.applied_offset
+        until = self._last_offset()
         items, horizon = self._state.stored_page(prefix, limit, after)
         wanted = _Wanted(prefix, after, horizon)
         changed = await self._first_changes(wanted, at, until)
         horizon = wanted.horizon
         there: dict[str, Item | None] = {item.key: item for item in items if item.offset <= at}
-        there |= {key: None for key, first in changed.items() if first.was_there}
+        was_there = {key: None for key, first in changed.items() if first.was_there}
+        # What is logged and not in the table yet is in both.
+        there = was_there | there
         keys = sorted(key for key in there if horizon is None or key <= horizon)
         if len(keys) > limit:
             keys, horizon = keys[:limit], keys[limit - 1]

@@ -44,8 +44,8 @@ class DeleteMatching:
 
 @attrs.frozen
 class ReplaceMatching:
-    """Write vectors in the place of those that pass a filter: of the two, readers see one. All or
-    nothing; answers the offset of the last record."""
+    """Write vectors in the place of those that pass a filter: of the two, readers see one, and so
+    do those of the stream. All or nothing; answers the offset of the last record."""
 
     tree: Node
     upserts: Sequence[Upsert]
@@ -176,6 +176,7 @@ class Collection(Owner[VectorBatch]):
         decided.delete_all([id_ for id_ in ids if id_ not in kept])
         for each in message.upserts:
             decided.decide(each)
+        decided.mark_together()
         return await self._log_and_apply(decided) + len(decided.records) - 1
 
     async def _drop(self) -> int:
