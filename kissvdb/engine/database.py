@@ -347,6 +347,7 @@ class Database:
         """End all streams and store everything: the next start has nothing to replay."""
         self.ready = False
         self.end_streams()
+        self.documents.build_no_more()
         await self._checkpoints.finish()
 
 

@@ -1,20 +1,24 @@
 """Documents as an embedder uses them: found when acknowledged, listed, deleted, recovered."""
 
+import errno
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 
 from kissvdb.config import Config, Limits, Search, State, Storage
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.state.rules import Delete, Patch, Put
 from kissvdb.core.text.settings import TextSettings
+from kissvdb.engine.documents import collection, pending, registry
 from kissvdb.engine.documents.settings import DocumentSettings
 from kissvdb.engine.opening import open_database
-from kissvdb.errors import InvalidArgument, NotFound, Refused, ReservedKey
+from kissvdb.errors import InvalidArgument, NotFound, PersistenceFailed, Refused, ReservedKey
 from tests.engine.test_database import Clock
 
 # Compiled code is for the tests of kernels; here it would only take time.
@@ -270,6 +274,67 @@ async def test_a_crash_loses_no_document(config, tmp_path, saved):
             assert len(await found(db)) == 599
             assert list(await found(db, {"n": -1})) == ["d00008"]
             await is_like_the_keys(db)
+
+
+def refuse(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+async def test_no_checkpoint_lacks_what_rows_could_not_take(config, tmp_path, monkeypatch):
+    async def work(db):
+        await fill(db, 10)
+        await db.snapshot()
+        rows = db.documents._registry.opened["c"].actor.rows
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "reserve", refuse)
+            await fill(db, 10, start=10)
+            with pytest.raises(PersistenceFailed, match="cannot grow"):
+                await found(db)
+            await db.snapshot()
+        assert len(await found(db)) == 20
+        await db.snapshot()
+
+    async with open_database(await crashed(config, tmp_path, work)) as db:
+        assert len(await found(db)) == 20
+        await is_like_the_keys(db)
+
+
+async def test_a_collection_that_cannot_begin_refuses_writes_once_too_much_waits(monkeypatch):
+    monkeypatch.setattr(registry, "RETRY_SECONDS", 0.1)
+    async with open_database(IN_MEMORY) as db:
+        with monkeypatch.context() as patch:
+            patch.setattr(pending, "PENDING_MAX", 5)
+            patch.setattr(db._store.documents, "create", refuse)
+            await fill(db, 5)
+            with trio.fail_after(5), pytest.raises(PersistenceFailed, match="could not begin"):
+                await db.put("k", 1)
+        with trio.fail_after(5):
+            while True:
+                with suppress(PersistenceFailed):
+                    assert len(await found(db)) == 5
+                    break
+                await trio.sleep(0.05)
+        await db.put("k", 1)
+
+
+async def test_a_stop_does_not_wait_for_rows_that_are_being_built(config, monkeypatch):
+    wanted = DocumentSettings(TextSettings.from_json({"others": False, "fields": ["text"]}))
+    monkeypatch.setattr(collection, "SCANNED_AT_ONCE", 1)
+    async with open_database(config) as db:
+        await fill(db, 1500)
+        await found(db)
+        await db.documents.configure("c", wanted)
+        with trio.fail_after(5):
+            while db.documents._registry.opened["c"].upkeep.working != "text settings":
+                await trio.lowlevel.checkpoint()
+        actor = db.documents._registry.opened["c"].actor
+    assert actor.rows.spec.text_settings != wanted.text
+    monkeypatch.undo()
+    async with open_database(config) as db:
+        with trio.fail_after(20):
+            while (await db.documents.view("c")).spec.text_settings != wanted.text:  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        await is_like_the_keys(db)
 
 
 def lose(path):

@@ -217,6 +217,13 @@ class Rows:
             return self._work
         return None
 
+    def forget_vacuum(self) -> None:
+        """Begin anew with the next one: the space it writes to is wanted for something else."""
+        assert self._work is None, "not while a piece of it is under way"
+        if self._vacuum is not None:
+            self._vacuum.space.close()
+            self._vacuum = None
+
     def refine(self) -> str | None:
         """Have searches walk by a finer form of the rows from now on; answers which.
 

@@ -298,6 +298,9 @@ class DocumentCollection(Actor):
             return None
         if message.wish == "checkpoint":
             await self._advance(self._index)
+            if self._index.pending.count:
+                # Rows cannot take it: a checkpoint without it would be said to have it later.
+                return None
             self.rows.note_offset(self.true_offset)
             return self.rows.checkpoint()
         return self.rows.vacuum() if message.wish == "vacuum" else self.rows.work_due()
@@ -346,17 +349,22 @@ class DocumentCollection(Actor):
             items, more = shard.view.scan(prefix, after=after, limit=SCANNED_AT_ONCE, now_ms=now_ms)
             self._around.tap.scanned(self.collection, target.pending, items)
             after = items[-1].key if items else None
+            # Also where the scan waits for nothing it may have to end.
+            self._check_goes_on()
             await self._until_behind_by(target, BEHIND_MAX)
             await trio.lowlevel.checkpoint()
 
     async def _until_behind_by(self, target: _Index, count: int) -> None:
         while target.pending.count > count:
-            if self._closed:
-                raise Stopping("the server is shutting down")
+            self._check_goes_on()
             self._wake()
             await self._advanced.park()
             if self._refusal is not None:
                 raise PersistenceFailed(self._refusal.message)
+
+    def _check_goes_on(self) -> None:
+        if self._closed or self._around.tap.builds_no_more:
+            raise Stopping("the server is shutting down: retry when it is back")
 
     def _replace(self) -> None:
         if self._next is not None:

@@ -95,6 +95,10 @@ class Documents:
             with suppress(PersistenceFailed, Stopping):
                 await self._registry.find(name)
 
+    def build_no_more(self) -> None:
+        """The server stops. What is not built is built at the next start."""
+        self._tap.builds_no_more = True
+
     def targets(self) -> list[CollectionUpkeep]:
         return [each.upkeep for each in self._registry.opened.values()]
 

@@ -133,6 +133,8 @@ class DocumentTap:
         self.configured: set[str] = set()
         self.refusal: PersistenceFailed | None = None
         """Why rows could not take what is pending, while they cannot."""
+        self.builds_no_more = False
+        """The server stops: rows that are being built are for the next start."""
         self._committed_offset = committed_offset
         self.collections_max = collections_max
         self.total = Total()
@@ -211,6 +213,12 @@ class DocumentTap:
         """Rows have taken something, or could not."""
         room, self._room = self._room, trio.Event()
         room.set()
+
+    def refuse(self, refusal: PersistenceFailed) -> None:
+        """Nobody can take what is pending of some collection. Until something is applied, shards
+        that have to wait for room refuse."""
+        self.refusal = refusal
+        self.applied()
 
     def end(self) -> None:
         """The end: what comes now stays pending. The log has it."""

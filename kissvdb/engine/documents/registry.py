@@ -229,6 +229,11 @@ class DocumentRegistry:
         those before."""
         while self._is_out_of_date(opened) and not opened.actor.dropped:
             async with opened.upkeep.alone("text settings"):
+                if not self._is_out_of_date(opened):
+                    # Somebody else did it, who was told of the same settings.
+                    return
+                # Its rows lie where the new ones are to.
+                opened.actor.rows.forget_vacuum()
                 spec, text = opened.actor.rows.spec, self._text(opened.name)
                 space = opened.actor.rows.space.successor()
                 rows = self._store.rows(opened.name, spec.created_at_ms, text, space)
@@ -265,4 +270,5 @@ class DocumentRegistry:
         message = f"a collection of documents could not begin: {error}"
         logs.event(logger, logging.WARNING, message)
         self._refusal = PersistenceFailed(message)
+        self._tap.refuse(self._refusal)
         self._started.unpark_all()

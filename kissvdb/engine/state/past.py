@@ -85,9 +85,10 @@ class Past:
         changed = await self._first_changes(wanted, at, until)
         horizon = wanted.horizon
         there: dict[str, Item | None] = {item.key: item for item in items if item.offset <= at}
-        was_there = {key: None for key, first in changed.items() if first.was_there}
-        # What is logged and not in the table yet is in both.
-        there = was_there | there
+        for key, first in changed.items():
+            # What is logged and not in the table yet is there as it is.
+            if first.was_there:
+                there.setdefault(key, None)
         keys = sorted(key for key in there if horizon is None or key <= horizon)
         if len(keys) > limit:
             keys, horizon = keys[:limit], keys[limit - 1]
