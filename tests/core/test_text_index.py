@@ -9,7 +9,7 @@ from kissvdb.core import bitmaps
 from kissvdb.core.text.index import TextIndex
 from kissvdb.core.text.query import QueryOptions
 from kissvdb.core.text.settings import FieldSettings, TextSettings
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, InvalidArgument
 from tests.core.text_world import QUERIES, SETTINGS, Reference, query, random_rows
 
 
@@ -153,6 +153,16 @@ def test_a_long_query_leaves_out_the_commonest_words_and_says_so():
     hits = view.search(query(text), 5)
     assert len(hits.rows) == 5
     assert hits.ignored == 301 - 256
+
+
+def test_too_many_words_that_must_match_are_refused():
+    words = " ".join(f"w{n}" for n in range(500))
+    view = index_of([[(f"field{n}", words) for n in range(9)]]).view()
+    assert view.search(query(words), 5).rows.tolist() == [0]
+    with pytest.raises(InvalidArgument, match="at most 4,096"):
+        view.search(query(words, QueryOptions(match="all")), 5)
+    some = query(words, QueryOptions(match="all", fields={"field1": 1.0, "field7": 1.0}))
+    assert view.search(some, 5).rows.tolist() == [0]
 
 
 def test_no_text_and_no_row_are_no_error():

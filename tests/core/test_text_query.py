@@ -103,6 +103,7 @@ def test_match_all_asks_for_every_word():
         ('"..."', "no word to look for"),
         ("-a -b", "only says what not to find"),
         ("a*", "at least 2 characters before"),
+        (" ".join(f"w{n}*" for n in range(17)), "at most 16"),
         (" ".join(f"w{i}" for i in range(513)), "more than 512 different words"),
         ("東" + "京都" * 600, "more than 512"),
         ('"' + "a b " * 33 + '"', "a phrase of 66 words"),

@@ -240,11 +240,9 @@ def _is_narrow(segments: Sequence[Segment], lists: Array, allow: Words) -> bool:
     return scanned * SCAN_TERMS_PER_POSTING < walked
 
 
-def words_with(
-    blob: Array, ends: Array, entries: int, field: int, kind: int, prefix: bytes
-) -> Array:
-    """The entries of a vocabulary of one field and kind that begin with ``prefix``."""
-    wanted = np.frombuffer(bytearray(prefix_of(field, kind) + prefix), np.uint8)
+def words_with(blob: Array, ends: Array, entries: int, prefix: bytes) -> Array:
+    """The entries of a vocabulary, of any field and kind, that begin with ``prefix``."""
+    wanted = np.frombuffer(bytearray(prefix), np.uint8)
     found = np.empty(entries, np.int64)
     count = words.beginning(blob.ctypes.data, ends.ctypes.data, entries, wanted, found)
     return found[:count]

@@ -155,11 +155,9 @@ def near_words(
     return [entry for entry in near.tolist() if vocabulary.key(entry)[:1] == prefix]
 
 
-def words_with(
-    blob: Array, ends: Array, entries: int, field: int, kind: int, prefix: bytes
-) -> list[int]:
-    """The entries of a vocabulary of one field and kind that begin with ``prefix``."""
+def words_with(blob: Array, ends: Array, entries: int, prefix: bytes) -> Array:
+    """The entries of a vocabulary, of any field and kind, that begin with ``prefix``."""
     keys = bytes(blob[: int(ends[entries - 1]) if entries else 0])
-    begin = prefix_of(field, kind) + prefix
     starts = [0, *ends[: max(entries - 1, 0)].tolist()]
-    return [n for n in range(entries) if keys.startswith(begin, starts[n], int(ends[n]))]
+    found = [n for n in range(entries) if keys.startswith(prefix, starts[n] + 1, int(ends[n]))]
+    return np.array(found, np.int64)

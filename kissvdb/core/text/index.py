@@ -24,7 +24,8 @@ from kissvdb.core.postings import segment as text_segment
 from kissvdb.core.postings.query import Atom, Plan, Totals, Weighing
 from kissvdb.core.postings.segment import Segment
 from kissvdb.core.postings.tail import Tail
-from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary
+from kissvdb.core.postings.vocabulary import Vocabulary
+from kissvdb.core.text.beginnings import Beginnings
 from kissvdb.core.text.lexicon import Lexicon, TextField, Texts, analysis_of
 from kissvdb.core.text.plan import plan_of
 from kissvdb.core.text.query import TextQuery
@@ -107,6 +108,7 @@ class TextView:
     _lexicon: Lexicon
     _state: _State
     _kernels: TextKernels | None
+    _begun: Beginnings = attrs.field(init=False, repr=False)
 
     @property
     def settings(self) -> TextSettings:
@@ -226,14 +228,11 @@ class TextView:
         return self._engine.having(self._state.parts, tuple(atoms))
 
     def _beginning(self, field: TextField, beginning: str) -> list[int]:
-        vocabulary, prefix = self._lexicon.vocabulary, beginning.encode()
-        terms = set()
-        for kind in (SURFACE, TERM):
-            entries = self._engine.words_with(
-                vocabulary.blob, vocabulary.ends, self._state.entries, field.number, kind, prefix
-            )
-            terms.update(vocabulary.values[entries].tolist())
-        return sorted(terms)
+        return self._begun.terms(self._engine, field.number, beginning)
+
+    @_begun.default
+    def _begun_of(self) -> Beginnings:
+        return Beginnings(self._lexicon.vocabulary, self._state.entries)
 
 
 class TextIndex:

@@ -5,9 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from kissvdb.core.postings.query import Alternatives, Atom, Plan
 from kissvdb.core.text.lexicon import Lexicon, TextField
 from kissvdb.core.text.query import Clause, TextQuery
+from kissvdb.errors import InvalidArgument
 
 ATOMS_MAX = 256
 """Terms of a query that score; of more, counted in every field, the commonest are left out."""
+DECIDING_MAX = 4096
+"""Terms that must match or must not, counted in every field: none of them can be left out."""
 PREFIX_TERMS_MAX = 64
 """Terms that a beginning stands for: the commonest of those that begin so."""
 
@@ -46,6 +49,12 @@ class _Planner:
                 self._required.update(atom for group in groups for atom in group)
             elif clause.occur == "must_not":
                 must_not.append(groups)
+        deciding = sum(len(group) for groups in [*must, *must_not] for group in groups)
+        if deciding > DECIDING_MAX:
+            raise InvalidArgument(
+                f"the query has {deciding:,} words, counted in every field, that must match or "
+                f"must not; at most {DECIDING_MAX:,}: send fewer, or name the fields to look in"
+            )
         self._bound()
         atoms = list(self._weights)
         number = {atom: place for place, atom in enumerate(atoms)}

@@ -26,6 +26,9 @@ PHRASE_TOKENS_MAX = 64
 PREFIX_CHARS_MIN = 2
 """Of a beginning in ASCII, where one letter begins a twentieth of all words."""
 
+PREFIXES_MAX = 16
+"""Beginnings in a query: each is looked for among all words there are, and stands for many."""
+
 Kind = Literal["word", "phrase", "prefix"]
 Occur = Literal["should", "must", "must_not"]
 Match = Literal["any", "all"]
@@ -267,6 +270,12 @@ def _check(clauses: Sequence[Clause]) -> None:
         raise InvalidArgument(
             "the query only says what not to find (-word); add a word to find, "
             "or exclude by filters"
+        )
+    prefixes = sum(clause.kind == "prefix" for clause in clauses)
+    if prefixes > PREFIXES_MAX:
+        raise InvalidArgument(
+            f"the query has {prefixes} beginnings of words (word*); at most {PREFIXES_MAX}: send "
+            "whole words for the others"
         )
 
 

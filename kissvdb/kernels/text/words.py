@@ -16,13 +16,14 @@ NEAR_BYTES_MAX: Final = 64
 
 @kernel
 def beginning(blob: int, ends: int, entries: int, prefix: Array, found: Array) -> int:
-    """The entries whose keys begin with ``prefix`` (uint8[n]) into ``found``, int64[entries]."""
+    """The entries whose keys go on with ``prefix`` (uint8[n]) behind their first byte into
+    ``found``, int64[entries]."""
     n, start, size = 0, np.int64(0), prefix.shape[0]
     for entry in range(entries):
         end = int64_at(ends, entry)
-        if end - start >= size:
+        if end - start > size:
             same = 0
-            while same < size and uint8_at(blob, start + same) == prefix[same]:
+            while same < size and uint8_at(blob, start + 1 + same) == prefix[same]:
                 same += 1
             if same == size:
                 found[n] = entry
