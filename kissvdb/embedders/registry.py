@@ -1,7 +1,8 @@
 """The embedders of a database, by the names that the configuration gives them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import trio
@@ -32,6 +33,7 @@ class Embedders:
         for name, each in self._settings.items():
             _check(name, each)
         self._made: dict[str, BatchedEmbedder] = {}
+        self._imported = False
         self._new: trio.MemorySendChannel[BatchedEmbedder]
         # At most one message for each name.
         self._new, self._to_run = trio.open_memory_channel(len(self._settings))
@@ -41,8 +43,15 @@ class Embedders:
         """What is configured, "default" first."""
         return tuple(self._settings)
 
+    async def load(self) -> None:
+        """Import what `find` needs, in a thread: the first time it takes a tenth of a second."""
+        if not self._imported:
+            await trio.to_thread.run_sync(_import, {each.kind for each in self._settings.values()})
+            self._imported = True
+
     def find(self, name: str) -> "BatchedEmbedder":
-        """The embedder called ``name``; whether it can answer shows when it is asked to.
+        """The embedder called ``name``; whether it can answer shows when it is asked to. On the
+        event loop after `load`.
 
         Raises NotFound.
         """
@@ -87,6 +96,12 @@ def _check(name: str, settings: config.Embedder) -> None:
     if settings.kind == "local" and settings.model not in config.LOCAL_MODELS:
         models = ", ".join(config.LOCAL_MODELS)
         raise ConfigError(f"{section}.model must be one of {models}, not {settings.model!r}")
+
+
+def _import(kinds: Iterable[str]) -> None:
+    modules = ["openai" if kind == "openai" else "process" for kind in kinds]
+    for module in ("batching", *modules):
+        import_module(f"kissvdb.embedders.{module}")
 
 
 def _source(name: str, settings: config.Embedder) -> "Source":

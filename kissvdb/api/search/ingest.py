@@ -141,7 +141,7 @@ async def _create(context: Context, read: Read) -> CollectionSpec:
     made: dict[str, Any] = {"embedder": EMBEDDER}
     if read.vector is not None:
         dim = len(read.vector) // 4
-        if not vectors.texts.makes(EMBEDDER, dim):
+        if not await vectors.texts.makes(EMBEDDER, dim):
             made = {"dim": dim, "metric": "cosine"}
     # Another document may come first: then its collection is the one.
     with suppress(AlreadyExists):

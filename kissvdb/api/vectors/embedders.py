@@ -7,9 +7,10 @@ from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.vectors.bodies import EmbedderDetail, EmbedderList
 
 
-def list_embedders(context: Context, request: Request) -> Response:
+async def list_embedders(context: Context, request: Request) -> Response:
     """What is configured. Nothing is started for it."""
     embedders = context.database.embedders
+    await embedders.load()
     details = []
     for name in embedders.names:
         found = embedders.find(name)

@@ -182,6 +182,7 @@ class Vectors:
         for a name or a dim that cannot be, or that the embedder does not make.
         """
         if embedder is not None:
+            await self.texts.load()
             model = self.texts.model_of(embedder, dim, metric)
             dim, metric = model.dim, model.metric
             options |= {"embedder": embedder, "embedder_model": model.model}

@@ -54,8 +54,13 @@ class Texts:
             )
         return found
 
-    def makes(self, name: str, dim: int) -> bool:
+    async def load(self) -> None:
+        """To be awaited before `model_of`."""
+        await self._embedders.load()
+
+    async def makes(self, name: str, dim: int) -> bool:
         """Whether there is an embedder of this name, for vectors of so many numbers."""
+        await self.load()
         try:
             return self._embedders.find(name).dim == dim
         except KissError:
@@ -77,6 +82,7 @@ class Texts:
     async def vectors_by(self, name: str, texts: Sequence[str]) -> list[bytes]:
         """The same by an embedder that has no collection yet. Raises NotFound and
         EmbedderUnavailable."""
+        await self.load()
         return await _embedded(self._embedders.find(name), texts, "passage")
 
     async def prepared(self, commands: Sequence[Any]) -> list[Outcome]:
@@ -175,6 +181,7 @@ class Texts:
                 f"collection {spec.name!r} has no embedder, so a text needs its vector beside it: "
                 'send both, or create a collection with {"embedder": "default"}'
             )
+        await self.load()
         embedder = self._embedders.find(spec.embedder)
         if embedder.model != spec.embedder_model:
             raise EmbedderMismatch(
