@@ -33,7 +33,7 @@ from kissvdb.errors import NotFound
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import RowsView
-    from kissvdb.core.text.query import Match
+    from kissvdb.core.text.query import Match, Typos
 
 
 class Documents:
@@ -168,17 +168,19 @@ class Documents:
         *,
         filters: Any = None,
         match: "Match" = "any",
+        typos: "Typos" = "auto",
         fields: Mapping[str, float] | None = None,
         offset: int = 0,
     ) -> list[DocumentHit]:
         """The ``k`` documents that the words find best (BM25), among those that pass.
 
-        ``match``: "any" of the words, or "all". ``fields``: where to look, with weights. Raises
-        InvalidArgument for a query that cannot be read.
+        ``match``: "any" of the words, or "all". ``typos``: "auto" takes a word that no text has
+        for one nearly like it. ``fields``: where to look, with weights. Raises InvalidArgument for
+        a query that cannot be read.
         """
         tree = filter_rules.parse(filters)
         asked = Search(k, offset=offset, tree=tree)
-        options = {"match": match, "fields": fields}
+        options = {"match": match, "typos": typos, "fields": fields}
         try:
             return await self._documents.look(collection, partial(_search, text, options, asked))
         except NotFound:
@@ -216,9 +218,11 @@ def _search(
     text: str, options: Mapping[str, Any], asked: Search, view: "RowsView"
 ) -> list[DocumentHit]:
     from kissvdb.core.text.query import QueryOptions, parse
+    from kissvdb.core.text.typos import corrected
 
-    known = frozenset() if view.texts is None else frozenset(view.texts.paths)
-    query = parse(text, QueryOptions(known=known, **options))
+    known = [*([] if view.texts is None else view.texts.paths), *(options["fields"] or ())]
+    query = parse(text, QueryOptions(known=frozenset(known), **options))
+    query, _ = corrected(query, view.texts)
     hits = view.search_text(query, asked).hits[0]
     return [
         DocumentHit(score, _item(view, row))

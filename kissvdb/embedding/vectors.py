@@ -10,7 +10,7 @@ from kissvdb.api.vectors.bodies import TextBody
 from kissvdb.api.vectors.collections import text_settings
 from kissvdb.api.vectors.forms import packed
 from kissvdb.api.vectors.search_bodies import Match, Mode, Typos
-from kissvdb.api.vectors.search_requests import Words, check_dim, query_of
+from kissvdb.api.vectors.search_requests import Words, check_dim, query_off_loop
 from kissvdb.core.filters import parse as filter_rules
 from kissvdb.core.rows.rules import DeletedVector, WrittenVector
 from kissvdb.core.search import Search
@@ -187,7 +187,9 @@ class Vectors:
         from kissvdb.core.fusion import Fusion
 
         fusion = Fusion() if hybrid is None else Fusion.from_json(dict(hybrid))
-        parsed = None if mode == "vector" else query_of(text, match, typos, "text")
+        parsed = None
+        if mode != "vector":
+            parsed = await query_off_loop(text, match, typos, "text")
         numbers = None if vector is None else packed(list(vector), "vector")
         spec = self._vectors.find(collection).actor.rows.spec
         query = await text_search.query_of_words(

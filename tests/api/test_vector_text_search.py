@@ -1,12 +1,15 @@
 """Searching vectors by their texts, by vectors that are made of texts, and by both."""
 
 import json
+import threading
 
 import attrs
 import httpx
 import pytest
 
+from kissvdb.api.vectors import search_requests
 from kissvdb.config import Config, Limits, Search, Server, Storage
+from kissvdb.core.text.query import parse
 from kissvdb.testing import serve
 from tests.api.embedding_service import DIM, service
 from tests.api.vector_client import NAMES, NDJSON, Collection, refused
@@ -282,3 +285,19 @@ def test_vectors_of_two_models_never_mix(tmp_path, words):
             refused(answer, 409, "embedder_mismatch", "words", "others", "collection")
         assert here.found("chess", mode="text")
         assert here.get("game").json()["text"] == TEXTS["game"]
+
+
+def test_long_queries_are_read_off_the_loop(http, monkeypatch):
+    here, threads = Texts(http), []
+
+    def noting(text, options):
+        threads.append(threading.current_thread())
+        return parse(text, options)
+
+    monkeypatch.setattr(search_requests, "parse_text", noting)
+    long = "dogs " * 400
+    here.found("dogs")
+    here.found(long)
+    here.ok("search_batch", {"texts": [long]})
+    assert len(threads) == 3
+    assert threads[0] not in threads[1:]

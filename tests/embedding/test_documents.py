@@ -53,6 +53,8 @@ async def test_words_find_documents_by_the_settings_of_their_collection():
         hits = await docs.search("c", "run")
         assert [hit.item.id for hit in hits] == ["named", "said"]
         assert hits[0].score > hits[1].score
+        assert [hit.item.id for hit in await docs.search("c", "runing")] == ["named", "said"]
+        assert await docs.search("c", "runing", typos="off") == []
         assert await docs.search("c", "title:run", filters={"body": "he runs"}) == []
         with pytest.raises(InvalidArgument, match="settings"):
             await docs.configure("c", {"texts": {}})

@@ -25,11 +25,10 @@ from kissvdb.api.vectors.search_bodies import K_DEFAULT
 from kissvdb.core.filters import notes as filter_notes
 from kissvdb.core.filters.parse import MISSING
 from kissvdb.core.search import Search
-from kissvdb.core.text.analysis import Analyzer
 from kissvdb.core.text.highlight import Highlighter, Highlighting, to_json
 from kissvdb.core.text.query import QueryOptions, TextQuery
 from kissvdb.core.text.query import parse as parse_text
-from kissvdb.core.text.typos import corrections
+from kissvdb.core.text.typos import corrected
 from kissvdb.errors import InvalidArgument, NotFound, PayloadTooLarge
 
 if TYPE_CHECKING:
@@ -140,21 +139,10 @@ def _query(asked: Asked, known: Sequence[str]) -> TextQuery:
         raise InvalidArgument(f"body.text: {refusal.message}") from None
 
 
-def _corrected(view: "RowsView", query: TextQuery) -> tuple[TextQuery, Mapping[str, Sequence[str]]]:
-    """The query with words that no text has taken for those that are near, and which they are."""
-    texts: Any = view.texts
-    if texts is None or not query.typos or not hasattr(texts, "near"):
-        return query, {}
-    fields = {path: texts.settings.field(path) for path in texts.paths}
-    analyzers = {path: Analyzer(field) for path, field in fields.items() if field is not None}
-    fixed = corrections(query, texts, analyzers)
-    return query.corrected(fixed) if fixed else query, fixed
-
-
 def _search(view: "RowsView", asked: Asked, started_ns: int) -> tuple[bytes, int]:
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
     known = [] if view.texts is None else view.texts.paths
-    query, fixed = _corrected(view, _query(asked, known))
+    query, fixed = corrected(_query(asked, known), view.texts)
     answer = _Answer(view, asked, query)
     if asked.group_by is not None:
         groups = view.grouped(

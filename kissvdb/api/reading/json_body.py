@@ -73,9 +73,11 @@ def read_then(
     return later()
 
 
-async def off_loop(body: bytes, parse: Callable[..., T], *args: Any) -> T:
+async def off_loop(
+    body: bytes, parse: Callable[..., T], *args: Any, inline_max: int = INLINE_BYTES_MAX
+) -> T:
     """``parse(*args)``, in a thread when ``body`` is large: the loop serves everybody."""
-    if len(body) <= INLINE_BYTES_MAX:
+    if len(body) <= inline_max:
         return parse(*args)
     return await trio.to_thread.run_sync(parse, *args)
 

@@ -22,7 +22,7 @@ from kissvdb.api.vectors.search_requests import (
     check_dim,
     fusion_of,
     highlighting_of,
-    query_of,
+    query_off_loop,
 )
 from kissvdb.api.vectors.text_search import Query
 from kissvdb.core.filters.parse import Node
@@ -122,7 +122,7 @@ async def _query(
             raise InvalidArgument("body.query: empty")
         words = None
     else:
-        words = query_of(body.query, body.match, body.typos, "body.query")
+        words = await query_off_loop(body.query, body.match, body.typos, "body.query")
     mode = body.mode or text_search.default_mode(spec, None)
     if mode == "text":
         return Query("text", words, None, fusion)

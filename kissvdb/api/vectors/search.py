@@ -1,7 +1,7 @@
 """Searching vectors over HTTP."""
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from kissvdb.api.vectors import text_search
 from kissvdb.api.vectors.collections import collection_of
 from kissvdb.api.vectors.search_answers import Answer, exhausted, hits_of, of_found, of_groups
 from kissvdb.api.vectors.search_bodies import K_DEFAULT, SearchBody
-from kissvdb.api.vectors.search_requests import Asked, check_dim, read, read_batch
+from kissvdb.api.vectors.search_requests import Asked, check_dim, inline_max, read, read_batch
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.filters import parse as filters
 from kissvdb.engine.vectors.registry import OpenCollection
@@ -39,7 +39,20 @@ def search(context: Context, request: Request) -> Response | Awaitable[Response]
     collection = collection_of(context, request)
     context.database.vectors.find(collection)
     then = partial(_search_one, context, collection, large=len(request.body) > INLINE_BYTES_MAX)
+    if b"text" in request.body:
+        # Its answer waits for a thread anyway, and so nothing is read before there is a task.
+        return _search_text(context, request, then)
     return read_then(request.body, read, context, request, then=then)
+
+
+async def _search_text(
+    context: Context,
+    request: Request,
+    then: Callable[[tuple[SearchBody, bytes | None, Asked]], Response | Awaitable[Response]],
+) -> Response:
+    size = inline_max(request.body)
+    outcome = then(await off_loop(request.body, read, context, request, inline_max=size))
+    return await outcome if isinstance(outcome, Awaitable) else outcome
 
 
 def _search_one(
@@ -102,7 +115,8 @@ async def search_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     found = context.database.vectors.find(collection)
     spec = found.actor.rows.spec
-    batch = await off_loop(request.body, read_batch, context, request, spec)
+    size = inline_max(request.body)
+    batch = await off_loop(request.body, read_batch, context, request, spec, inline_max=size)
     if batch.words:
         return (await text_search.search_batch(context, found, batch)).response()
     queries, asked = batch.vectors, batch.asked

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
 from kissvdb.api.documents.wishes import facet_wishes
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
-from kissvdb.api.reading.json_body import MistypedField
+from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, MistypedField
 from kissvdb.api.vectors.forms import (
     OCTETS,
     Form,
@@ -47,6 +48,9 @@ FIELD_BYTES_MAX = 256
 
 SEARCH = Form(SearchBody)
 SEARCH_BATCH = Form(SearchBatchBody)
+
+WORDS_BYTES_MAX = 1024
+"""Of a query that is read on the event loop: some 10 us for each word."""
 
 _FIELDS = frozenset({TEXT_FIELD})
 
@@ -87,6 +91,11 @@ class AskedBatch(msgspec.Struct, frozen=True):
     vectors: bytes | None
     words: list[Words]
     asked: Asked
+
+
+def inline_max(body: bytes) -> int:
+    """The size up to which the body of a search is read on the event loop."""
+    return WORDS_BYTES_MAX if b"text" in body else INLINE_BYTES_MAX
 
 
 def read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, Asked]:
@@ -188,6 +197,13 @@ def query_of(text: str, match: str | None, typos: str | None, where: str) -> Tex
         return parse_text(text, options)
     except InvalidArgument as refusal:
         raise InvalidArgument(f"{where}: {refusal.message}") from None
+
+
+async def query_off_loop(text: str, match: str | None, typos: str | None, where: str) -> TextQuery:
+    """As ``query_of``, in a thread for a long text."""
+    if len(text) <= WORDS_BYTES_MAX:
+        return query_of(text, match, typos, where)
+    return await trio.to_thread.run_sync(query_of, text, match, typos, where)
 
 
 def fusion_of(body: HybridBody | None) -> "Fusion":

@@ -19,11 +19,10 @@ from kissvdb.api.vectors.search_bodies import Mode
 from kissvdb.api.vectors.search_requests import Asked, AskedBatch, Words, check_dim
 from kissvdb.core.search import Search
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.core.text.analysis import Analyzer
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.highlight import Highlighter, to_json
 from kissvdb.core.text.query import TextQuery
-from kissvdb.core.text.typos import corrections
+from kissvdb.core.text.typos import corrected
 from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.engine.vectors.texts import Texts
 
@@ -120,7 +119,7 @@ def finder(
     words, fixed = query.words, _NOTHING
     vector = None if query.vector is None else np.frombuffer(query.vector, "<f4")
     if words is not None:
-        words, fixed = corrected(view, words)
+        words, fixed = corrected(words, view.texts)
     if words is None or query.mode == "vector":
         assert vector is not None, "a search by vector has one"
         numbers = vector[None]
@@ -131,17 +130,6 @@ def finder(
     assert vector is not None, "a hybrid search has one"
     both, fusion = vector, query.fusion
     return (lambda asked: view.search_hybrid(both, text, asked, fusion)), words, fixed
-
-
-def corrected(view: "RowsView", query: TextQuery) -> tuple[TextQuery, Mapping[str, Sequence[str]]]:
-    """The query with words that no text has taken for those that are near, and which they are."""
-    vocabulary = view.texts
-    if vocabulary is None or not query.typos:
-        return query, _NOTHING
-    field = vocabulary.settings.field(TEXT_FIELD)
-    analyzers = {} if field is None else {TEXT_FIELD: Analyzer(field)}
-    fixed = corrections(query, vocabulary, analyzers)
-    return query.corrected(fixed) if fixed else query, fixed
 
 
 def passages(view: "RowsView", row: int, highlighter: Highlighter) -> "Sequence[object]":

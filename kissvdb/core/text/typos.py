@@ -16,6 +16,7 @@ import attrs
 from kissvdb.core.text.analysis import Analyzer
 from kissvdb.core.text.folding import UNPARTED
 from kissvdb.core.text.query import Clause, TextQuery
+from kissvdb.core.text.settings import TextSettings
 
 LENGTH_MIN = 4
 """A shorter word is near too many others."""
@@ -54,6 +55,30 @@ class Vocabulary(Protocol):
     def near(self, field: str, token: str, distance_max: int, limit: int) -> Sequence[Near]:
         """Words of a field at most that far away, the nearest first, then the commonest."""
         ...
+
+
+class Texts(Vocabulary, Protocol):
+    """What else there is to ask it."""
+
+    @property
+    def settings(self) -> TextSettings: ...
+
+    @property
+    def paths(self) -> Sequence[str]:
+        """The fields that some row has."""
+        ...
+
+
+def corrected(
+    query: TextQuery, texts: Texts | None
+) -> tuple[TextQuery, Mapping[str, Sequence[str]]]:
+    """The query with words that no text has taken for those that are near, and which they are."""
+    if texts is None or not query.typos:
+        return query, {}
+    fields = {path: texts.settings.field(path) for path in texts.paths}
+    analyzers = {path: Analyzer(field) for path, field in fields.items() if field is not None}
+    fixed = corrections(query, texts, analyzers)
+    return query.corrected(fixed) if fixed else query, fixed
 
 
 def corrections(
