@@ -5,7 +5,7 @@ Segments answer conditions in Kleene's three-valued logic: a pair of flags a row
 its document can decide. Where nothing is left open the two are the same array.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -26,6 +26,7 @@ PATH_CHARS_MAX = 256
 """Fields below deeper or longer paths are not indexed."""
 
 _NARROWING_ELEMENTS_MAX = 4
+_SHAPES_MAX = 16
 
 Outcome = tuple[Flags, Flags]
 """``(sure, possible)``, bool[row_count] each; the same array where nothing is open."""
@@ -145,9 +146,38 @@ class _Builder:
 
     def __init__(self, fields_max: int) -> None:
         self._fields_max = fields_max
-        self._fields: dict[str, tuple[list[int], list[Any]]] = {}
+        self._fields: dict[str, tuple[list[int], Any]] = {}
         self._elements: dict[str, tuple[list[int], list[Any]]] = {}
         self._unindexed: list[int] = []
+
+    def add_alike(self, documents: Sequence[Any]) -> bool:
+        """Add all rows, column by column: some 3x as fast. False, and nothing is added, unless they
+        are flat objects of a few shapes."""
+        shapes: dict[tuple[str, ...], list[int]] = {}
+        for row, document in enumerate(documents):
+            if type(document) is dict:
+                try:
+                    shapes[tuple(document)].append(row)
+                except KeyError:
+                    if len(shapes) == _SHAPES_MAX:
+                        return False
+                    shapes[tuple(document)] = [row]
+        paths = dict.fromkeys(path for shape in shapes for path in shape)
+        if len(paths) > self._fields_max or not all(map(_indexable, paths)):
+            return False
+        parts: dict[str, list[tuple[list[int], Sequence[Any]]]] = {path: [] for path in paths}
+        for shape, rows in shapes.items():
+            columns = zip(*[documents[row].values() for row in rows], strict=True)
+            for path, values in zip(shape, columns, strict=True):
+                if dict in map(type, values):
+                    return False
+                parts[path].append((rows, values))
+        self._fields = {path: _in_order(some) for path, some in parts.items()}
+        for path, (rows, values) in self._fields.items():
+            for row, value in zip(rows, values, strict=True) if list in map(type, values) else ():
+                if type(value) is list and value:
+                    self._add_elements(path, row, value)
+        return True
 
     def add(self, row: int, document: Any) -> None:
         if type(document) is not dict:
@@ -166,9 +196,15 @@ class _Builder:
             rows.append(row)
             values.append(value)
             if type(value) is list and value:
-                rows, values = self._elements.setdefault(path, ([], []))
-                rows.extend([row] * len(value))
-                values.extend(value)
+                self._add_elements(path, row, value)
+
+    def _add_elements(self, path: str, row: int, elements: list[Any]) -> None:
+        try:
+            rows, values = self._elements[path]
+        except KeyError:
+            rows, values = self._elements[path] = ([], [])
+        rows.extend([row] * len(elements))
+        values.extend(elements)
 
     def build(self, row_count: int) -> Segment:
         return Segment(
@@ -179,14 +215,23 @@ class _Builder:
         )
 
 
-def build(documents: Iterable[Any], fields_max: int = FIELDS_MAX) -> Segment:
+def build(documents: Sequence[Any], fields_max: int = FIELDS_MAX) -> Segment:
     """The segment of decoded JSON documents, one a row; what is not an object has no fields."""
     builder = _Builder(fields_max)
-    row_count = 0
-    for document in documents:
-        builder.add(row_count, document)
-        row_count += 1
-    return builder.build(row_count)
+    if not builder.add_alike(documents):
+        for row, document in enumerate(documents):
+            builder.add(row, document)
+    return builder.build(len(documents))
+
+
+def _in_order(parts: list[tuple[list[int], Sequence[Any]]]) -> tuple[list[int], Sequence[Any]]:
+    """(rows, values) as one, the rows ascending."""
+    if len(parts) == 1:
+        return parts[0]
+    rows = [row for some, _ in parts for row in some]
+    values = [value for _, some in parts for value in some]
+    order = sorted(range(len(rows)), key=rows.__getitem__)
+    return [rows[n] for n in order], [values[n] for n in order]
 
 
 def _indexable(path: str) -> bool:

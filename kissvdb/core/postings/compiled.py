@@ -11,11 +11,11 @@ from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
 from kissvdb.core.postings.segment import Forward, Segment
-from kissvdb.core.postings.vocabulary import SURFACE, Vocabulary, prefix_of
+from kissvdb.core.postings.vocabulary import SURFACE, Tokens, Vocabulary, prefix_of
 from kissvdb.kernels.text import build as building
 from kissvdb.kernels.text import forward as scanning
+from kissvdb.kernels.text import learning, maxscore, memory, words
 from kissvdb.kernels.text import lists as listing
-from kissvdb.kernels.text import maxscore, memory, words
 
 Array = npt.NDArray[Any]
 
@@ -268,33 +268,59 @@ def near_words(vocabulary: Vocabulary, entries: int, field: int, word: bytes, li
 
 
 def tokenise(
-    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Sequence[int], vocabulary: Vocabulary
-) -> tuple[Array, Array, list[tuple[int, int, bytes]]]:
-    """The terms of texts that are ASCII or folded: the stream, with GAP before text i if
-    ``gaps[i]``; int64[texts], how many items each has in it; and (place, text, word) of the words
-    that the vocabulary does not have under the prefix of their text."""
+    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Array, vocabulary: Vocabulary
+) -> Tokens:
+    """The terms of texts that are ASCII or folded, whose keys begin with the byte ``prefixes[i]``,
+    with GAP before text i if ``gaps[i]`` (int64)."""
     text = np.frombuffer(bytearray(b"".join(texts)), np.uint8)
     ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
     tokens = len(text) // 2 + 1
     stream, counts = np.empty(tokens + len(texts), np.int32), np.empty(len(texts), np.int64)
-    unknown = np.empty((tokens, 4), np.int64)
-    missing = building.tokenise(
+    new = np.empty((tokens, 4), np.int64)
+    keys = np.array(prefixes, np.int64)
+    count = learning.tokenise(
         text,
         ends,
-        np.array(prefixes, np.int64),
-        np.array(gaps, np.int64),
+        keys,
+        gaps,
         vocabulary.salt,
         vocabulary.addresses(),
         stream,
         counts,
-        unknown,
+        np.zeros(1 << (2 * tokens).bit_length(), np.int32),
+        new,
     )
-    folded = text.tobytes() if missing else b""
-    new = [
-        (place, number, folded[start:end])
-        for place, start, end, number in unknown[:missing].tolist()
-    ]
-    return stream[: counts.sum()], counts, new
+    words: list[bytes] = []
+    if count:
+        folded = text.tobytes()
+        starts, stops = new[:count, 0].tolist(), new[:count, 1].tolist()
+        words = [folded[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return Tokens(stream[: counts.sum()], counts, words, keys[new[:count, 2]])
+
+
+def learn(
+    vocabulary: Vocabulary, words: Sequence[bytes], prefixes: Array, stems: Sequence[bytes]
+) -> Array:
+    """int32[words]: the terms of new words (``Tokens``), whose names are ``stems``."""
+    sizes = [np.fromiter(map(len, each), np.int64, len(each)) for each in (words, stems)]
+    blobs = [np.frombuffer(bytearray(b"".join(each) or b" "), np.uint8) for each in (words, stems)]
+    keys = 2 * len(words)
+    room = vocabulary.room(keys, len(blobs[0]) + len(blobs[1]) + keys, len(words))
+    now = np.array([vocabulary.entries, vocabulary.terms], np.int64)
+    terms = np.empty(len(words), np.int32)
+    learning.learn(
+        blobs[0],
+        np.cumsum(sizes[0]),
+        blobs[1],
+        np.cumsum(sizes[1]),
+        prefixes,
+        vocabulary.salt,
+        *room,
+        now,
+        terms,
+    )
+    vocabulary.grown(int(now[0]), int(now[1]))
+    return terms
 
 
 def build(forward: Forward, field_of_term: Array) -> Segment:

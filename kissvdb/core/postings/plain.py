@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +12,9 @@ from kissvdb.core.bitmaps import Flags, Words
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
 from kissvdb.core.postings.segment import COUNT_MAX, GAP, Segment
 from kissvdb.core.postings.segment import build as build
-from kissvdb.core.postings.vocabulary import SURFACE, Vocabulary, prefix_of
+from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
 
 Array = npt.NDArray[Any]
-UNKNOWN: Final = -2
-"""In a stream, until the word has a term."""
 
 _TOKEN = re.compile(rb"[0-9a-z\x80-\xff]+")
 
@@ -123,25 +121,38 @@ def best(
 
 
 def tokenise(
-    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Sequence[int], vocabulary: Vocabulary
-) -> tuple[Array, Array, list[tuple[int, int, bytes]]]:
+    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Array, vocabulary: Vocabulary
+) -> Tokens:
     """As ``compiled.tokenise``."""
     stream: list[int] = []
     counts: list[int] = []
-    new: list[tuple[int, int, bytes]] = []
+    new: dict[bytes, int] = {}
     for number, text in enumerate(texts):
         before = len(stream)
         if gaps[number]:
             stream.append(GAP)
         prefix = bytes((prefixes[number],))
         for word in _TOKEN.findall(text.lower()):
-            term = vocabulary.term_of(prefix + word)
-            if term is None:
-                new.append((len(stream), number, word))
-                term = UNKNOWN
-            stream.append(term)
+            key = prefix + word
+            term = vocabulary.term_of(key)
+            stream.append(-2 - new.setdefault(key, len(new)) if term is None else term)
         counts.append(len(stream) - before)
-    return np.array(stream, np.int32), np.array(counts, np.int64), new
+    keys = np.array([key[0] for key in new], np.int64)
+    return Tokens(
+        np.array(stream, np.int32), np.array(counts, np.int64), [key[1:] for key in new], keys
+    )
+
+
+def learn(
+    vocabulary: Vocabulary, words: Sequence[bytes], prefixes: Array, stems: Sequence[bytes]
+) -> Array:
+    """As ``compiled.learn``."""
+    keys = [bytes((prefix,)) for prefix in range(256)]
+    named = [
+        (keys[prefix] + word, keys[prefix | TERM] + stem)
+        for word, prefix, stem in zip(words, prefixes.tolist(), stems, strict=True)
+    ]
+    return np.array(vocabulary.learn(named), np.int32)
 
 
 def near_words(

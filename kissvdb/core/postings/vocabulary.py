@@ -39,6 +39,21 @@ def prefix_of(field: int, kind: int) -> bytes:
     return bytes((field << 1 | kind,))
 
 
+@attrs.frozen(eq=False)
+class Tokens:
+    """The terms of texts, and their words that the vocabulary lacks.
+
+    ``stream``: int32, the terms of all texts, GAP, and -2 - i for new word i; ``counts``:
+    int64[texts], how many items each text has in it. ``words``: the new ones, each once, and
+    ``prefixes``: int64, the bytes that their keys begin with.
+    """
+
+    stream: Array
+    counts: Array
+    words: Sequence[bytes]
+    prefixes: Array
+
+
 @attrs.define(eq=False)
 class _Column:
     """An array that grows. Readers keep the array they have: what is in it does not change."""
@@ -46,14 +61,19 @@ class _Column:
     array: Array
     count: int
 
-    def extend(self, items: Array) -> None:
-        need = self.count + len(items)
+    def room(self, more: int) -> Array:
+        """The array, with room for so many more."""
+        need = self.count + more
         if need > len(self.array) or not self.array.flags.writeable:
             grown = np.zeros(max(need + need // 2, 1024), self.array.dtype)
             grown[: self.count] = self.array[: self.count]
             self.array = grown
-        self.array[self.count : need] = items
-        self.count = need
+        return self.array
+
+    def extend(self, items: Array) -> None:
+        array, first = self.room(len(items)), self.count
+        array[first : first + len(items)] = items
+        self.count += len(items)
 
 
 class Vocabulary:
@@ -145,9 +165,40 @@ class Vocabulary:
         fresh = [name for name in names if name not in terms]
         terms.update(zip(fresh, range(self.terms, self.terms + len(fresh)), strict=True))
         self._fields.extend(np.fromiter((name[0] >> 1 for name in fresh), np.uint8, len(fresh)))
-        known = [(key, terms[name]) for key, name in words if len(key) <= SURFACE_BYTES_MAX]
-        self._add([*((name, terms[name]) for name in fresh), *known])
+        entries: list[tuple[bytes, int]] = []
+        missing = set(fresh)
+        for key, name in words:
+            if name in missing:
+                missing.remove(name)
+                entries.append((name, terms[name]))
+            if len(key) <= SURFACE_BYTES_MAX:
+                entries.append((key, terms[name]))
+        self._add(entries)
         return [terms[name] for _, name in words]
+
+    def room(
+        self, entries: int, octets: int, terms: int
+    ) -> tuple[Array, Array, Array, Array, Array, Array]:
+        """Slots, hashes, ends, blob, values and fields, with room for so many more entries, bytes
+        of keys and terms: whoever writes them says so by ``grown``."""
+        columns = (
+            self._hashes.room(entries),
+            self._ends.room(entries),
+            self._blob.room(octets),
+            self._values.room(entries),
+            self._fields.room(terms),
+        )
+        if 2 * (self.entries + entries) > len(self.slots):
+            self.slots = _placed(self._hashes.array[: self.entries], entries)
+        elif not self.slots.flags.writeable:
+            self.slots = self.slots.copy()
+        return self.slots, *columns
+
+    def grown(self, entries: int, terms: int) -> None:
+        """There are so many now."""
+        self._blob.count = int(self.ends[entries - 1]) if entries else 0
+        self._hashes.count = self._ends.count = self._values.count = entries
+        self._fields.count = terms
 
     def key(self, entry: int) -> bytes:
         ends = self._ends.array
@@ -253,10 +304,10 @@ def _slot_count(entries: int) -> int:
     return count
 
 
-def _placed(hashes: Array) -> npt.NDArray[np.int32]:
+def _placed(hashes: Array, more: int = 0) -> npt.NDArray[np.int32]:
     """The slots of entries with these hashes, as probing leaves them if they come in the order of
-    their homes; a quarter of them used."""
-    count = _slot_count(len(hashes))
+    their homes; a quarter of them used when so many ``more`` have come."""
+    count = _slot_count(len(hashes) + more)
     homes = (hashes & np.uint32(count - 1)).astype(np.int64)
     order = np.argsort(homes, kind="stable")
     number = np.arange(len(hashes))

@@ -11,9 +11,7 @@ from kissvdb.core.store.space import Row, RowData
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.text.fields import TEXT_FIELD, texts_of
 from kissvdb.core.text.index import TextIndex, TextView
-
-Texts = Sequence[tuple[str, str]]
-"""(path, text) pairs of one row."""
+from kissvdb.core.text.lexicon import TextRow, Texts
 
 ROWS_AT_ONCE = 256
 _NONE: Texts = ()
@@ -38,7 +36,7 @@ class RowTexts:
     def extend(self, first: int, rows: Sequence[Row], documents: Sequence[Any]) -> None:
         """Add the texts of rows that follow; ``documents``: their metadata, decoded."""
         if self._spec.holds_documents:
-            self._extend(first, [texts_of(each, self._settings) for each in documents])
+            self._extend(first, [_with_fields(each) for each in documents])
         elif self.index is not None or any(row.text for row in rows):
             self._extend(first, [_texts(row.text) for row in rows])
 
@@ -47,18 +45,25 @@ class RowTexts:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows[start : start + ROWS_AT_ONCE].tolist()
             if self._spec.holds_documents:
-                texts: list[Texts] = [texts_of(data.document(row), self._settings) for row in part]
+                texts: list[TextRow] = [_with_fields(data.document(row)) for row in part]
             else:
                 texts = [_texts(data.text(row)) for row in part]
             self._extend(first + start, texts)
 
-    def _extend(self, first: int, texts: Sequence[Texts]) -> None:
+    def _extend(self, first: int, texts: Sequence[TextRow]) -> None:
         if self.index is None:
-            if not any(texts):
+            if not any(map(self._has_text, texts)):
                 return
             self.index = TextIndex(self._settings, self._kernels)
             self.index.extend(0, [_NONE] * first)
         self.index.extend(first, texts)
+
+    def _has_text(self, row: TextRow) -> bool:
+        return bool(texts_of(row, self._settings) if isinstance(row, dict) else row)
+
+
+def _with_fields(document: Any) -> TextRow:
+    return document if type(document) is dict else _NONE
 
 
 def _texts(text: str | None) -> Texts:

@@ -8,12 +8,12 @@ Unicode, and stems each different one once, by ``Analyzer.term``.
 import re
 import threading
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import Stemmer
 
 from kissvdb.core.text.folding import UNPARTED, folded_value, folded_words, pieces
-from kissvdb.core.text.reaccenting import reaccented
+from kissvdb.core.text.reaccenting import has_accents, reaccented
 from kissvdb.core.text.settings import NO_LANGUAGE, FieldSettings
 
 ANALYSIS = (2, Stemmer.version(), unicodedata.unidata_version)
@@ -75,13 +75,32 @@ class Analyzer:
         token = self._short(token)
         if self.field.tokenizer != "words" or self.field.language == NO_LANGUAGE:
             return token
-        stemmer = getattr(self._stemmers, "stemmer", None)
-        if stemmer is None:
-            stemmer = self._stemmers.stemmer = Stemmer.Stemmer(self.field.language)
         spelt = reaccented(token, self.field.language)
-        stem: str = stemmer.stemWord(spelt)
+        stem: str = self._stemmer().stemWord(spelt)
         # The stem may end in the accent that was put back.
         return (stem if spelt is token else folded_words(stem)) or token
+
+    def terms(self, tokens: Sequence[bytes]) -> list[bytes]:
+        """``term`` of each of many tokens, in UTF-8."""
+        field = self.field
+        if field.tokenizer != "words" or has_accents(field.language):
+            return [self.term(token.decode()).encode() for token in tokens]
+        longest = max(map(len, tokens), default=0)
+        if longest > TOKEN_BYTES_MAX:
+            tokens = [token[:TOKEN_BYTES_MAX].decode(errors="ignore").encode() for token in tokens]
+        if field.language == NO_LANGUAGE:
+            return list(tokens)
+        stems: list[bytes] = self._stemmer().stemWords(tokens)
+        if b"" in stems:
+            stems = [stem or token for stem, token in zip(stems, tokens, strict=True)]
+        return stems
+
+    def _stemmer(self) -> Stemmer.Stemmer:
+        stemmer: Stemmer.Stemmer | None = getattr(self._stemmers, "stemmer", None)
+        if stemmer is None:
+            # Words come here once: a cache of its own costs more than the stemming.
+            stemmer = self._stemmers.stemmer = Stemmer.Stemmer(self.field.language, 0)
+        return stemmer
 
     def surface(self, text: str) -> list[str]:
         """The tokens of a text in order, not stemmed."""

@@ -1,6 +1,6 @@
 """Where the texts of a document are: all strings in it, each under its dotted path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kissvdb.core.text.settings import FIELD_NAME_CHARS_MAX, TextSettings
@@ -10,34 +10,35 @@ TEXT_FIELD = "text"
 TEXTS_MAX = 4096
 """Strings of one document that are indexed; those behind them are stored and not searched."""
 
+_STRINGS = {str}
+
 
 def texts_of(document: Any, settings: TextSettings) -> list[tuple[str, str]]:
     """(path, text) of the strings in a document that are searched, in its order.
 
     Strings in an array share the array's path. Only objects have fields: another document has none.
     """
-    found: list[tuple[str, str]] = []
     if not isinstance(document, dict):
-        return found
-    searched = settings.field
-    for path, value in document.items():
-        # Most documents are flat, and every one that is written comes by here.
-        kind = type(value)
-        if kind is str:
-            if value and len(path) <= FIELD_NAME_CHARS_MAX and searched(path) is not None:
-                found.append((path, value))
-        elif kind is list or kind is dict:
-            found += [
-                (below, text)
-                for below, text in _strings({path: value})
-                if text and len(below) <= FIELD_NAME_CHARS_MAX and searched(below) is not None
-            ]
+        return []
+    found = [
+        (below, text)
+        for path, value in document.items()
+        for below, text in strings(path, value)
+        if text and len(below) <= FIELD_NAME_CHARS_MAX and settings.field(below) is not None
+    ]
     return found[:TEXTS_MAX]
 
 
-def _strings(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def strings(path: str, value: Any) -> Iterable[tuple[str, str]]:
+    """(path, text) of all strings in the value at a path."""
+    if type(value) is list and set(map(type, value)) <= _STRINGS:
+        return [(path, each) for each in value]
+    return _nested(path, value)
+
+
+def _nested(path: str, value: Any) -> Iterator[tuple[str, str]]:
     """Depth first without recursion: documents may be nested deeper than Python's stack likes."""
-    waiting: list[tuple[str, Any]] = [(key, document[key]) for key in reversed(document)]
+    waiting: list[tuple[str, Any]] = [(path, value)]
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, str):

@@ -26,7 +26,7 @@ from kissvdb.core.postings.segment import Segment
 from kissvdb.core.postings.tail import Tail
 from kissvdb.core.postings.vocabulary import Vocabulary
 from kissvdb.core.text.beginnings import Beginnings
-from kissvdb.core.text.lexicon import Lexicon, TextField, Texts, analysis_of
+from kissvdb.core.text.lexicon import Lexicon, TextField, TextRow, analysis_of
 from kissvdb.core.text.plan import plan_of
 from kissvdb.core.text.query import TextQuery
 from kissvdb.core.text.settings import TextSettings
@@ -264,8 +264,8 @@ class TextIndex:
             state.indexed_rows + state.tail.row_count, self._lexicon, state, self._kernels
         )
 
-    def extend(self, first_row: int, rows: Sequence[Texts]) -> None:
-        """Append rows first_row, first_row + 1, ...: of each its texts, as (path, text)."""
+    def extend(self, first_row: int, rows: Sequence[TextRow]) -> None:
+        """Append rows first_row, first_row + 1, ...: of each its texts, or its document."""
         if first_row != self.row_count:
             raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         for start in range(0, len(rows), _BUILD_ROWS_MAX):

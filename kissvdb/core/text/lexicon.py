@@ -1,24 +1,34 @@
 """Texts to terms: the fields, analyzers and words of one index."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
 import numpy as np
 
-from kissvdb.core.postings.segment import Forward
-from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
+from kissvdb.core.postings.segment import GAP, Forward
+from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
 from kissvdb.core.text.analysis import ANALYSIS, Analyzer
+from kissvdb.core.text.fields import TEXTS_MAX, strings
 from kissvdb.core.text.query import Clause
-from kissvdb.core.text.settings import FIELDS_MAX, FieldSettings, TextSettings
+from kissvdb.core.text.settings import (
+    FIELD_NAME_CHARS_MAX,
+    FIELDS_MAX,
+    FieldSettings,
+    TextSettings,
+)
 from kissvdb.errors import InvalidArgument
 
 Texts = Sequence[tuple[str, str]]
 """The texts of one row: (path, text)."""
+TextRow = Texts | dict[str, Any]
+"""A row: its texts, or the document that they are the strings of."""
 
 ASKED_MAX = 10_000
 """Words of queries whose tokens are remembered, each of at most ASKED_CHARS_MAX characters."""
 ASKED_CHARS_MAX = 64
+PATHS_KEPT = 4096
 
 
 @attrs.frozen(eq=False)
@@ -30,6 +40,27 @@ class TextField:
     settings: FieldSettings
     analyzer: Analyzer
 
+    @cached_property
+    def is_words(self) -> bool:
+        """Whether its tokens are words as they are written."""
+        return self.settings.tokenizer == "words"
+
+
+class _Writable(dict[str, int]):
+    """The number of the field of a path, new if need be; -1 if it is not searched. Of so many paths
+    it is remembered."""
+
+    def __init__(self, writable: Callable[[str], TextField | None]) -> None:
+        super().__init__()
+        self._writable = writable
+
+    def __missing__(self, path: str) -> int:
+        field = self._writable(path) if len(path) <= FIELD_NAME_CHARS_MAX else None
+        number = -1 if field is None else field.number
+        if len(self) < PATHS_KEPT:
+            self[path] = number
+        return number
+
 
 class Lexicon:
     """One thread writes (``forward``, ``writable``); any thread reads."""
@@ -40,6 +71,8 @@ class Lexicon:
         self._analyzers: dict[FieldSettings, Analyzer] = {}
         self._fields: dict[str, TextField] = {}
         self._asked: dict[tuple[int, str], tuple[str, ...]] = {}
+        self._writable = _Writable(self.writable)
+        self._by_number: dict[int, TextField] = {}
 
     def field(self, path: str) -> TextField | None:
         """The field of a path; None if no row has it, or it is not searched."""
@@ -50,7 +83,8 @@ class Lexicon:
             if number is None or settings is None:
                 return None
             analyzer = self._analyzers.setdefault(settings, Analyzer(settings))
-            field = self._fields[path] = TextField(number, path, settings, analyzer)
+            field = TextField(number, path, settings, analyzer)
+            self._fields[path] = self._by_number[number] = field
         return field
 
     def asked(self, field: TextField, clause: Clause) -> tuple[str, ...]:
@@ -86,53 +120,88 @@ class Lexicon:
             known = vocabulary.term_of(prefix_of(field.number, TERM) + name)
         return known
 
-    def forward(self, rows: Sequence[Texts], engine: Any) -> Forward:
+    def forward(self, rows: Sequence[TextRow], engine: Any) -> Forward:
         """The terms of rows; new ones are added. ``engine``: ``postings.plain`` or compiled."""
-        texts: list[bytes] = []
-        fields: list[TextField] = []
-        gaps: list[int] = []
+        texts, numbers, row_ends = self._gathered(rows)
+        ends = np.array(row_ends, np.int64)
+        fields = np.array(numbers, np.int64)
+        found: Tokens = engine.tokenise(
+            self._in_bytes(texts, numbers),
+            fields << 1 | SURFACE,
+            _gaps(fields, ends),
+            self.vocabulary,
+        )
+        stream = found.stream
+        if found.words:
+            stems = self._stems(found.words, (found.prefixes >> 1).tolist())
+            terms = engine.learn(self.vocabulary, found.words, found.prefixes, stems)
+            new = np.flatnonzero(stream < GAP)
+            stream[new] = terms[GAP - 1 - stream[new]]
+        places = np.concatenate([[0], np.cumsum(found.counts)])
+        return Forward(len(rows), places[ends].astype(np.int64), stream)
+
+    def _gathered(self, rows: Sequence[TextRow]) -> tuple[list[str], list[int], list[int]]:
+        """The texts of rows that are searched, the numbers of their fields, and where rows end."""
+        texts: list[str] = []
+        numbers: list[int] = []
         row_ends = [0]
+        number_of = self._writable
         for row in rows:
-            # Where texts of other fields stand between, they may be without any word.
-            known: set[int] = set()
-            for path, text in row:
-                field = self.writable(path)
-                if field is None:
-                    continue
-                texts.append(_in_bytes(field, text))
-                fields.append(field)
-                gaps.append(field.number in known)
-                known.add(field.number)
+            # Every document that is written comes by here, and most are flat.
+            pairs: Iterable[tuple[str, Any]] = row.items() if isinstance(row, dict) else row
+            for path, value in pairs:
+                kind = type(value)
+                if kind is str:
+                    if value and (number := number_of[path]) >= 0:
+                        texts.append(value)
+                        numbers.append(number)
+                elif kind is list or kind is dict:
+                    for below, text in strings(path, value):
+                        if text and (number := number_of[below]) >= 0:
+                            texts.append(text)
+                            numbers.append(number)
+            if len(texts) - row_ends[-1] > TEXTS_MAX:
+                del texts[row_ends[-1] + TEXTS_MAX :], numbers[row_ends[-1] + TEXTS_MAX :]
             row_ends.append(len(texts))
-        prefixes = [prefix_of(field.number, SURFACE)[0] for field in fields]
-        stream, counts, new = engine.tokenise(texts, prefixes, gaps, self.vocabulary)
-        if new:
-            stream[[place for place, _, _ in new]] = self._learnt(fields, new)
-        ends = np.concatenate([[0], np.cumsum(counts)])
-        return Forward(len(rows), ends[row_ends].astype(np.int64), stream)
+        return texts, numbers, row_ends
 
-    def _learnt(
-        self, fields: Sequence[TextField], new: Sequence[tuple[int, int, bytes]]
-    ) -> list[int]:
-        """The terms of words that the vocabulary lacks: (any number, number of the field, word)."""
-        prefixes = [prefix_of(number, SURFACE) for number in range(len(self.vocabulary.paths))]
-        keys = [prefixes[fields[number].number] + word for _, number, word in new]
-        names: list[tuple[bytes, bytes]] = []
-        # Of a word that comes again, any occurrence.
-        for key, number in dict(zip(keys, (number for _, number, _ in new), strict=True)).items():
-            field = fields[number]
-            name = field.analyzer.term(key[1:].decode())
-            names.append((key, prefix_of(field.number, TERM) + name.encode()))
-        learnt = self.vocabulary.learn(names)
-        terms = dict(zip((key for key, _ in names), learnt, strict=True))
-        return [terms[key] for key in keys]
+    def _in_bytes(self, texts: Sequence[str], numbers: Sequence[int]) -> list[bytes]:
+        """Texts whose tokens are runs of token bytes; ASCII capitals are made small later."""
+        fields = self._by_number
+        return [
+            text.encode()
+            if text.isascii() and fields[number].is_words
+            else folded(fields[number], text)
+            for text, number in zip(texts, numbers, strict=True)
+        ]
+
+    def _stems(self, words: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
+        """The names of the terms of words, in fields of these numbers."""
+        analyzers = {number: self._by_number[number].analyzer for number in set(numbers)}
+        stems: dict[Analyzer, dict[bytes, bytes]] = {}
+        for analyzer in set(analyzers.values()):
+            # A word that is in several fields is stemmed once.
+            mine = dict.fromkeys(
+                word
+                for word, number in zip(words, numbers, strict=True)
+                if analyzers[number] is analyzer
+            )
+            stems[analyzer] = dict(zip(mine, analyzer.terms(list(mine)), strict=True))
+        if len(stems) == 1:
+            return list(map(next(iter(stems.values())).__getitem__, words))
+        return [stems[analyzers[number]][word] for word, number in zip(words, numbers, strict=True)]
 
 
-def _in_bytes(field: TextField, text: str) -> bytes:
-    """A text whose tokens are runs of token bytes; ASCII capitals are made small later."""
-    if field.settings.tokenizer == "words" and text.isascii():
-        return text.encode()
-    return folded(field, text)
+def _gaps(fields: Any, row_ends: Any) -> Any:
+    """int64[texts]: 1 where a text of the same field came before in the row. Those of other fields
+    may stand between, and be without any word."""
+    texts = np.arange(len(fields))
+    width = int(fields.max(initial=0)) + 1
+    places = np.repeat(np.arange(len(row_ends) - 1), np.diff(row_ends)) * width + fields
+    first = np.empty((len(row_ends) - 1) * width, np.int64)
+    # Of several that are assigned the last one stays.
+    first[places[::-1]] = texts[::-1]
+    return (first[places] != texts).astype(np.int64)
 
 
 def folded(field: TextField, text: str) -> bytes:

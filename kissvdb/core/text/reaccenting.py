@@ -24,6 +24,11 @@ _LENGTHS = {
 }
 
 
+def has_accents(language: str) -> bool:
+    """Whether ``reaccented`` ever changes a token."""
+    return language in _ENDINGS
+
+
 def reaccented(token: str, language: str) -> str:
     """The token as it is spelt in that language, as far as its ending tells."""
     endings = _ENDINGS.get(language)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kissvdb.kernels.text import build, forward, lists, maxscore, memory, words
+from kissvdb.kernels.text import build, forward, learning, lists, maxscore, memory, words
 
 Array = NDArray[Any]
 
@@ -33,8 +33,14 @@ def run() -> None:
     maxscore.best(table, one, found, weighing, allow, scores, rows, numbers, reals, sums, touched)
     slots = np.zeros(4, np.int32)
     vocabulary = np.array([slots.ctypes.data, 0, 0, 0, 0, 3])
-    unknown, stream = np.zeros((3, 4), np.int64), np.zeros(4, np.int32)
-    build.tokenise(text, ends, one, one, 1, vocabulary, stream, one.copy(), unknown)
+    stream, seen = np.zeros(4, np.int32), np.zeros(8, np.int32)
+    new = np.zeros((3, 4), np.int64)
+    learning.tokenise(text, ends, one, one, 1, vocabulary, stream, one.copy(), seen, new)
+    learning.learn(
+        text, ends, text, ends, one, 1, slots, np.zeros(2, np.uint32), np.zeros(2, np.int64),
+        np.zeros(16, np.uint8), np.zeros(2, np.int32), one.astype(np.uint8), one.repeat(2),
+        stream,
+    )  # fmt: skip
     key_ends = np.array([4])
     words.beginning(text.ctypes.data, key_ends.ctypes.data, 1, text, one.copy())
     lines = np.zeros((3, words.NEAR_BYTES_MAX + 1), np.int64)
