@@ -111,7 +111,7 @@ def tokenise(
     int64[texts], how many. words: int64[len(text) // 2 + 1, 4], takes start, end, text and hash of
     the new words; seen: int32[a power of two over len(text)], zeros. Answers how many are new.
     """
-    n, new, i = 0, np.int64(0), np.int64(0)
+    n, new, i = 0, 0, 0
     for t in range(ends.shape[0]):
         before = n
         if gaps[t] != 0:
