@@ -33,6 +33,16 @@ def look(view):
     return found
 
 
+def test_a_key_that_is_there_is_never_among_the_absent_ones():
+    view = new_view()
+    odd = ["nul\0", "nul\0more", 'quote"', "back\\slash", "\u2028", "[1]"]
+    view.apply(1, [KeyWritten(each, b"1", 1) for each in odd])
+    state_view.store(view.table, frozen := view.freeze())
+    view.stored(frozen)
+    view.freeze()
+    assert view.absent([*odd, "new", "nul", "nul\0new"]) == {"new", "nul"}
+
+
 @given(steps)
 def test_a_read_sees_the_last_write_wherever_it_is(steps):
     view, frozen = new_view(), None
@@ -57,6 +67,7 @@ def test_a_read_sees_the_last_write_wherever_it_is(steps):
             if step.op_id is not None:
                 operations[step.op_id] = offset
         assert {each: view.get(each) for each in KEYS} == {each: keys.get(each) for each in KEYS}
+        assert view.absent(KEYS) == set(KEYS) - set(keys)
     assert look(view) == [keys[each] for each in sorted(keys)]
     for now_ms in (49, 50):
         gone = {each for each, item in keys.items() if item.expires_at_ms == 50 <= now_ms}

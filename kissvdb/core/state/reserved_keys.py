@@ -76,6 +76,8 @@ def settings_of(key: str) -> str | None:
 
 def check_key(key: str) -> None:
     """Raises ReservedKey for a key that users cannot write."""
+    if key.startswith(DOCUMENT_PREFIX):
+        return
     name = collection_of(key)
     if name is not None:
         raise ReservedKey(

@@ -4,7 +4,7 @@ Sync and deterministic: the time is an argument, the table is whatever answers `
 is decided against the table *plus the batch so far*; nothing is applied before it is logged.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 
 import attrs
 import msgspec
@@ -13,10 +13,12 @@ from kissvdb.core import batch
 from kissvdb.core.events.publishing import Publish, Published, record_of
 from kissvdb.core.state import merge_patch, reserved_keys
 from kissvdb.errors import (
+    Damaged,
     InvalidArgument,
     NotFound,
     PayloadTooLarge,
     PreconditionFailed,
+    Refused,
     RevisionMismatch,
 )
 from kissvdb.records import EventPublished, KeyDeleted, KeyWritten, Operation
@@ -157,6 +159,7 @@ class StateDecision(msgspec.Struct, frozen=True):
 
 # No client can know the offset of a write that is not answered yet, so no precondition on it holds.
 _NOT_YET_KNOWN = -1
+_MANY = 16
 
 
 class StateBatch(batch.Batch[StateDecision]):
@@ -170,14 +173,18 @@ class StateBatch(batch.Batch[StateDecision]):
         *,
         json_bytes_max: int = 2**31,
         admit: Callable[[str], None] = lambda key: None,
+        absent: Callable[[Sequence[str]], Set[str]] = lambda keys: frozenset(),
     ) -> None:
-        """``admit`` raises Refused for the key of a document that cannot be written now."""
+        """``admit`` raises Refused for the key of a document that cannot be written now. ``absent``
+        tells which of many keys are not there, for less than a lookup of each."""
         super().__init__(operation)
         self.holds_documents = False
         """Whether a record may be of a document, or of the settings of some."""
         self._admit = admit
         self.records: list[Logged] = []
         self._lookup = lookup
+        self._find_absent = absent
+        self._absent: Set[str] = frozenset()
         self._now_ms = now_ms
         self._json_bytes_max = json_bytes_max
 
@@ -187,6 +194,15 @@ class StateBatch(batch.Batch[StateDecision]):
             item = self._stored(key)
             if item is not None and self._is_expired(item):
                 self._end(key)
+
+    def decide_each(self, commands: Sequence[Command]) -> list[StateDecision | Refused | Damaged]:
+        """As `Batch.decide_each`."""
+        if len(commands) >= _MANY:
+            # Whoever loads many keys writes mostly new ones.
+            self._absent = self._find_absent(
+                [command.key for command in commands if type(command) is Put]
+            )
+        return super().decide_each(commands)
 
     def _decide_again(self, operation: Operation) -> StateDecision:
         return StateDecision(None, answer=_answer_again(operation))
@@ -273,7 +289,7 @@ class StateBatch(batch.Batch[StateDecision]):
         expires_at_ms: int | None,
         op_id: str | None,
     ) -> StateDecision:
-        if live is None and self._stored(key) is not None:
+        if live is None and key not in self._absent and self._stored(key) is not None:
             # The old life ends in the log before the new one starts, so that a subscriber sees
             # why the revision restarts.
             self._end(key)
@@ -295,7 +311,7 @@ class StateBatch(batch.Batch[StateDecision]):
 
     def _stored(self, key: str) -> Item | None:
         if key not in self._pending:
-            return self._lookup(key)
+            return None if key in self._absent else self._lookup(key)
         new = self._pending[key]
         if new is None:
             return None

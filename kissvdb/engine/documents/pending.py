@@ -154,16 +154,18 @@ class DocumentTap:
         """Records with consecutive offsets are in the memtable of a shard. On the loop."""
         found: dict[str, tuple[int, list[Told]]] = {}
         size = 0
+        document_of = reserved_keys.document_of
         for offset, record in enumerate(records, first_offset):
             if not isinstance(record, (KeyWritten, KeyDeleted)):
                 continue
-            place = reserved_keys.document_of(record.key)
+            place = document_of(record.key)
             if place is None:
                 self._note_settings(record.key)
                 continue
             collection, id_ = place
-            mine = found.get(collection)
-            if mine is None:
+            try:
+                mine = found[collection]
+            except KeyError:
                 mine = found[collection] = (offset, [])
             mine[1].append(Told(id_, offset, record))
             size += CHANGE_BYTES + (len(record.value) if isinstance(record, KeyWritten) else 0)

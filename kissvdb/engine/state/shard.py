@@ -47,6 +47,7 @@ class StateShard(Owner[StateBatch]):
             self._clock_ms(),
             json_bytes_max=self._json_bytes_max,
             admit=self._documents.admit,
+            absent=self.view.absent,
         )
 
     def _install(self, first_offset: int, decided: StateBatch) -> None:

@@ -6,7 +6,7 @@ event loop, and a key that is written again and again is stored once.
 """
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 import trio
@@ -49,6 +49,15 @@ class StateView:
         if key in items:
             return items[key]
         return self.table.get(key)
+
+    def absent(self, keys: Sequence[str]) -> set[str]:
+        """Keys of these that are not there, not even expired. Cheaper than many times `get`, but
+        one with a NUL, behind which SQLite does not read what it is asked, is never among them."""
+        young, frozen = self._young.items, self._frozen.items
+        unknown = {
+            key for key in keys if key not in young and key not in frozen and "\0" not in key
+        }
+        return unknown.difference(self.table.present(unknown)) if unknown else unknown
 
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""

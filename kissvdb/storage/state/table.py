@@ -3,12 +3,13 @@
 It is read on the event loop, statement by statement, and written by its `writer` in a thread.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import apsw
+import msgspec
 
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
@@ -32,6 +33,7 @@ PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;
 """
 _COLUMNS = "key, value, revision, off, expires_at"
 _GET = f"SELECT {_COLUMNS} FROM kv WHERE key = ?"
+_PRESENT = "SELECT kv.key FROM json_each(?) AS asked CROSS JOIN kv ON kv.key = asked.value"
 _LIST = (
     f"SELECT {_COLUMNS} FROM kv WHERE key >= ? AND (?2 IS NULL OR key < ?2) AND key > ?3"
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
@@ -80,6 +82,11 @@ class StateTable:
         """The key as stored, expired or not."""
         row = self._db.execute(_GET, (key,)).get
         return None if row is None else _item(row)
+
+    def present(self, keys: Iterable[str]) -> list[str]:
+        """Those of the keys that are stored, expired or not."""
+        asked = msgspec.json.encode(list(keys)).decode()
+        return [row[0] for row in self._db.execute(_PRESENT, (asked,))]
 
     def items(self, prefix: str, *, after: str | None, now_ms: int) -> Generator[Item]:
         """Live keys that start with ``prefix`` and sort after ``after``, in byte order.
