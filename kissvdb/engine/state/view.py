@@ -51,8 +51,11 @@ class StateView:
         return self.table.get(key)
 
     def absent(self, keys: Sequence[str]) -> set[str]:
-        """Keys of these that are not there, not even expired. Cheaper than many times `get`, but
-        one with a NUL, behind which SQLite does not read what it is asked, is never among them."""
+        """Keys of these that are surely not there, not even expired: cheaper than many times `get`.
+
+        Not all of them: one that was deleted lately may be missing here, and so is one with a NUL,
+        behind which SQLite does not read what it is asked.
+        """
         young, frozen = self._young.items, self._frozen.items
         unknown = {
             key for key in keys if key not in young and key not in frozen and "\0" not in key
