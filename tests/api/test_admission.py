@@ -216,12 +216,15 @@ def test_every_route_states_its_scope():
         *("GET /openapi.yaml", "GET /v1/health", "GET /v1/ready"),
     }
     assert scopes[Scope.ADMIN] == {
-        *("POST /v1/snapshot", "GET /v1/backup", "POST /v1/vector/{collection}/vacuum"),
+        *("POST /v1/snapshot", "GET /v1/backup"),
+        *("POST /v1/vector/{collection}/vacuum", "POST /v1/doc/{collection}/vacuum"),
     }
     reads_by_post = {name for name in scopes[Scope.READ] if not name.startswith("GET ")}
-    vectors = "POST /v1/vector/{collection}/"
+    vectors, documents = "POST /v1/vector/{collection}/", "POST /v1/doc/{collection}/"
     assert reads_by_post == {
-        f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll")
+        *(f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll")),
+        *(f"{documents}{what}" for what in ("find", "search")),
+        "POST /search",
     }
     assert not any(name.startswith("GET ") for name in scopes[Scope.WRITE])
 

@@ -220,7 +220,7 @@ async def test_a_door_can_ask_for_the_route_before_the_body(call: Caller):
     assert (route.hot, params) == (True, {"key": "a/b"})
     # A client that only uses the data never leaves the lane.
     cold = {route.path for route in ROUTES if not route.hot and route.tag != "pages"}
-    assert cold == {"/v1/snapshot", "/v1/backup", "/v1/metrics"}
+    assert cold == {"/v1/snapshot", "/v1/backup", "/v1/metrics", "/v1/embedders"}
     assert not any(route.hot for route in ROUTES if route.tag == "pages")
 
 
