@@ -201,3 +201,12 @@ def test_nothing_is_found_in_nothing():
     found = find(rows.view(NOW_MS), asked)
     assert (found.rows, found.count, found.more) == ([], 0, False)
     assert found.facets["a"].counts == []
+
+
+@pytest.mark.parametrize("tail_rows", [1, 100])
+def test_texts_are_no_values_to_count(tail_rows):
+    values = ["x" * 256, "x" * 256, "x" * 257, ["y" * 1000, "short"]]
+    view = view_of([(str(n), {"a": each}) for n, each in enumerate(values)], tail_rows, 1000)
+    facet = find(view, Find(facets={"a": 9}, limit=0)).facets["a"]
+    assert facet.counts == [("x" * 256, 2), ("short", 1)]
+    assert facet.distinct == 2

@@ -1,7 +1,8 @@
 """Facets: how often each value of a field occurs in the rows that pass.
 
-An array counts for each of its elements, once a row. Null, arrays in arrays and objects are no
-values to count. Numbers count by value: 1 and 1.0 are one.
+An array counts for each of its elements, once a row. Null, arrays in arrays, objects and strings of
+more than VALUE_CHARS_MAX characters are no values to count. Numbers count by value: 1 and 1.0 are
+one.
 """
 
 import heapq
@@ -23,6 +24,9 @@ from kissvdb.core.metadata.string_table import CUT
 
 Count = tuple[Any, int]
 """A value and the rows that have it."""
+
+VALUE_CHARS_MAX = 256
+"""A longer string is a text, which hardly comes twice; to count texts is to hold them all."""
 
 _SHIFTS_MAX = 16
 """Longer arrays are cheaper to sort than to compare with themselves."""
@@ -72,7 +76,7 @@ def _keys(values: Iterable[Any]) -> Iterator[_Key]:
 
 
 def _scalar(value: Any) -> Iterator[_Key]:
-    if type(value) in (str, int, float, bool):
+    if type(value) in (int, float, bool) or (type(value) is str and len(value) <= VALUE_CHARS_MAX):
         yield type(value) is bool, value
 
 

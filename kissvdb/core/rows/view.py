@@ -57,6 +57,9 @@ class Statistics:
 class RowsView:
     """All rows written up to ``offset``. Immutable, and good for any thread.
 
+    Rows of documents come from several shards, each at an offset of its own: what some of them
+    wrote behind ``offset`` may be there, too.
+
     Only ``get``, ``row_of`` and searches by id look at the owner's id map as it is now: on the
     owner's thread, with its newest view, that is the same moment.
     """
