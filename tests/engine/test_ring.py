@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import WORK_MAX, Event, compile_filter
 from kissvdb.engine.followers import Committed
-from kissvdb.engine.stream.ring import Ring
-from kissvdb.records import EventPublished, encode
+from kissvdb.engine.stream.ring import MADE_MAX, Ring
+from kissvdb.records import BatchCommitted, EventPublished, VectorWritten, encode
 
 CAPACITY = 16
 
@@ -119,3 +119,31 @@ def test_after_a_skip_every_place_from_before_is_lost_also_the_newest():
     found = ring.take(ring.place_after(15), None, None, 2**20)
     assert (found.blob.count(b"id: "), found.offset) == (3, 18)
     assert ring.place_after(14) is None
+
+
+def test_a_large_batch_is_made_in_turns_and_taken_whole():
+    vectors = [VectorWritten("added", "c", str(n), bytes(range(256)) * 4, None) for n in range(300)]
+    records = [EventPublished("t", b"1"), BatchCommitted(300), *vectors, EventPublished("t", b"2")]
+    # A ring that is full: the slot before the first is that of the newest.
+    ring = Ring(events_max=len(records), bytes_max=10**9, last_offset=10)
+    payloads = [encode(record) for record in records]
+    ring.extend(Committed(10, 11, 7, records, payloads))
+    first = ring.take(ring.first_place, None, None, 10**9)
+    assert (first.blob.count(b"event:"), first.place, first.offset) == (1, 1, 11)
+    turns = 0
+    while not (found := ring.take(1, None, None, 1)).blob:
+        assert (found.place, found.offset) == (1, 11)
+        turns += 1
+    assert turns > 3
+    assert (found.blob.count(b"event:"), found.place, found.offset) == (301, 302, 312)
+    assert len(found.blob) > 4 * MADE_MAX
+    # What is made is made for everybody.
+    assert ring.take(1, StreamQuery(types=("vector_added",)), None, 1).blob == found.blob
+
+
+def test_nothing_is_passed_over_by_who_waits_at_a_batch_that_begins_the_ring():
+    records = [BatchCommitted(299), *[EventPublished("t", b'"%b"' % (b"x" * 999))] * 299]
+    ring = Ring(events_max=300, bytes_max=10**9, last_offset=10)
+    ring.extend(Committed(10, 11, 7, records, [encode(record) for record in records]))
+    found = ring.take(0, None, None, 10**9)
+    assert found == (b"", 0, 10)

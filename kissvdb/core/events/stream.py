@@ -119,6 +119,11 @@ class Event:
             self._short_frame = self._framed(vectors=False)
         return self._short_frame
 
+    def has_frame(self, *, vectors: bool) -> bool:
+        """Whether `frame` has nothing to make."""
+        found = self._frame if vectors or self._numbers is None else self._short_frame
+        return found is not None
+
     def _framed(self, *, vectors: bool) -> bytes:
         place = b"" if self.offset is None else b"id: %d\n" % self.offset
         head = b"event: " + self.type.encode() + b"\n" + place

@@ -250,7 +250,7 @@ class DocumentCollection(Actor):
         try:
             with trio.CancelScope(shield=True):
                 await self._around.threads.commits.run(apply, index.rows, portion.changes, offset)
-        except (PersistenceFailed, Refused) as refusal:
+        except (PersistenceFailed, Refused, Damaged) as refusal:
             self._note_refusal(index, portion, refusal)
             return False
         finally:
@@ -263,7 +263,7 @@ class DocumentCollection(Actor):
         portion = index.pending.take(PORTION_CHANGES)
         try:
             apply(index.rows, portion.changes, self._held_offset(index))
-        except (PersistenceFailed, Refused) as refusal:
+        except (PersistenceFailed, Refused, Damaged) as refusal:
             self._note_refusal(index, portion, refusal)
             return False
         self._note_applied(index)
@@ -279,7 +279,7 @@ class DocumentCollection(Actor):
         self.look_after()
 
     def _note_refusal(
-        self, index: _Index, portion: Portion, refusal: PersistenceFailed | Refused
+        self, index: _Index, portion: Portion, refusal: PersistenceFailed | Refused | Damaged
     ) -> None:
         index.pending.put_back(portion)
         message = f"the index of documents {self.collection!r} cannot grow: {refusal.message}"

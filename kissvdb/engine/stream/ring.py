@@ -15,6 +15,10 @@ from kissvdb.engine.stream import rounds
 from kissvdb.engine.stream.rounds import Rounds, Slice
 from kissvdb.records import decode
 
+MADE_MAX = 128 * 1024
+"""So many bytes of the frames of one batch are made before others have their turn: 10 ms where they
+are numbers of vectors."""
+
 
 class Ring:
     """A bounded ring of events; the oldest give way. Not thread-safe: lives on the loop."""
@@ -123,7 +127,8 @@ class Ring:
         self, place: int, query: StreamQuery | None, wanted: Filter | None, bytes_max: int
     ) -> Slice:
         """Everything from ``place`` on that is wanted, at most about ``bytes_max`` bytes of it, and
-        only as far as WORK_MAX goes: the taker then yields the loop and takes again.
+        only as far as WORK_MAX goes: the taker then yields the loop and takes again. Also where
+        nothing is there yet, because the frames of a batch are still to be made.
 
         ``query`` names the filter in the cache (None: no filter, and vectors with their numbers).
         """
@@ -132,28 +137,36 @@ class Ring:
         if found is None:
             vectors = query is None or query.vectors
             found = self._join(place, wanted, bytes_max, vectors)
-            self._rounds.keep(key, found)
+            if found.place > place:
+                self._rounds.keep(key, found)
         return found
 
     def _join(self, place: int, wanted: Filter | None, bytes_max: int, vectors: bool) -> Slice:
         capacity = len(self._events)
         frames: list[bytes] = []
-        size = work = 0
-        # A batch is taken whole: its end may lie behind the bounds.
-        whole = place
+        size = work = made = 0
+        # A batch is taken whole: its end may lie behind the bounds. Its frames are made in as many
+        # turns as they take.
+        whole = mark = before = place
         while place < self.next_place and ((size < bytes_max and work < WORK_MAX) or place < whole):
             slot = place % capacity
             if type(self._events[slot]) is not Event:
                 work += self._sizes[slot]
+                made += self._sizes[slot]
             event = self._event(slot)
             if event.together:
-                whole = place + 1 + event.together
+                whole, mark, before = place + 1 + event.together, place, len(frames)
             work += WORK_PER_EVENT if wanted is None else wanted.work(event)
             if wanted is None or wanted.passes(event):
+                is_new = not event.has_frame(vectors=vectors)
                 frame = event.frame(vectors=vectors)
                 frames.append(frame)
                 size += len(frame)
+                made += len(frame) if is_new else 0
             place += 1
+            if made > MADE_MAX and place < whole:
+                offset = self._offsets[mark % capacity] - 1
+                return Slice(b"".join(frames[:before]), mark, offset)
         offset = self._offsets[(place - 1) % capacity] if place else self._floor_offset
         return Slice(b"".join(frames), place, offset)
 
