@@ -20,6 +20,7 @@ Places = npt.NDArray[np.int64]
 Method = Literal["sum", "rrf"]
 
 METHODS = ("sum", "rrf")
+_MOST = float(np.finfo(np.float32).max)
 DEPTH_MAX = 10_000
 K_MAX = 10_000
 
@@ -98,8 +99,8 @@ def _ranks(scores: Scores) -> Places:
 
 
 def _stretched(scores: Scores) -> Scores:
-    """To 0..1; all 1 where all are equal."""
-    values = scores.astype(np.float64)
+    """To 0..1; all 1 where all are equal. What float32 cannot hold is the most, or the least."""
+    values = np.nan_to_num(scores.astype(np.float64), nan=-_MOST, posinf=_MOST, neginf=-_MOST)
     if not len(values) or values.max() == values.min():
         return np.ones(len(values))
     return cast(Scores, (values - values.min()) / (values.max() - values.min()))

@@ -151,7 +151,7 @@ def _search(query: Query, asked: Asked, said: bool, view: "RowsView") -> Answer:
         found = find(Search(want, tree=tree, explain=bool(body.explain)))
         if found.parts is not None:
             for place, row in enumerate(found.hits[0].rows.tolist()):
-                parts.setdefault(row, parts_of(found.parts, place))
+                parts[row] = parts_of(found.parts, place)
         return found.hits[0]
 
     hits = Documents(view, best, asked.tree, latest=asked.latest).find(

@@ -22,6 +22,9 @@ Array = npt.NDArray[Any]
 SCAN_TERMS_PER_POSTING: Final = 0.5
 """Terms of rows are compared at so many times the cost of a posting that is walked (measured)."""
 
+BITMAPS_KEPT: Final = 64
+"""Of one query while it is answered: most atoms are asked for once, and there may be thousands."""
+
 _ALL_ROWS: Final = np.zeros(0, np.uint64)
 
 
@@ -110,6 +113,8 @@ def _matching(made: _Lists, plan: Plan, row_count: int) -> Words:
 
     def of_atom(atom: int) -> Words:
         if atom not in cache:
+            if len(cache) >= BITMAPS_KEPT:
+                cache.clear()
             cache[atom] = made.bitmap(atom, row_count)
         return cache[atom]
 
