@@ -42,7 +42,7 @@ def _about_range(leaf: Range, count: Callable[[Node], int]) -> str | None:
         others = count(Range(path, gte=""))
     if not others:
         return None
-    who = "1 vector has" if others == 1 else f"{others} vectors have"
+    who = "1 row has" if others == 1 else f"{others} rows have"
     return (
         f"a range of {mine} finds {mine} only, and {who} {other} there: "
         f"write the bounds as {other} to find those"
