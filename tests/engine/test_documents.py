@@ -126,6 +126,23 @@ async def test_collections_come_and_go_with_their_documents():
         assert list(await found(db)) == ["d00000"]
 
 
+async def test_who_looks_while_a_collection_ends_sees_what_was_deleted():
+    async with open_database(IN_MEMORY) as db:
+
+        async def look():
+            with suppress(NotFound):
+                assert await found(db) == {}
+
+        for _ in range(12):
+            await fill(db, 20)
+            assert len(await found(db)) == 20
+            await db.write_many([Delete(f"doc:c:d{n:05}") for n in range(20)])
+            db.documents._registry.retire("c")
+            async with trio.open_nursery() as readers:
+                for _ in range(3):
+                    readers.start_soon(look)
+
+
 async def test_there_are_so_many_collections_and_no_more():
     config = attrs.evolve(IN_MEMORY, limits=Limits(collections_max=2))
     async with open_database(config) as db:

@@ -3,10 +3,12 @@ keys where they have no files, let go when they are empty."""
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
 import trio
+import trio.lowlevel
 
 from actors import ActorCrashed, Address, MailboxClosed, Supervisor
 from kissvdb import logs
@@ -247,6 +249,13 @@ class DocumentRegistry:
     async def _retire(self, name: str) -> None:
         found = self.opened.get(name)
         if found is None or not found.actor.built or self._holds_something(found):
+            # There may be very many of them.
+            await trio.lowlevel.checkpoint()
+            return
+        with suppress(PersistenceFailed, Stopping):
+            # Its last readers must not miss the deletions.
+            await found.actor.view()
+        if self._holds_something(found):
             return
         # From here on a document of that name begins another collection.
         del self.opened[name]
