@@ -130,6 +130,13 @@ class EmbedderMismatch(Refused):
     status = 409
 
 
+class TextMissing(Refused):
+    """Vectors are to be made of texts, and some have none."""
+
+    code = "text_missing"
+    status = 409
+
+
 class PreconditionFailed(Refused):
     """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
 

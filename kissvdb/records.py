@@ -80,6 +80,7 @@ class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field=
     embedder: str | None = None
     embedder_model: str | None = None
     text: bytes | None = None
+    reindexed: int = 0
 
 
 class CollectionDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cd"):
@@ -129,7 +130,23 @@ class BatchCommitted(msgspec.Struct, frozen=True, array_like=True, tag_field="re
     answers: str | None = None
 
 
-VectorRecord = CollectionCreated | CollectionDeleted | VectorWritten | VectorDeleted
+class CollectionReplaced(
+    msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cr"
+):
+    """The vector collection ``by`` took the place and the name of ``collection``, whose own vectors
+    went away: they are of another embedder now."""
+
+    collection: str
+    by: str
+    dim: int
+    metric: str
+    embedder: str | None = None
+    embedder_model: str | None = None
+
+
+VectorRecord = (
+    CollectionCreated | CollectionDeleted | CollectionReplaced | VectorWritten | VectorDeleted
+)
 Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted
 
 _encoder = msgspec.msgpack.Encoder()

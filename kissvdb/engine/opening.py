@@ -100,7 +100,7 @@ async def _vectors(
     supervisor: Supervisor,
     embedders: Embedders,
 ) -> Vectors:
-    collections = Collections(store.collections, supervisor, around, state, config)
+    collections = Collections(store.collections, supervisor, around, state, config, embedders)
     registry = await supervisor.start(collections)
     return Vectors(
         collections,

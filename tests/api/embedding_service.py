@@ -13,11 +13,11 @@ from kissvdb.config import Embedder
 DIM = 32
 
 
-def vector_of(text):
-    """Each word counts for one of DIM numbers."""
-    numbers = [0.0] * DIM
+def vector_of(text, dim=DIM):
+    """Each word counts for one of the numbers."""
+    numbers = [0.0] * dim
     for word in text.lower().split():
-        numbers[zlib.crc32(word.encode()) % DIM] += 1.0
+        numbers[zlib.crc32(word.encode()) % dim] += 1.0
     return numbers
 
 
@@ -28,10 +28,14 @@ class Service:
         self.url = f"http://127.0.0.1:{port}/v1"
         self.texts = []
         self.broken = False
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self.dims = {}
 
-    def settings(self, model="words"):
+    def settings(self, model="words", dim=DIM):
+        self.dims[model] = dim
         return Embedder(
-            kind="openai", model=model, base_url=self.url, dimensions=DIM, retries=0, timeout_secs=5
+            kind="openai", model=model, base_url=self.url, dimensions=dim, retries=0, timeout_secs=5
         )
 
 
@@ -43,9 +47,11 @@ def service():
             if running.broken:
                 self.send_error(503)
                 return
+            running.may_answer.wait()
             running.texts += asked["input"]
+            dim = running.dims.get(asked["model"], DIM)
             data = [
-                {"index": n, "embedding": shown(vector_of(text), asked.get("encoding_format"))}
+                {"index": n, "embedding": shown(vector_of(text, dim), asked.get("encoding_format"))}
                 for n, text in enumerate(asked["input"])
             ]
             body = json.dumps({"object": "list", "data": data, "model": asked["model"]}).encode()
@@ -70,5 +76,5 @@ def service():
 
 def shown(numbers, form):
     if form == "base64":
-        return base64.b64encode(struct.pack(f"<{DIM}f", *numbers)).decode()
+        return base64.b64encode(struct.pack(f"<{len(numbers)}f", *numbers)).decode()
     return numbers

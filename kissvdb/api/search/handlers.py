@@ -132,7 +132,7 @@ async def _query(
         if body.mode is not None:
             raise
         return Query("text", words, None, fusion)
-    return Query(mode, words, made, fusion)
+    return Query(mode, words, made, fusion, spec.embedder_model)
 
 
 def _is_less(mode: Mode, spec: CollectionSpec, vector: bytes | None) -> bool:

@@ -163,6 +163,35 @@ class EmbedderInfo:
     model: str
 
 
+class ReindexBody(RequestBody, frozen=True):
+    """``embedder`` names what is to make all vectors of a collection anew, of their texts."""
+
+    embedder: str
+
+
+@attrs.frozen
+class ReindexInfo:
+    """What is being done to a collection: ``done`` vectors of ``total`` are made by ``embedder``,
+    whose model is ``model``. ``waiting``: it is tried again, ``failed``: it is not, ``error`` says
+    why; ``finishing``: the new vectors serve."""
+
+    embedder: str
+    model: str
+    state: Literal["running", "waiting", "finishing", "failed"]
+    done: U64
+    total: U64
+    started_at_ms: U64
+    error: str | None
+
+
+@attrs.frozen
+class ReindexEnded:
+    """The collection keeps its vectors and its embedder."""
+
+    ended: bool
+    offset: U64
+
+
 @attrs.frozen
 class TextInfo:
     """How the texts of a collection are searched. See TextBody."""
@@ -186,6 +215,7 @@ class CollectionDetail(CollectionInfo):
     precision: str
     ttl_ms: U64 | None
     embedder: EmbedderInfo | None
+    reindex: ReindexInfo | None
     text: TextInfo
     tail: U64
     upkeep: UpkeepInfo

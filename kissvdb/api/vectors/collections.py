@@ -19,6 +19,8 @@ from kissvdb.api.vectors.bodies import (
     EmbedderInfo,
     IndexBody,
     IndexInfo,
+    ReindexBody,
+    ReindexInfo,
     TextBody,
     TextInfo,
     UpkeepInfo,
@@ -31,9 +33,11 @@ from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.engine.vectors import manifests
 from kissvdb.engine.vectors.model import check_name
 from kissvdb.engine.vectors.registry import OpenCollection
+from kissvdb.engine.vectors.reindex import Reindex
 from kissvdb.errors import MistypedField
 
 CREATE = Form(CreateBody)
+REINDEX = Form(ReindexBody)
 
 _json = msgspec.json.encode
 
@@ -90,6 +94,25 @@ async def vacuum(context: Context, request: Request) -> Response:
     return Response(_json(Vacuumed(ok=True, removed=removed)))
 
 
+async def reindex(context: Context, request: Request) -> Response:
+    name = collection_of(context, request)
+    body = await off_loop(request.body, REINDEX.read, context, request)
+    job = await context.database.vectors.reindex(name, body.embedder)
+    return Response(_json(_reindex_info(context, job)), 202)
+
+
+async def end_reindex(context: Context, request: Request) -> Response:
+    offset = await context.database.vectors.end_reindex(collection_of(context, request))
+    return Response(b'{"ended":true,"offset":%d}' % offset)
+
+
+def _reindex_info(context: Context, job: Reindex) -> ReindexInfo:
+    done, total = context.database.vectors.reindex_progress(job.collection)
+    return ReindexInfo(
+        job.embedder, job.model, job.state, done, total, job.started_at_ms, job.error
+    )
+
+
 def _info(found: OpenCollection) -> CollectionInfo:
     spec, view = found.actor.rows.spec, found.actor.view()
     numbers = view.statistics()
@@ -117,6 +140,7 @@ def _info(found: OpenCollection) -> CollectionInfo:
 def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
     spec = found.actor.rows.spec
     numbers = found.actor.view().statistics()
+    job = context.database.vectors.reindex_of(spec.name)
     return CollectionDetail(
         **attrs.asdict(_info(found)),
         manifest=manifests.content(spec),
@@ -126,6 +150,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         precision=numbers.precision,
         ttl_ms=spec.ttl_ms,
         embedder=_embedder(spec),
+        reindex=None if job is None else _reindex_info(context, job),
         text=_text_info(spec),
         tail=numbers.tail_rows,
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),

@@ -22,6 +22,7 @@ from kissvdb.errors import (
     Overloaded,
     PersistenceFailed,
     Stopping,
+    TextMissing,
 )
 
 _TEXT = {"type": "string"}
@@ -149,6 +150,39 @@ _COLLECTIONS = (
         NotFound,
         Stopping,
         scope=Scope.ADMIN,
+        bounded=False,
+    ),
+    _route(
+        "POST",
+        "/{collection}/reindex",
+        collections.reindex,
+        "Make all vectors of a collection anew, by another embedder",
+        Success(
+            "Begun; the collection serves as it is meanwhile.",
+            vector_bodies.ReindexInfo,
+            status=202,
+        ),
+        NotFound,
+        AlreadyExists,
+        TextMissing,
+        Overloaded,
+        Stopping,
+        PersistenceFailed,
+        scope=Scope.WRITE,
+        body=vector_bodies.ReindexBody,
+        bounded=False,
+    ),
+    _route(
+        "DELETE",
+        "/{collection}/reindex",
+        collections.end_reindex,
+        "Give up making vectors anew",
+        Success("The collection stays as it is.", vector_bodies.ReindexEnded),
+        NotFound,
+        Overloaded,
+        Stopping,
+        PersistenceFailed,
+        scope=Scope.WRITE,
         bounded=False,
     ),
 )

@@ -122,7 +122,7 @@ async def search_batch(context: Context, request: Request) -> Response:
     queries, asked = batch.vectors, batch.asked
     assert queries is not None, "there are no texts, and nothing else to search by"
     answer = await context.database.vectors.look(
-        collection, lambda view: _search_batch(view, queries, asked)
+        collection, lambda view: _search_batch(view, queries, asked, spec.vector_bytes)
     )
     return answer.response()
 
@@ -169,6 +169,8 @@ def _search(
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
     import numpy as np
 
+    # It may be another one than when the request came: see `engine.vectors.reindex`.
+    check_dim(len(vector), view.spec)
     query = np.frombuffer(vector, "<f4")
     if asked.group_by is not None:
         groups = view.search_groups(query, asked.search, asked.group_by, asked.group_limit)
@@ -177,8 +179,10 @@ def _search(
     return of_found(view, found, asked, queue_us)
 
 
-def _search_batch(view: "RowsView", queries: bytes, asked: Asked) -> Answer:
+def _search_batch(view: "RowsView", queries: bytes, asked: Asked, vector_bytes: int) -> Answer:
     import numpy as np
+
+    check_dim(vector_bytes, view.spec)
 
     found = view.search(np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), asked.search)
     arrays = hits_of(view, asked)

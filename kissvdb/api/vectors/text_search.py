@@ -25,6 +25,7 @@ from kissvdb.core.text.query import TextQuery
 from kissvdb.core.text.typos import corrected
 from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.engine.vectors.texts import Texts
+from kissvdb.errors import EmbedderMismatch
 
 if TYPE_CHECKING:
     from kissvdb.core.fusion import Fusion
@@ -39,12 +40,14 @@ _NOTHING: Mapping[str, Sequence[str]] = {}
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A search by words with its mode and, unless it is by text alone, its vector."""
+    """A search by words with its mode and, unless it is by text alone, its vector. ``model``: what
+    made that, if it was made here."""
 
     mode: Mode
     words: TextQuery | None
     vector: bytes | None
     fusion: "Fusion"
+    model: str | None = None
 
 
 async def query_of_words(
@@ -55,9 +58,10 @@ async def query_of_words(
     Raises InvalidArgument where it cannot be, EmbedderUnavailable and EmbedderMismatch.
     """
     mode = words.mode or default_mode(spec, vector)
+    model = None
     if mode != "text" and vector is None:
-        vector = await texts.query_vector(spec, words.text)
-    return Query(mode, words.query, None if mode == "text" else vector, words.fusion)
+        vector, model = await texts.query_vector(spec, words.text), spec.embedder_model
+    return Query(mode, words.query, None if mode == "text" else vector, words.fusion, model)
 
 
 def default_mode(spec: CollectionSpec, vector: bytes | None) -> Mode:
@@ -84,15 +88,16 @@ async def search_batch(context: Context, found: OpenCollection, batch: AskedBatc
     """The same for several queries, embedded together."""
     spec, vectors = found.actor.rows.spec, context.database.vectors
     given: list[bytes | None] = [None] * len(batch.words)
+    model = None
     if batch.vectors is not None:
         size = spec.vector_bytes
         given = [batch.vectors[n * size : (n + 1) * size] for n in range(len(batch.words))]
     mode = batch.words[0].mode or default_mode(spec, given[0])
     if mode != "text" and batch.vectors is None:
         made = await vectors.texts.query_vectors(spec, [each.text for each in batch.words])
-        given = list(made)
+        given, model = list(made), spec.embedder_model
     queries = [
-        Query(mode, words.query, None if mode == "text" else vector, words.fusion)
+        Query(mode, words.query, None if mode == "text" else vector, words.fusion, model)
         for words, vector in zip(batch.words, given, strict=True)
     ]
 
@@ -117,6 +122,7 @@ def finder(
     import numpy as np
 
     words, fixed = query.words, _NOTHING
+    check_same_model(query, view.spec)
     vector = None if query.vector is None else np.frombuffer(query.vector, "<f4")
     if words is not None:
         words, fixed = corrected(words, view.texts)
@@ -130,6 +136,18 @@ def finder(
     assert vector is not None, "a hybrid search has one"
     both, fusion = vector, query.fusion
     return (lambda asked: view.search_hybrid(both, text, asked, fusion)), words, fixed
+
+
+def check_same_model(query: Query, spec: CollectionSpec) -> None:
+    """A collection may have got another embedder while a query was embedded. Raises DimMismatch and
+    EmbedderMismatch."""
+    if query.model not in (None, spec.embedder_model):
+        raise EmbedderMismatch(
+            f"collection {spec.name!r} got another embedder while the query was embedded, and its "
+            f"vectors are of {spec.embedder_model} now: search again"
+        )
+    if query.vector is not None:
+        check_dim(len(query.vector), spec)
 
 
 def passages(view: "RowsView", row: int, highlighter: Highlighter) -> "Sequence[object]":

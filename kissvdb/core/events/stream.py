@@ -16,6 +16,7 @@ from kissvdb.records import (
     BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
+    CollectionReplaced,
     EventPublished,
     KeyDeleted,
     KeyWritten,
@@ -219,6 +220,15 @@ def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
             collection,
             record.dim,
             _json(record.metric),
+        )
+    elif isinstance(record, CollectionReplaced):
+        type_ = "vector_collection_reindexed"
+        data = b'{"collection":%b,"dim":%d,"metric":%b,"embedder":%b,"embedder_model":%b}' % (
+            collection,
+            record.dim,
+            _json(record.metric),
+            _json(record.embedder),
+            _json(record.embedder_model),
         )
     else:
         assert isinstance(record, CollectionDeleted)

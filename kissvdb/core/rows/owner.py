@@ -22,6 +22,7 @@ stored, and ``Rows.opened`` makes rows of them again.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import numpy as np
 
 from kissvdb.core.index.codes import CodeSum
@@ -300,6 +301,13 @@ class Rows:
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
         return self._operations.get(op_id)
+
+    def take_over(self, name: str, former: "Rows | None") -> None:
+        """Go on under a name, and with the operations that were answered under it."""
+        self.spec = attrs.evolve(self.spec, name=name)
+        if former is not None:
+            self._operations.adopt(former._operations)
+        self._view = None
 
     def _install_index(self, made: Index) -> None:
         """Go on with an index that may be coarser than searches should be by now."""

@@ -16,6 +16,7 @@ from kissvdb.errors import (
     AlreadyExists,
     Damaged,
     DimMismatch,
+    EmbedderMismatch,
     InvalidArgument,
     NotFound,
     RevisionMismatch,
@@ -28,7 +29,8 @@ class Add(msgspec.Struct, frozen=True):
 
     ``vector`` is little-endian float32, finite; ``meta`` compact JSON, None for none; ``text``
     what full text search finds it by. Without ``ttl_ms`` the collection's default holds.
-    ``embedded``: the vector was made of the text here; the client asked for no vector.
+    ``embedded``: the vector was made of the text here, by ``model``; the client asked for no
+    vector.
     """
 
     id: str
@@ -38,6 +40,7 @@ class Add(msgspec.Struct, frozen=True):
     op_id: str | None = None
     text: str | None = None
     embedded: bool = False
+    model: str | None = None
 
 
 class Upsert(msgspec.Struct, frozen=True):
@@ -50,6 +53,7 @@ class Upsert(msgspec.Struct, frozen=True):
     op_id: str | None = None
     text: str | None = None
     embedded: bool = False
+    model: str | None = None
 
 
 class Update(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ class Update(msgspec.Struct, frozen=True):
     op_id: str | None = None
     text: str | None = None
     embedded: bool = False
+    model: str | None = None
 
 
 class Delete(msgspec.Struct, frozen=True):
@@ -206,6 +211,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
             return self._require(command)
         if isinstance(command, Delete):
             return self._delete(command)
+        self._check_model(command)
         if isinstance(command, Update):
             return self._update(command)
         self._check_dim(command.vector)
@@ -310,6 +316,16 @@ class VectorBatch(batch.Batch[VectorDecision]):
                 f"ttl_ms {ttl_ms} lies beyond the end of time: leave it out for no expiry"
             )
         return expires_at_ms
+
+    def _check_model(self, command: Add | Upsert | Update) -> None:
+        """A collection may have got another embedder since the vector was made."""
+        model = command.model
+        without_vector = command.vector is None and command.text and self._spec.embedder is not None
+        if without_vector or model not in (None, self._spec.embedder_model):
+            raise EmbedderMismatch(
+                f"collection {self._spec.name!r} got another embedder while the text was embedded, "
+                f"and its vectors are of {self._spec.embedder_model} now: send it again"
+            )
 
     def _check_dim(self, vector: bytes) -> None:
         if len(vector) != self._spec.vector_bytes:

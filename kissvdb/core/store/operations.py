@@ -22,6 +22,11 @@ class Operations:
         """All of them, oldest first: a copy."""
         return list(self._known.items())
 
+    def adopt(self, former: "Operations") -> None:
+        """Remember, as older ones, the operations of what is replaced."""
+        both = {**former._known, **self._known}
+        self._known = dict(list(both.items())[-OPERATIONS_KEPT:])
+
     def remember(self, op_id: str, offset: int, record: VectorWritten | VectorDeleted) -> None:
         """Note what the record at ``offset`` did."""
         if isinstance(record, VectorWritten):

@@ -24,6 +24,19 @@ NAMESPACE_FIELD: Final = "_namespace"
 """The metadata field that says to which namespace a row belongs."""
 
 
+_SHADOW: Final = "~"
+
+
+def shadow_of(name: str) -> str:
+    """The name of the collection that is made to take the place of another. No user can give it."""
+    return _SHADOW + name
+
+
+def is_shadow(name: str) -> bool:
+    """Whether a collection is made to take the place of another."""
+    return name.startswith(_SHADOW)
+
+
 @attrs.frozen
 class CollectionSpec:
     """``dim`` numbers a vector; 0: the rows are documents, without metric and index.
@@ -34,6 +47,7 @@ class CollectionSpec:
     may become finer when an audit finds too little recall. ``ttl_ms`` is the default of its
     vectors. ``embedder``: the configured name of what makes vectors of texts, and
     ``embedder_model`` what was behind it. ``text``: how texts are searched, if not as by default.
+    ``reindexed``: how often all vectors were made anew by another embedder.
     Whoever parses a request checks the ranges; here they are
     invariants.
     """
@@ -50,6 +64,7 @@ class CollectionSpec:
     embedder: str | None = None
     embedder_model: str | None = None
     text: TextSettings | None = None
+    reindexed: int = 0
 
     def __attrs_post_init__(self) -> None:
         assert self.dim >= 0, self.dim
@@ -100,6 +115,7 @@ class CollectionSpec:
             self.embedder,
             self.embedder_model,
             None if self.text is None else msgspec.json.encode(self.text.to_json()),
+            self.reindexed,
         )
 
     @classmethod
@@ -120,6 +136,7 @@ class CollectionSpec:
             None
             if record.text is None
             else TextSettings.from_json(msgspec.json.decode(record.text)),
+            record.reindexed,
         )
 
     def to_fields(self) -> dict[str, Any]:
@@ -141,7 +158,7 @@ def _settings(text: bytes | None) -> TextSettings | None:
     return None if text is None else TextSettings.from_json(msgspec.json.decode(text))
 
 
-_ADDED: Final = frozenset({"embedder", "embedder_model", "text"})
+_ADDED: Final = frozenset({"embedder", "embedder_model", "text", "reindexed"})
 _VECTOR_TEXT: Final = TextSettings({TEXT_FIELD: FieldSettings()}, others=False)
 
 

@@ -30,6 +30,13 @@ class StoredCollection:
     updated_at_ms: int = 0
     stale: bool = False
 
+    def checkpoint(self) -> None:
+        """Store all that is applied, where nobody else has the rows. Raises as `run`."""
+        work = self.rows.checkpoint()
+        self.run(work)
+        self.rows.install(work)
+        self.stale = False
+
     def run(self, work: "Work") -> None:
         """Do a piece of upkeep, and store what a checkpoint has made; for a thread.
 
@@ -48,6 +55,17 @@ class StoredCollection:
         manifest = {**work.manifest, **self._fields()}
         row_files.save(self.directory, space, manifest, work.indexes)
         self.durable_offset = work.offset
+
+    def move(self, directory: Path) -> None:
+        """Rename the directory. Raises OSError. Nobody may ask for its arrays meanwhile."""
+        from kissvdb.storage.rows.arrays import RowArrays
+
+        assert self.directory is not None
+        self.directory.rename(directory)
+        self.directory = directory
+        space = self.rows.space
+        assert isinstance(space, RowArrays)
+        space.move(directory)
 
     def entries(self) -> list[Entry]:
         """Its files, open, as entries of a backup."""

@@ -139,6 +139,17 @@ class CollectionUpkeep:
         while self._collection.rows.vacuum_progress is not None and await self._work("due"):
             pass
 
+    async def catch_up(self) -> None:
+        """Do all that is due. Raises MailboxClosed and ActorCrashed."""
+        while await self._work("due"):
+            pass
+
+    @property
+    def saved(self) -> bool:
+        """Whether the files are of this collection: from its creation, or later."""
+        stored = self._stored
+        return stored.directory is None or stored.durable_offset >= (stored.created_offset or 0)
+
     @property
     def damage(self) -> str | None:
         """What is wrong with the files. Sound rows are still served, and only a vacuum waits."""

@@ -7,13 +7,21 @@ import attrs
 import msgspec
 import trio
 
-from actors import Address, Envelope
+from actors import Address, Envelope, Reply
 from kissvdb.core.filters.parse import Node
 from kissvdb.core.rows.rules import Command, Upsert, VectorBatch
-from kissvdb.engine.owner import Owner
+from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.owner import Held, Owner
 from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
-from kissvdb.errors import Damaged, NotFound, PersistenceFailed, Refused
+from kissvdb.errors import (
+    Damaged,
+    KissError,
+    NotFound,
+    PersistenceFailed,
+    Refused,
+    Unavailable,
+)
 from kissvdb.metrics import Metrics
 from kissvdb.records import BatchCommitted, CollectionDeleted, VectorDeleted, VectorWritten
 
@@ -52,6 +60,14 @@ class ReplaceMatching:
 
 
 @attrs.frozen
+class Copy:
+    """Write rows as they are, and delete those of the ids that are there. All or nothing."""
+
+    rows: Sequence[VectorWritten]
+    gone: Sequence[str]
+
+
+@attrs.frozen
 class Drop:
     """Delete the collection. Answers the offset of its end; whatever comes later is refused."""
 
@@ -76,13 +92,18 @@ class Collection(Owner[VectorBatch]):
     """Owns the rows of one collection."""
 
     mailbox_size = 1024
-    asides = Owner.asides | {DeleteMatching, ReplaceMatching, Drop, TakeWork, FinishWork, Refine}
+    asides = Owner.asides | {
+        *(DeleteMatching, ReplaceMatching, Copy, Drop, TakeWork, FinishWork, Refine)
+    }
 
-    def __init__(self, rows: "Rows", around: CollectionContext) -> None:
+    def __init__(self, rows: "Rows", around: CollectionContext, name: str | None = None) -> None:
+        """``name``: what the rows will be called, if not as now."""
         super().__init__(around.log, around.committed_offset)
-        self.name = f"collection-{rows.spec.name}"
+        self.name = f"collection-{name or rows.spec.name}"
         self.rows = rows
         self.dropped = False
+        self.successor: Address | None = None
+        """Who has taken this one's place, and does what was asked of it and not yet done."""
         self.changes = 0
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
@@ -114,12 +135,17 @@ class Collection(Owner[VectorBatch]):
                 envelope.answer(None)
             elif isinstance(message, TakeWork):
                 envelope.answer(None if self.dropped else self._take_work(message))
+            elif self.successor is not None:
+                await self._hand_on((envelope,))
             elif self.dropped:
                 raise self._gone()
             elif isinstance(message, DeleteMatching):
                 envelope.answer(await self._delete_matching(message))
             elif isinstance(message, ReplaceMatching):
                 envelope.answer(await self._replace_matching(message))
+            elif isinstance(message, Copy):
+                await self._copy(message)
+                envelope.answer(None)
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
             elif isinstance(message, Refine):
@@ -129,6 +155,31 @@ class Collection(Owner[VectorBatch]):
                 await super()._do(envelope)
         except (PersistenceFailed, Refused, Damaged) as refusal:
             envelope.refuse(refusal)
+
+    async def _write(self, envelopes: Sequence[Envelope]) -> None:
+        if self.successor is None:
+            await super()._write(envelopes)
+        else:
+            await self._hand_on(envelopes)
+
+    async def _hand_on(self, envelopes: Sequence[Envelope]) -> None:
+        assert self.successor is not None
+        sent: list[tuple[Envelope, Reply]] = []
+        for envelope in envelopes:
+            try:
+                sent.append((envelope, submit(self.successor, envelope.message)))
+            except Unavailable as refusal:
+                envelope.refuse(refusal)
+        for envelope, reply in sent:
+            try:
+                answer = await answered(reply)
+            except KissError as refusal:
+                envelope.refuse(refusal)
+                continue
+            if isinstance(answer, Held) and envelope.abandoned:
+                # Nobody else would.
+                answer.release()
+            envelope.answer(answer)
 
     async def _make_room(self) -> None:
         if self.dropped:
@@ -178,6 +229,12 @@ class Collection(Owner[VectorBatch]):
             decided.decide(each)
         decided.mark_together()
         return await self._log_and_apply(decided) + len(decided.records) - 1
+
+    async def _copy(self, message: Copy) -> None:
+        decided = self._batch()
+        decided.records += message.rows
+        decided.delete_all(message.gone)
+        await self._log_and_apply(decided)
 
     async def _drop(self) -> int:
         offset = await self._append([CollectionDeleted(self.rows.spec.name)])

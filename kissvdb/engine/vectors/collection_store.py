@@ -4,6 +4,12 @@ A collection's directory is made before the record that creates it is logged, an
 the record that deletes it is durable. So a directory whose creation the log does not hold was never
 created. The replay makes what the log says was created and is not there: in a backup, say, which
 was taken while the collection was created.
+
+A collection whose vectors are made anew has a shadow (`core.store.spec.shadow_of`), which takes its
+place by the record CollectionReplaced. From then on the shadow's rows are the collection's; on
+disk that is so once a checkpoint of theirs says that they are called so. Until then a start finds
+both as they were before the record, and the replay does it again; from then on only the former
+directory is to be removed, and the new one to be renamed: `settle`, which a start does, too.
 """
 
 import logging
@@ -13,13 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kissvdb import logs
-from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.store.spec import CollectionSpec, shadow_of
 from kissvdb.engine.rows.shared_kernels import SharedKernels
 from kissvdb.engine.rows.stored import StoredCollection, entries_of
 from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
     CollectionCreated,
     CollectionDeleted,
+    CollectionReplaced,
     Record,
     VectorDeleted,
     VectorRecord,
@@ -38,6 +45,9 @@ DIRECTORY = "vectors"
 ROWS_AT_ONCE = 256
 OFFSET_MAX = 2**63 - 1
 
+Waiting = dict[str, list[tuple[int, VectorWritten | VectorDeleted]]]
+"""Changes (offset, record) that are not applied yet, by collection."""
+
 
 class CollectionStore:
     """All collections of a database, by name. ``data_dir`` None keeps them in memory."""
@@ -48,6 +58,8 @@ class CollectionStore:
         self.broken: dict[str, str] = {}
         """What is wrong with the collections that cannot be opened, by name. They hold up neither
         the others nor the log, and can be deleted."""
+        self.former: dict[str, StoredCollection | None] = {}
+        """What was replaced and has files left, by the name of both."""
         directory = self._directory = None if data_dir is None else data_dir / DIRECTORY
         if directory is not None and directory.is_dir():
             for entry in sorted(directory.iterdir()):
@@ -57,7 +69,8 @@ class CollectionStore:
     @property
     def durable_offsets(self) -> list[int]:
         """Up to where the files of each collection hold it. Any thread may ask."""
-        return [each.durable_offset for each in list(self.collections.values())]
+        former = [each for each in list(self.former.values()) if each is not None]
+        return [each.durable_offset for each in [*self.collections.values(), *former]]
 
     def view(self) -> "CollectionsReplay":
         """What the log is to be replayed to."""
@@ -91,26 +104,60 @@ class CollectionStore:
         made = StoredCollection(
             rows, directory, created_offset=created_offset, updated_at_ms=spec.created_at_ms
         )
-        work = rows.checkpoint()
-        made.run(work)
-        rows.install(work)
+        made.checkpoint()
         self.collections[spec.name] = made
         return made
 
     def remove(self, name: str) -> None:
         """Remove what is left of a collection. Raises OSError."""
-        stored = self.collections.get(name)
-        if stored is not None:
-            stored.rows.space.close()
+        stored, former = self.collections.get(name), self.former.get(name)
+        for each in (stored, former):
+            if each is not None:
+                each.rows.space.close()
+        self._remove_files(name)
+        if stored is not None and stored.directory is not None:
+            self._remove_files(stored.directory.name)
+        # Not before: while there are files, the log must keep the record of the deletion.
+        self.collections.pop(name, None)
+        self.former.pop(name, None)
+        self.broken.pop(name, None)
+
+    def _remove_files(self, name: str) -> None:
         if self._directory is not None and (self._directory / name).is_dir():
             from kissvdb.storage.data_dir import sync_directory
             from kissvdb.storage.rows import files as row_files
 
             row_files.remove(self._directory / name)
             sync_directory(self._directory)
-        # Not before: while there are files, the log must keep the record of the deletion.
-        self.collections.pop(name, None)
+
+    def replace(self, name: str, offset: int) -> StoredCollection:
+        """The shadow of a collection has taken its place, by the record at ``offset``.
+
+        In memory; a checkpoint is to follow, and then `settle`.
+        """
+        shadow = self.collections.pop(shadow_of(name))
+        former = self.former[name] = self.collections.pop(name, None)
+        shadow.rows.take_over(name, None if former is None else former.rows)
+        shadow.created_offset, shadow.stale = offset, True
+        self.collections[name] = shadow
         self.broken.pop(name, None)
+        return shadow
+
+    def settle(self, name: str) -> None:
+        """Remove what was replaced, and let the directory have its name. The checkpoint is there,
+        and nobody asks for arrays meanwhile. Raises OSError; then it is to be done again."""
+        stored, former = self.collections[name], self.former[name]
+        if former is not None:
+            former.rows.space.close()
+        if self._directory is not None:
+            from kissvdb.storage.data_dir import sync_directory
+
+            place = self._directory / name
+            if stored.directory != place:
+                self._remove_files(name)
+                stored.move(place)
+            sync_directory(self._directory)
+        del self.former[name]
 
     def isolate(self, name: str, error: Damaged) -> None:
         """Go on without a collection that is damaged. Its files stay as they are.
@@ -199,7 +246,7 @@ class CollectionStore:
             return
         for warning in warnings:
             logs.event(logger, logging.WARNING, warning, collection=directory.name)
-        self.collections[directory.name] = StoredCollection(
+        stored = StoredCollection(
             rows,
             directory,
             rows.applied_offset,
@@ -207,6 +254,15 @@ class CollectionStore:
             found.manifest.get("updated_at_ms", rows.spec.created_at_ms),
             stale=bool(warnings),
         )
+        name = directory.name
+        if name == shadow_of(rows.spec.name):
+            # It has taken the place of what is in the directory of this name.
+            name = rows.spec.name
+            self.former[name] = self.collections.pop(name, None)
+            self.broken.pop(name, None)
+        self.collections[name] = stored
+        if name in self.former:
+            self.settle(name)
 
     def _make(self, directory: Path) -> None:
         from kissvdb.storage.data_dir import sync_directory
@@ -234,12 +290,15 @@ class CollectionsReplay:
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         """Apply what is not applied. Raises PersistenceFailed and OSError."""
         collections = self._store.collections
-        waiting: dict[str, list[tuple[int, VectorWritten | VectorDeleted]]] = {}
+        waiting: Waiting = {}
         for offset, record in records:
             if not isinstance(record, VectorRecord):
                 continue
             name = record.collection
             stored = collections.get(name)
+            if isinstance(record, CollectionReplaced):
+                self._replace(offset, record, waiting)
+                continue
             if stored is not None and offset <= stored.rows.applied_offset:
                 continue
             if isinstance(record, CollectionCreated):
@@ -250,16 +309,44 @@ class CollectionsReplay:
             elif stored is not None:
                 # Else it was deleted later, or its creation would have come before.
                 waiting.setdefault(name, []).append((offset, record))
-        for name, changes in waiting.items():
-            stored = collections[name]
-            stored.stale = True
-            try:
-                for start in range(0, len(changes), ROWS_AT_ONCE):
-                    stored.rows.apply_all(changes[start : start + ROWS_AT_ONCE])
-            except Damaged as error:
-                self._store.isolate(name, error)
+        for name in list(waiting):
+            self._apply(name, waiting)
         for stored in collections.values():
             stored.rows.note_offset(upto)
+
+    def _apply(self, name: str, waiting: Waiting) -> None:
+        changes = waiting.pop(name, [])
+        stored = self._store.collections.get(name)
+        if not changes or stored is None:
+            return
+        stored.stale = True
+        try:
+            for start in range(0, len(changes), ROWS_AT_ONCE):
+                stored.rows.apply_all(changes[start : start + ROWS_AT_ONCE])
+        except Damaged as error:
+            self._store.isolate(name, error)
+
+    def _replace(self, offset: int, record: CollectionReplaced, waiting: Waiting) -> None:
+        store, name, by = self._store, record.collection, record.by
+        stored, shadow = store.collections.get(name), store.collections.get(by)
+        is_of_then = shadow is not None and shadow.rows.applied_offset < offset
+        if stored is not None and stored.rows.applied_offset >= offset:
+            # It is the new one already, or one that came later.
+            if is_of_then:
+                waiting.pop(by, None)
+                store.remove(by)
+            return
+        for each in (name, by):
+            self._apply(each, waiting)
+        if is_of_then and by in store.collections:
+            replaced = store.replace(name, offset)
+            replaced.rows.note_offset(offset)
+            replaced.checkpoint()
+            store.settle(name)
+        elif stored is not None or by in store.broken:
+            reason = store.broken.get(by, "they are not there")
+            message = f"the vectors that took the place of those of {name!r} are lost ({reason})"
+            store.isolate(name, Damaged(message))
 
     def _create(self, offset: int, record: CollectionCreated) -> None:
         stored = self._store.collections.get(record.collection)

@@ -24,8 +24,13 @@ def content(spec: CollectionSpec) -> dict[str, Any]:
 
 
 def item(spec: CollectionSpec, created_offset: int) -> Item:
-    """A collection as a key. It never changes, and so is of revision 1."""
-    return Item(manifest_key(spec.name), msgspec.json.encode(content(spec)), 1, created_offset)
+    """A collection as a key, of a new revision whenever it got another embedder."""
+    return Item(
+        manifest_key(spec.name),
+        msgspec.json.encode(content(spec)),
+        1 + spec.reindexed,
+        created_offset,
+    )
 
 
 def was_ours(stored: Item, collection: str) -> bool:

@@ -14,7 +14,7 @@ from kissvdb.core.rows.rules import Command, Delete, DeletedVector, Update, Upse
 from kissvdb.core.search import Search
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import Item
-from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec
+from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec, is_shadow
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
@@ -27,6 +27,7 @@ from kissvdb.engine.vectors.collection import (
     no_such_collection,
 )
 from kissvdb.engine.vectors.collection_store import CollectionStore
+from kissvdb.engine.vectors.copying import text_missing, textless
 from kissvdb.engine.vectors.registry import (
     Collections,
     CreateCollection,
@@ -34,6 +35,7 @@ from kissvdb.engine.vectors.registry import (
     ListCollections,
     OpenCollection,
 )
+from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex
 from kissvdb.engine.vectors.texts import Texts
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument, KissError
 from kissvdb.storage.backup import Entry
@@ -112,7 +114,7 @@ class Vectors:
         """One that is being created is empty."""
 
     def targets(self) -> list[CollectionUpkeep]:
-        return [each.upkeep for each in self.all]
+        return [each.upkeep for each in list(self._opened.values())]
 
     @property
     def durable_offset(self) -> int | None:
@@ -120,9 +122,11 @@ class Vectors:
         return min(self._store.durable_offsets, default=None)
 
     async def note_files(self, entries: list[Entry]) -> None:
-        for each in await self.settled():
-            entries += await each.upkeep.files()
-        entries += await self._threads.upkeep.run(self._store.broken_entries)
+        # Half of what was before, and half of what is after, would be neither.
+        async with self._collections.reindexing.still:
+            for each in await self.settled():
+                entries += await each.upkeep.files()
+            entries += await self._threads.upkeep.run(self._store.broken_entries)
 
     async def look_after(self, retain: Retain) -> None:
         await self._collections.look_after()
@@ -137,8 +141,8 @@ class Vectors:
 
     @property
     def all(self) -> list[OpenCollection]:
-        """All collections, by name."""
-        return [self._opened[name] for name in sorted(self._opened)]
+        """All collections, by name; not those that take the place of another some day."""
+        return [self._opened[name] for name in sorted(self._opened) if not is_shadow(name)]
 
     async def settled(self) -> list[OpenCollection]:
         """All collections, with none half created: behind every creation the log holds by now.
@@ -150,7 +154,7 @@ class Vectors:
 
     def find(self, collection: str) -> OpenCollection:
         """A collection. Raises NotFound, and Damaged when it cannot be opened."""
-        found = self._opened.get(collection)
+        found = None if is_shadow(collection) else self._opened.get(collection)
         if found is None:
             if collection in self.broken:
                 raise Damaged(self.broken[collection])
@@ -159,7 +163,8 @@ class Vectors:
 
     def manifest(self, key: str) -> Item | None:
         """The key that shows a collection; None if there is no such collection."""
-        found = self._opened.get(reserved_keys.collection_of(key) or "")
+        name = reserved_keys.collection_of(key) or ""
+        found = None if is_shadow(name) else self._opened.get(name)
         return None if found is None else found.manifest()
 
     def manifests(self) -> list[Item]:
@@ -204,7 +209,40 @@ class Vectors:
 
     async def drop(self, collection: str) -> int:
         """Delete a collection and everything in it; answers the offset. Raises NotFound."""
+        if is_shadow(collection):
+            raise no_such_collection(collection)
         offset: int = await answered(submit(self._registry, DropCollection(collection)))
+        return offset
+
+    async def reindex(self, collection: str, embedder: str) -> Reindex:
+        """Begin to make all vectors anew of their texts, by another embedder, while the old ones
+        serve; answers what `reindex_of` answers until that is done.
+
+        Raises NotFound for the collection or the embedder, TextMissing, and AlreadyExists while
+        one is under way.
+        """
+        self.find(collection)
+        model = self.texts.model_of(embedder, None, None)
+        self._check_new(collection, model.dim)
+        count = await self.look(collection, textless)
+        if count:
+            raise text_missing(collection, count)
+        message = BeginReindex(collection, embedder, model.model, model.dim, model.metric)
+        job: Reindex = await answered(submit(self._registry, message))
+        return job
+
+    def reindex_of(self, collection: str) -> Reindex | None:
+        """What is being done to a collection, or has failed; None: nothing."""
+        return self._collections.reindexing.jobs.get(collection)
+
+    def reindex_progress(self, collection: str) -> tuple[int, int]:
+        """How many vectors are made, and of how many."""
+        return self._collections.reindexing.progress(collection)
+
+    async def end_reindex(self, collection: str) -> int:
+        """Give up what was begun: the collection stays as it is. Raises NotFound without any."""
+        self.find(collection)
+        offset: int = await answered(submit(self._registry, EndReindex(collection)))
         return offset
 
     async def vacuum(self, collection: str) -> int:

@@ -13,7 +13,8 @@ from kissvdb import logs
 from kissvdb.config import Config
 from kissvdb.core.state import rules as state
 from kissvdb.core.state.reserved_keys import manifest_key
-from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.store.spec import CollectionSpec, is_shadow, shadow_of
+from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import unavailable
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.rows.stored import StoredCollection
@@ -29,7 +30,8 @@ from kissvdb.engine.vectors.collection import (
 from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.engine.vectors.expiry import expire_vectors
 from kissvdb.engine.vectors.recall_audit import RecallAudit, keep_audited
-from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
+from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex, Reindexing
+from kissvdb.errors import AlreadyExists, NotFound, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
     COLLECTION_DAMAGED,
@@ -83,6 +85,11 @@ class OpenCollection:
         """The collection's name."""
         return self.actor.rows.spec.name
 
+    @property
+    def spec(self) -> CollectionSpec:
+        """What the collection is made of."""
+        return self.actor.rows.spec
+
     def manifest(self) -> state.Item:
         """The collection as a key of the state."""
         return manifests.item(self.actor.rows.spec, self.stored.created_offset or 0)
@@ -116,8 +123,13 @@ class Collections(Actor):
         around: CollectionContext,
         keys: State,
         config: Config,
+        embedders: Embedders,
     ) -> None:
         self.opened: dict[str, OpenCollection] = {}
+        """By name; shadows (`core.store.spec.shadow_of`) among them."""
+        self.reindexing = Reindexing(
+            self, embedders, around, store, supervisor, config.limits.collections_max
+        )
         self._changing_at: int | None = None
         self._store = store
         self._supervisor = supervisor
@@ -125,7 +137,7 @@ class Collections(Actor):
         self._keys = keys
         self._config = config
         self._upkeeps, self._upkeeps_to_run = trio.open_memory_channel[CollectionUpkeep](
-            config.limits.collections_max
+            2 * config.limits.collections_max
         )
 
     async def look_after(self) -> None:
@@ -137,6 +149,7 @@ class Collections(Actor):
                 keep_audited, self.audited, self._around.threads.upkeep, self._config.search
             )
             tasks.start_soon(self._use_kernels)
+            tasks.start_soon(self.reindexing.run)
 
     async def _use_kernels(self) -> None:
         await self._store.kernels.compiled.wait()
@@ -155,7 +168,11 @@ class Collections(Actor):
 
     def audited(self) -> list[tuple[Collection, Address, RecallAudit]]:
         """The owners of all collections, where to ask them, and the audits of their searches."""
-        return [(each.actor, each.address, each.audit) for each in self.opened.values()]
+        return [
+            (each.actor, each.address, each.audit)
+            for each in self.opened.values()
+            if not is_shadow(each.name)
+        ]
 
     async def open(self) -> None:
         for stored in list(self._store.collections.values()):
@@ -164,6 +181,7 @@ class Collections(Actor):
             # What the replay brought may be due for the index.
             actor.look_after()
             await self._forget_manifest(stored.rows.spec.name)
+        await self._go_on_reindexing()
         for name in self._store.broken:
             self._around.metrics.watch(COLLECTION_DAMAGED, lambda: 1.0, name)
 
@@ -174,6 +192,10 @@ class Collections(Actor):
             try:
                 if isinstance(message, CreateCollection):
                     envelope.answer(await self._create(message.spec))
+                elif isinstance(message, BeginReindex):
+                    envelope.answer(await self._begin_reindex(message))
+                elif isinstance(message, EndReindex):
+                    envelope.answer(await self._end_reindex(message.name))
                 elif isinstance(message, ListCollections):
                     envelope.answer(list(self.opened.values()))
                 else:
@@ -197,9 +219,11 @@ class Collections(Actor):
                 f"collection {spec.name!r} exists and is damaged: delete it first, or restore a "
                 f"backup ({self._store.broken[spec.name]})"
             )
-        if len(self.opened) >= self._config.limits.collections_max:
+        await self._drop_shadow(spec.name)
+        count = sum(not is_shadow(name) for name in self.opened)
+        if count >= self._config.limits.collections_max:
             raise Refused(
-                f"there are {len(self.opened)} collections already: delete one, or raise "
+                f"there are {count} collections already: delete one, or raise "
                 "limits.collections_max (KISSVDB_LIMITS_COLLECTIONS_MAX)"
             )
         if self._key_is_a_users(spec.name):
@@ -208,6 +232,11 @@ class Collections(Actor):
                 f"key {key!r} has a value of yours, and would show collection {spec.name!r}: write "
                 "the value under another key, delete this one, and create the collection then"
             )
+        offset = await self._make(spec)
+        await self._forget_manifest(spec.name)
+        return offset
+
+    async def _make(self, spec: CollectionSpec) -> int:
         try:
             stored = await self._around.threads.commits.run(
                 self._store.create, spec, self._around.committed_offset()
@@ -222,24 +251,83 @@ class Collections(Actor):
         stored.created_offset = offset
         stored.rows.note_offset(offset)
         await self._start(stored)
-        await self._forget_manifest(spec.name)
         return offset
+
+    async def _begin_reindex(self, message: BeginReindex) -> Reindex:
+        found = self.opened.get(message.name)
+        if found is None:
+            raise no_such_collection(message.name)
+        self.reindexing.check_none(message.name)
+        await self._drop_shadow(message.name)
+        spec = attrs.evolve(
+            found.spec,
+            name=shadow_of(message.name),
+            dim=message.dim,
+            metric=message.metric,
+            embedder=message.embedder,
+            embedder_model=message.model,
+            reindexed=found.spec.reindexed + 1,
+        )
+        await self._make(spec)
+        return self.reindexing.begin(message.name, spec)
+
+    async def _end_reindex(self, name: str) -> int:
+        if name not in self.opened:
+            raise no_such_collection(name)
+        found = await self.reindexing.end(name)
+        shadow = shadow_of(name)
+        if not found or shadow not in self.opened:
+            raise NotFound(f"collection {name!r} is not reindexed now")
+        return await self._drop(shadow)
+
+    async def _drop_shadow(self, name: str) -> None:
+        """Remove what is left of an attempt to reindex a collection."""
+        shadow = shadow_of(name)
+        if shadow in self.opened or shadow in self._store.broken:
+            await self._drop(shadow)
+
+    async def _go_on_reindexing(self) -> None:
+        """What was being reindexed goes on; what was left of others goes away."""
+        for shadow in [name for name in (*self.opened, *self._store.broken) if is_shadow(name)]:
+            name = shadow[1:]
+            if name in self.opened and shadow in self.opened:
+                self.reindexing.begin(name, self.opened[shadow].spec)
+            elif name not in self._store.broken:
+                await self._drop(shadow)
+
+    def replaced(
+        self, name: str, actor: Collection, address: Address, stored: StoredCollection
+    ) -> None:
+        """Readers and writers go to another owner from now on: that of what was the shadow."""
+        before, shadow = self.opened[name], self.opened.pop(shadow_of(name))
+        before.actor.successor = address
+        for each in (before, shadow):
+            each.actor.dropped = True
+            each.actor.look_after()
+        self._forget_gauges(before)
+        self._forget_gauges(shadow)
+        self._open(actor, address, stored)
 
     async def _drop(self, name: str) -> int:
         if name in self._store.broken:
             return await self._drop_broken(name)
+        await self.reindexing.end(name)
         found = self.opened.get(name)
         if found is None:
             raise no_such_collection(name)
         offset: int = await found.address.ask(Drop())
         del self.opened[name]
-        for gauge in found.gauges():
-            self._around.metrics.forget(gauge, name)
-        self._around.metrics.forget(MAILBOX_DEPTH, found.actor.name)
+        self._forget_gauges(found)
         await found.upkeep.finished()
         await self._supervisor.stop(found.address)
         await self._remove(name)
+        await self._drop_shadow(name)
         return offset
+
+    def _forget_gauges(self, found: OpenCollection) -> None:
+        for gauge in found.gauges():
+            self._around.metrics.forget(gauge, found.name)
+        self._around.metrics.forget(MAILBOX_DEPTH, found.actor.name)
 
     async def _drop_broken(self, name: str) -> int:
         offset: int = await self._around.log.ask(Append((CollectionDeleted(name),)))
@@ -250,12 +338,15 @@ class Collections(Actor):
     async def _start(self, stored: StoredCollection) -> None:
         actor = Collection(stored.rows, self._around)
         actor.updated_at_ms = stored.updated_at_ms
-        address = await self._supervisor.start(actor)
+        self._open(actor, await self._supervisor.start(actor), stored)
+
+    def _open(self, actor: Collection, address: Address, stored: StoredCollection) -> None:
         upkeep = CollectionUpkeep(actor, address, stored, self._around.threads.upkeep)
         audit = RecallAudit(self._config.search.audit_queries)
         opened = OpenCollection(actor, address, upkeep, audit, stored)
         self.opened[opened.name] = opened
-        for gauge, read in opened.gauges().items():
+        gauges = {} if is_shadow(opened.name) else opened.gauges()
+        for gauge, read in gauges.items():
             self._around.metrics.watch(gauge, read, opened.name)
         self._around.metrics.watch(MAILBOX_DEPTH, lambda: address.statistics().depth, actor.name)
         self._store.kernels.want()

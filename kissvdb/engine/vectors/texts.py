@@ -106,7 +106,9 @@ class Texts:
                     outcomes[each.place] = refusal
                 continue
             for each, vector in zip(mine, vectors, strict=True):
-                outcomes[each.place] = _with_vector(outcomes[each.place], vector)
+                outcomes[each.place] = _with_vector(
+                    outcomes[each.place], vector, spec.embedder_model
+                )
         return outcomes
 
     async def query_vector(self, spec: CollectionSpec, text: str) -> bytes:
@@ -187,7 +189,7 @@ class Texts:
             raise EmbedderMismatch(
                 f"the vectors of collection {spec.name!r} are of {spec.embedder_model}, and "
                 f"embedder {spec.embedder!r} is {embedder.model} now: configure the former model, "
-                "or write the texts into a new collection"
+                f"or make all vectors anew with POST /v1/vector/{spec.name}/reindex"
             )
         return await _embedded(embedder, texts, kind)
 
@@ -198,6 +200,6 @@ async def _embedded(embedder: Embedder, texts: Sequence[str], kind: Kind) -> lis
     return [row.astype("<f4", copy=False).tobytes() for row in vectors]
 
 
-def _with_vector(command: VectorCommand, vector: bytes) -> VectorCommand:
-    inner = msgspec.structs.replace(command.command, vector=vector)
+def _with_vector(command: VectorCommand, vector: bytes, model: str | None) -> VectorCommand:
+    inner = msgspec.structs.replace(command.command, vector=vector, model=model)
     return VectorCommand(command.collection, inner)

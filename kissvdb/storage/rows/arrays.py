@@ -45,6 +45,15 @@ _memfd_create: Callable[[str], int] | None = getattr(os, "memfd_create", None)
 _FSYNC_SEES_MAPPINGS = platform.system() == "Linux"
 
 
+class _Home:
+    """The directory that all generations share."""
+
+    __slots__ = ("directory",)
+
+    def __init__(self, directory: Path | None) -> None:
+        self.directory = directory
+
+
 class RowArrays:
     """The growing arrays of one generation of a collection. One writer for each array.
 
@@ -52,12 +61,12 @@ class RowArrays:
     """
 
     def __init__(
-        self, directory: Path | None, generation: int, *, written: Iterable[str] = ()
+        self, directory: Path | _Home | None, generation: int, *, written: Iterable[str] = ()
     ) -> None:
         """``written``: arrays whose files are there, and hold what will be asked for first."""
         self.generation = generation
         self._written = set(written)
-        self._directory = directory
+        self._home = directory if isinstance(directory, _Home) else _Home(directory)
         # Of anonymous memory the descriptor is all there is; files are opened when needed, since
         # each mapping holds a descriptor of its own already.
         self._anonymous: dict[str, int] = {}
@@ -78,7 +87,16 @@ class RowArrays:
 
     def successor(self) -> "RowArrays":
         """The arrays of the next generation, which begin empty."""
-        return RowArrays(self._directory, self.generation + 1)
+        return RowArrays(self._home, self.generation + 1)
+
+    def move(self, directory: Path) -> None:
+        """Say that the directory was renamed, for this generation and the next ones. Nobody may ask
+        for an array meanwhile."""
+        self._home.directory = directory
+
+    @property
+    def _directory(self) -> Path | None:
+        return self._home.directory
 
     def file_name(self, name: str) -> str:
         """The name of an array's file in the directory."""
