@@ -138,6 +138,8 @@ class CollectionStore:
         shadow = self.collections.pop(shadow_of(name))
         former = self.former[name] = self.collections.pop(name, None)
         shadow.rows.take_over(name, None if former is None else former.rows)
+        # Files that have the name must be behind the record: it is not for them.
+        shadow.rows.note_offset(offset)
         shadow.created_offset, shadow.stale = offset, True
         self.collections[name] = shadow
         self.broken.pop(name, None)
@@ -339,9 +341,7 @@ class CollectionsReplay:
         for each in (name, by):
             self._apply(each, waiting)
         if is_of_then and by in store.collections:
-            replaced = store.replace(name, offset)
-            replaced.rows.note_offset(offset)
-            replaced.checkpoint()
+            store.replace(name, offset).checkpoint()
             store.settle(name)
         elif stored is not None or by in store.broken:
             reason = store.broken.get(by, "they are not there")
