@@ -60,7 +60,7 @@ def test_every_example_runs_as_it_stands(url):
                     assert answer.status_code == 200
             else:
                 answer = case.call_and_validate(base_url=url, checks=CHECKS, timeout=PATIENCE_SECS)
-                assert answer.status_code == 200, (case.body, answer.text)
+                assert answer.status_code in (200, 202), (case.body, answer.text)
                 assert '"error":{' not in answer.text
     assert ran == {route.operation_id for route in ROUTES if has_values(route)}
 

@@ -136,7 +136,13 @@ _EXAMPLES: Mapping[str, Example] = {
     "GET /v1/vector/{collection}": Example(_NOTES),
     "POST /v1/vector/{collection}/vacuum": Example(_NOTES),
     "POST /v1/vector/{collection}/upsert": Example(
-        _NOTES, body={"id": "a", "vector": [1, 0, 0], "meta": {"lang": "en", "year": 2024}}
+        _NOTES,
+        body={
+            "id": "a",
+            "vector": [1, 0, 0],
+            "text": "A short note",
+            "meta": {"lang": "en", "year": 2024},
+        },
     ),
     "POST /v1/vector/{collection}/add": Example(_NOTES, body={"id": "b", "vector": [0, 0, 1]}),
     "POST /v1/vector/{collection}/update": Example(
@@ -147,7 +153,12 @@ _EXAMPLES: Mapping[str, Example] = {
         _NOTES,
         body={
             "items": [
-                {"id": "c", "vector": [3, 1, 0], "meta": {"lang": "de", "year": 2020}},
+                {
+                    "id": "c",
+                    "vector": [3, 1, 0],
+                    "text": "Eine kurze Notiz",
+                    "meta": {"lang": "de", "year": 2020},
+                },
                 {"id": "d", "vector": [0, 1, 0], "meta": {"lang": "en", "year": 2021}},
             ]
         },
@@ -171,6 +182,8 @@ _EXAMPLES: Mapping[str, Example] = {
     "GET /v1/vector/{collection}/get": Example(_NOTES, query={"id": "a"}),
     "POST /v1/vector/{collection}/count": Example(_NOTES, body={"filters": {"lang": "en"}}),
     "POST /v1/vector/{collection}/scroll": Example(_NOTES, body={"limit": 2}),
+    "POST /v1/vector/{collection}/reindex": Example(_NOTES, body={"embedder": "default"}),
+    "DELETE /v1/vector/{collection}/reindex": Example(_NOTES),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
     "POST /search": Example(
         body={"query": "opening hours", "top_k": 3, "mode": "text", "filters": {"language": "en"}}

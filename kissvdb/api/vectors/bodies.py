@@ -186,10 +186,10 @@ class ReindexInfo:
 
 @attrs.frozen
 class ReindexEnded:
-    """The collection keeps its vectors and its embedder."""
+    """The collection keeps its vectors and its embedder. ``ended``: there was something to end."""
 
     ended: bool
-    offset: U64
+    offset: U64 | None
 
 
 @attrs.frozen

@@ -20,6 +20,7 @@ from kissvdb.api.vectors.bodies import (
     IndexBody,
     IndexInfo,
     ReindexBody,
+    ReindexEnded,
     ReindexInfo,
     TextBody,
     TextInfo,
@@ -103,7 +104,7 @@ async def reindex(context: Context, request: Request) -> Response:
 
 async def end_reindex(context: Context, request: Request) -> Response:
     offset = await context.database.vectors.end_reindex(collection_of(context, request))
-    return Response(b'{"ended":true,"offset":%d}' % offset)
+    return Response(_json(ReindexEnded(offset is not None, offset)))
 
 
 def _reindex_info(context: Context, job: Reindex) -> ReindexInfo:

@@ -239,10 +239,10 @@ class Vectors:
         """How many vectors are made, and of how many."""
         return self._collections.reindexing.progress(collection)
 
-    async def end_reindex(self, collection: str) -> int:
-        """Give up what was begun: the collection stays as it is. Raises NotFound without any."""
+    async def end_reindex(self, collection: str) -> int | None:
+        """Give up what was begun: the collection stays as it is. None if there was nothing."""
         self.find(collection)
-        offset: int = await answered(submit(self._registry, EndReindex(collection)))
+        offset: int | None = await answered(submit(self._registry, EndReindex(collection)))
         return offset
 
     async def vacuum(self, collection: str) -> int:

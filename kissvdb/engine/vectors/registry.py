@@ -31,7 +31,7 @@ from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.engine.vectors.expiry import expire_vectors
 from kissvdb.engine.vectors.recall_audit import RecallAudit, keep_audited
 from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex, Reindexing
-from kissvdb.errors import AlreadyExists, NotFound, PersistenceFailed, Refused, Unavailable
+from kissvdb.errors import AlreadyExists, PersistenceFailed, Refused, Unavailable
 from kissvdb.metrics import (
     COLLECTION_BYTES,
     COLLECTION_DAMAGED,
@@ -271,13 +271,13 @@ class Collections(Actor):
         await self._make(spec)
         return self.reindexing.begin(message.name, spec)
 
-    async def _end_reindex(self, name: str) -> int:
+    async def _end_reindex(self, name: str) -> int | None:
         if name not in self.opened:
             raise no_such_collection(name)
         found = await self.reindexing.end(name)
         shadow = shadow_of(name)
         if not found or shadow not in self.opened:
-            raise NotFound(f"collection {name!r} is not reindexed now")
+            return None
         return await self._drop(shadow)
 
     async def _drop_shadow(self, name: str) -> None:

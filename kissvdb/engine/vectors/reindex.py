@@ -66,7 +66,8 @@ class BeginReindex:
 
 @attrs.frozen
 class EndReindex:
-    """Give up what was begun: the collection stays as it is. Raises NotFound without any."""
+    """Give up what was begun: the collection stays as it is. Answers an offset; None if there was
+    nothing, or it is done."""
 
     name: str
 
