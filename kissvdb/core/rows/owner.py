@@ -22,7 +22,6 @@ stored, and ``Rows.opened`` makes rows of them again.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import attrs
 import numpy as np
 
 from kissvdb.core.index.codes import CodeSum
@@ -106,8 +105,7 @@ class Rows:
         rows._store, rows._ids, rows._metadata = parts.store, parts.ids, parts.metadata
         rows._visibility, rows._index = Visibility(parts.dead, parts.store.view()), parts.index
         rows._texts, rows._operations = parts.texts, Operations(parts.operations)
-        rows._sums, rows._code_sums = parts.sums, parts.code_sums
-        rows._guard = parts.guard
+        rows._sums, rows._code_sums, rows._guard = parts.sums, parts.code_sums, parts.guard
         if not parts.guard.last_block_is_sound():
             rows._begin_block()
         return rows, parts.warnings
@@ -304,10 +302,8 @@ class Rows:
 
     def take_over(self, name: str, former: "Rows | None") -> None:
         """Go on under a name, and with the operations that were answered under it."""
-        self.spec = attrs.evolve(self.spec, name=name)
-        if former is not None:
-            self._operations.adopt(former._operations)
-        self._view = None
+        self.spec, self._view = self.spec.named(name), None
+        self._operations.adopt(Operations() if former is None else former._operations)
 
     def _install_index(self, made: Index) -> None:
         """Go on with an index that may be coarser than searches should be by now."""

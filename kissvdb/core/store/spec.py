@@ -82,6 +82,10 @@ class CollectionSpec:
         """A collection of documents: rows without vectors."""
         return cls(name, 0, NONE, NONE, created_at_ms=created_at_ms, text=text)
 
+    def named(self, name: str) -> "CollectionSpec":
+        """The same under another name."""
+        return attrs.evolve(self, name=name)
+
     @property
     def holds_documents(self) -> bool:
         """Whether the rows are documents, not vectors."""
