@@ -238,6 +238,8 @@ async def test_collections_are_listed_shown_configured_and_dropped(books):
     assert set_["settings"]["text"]["fields"]["title"]["language"] == "spanish"
     shown = reading(await books("GET", "/v1/doc/books"))
     assert (shown["count"], shown["settings"]) == (5, set_["settings"])
+    # Of the first documents, too.
+    assert shown["fields"] == ["a.b", "by", "by.f", "by.n", "tags", "title", "year"]
     refused(
         await books("PUT", "/v1/doc/books", {"text": {"fields": {"a": {"language": "klingon"}}}}),
         400,

@@ -155,9 +155,8 @@ class DocumentCollections:
 
 @attrs.frozen
 class DocumentsDetail(DocumentsInfo):
-    """One collection, closely. ``fields``: those that are indexed (of the newest documents, a few
-    may not be known yet); ``settings``: what was set; ``working``: the piece of upkeep that is
-    under way; ``damage``: what is wrong with its rows."""
+    """One collection, closely. ``fields``: those that are indexed; ``settings``: what was set;
+    ``working``: the piece of upkeep that is under way; ``damage``: what is wrong with its rows."""
 
     fields: list[str]
     settings: dict[str, Any]

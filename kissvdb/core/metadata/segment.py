@@ -5,7 +5,7 @@ Segments answer conditions in Kleene's three-valued logic: a pair of flags a row
 its document can decide. Where nothing is left open the two are the same array.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import attrs
@@ -206,6 +206,10 @@ class _Builder:
         rows.extend([row] * len(elements))
         values.extend(elements)
 
+    @property
+    def paths(self) -> Set[str]:
+        return self._fields.keys()
+
     def build(self, row_count: int) -> Segment:
         return Segment(
             row_count,
@@ -222,6 +226,14 @@ def build(documents: Sequence[Any], fields_max: int = FIELDS_MAX) -> Segment:
         for row, document in enumerate(documents):
             builder.add(row, document)
     return builder.build(len(documents))
+
+
+def paths(documents: Sequence[Any], fields_max: int = FIELDS_MAX) -> Set[str]:
+    """The fields that the segment of these documents would have."""
+    builder = _Builder(fields_max)
+    for row, document in enumerate(documents):
+        builder.add(row, document)
+    return builder.paths
 
 
 def _in_order(parts: list[tuple[list[int], Sequence[Any]]]) -> tuple[list[int], Sequence[Any]]:
