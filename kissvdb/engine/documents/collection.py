@@ -33,8 +33,9 @@ logger = logging.getLogger("kissvdb.documents")
 APPLIED_HERE_MAX = 8
 APPLIED_HERE_BYTES_MAX = 32 * 1024
 """So many changes are applied on the event loop, in some 0.5 ms; more go to a thread."""
-PORTION_CHANGES = 1024
-"""So many are applied between two views, in some 50 ms: as long may a reader have to wait."""
+PORTION_CHANGES = 4096
+"""So many are applied between two views, in some 300 ms: as long may a reader have to wait. In more
+at once there are fewer segments to merge, and words that come again are looked at less often."""
 LINGER_SECONDS = 0.005
 """Writes that come one by one are applied together, unless a reader wants them."""
 SCANNED_AT_ONCE = 256

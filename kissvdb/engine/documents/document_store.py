@@ -30,7 +30,7 @@ logger = logging.getLogger("kissvdb.documents")
 DIRECTORY = "documents"
 """Within the data directory."""
 OFFSET_MAX = 2**63 - 1
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 4096
 
 
 class DocumentStore:
