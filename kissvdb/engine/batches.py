@@ -61,12 +61,14 @@ class Batch:
     """``commands`` in order, if all ``conditions`` hold before the first one: commands that change
     nothing (`Require`), and counts.
 
-    With an ``op_id`` a repeat is answered as the first time.
+    With an ``op_id`` a repeat is answered as the first time. ``fingerprint``: `fingerprint_of` the
+    commands, where somebody had a thread to make it in.
     """
 
     commands: Sequence[Any]
     conditions: Sequence[Any] = ()
     op_id: str | None = None
+    fingerprint: bytes | None = None
 
 
 @attrs.define
@@ -135,7 +137,7 @@ class Batches:
         operation = None if batch.op_id is None else self._state.operation(batch.op_id)
         if batch.op_id is None or operation is None:
             return None
-        check_same_batch(batch.op_id, operation, _fingerprint(batch.commands))
+        check_same_batch(batch.op_id, operation, _fingerprint(batch))
         results = atomic.decode_results(operation.key)
         return atomic.answer(
             results, operation.offset, operation.revision, marked=True, repeated=True
@@ -165,7 +167,7 @@ class Batches:
         return former
 
     async def _write(self, batch: Batch, plan: _Plan) -> BatchAnswer:
-        found = None if batch.op_id is None else _fingerprint(batch.commands)
+        found = None if batch.op_id is None else _fingerprint(batch)
         owners = {owner.name: owner for owner in plan.owners}
         if batch.op_id is not None:
             keeper = self._state.keeper(batch.op_id)
@@ -297,8 +299,13 @@ class Batches:
         return first
 
 
-def _fingerprint(commands: Sequence[Any]) -> bytes:
-    """What tells a batch from another: its operations, in their order."""
+def _fingerprint(batch: Batch) -> bytes:
+    return batch.fingerprint or fingerprint_of(batch.commands)
+
+
+def fingerprint_of(commands: Sequence[Any]) -> bytes:
+    """What tells a batch from another: its operations, in their order. The same before and after
+    their texts got vectors."""
     said = b"".join(map(fingerprint, commands))
     return blake2b(said, digest_size=FINGERPRINT_BYTES).digest()
 

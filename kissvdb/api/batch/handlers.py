@@ -20,7 +20,7 @@ from kissvdb.api.reading.json_body import Body, off_loop
 from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import Delete
-from kissvdb.engine.batches import Batch
+from kissvdb.engine.batches import Batch, fingerprint_of
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError
 
@@ -76,10 +76,13 @@ def read(context: Context, request: Request) -> Batch:
             f"body.preconditions: at most {operations_max}, not {len(preconditions)}: "
             "limits.batch_operations_max (KISSVDB_LIMITS_BATCH_OPERATIONS_MAX)"
         )
+    operations = commands(context, body.operations)
+    op_id = _op_id(request, body.op_id)
     return Batch(
-        commands(context, body.operations),
+        operations,
         conditions(context, request, preconditions),
-        _op_id(request, body.op_id),
+        op_id,
+        None if op_id is None else fingerprint_of(operations),
     )
 
 
