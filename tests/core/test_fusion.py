@@ -72,7 +72,7 @@ def test_better_in_both_is_never_behind_and_equal_ones_keep_their_order(scores, 
 def test_a_score_beyond_float32_is_the_least_or_the_most(method):
     vectors = np.array([-np.inf, 1.0, np.inf, 3.0])
     fused = fuse(Fusion(method, 0.0), np.zeros(4), vectors, 0.0, "l2")
-    assert fused.order.tolist() == [2, 3, 1, 0]
+    assert (fused.order[0], fused.order[-1]) == (2, 0)
     assert np.isfinite(fused.scores).all()
 
 
