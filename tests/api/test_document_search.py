@@ -133,6 +133,13 @@ async def test_settings_hold_for_what_is_there_and_what_comes(papers):
     assert ids(await search(papers, text="raft")) == ["a"]
 
 
+async def test_an_explanation_says_how_many_words_were_too_many(call: Caller):
+    words = " ".join(f"w{n}x" for n in range(300))
+    await call("PUT", "/v1/doc/long/a", {"body": words})
+    assert (await search(call, "long", text=words, explain=True))["explain"]["ignored"] == 44
+    assert (await search(call, "long", text="w7x", explain=True))["explain"]["ignored"] == 0
+
+
 async def test_a_collection_without_documents_has_none(call: Caller):
     found = await search(call, "none", text="a", count=True, facets=["b"], explain=True)
     assert (found["hits"], found["count"], found["exhausted"]) == ([], 0, True)

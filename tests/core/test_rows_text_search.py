@@ -121,6 +121,7 @@ def test_a_hybrid_search_has_both_scores_of_every_hit(metric, method):
         assert parts.vector_scores[place] == pytest.approx(vectors[row], abs=1e-6)
         assert (parts.text_ranks[place] == 0) == (row not in texts)
     assert found.explanation.text_us >= 0
+    assert found.explanation.ignored == 0
     only_text = hybrid(here, [1, 0.5], "red house", Fusion(method, text=1.0), k=5).hits[0]
     assert list(only_text.ids) == list(view.search_text(words, Search(5)).hits[0].ids)
     only_vector = hybrid(here, [1, 0.5], "red house", Fusion(method, text=0.0), k=5).hits[0]

@@ -178,6 +178,7 @@ def _search(view: "RowsView", asked: Asked, started_ns: int) -> tuple[bytes, int
             text_us=explanation.text_us,
             order_us=explanation.order_us,
             facets_us=(time.perf_counter_ns() - before_ns) // 1000,
+            ignored=explanation.ignored,
             corrected={word: list(others) for word, others in fixed.items()},
             notes=filter_notes.about(asked.search.tree, view.count),
         )
@@ -257,6 +258,6 @@ def _nothing(asked: Asked, offset: int) -> tuple[bytes, int]:
     if asked.facets:
         text += facets_text({path: Facet([], 0) for path in asked.facets})
     if asked.search.explain:
-        told = DocumentSearchExplanation("empty", 0.0, 0, 0, 0, 0, 0, 0, {}, [])
+        told = DocumentSearchExplanation("empty", 0.0, 0, 0, 0, 0, 0, 0, 0, {}, [])
         text += b',"explain":' + _json(told)
     return text + b"}", offset

@@ -73,7 +73,8 @@ class DocumentHitGroup:
 @attrs.frozen
 class DocumentSearchExplanation:
     """How a search went: the part of the rows that the filter left, and microseconds.
-    ``corrected``: words that were taken for others. ``notes``: what the filter leaves out that may
+    ``ignored``: words in fields that were not looked for, being too many. ``corrected``: words that
+    were taken for others. ``notes``: what the filter leaves out that may
     have been meant."""
 
     plan: str
@@ -84,6 +85,7 @@ class DocumentSearchExplanation:
     text_us: U64
     order_us: U64
     facets_us: U64
+    ignored: U64
     corrected: dict[str, list[str]]
     notes: list[str]
 

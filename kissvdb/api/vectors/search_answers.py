@@ -67,7 +67,6 @@ def of_found(
             mode=mode,
             queue_us=queue_us,
             notes=filter_notes.about(search.tree, count),
-            matched=UNSET if found.total is None else found.total,
             corrected={each: list(corrected[each]) for each in corrected} if corrected else UNSET,
             **steps,
         )

@@ -166,8 +166,8 @@ class HitGroup:
 class Explanation:
     """How the search went: by what, the plan, the part of the vectors that the filter left, and the
     microseconds of each step (``queue_us``: waiting for a thread). ``notes``: what the filter
-    leaves out that may have been meant. ``matched``: how many texts match, if that is known;
-    ``corrected``: words that no text has, and what was looked for instead."""
+    leaves out that may have been meant. ``ignored``: words in fields that were not looked for,
+    being too many; ``corrected``: words that no text has, and what was looked for instead."""
 
     mode: Mode
 
@@ -183,8 +183,8 @@ class Explanation:
     order_us: U64
     text_us: U64
     fuse_us: U64
+    ignored: U64
     notes: list[str]
-    matched: U64 | UnsetType = UNSET
     corrected: dict[str, list[str]] | UnsetType = UNSET
 
 

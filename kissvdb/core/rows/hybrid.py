@@ -38,8 +38,8 @@ def search(
 ) -> Found:
     """The ``asked.k`` best visible rows by both, behind the ``asked.offset`` best.
 
-    ``vector``: float32 [dim], finite. ``min_score`` is of the fused score. ``total``: how many rows
-    match the text. Raises SearchTooNarrow as searches by vector do.
+    ``vector``: float32 [dim], finite. ``min_score`` is of the fused score. Raises
+    SearchTooNarrow as searches by vector do.
     """
     depth = max(fusion.depth, asked.want)
     part = replace(asked, k=depth, offset=0, min_score=None)
@@ -47,7 +47,7 @@ def search(
     by_vector, near = _near(view, vector, part, excluded, may_scan)
     lap = lap_clock() if asked.explain else int
     allow = view.bitmap(asked.tree, asked.namespace)
-    by_text, total = text_search.best(view, query, depth, allow)
+    by_text, ignored = text_search.best(view, query, depth, allow)
     rows = np.union1d(near, by_text.rows)
     texts, ceiling = np.zeros(len(rows)), 0.0
     if view.texts is not None:
@@ -66,11 +66,11 @@ def search(
     view.data.check(found.tolist())
     explanation, parts = by_vector.explanation, None
     if explanation is not None:
-        explanation = attrs.evolve(explanation, text_us=text_us, fuse_us=lap())
+        explanation = attrs.evolve(explanation, text_us=text_us, fuse_us=lap(), ignored=ignored)
         parts = Parts(
             fused.text_ranks[places], texts[places], fused.vector_ranks[places], vectors[places]
         )
-    return Found([hits], explanation, [len(hits) < asked.k], total, parts)
+    return Found([hits], explanation, [len(hits) < asked.k], parts)
 
 
 def _excluded(view: "RowsView", query: TextQuery) -> Array | None:

@@ -70,7 +70,8 @@ class Explanation:
     ``text``.
 
     ``selectivity`` is the part of the rows that the filter, deletes and expiry leave. Times are
-    microseconds, of all queries together.
+    microseconds, of all queries together. ``ignored``: terms of the query, in every field, that
+    were not looked for, being too many.
     """
 
     plan: str
@@ -84,6 +85,7 @@ class Explanation:
     order_us: int
     text_us: int = 0
     fuse_us: int = 0
+    ignored: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -105,14 +107,12 @@ class Found:
     """What a search answers: for each query its hits, and whether there are no more behind them;
     ``explanation`` if it was asked for.
 
-    ``total``: how many rows match the text, if that is known. ``parts``: those of a hybrid search
-    that is to be explained.
+    ``parts``: those of a hybrid search that is to be explained.
     """
 
     hits: list[Hits]
     explanation: Explanation | None
     exhausted: list[bool]
-    total: int | None = None
     parts: Parts | None = None
 
 

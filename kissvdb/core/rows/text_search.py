@@ -27,7 +27,7 @@ def search(view: "RowsView", query: TextQuery, asked: Search) -> Found:
     lap = lap_clock() if asked.explain else int
     allow = view.bitmap(asked.tree, asked.namespace)
     filter_us = lap()
-    hits, total = best(view, query, asked.want, allow)
+    hits, ignored = best(view, query, asked.want, allow)
     text_us = lap()
     if asked.min_score is not None:
         hits = hits.slice(0, int((hits.scores >= asked.min_score).sum()))
@@ -46,18 +46,19 @@ def search(view: "RowsView", query: TextQuery, asked: Search) -> Found:
             tail_us=0,
             order_us=lap(),
             text_us=text_us,
+            ignored=ignored,
         )
-    return Found([hits], explanation, [len(hits) < asked.k], total)
+    return Found([hits], explanation, [len(hits) < asked.k])
 
 
-def best(
-    view: "RowsView", query: TextQuery, want: int, allow: Words | None
-) -> tuple[Hits, int | None]:
-    """The ``want`` best of the rows of ``allow`` that match, and how many do, if that is known."""
+def best(view: "RowsView", query: TextQuery, want: int, allow: Words | None) -> tuple[Hits, int]:
+    """The ``want`` best of the rows of ``allow`` that match, and how many terms of the query were
+    not looked for, being too many."""
     if view.texts is None or not want:
-        return _NO_HITS, 0 if view.texts is None else None
+        return _NO_HITS, 0
     found = view.texts.search(query, want, allow)
-    return Hits(tuple(view.ids.ids_at(found.rows.tolist())), found.scores, found.rows), found.total
+    ids = tuple(view.ids.ids_at(found.rows.tolist()))
+    return Hits(ids, found.scores, found.rows), found.ignored
 
 
 def matching(
