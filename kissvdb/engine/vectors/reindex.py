@@ -155,8 +155,10 @@ class Reindexing:
 
     def progress(self, name: str) -> tuple[int, int]:
         """How many vectors are made, and of how many."""
-        total = self._collections.opened[name].actor.view().live_count
-        shadow = self._collections.opened.get(shadow_of(name))
+        opened = self._collections.opened
+        # It may have been deleted since the job was found.
+        total = opened[name].actor.view().live_count if name in opened else 0
+        shadow = opened.get(shadow_of(name))
         return (total if shadow is None else min(total, shadow.actor.view().live_count)), total
 
     async def _run(self, job: Reindex) -> None:
