@@ -1,5 +1,6 @@
 """Search of segments by compiled kernels: the same answers as ``plain``, bit by bit."""
 
+import threading
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -9,13 +10,15 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
-from kissvdb.core.postings.segment import Forward, Segment
-from kissvdb.core.postings.vocabulary import SURFACE, Tokens, Vocabulary, prefix_of
+from kissvdb.core.postings.query import Alternatives, Atom, Plan, Totals, Weighing, weighing_of
+from kissvdb.core.postings.segment import Forward, Parts, Segment
+from kissvdb.core.postings.vocabulary import FIELDS_MAX, SURFACE, Tokens, Vocabulary, prefix_of
 from kissvdb.kernels.text import build as building
 from kissvdb.kernels.text import forward as scanning
 from kissvdb.kernels.text import learning, maxscore, memory, words
 from kissvdb.kernels.text import lists as listing
+from kissvdb.kernels.text import few as inverting
+from kissvdb.kernels.text import terms
 
 Array = npt.NDArray[Any]
 
@@ -28,15 +31,16 @@ BITMAPS_KEPT: Final = 64
 _ALL_ROWS: Final = np.zeros(0, np.uint64)
 
 
-def table_of(segments: Sequence[Segment]) -> Array:
-    """int64[S, COLUMNS]: where the arrays of segments are, which the caller keeps."""
-    table = np.zeros((len(segments), memory.COLUMNS), np.int64)
-    first = 0
-    for line, segment in zip(table, segments, strict=True):
-        line[:] = segment.addresses
-        line[memory.FIRST] = first
-        first += segment.row_count
-    return table
+class _Scratch(threading.local):
+    """Working memory of one thread's searches, which leave it as they found it."""
+
+    def __init__(self) -> None:
+        self.sums = np.zeros(maxscore.WINDOW)
+        self.touched = np.zeros(maxscore.WINDOW // 64, np.uint64)
+        self.sieve = np.zeros(scanning.SIEVE_WORDS, np.uint64)
+
+
+_scratch: Final = _Scratch()
 
 
 @attrs.define(eq=False)
@@ -48,8 +52,8 @@ class _Lists:
     kept: list[Array]
 
     @classmethod
-    def of(cls, segments: Sequence[Segment], atoms: Sequence[Atom]) -> "_Lists":
-        table = table_of(segments)
+    def of(cls, segments: Parts, atoms: Sequence[Atom]) -> "_Lists":
+        table = segments.table
         terms = np.array([a.terms[0] if a.kind == "term" else -1 for a in atoms], np.int64)
         fields = np.array([atom.field for atom in atoms], np.int64)
         made = cls(table, _lists(table, terms, fields), [])
@@ -91,11 +95,7 @@ def _lists(table: Array, terms: Array, fields: Array) -> Array:
     return lists
 
 
-def _row_count(segments: Sequence[Segment]) -> int:
-    return sum(segment.row_count for segment in segments)
-
-
-def having(segments: Sequence[Segment], atoms: Sequence[Atom]) -> Array:
+def having(segments: Parts, atoms: Sequence[Atom]) -> Array:
     """int64[atoms]: how many rows have each atom."""
     if any(atom.kind != "term" for atom in atoms):
         sizes = _Lists.of(segments, atoms).lists[:, :, memory.LIST_SIZE]
@@ -103,7 +103,7 @@ def having(segments: Sequence[Segment], atoms: Sequence[Atom]) -> Array:
         return summed
     terms = np.array([atom.terms[0] for atom in atoms], np.int64)
     counts = np.zeros(len(atoms), np.int64)
-    listing.having_terms(table_of(segments), terms, counts)
+    listing.having_terms(segments.table, terms, counts)
     return counts
 
 
@@ -140,9 +140,9 @@ def _matching(made: _Lists, plan: Plan, row_count: int) -> Words:
     return passing
 
 
-def matching(segments: Sequence[Segment], plan: Plan, weighing: Weighing) -> Words:
+def matching(segments: Parts, plan: Plan, weighing: Weighing) -> Words:
     """The bitmap of the rows that match."""
-    return _matching(_Lists.of(segments, plan.atoms), plan, _row_count(segments))
+    return _matching(_Lists.of(segments, plan.atoms), plan, segments.row_count)
 
 
 def _asked(plan: Plan) -> tuple[Array, Array, Array, Array, Array]:
@@ -172,36 +172,36 @@ def _constants(weighing: Weighing) -> Array:
     return np.stack([weighing.weights, weighing.floors, weighing.slopes])
 
 
-def score_rows(segments: Sequence[Segment], plan: Plan, weighing: Weighing, rows: Array) -> Array:
+def score_rows(segments: Parts, plan: Plan, weighing: Weighing, rows: Array) -> Array:
     """float64[n]: the scores of these rows; 0 for one that does not match."""
     rows = np.ascontiguousarray(rows, np.int64)
     scores = np.zeros(len(rows))
     if not plan.weights or not len(rows):
         return scores
     if plan.is_plain:
-        table = table_of(segments)
+        table = segments.table
         fields = np.array([atom.field for atom in plan.atoms], np.int64)
         lists = _lists(table, np.full(len(fields), -1, np.int64), fields)
     else:
         made = _Lists.of(segments, plan.atoms)
         table, lists = made.table, _scoring_lists(made, plan)
-    if rows.min() < 0 or rows.max() >= _row_count(segments):
+    if rows.min() < 0 or rows.max() >= segments.row_count:
         raise IndexError("a row that is not in this view")
     pairs, sieve, phrases, ends, counts = _asked(plan)
     scanning.score_rows(
         table, lists, _constants(weighing), pairs, sieve, phrases, ends, counts, rows, scores
     )
     if not plan.is_plain:
-        passing = bitmaps.unpack(_matching(made, plan, _row_count(segments)), _row_count(segments))
+        passing = bitmaps.unpack(_matching(made, plan, segments.row_count), segments.row_count)
         scores[~passing[rows]] = 0.0
     return scores
 
 
 def best(
-    segments: Sequence[Segment], plan: Plan, weighing: Weighing, k: int, allow: Words | None
+    segments: Parts, plan: Plan, weighing: Weighing, k: int, allow: Words | None
 ) -> tuple[Array, Array]:
     """The rows (int64) and scores (float64) of the k best that match; ties by lower row."""
-    row_count = _row_count(segments)
+    row_count = segments.row_count
     k = min(k, row_count)
     scores, rows = np.empty(k), np.empty(k, np.int64)
     if not plan.weights or not k:
@@ -220,10 +220,9 @@ def best(
         )
         return rows[:count], scores[:count]
     atoms = len(plan.weights)
-    turns = np.argsort(-made.table[:, memory.ROWS], kind="stable")
     count = maxscore.best(
         made.table,
-        turns,
+        segments.turns,
         lists,
         constants,
         allow,
@@ -231,18 +230,62 @@ def best(
         rows,
         np.zeros((3, atoms), np.int64),
         np.zeros((2, atoms + 1)),
-        np.zeros(maxscore.WINDOW),
-        np.zeros(maxscore.WINDOW // 64, np.uint64),
+        _scratch.sums,
+        _scratch.touched,
     )
     return rows[:count], scores[:count]
 
 
-def _is_narrow(segments: Sequence[Segment], lists: Array, allow: Words) -> bool:
+def top(
+    segments: Parts,
+    plan: Plan,
+    totals: Totals,
+    k1: float,
+    b: float,
+    k: int,
+    allow: Words | None,
+) -> tuple[Array, Array]:
+    """``best`` of a plan that is not weighed yet; of terms alone in one call."""
+    k, atoms = min(k, segments.row_count), plan.atoms
+    if not (atoms and k and plan.is_of_terms):
+        weighing = weighing_of(plan, having(segments, atoms), totals, k1, b)
+        return best(segments, plan, weighing, k, allow)
+    scores, rows = np.empty(k), np.empty(k, np.int64)
+    allow = _ALL_ROWS if allow is None else np.require(allow, np.uint64, ("C", "W"))
+    scratch, size = _scratch, len(atoms)
+    count = terms.best(
+        segments.table,
+        segments.turns,
+        np.array([atom.terms[0] for atom in atoms], np.int64),
+        np.array([atom.field for atom in atoms], np.int64),
+        np.array(plan.weights, np.float64),
+        totals.table,
+        k1,
+        b,
+        0.0 if allow is _ALL_ROWS else _scanning(segments, allow),
+        allow,
+        scores,
+        rows,
+        np.zeros((len(segments), size, memory.LIST_COLUMNS), np.int64),
+        np.empty((3, size)),
+        np.empty((5, size), np.int64),
+        np.empty((2, size + 1)),
+        scratch.sieve,
+        scratch.sums,
+        scratch.touched,
+    )
+    return rows[:count], scores[:count]
+
+
+def _scanning(segments: Parts, allow: Words) -> float:
+    """What scanning the allowed rows costs, in postings that are walked."""
+    scanned = bitmaps.count(allow) * segments.stream_size / max(segments.row_count, 1)
+    return scanned * SCAN_TERMS_PER_POSTING
+
+
+def _is_narrow(segments: Parts, lists: Array, allow: Words) -> bool:
     """Whether scanning the allowed rows costs less than walking lists."""
-    terms = sum(len(segment.forward.stream) for segment in segments)
-    scanned = bitmaps.count(allow) * terms / max(_row_count(segments), 1)
-    walked = int(lists[:, :, memory.LIST_SIZE].sum())
-    return scanned * SCAN_TERMS_PER_POSTING < walked
+    return _scanning(segments, allow) < int(lists[:, :, memory.LIST_SIZE].sum())
 
 
 def words_with(blob: Array, ends: Array, entries: int, prefix: bytes) -> Array:
@@ -360,4 +403,47 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
         tfs,
         most[terms],
         least[terms],
+    )
+
+
+def build_few(forward: Forward, field_of_term: Array) -> Segment:
+    """The same of few rows, whatever the number of terms there are in all."""
+    rows, end = forward.row_count, int(forward.ptr[forward.row_count])
+    ptr, stream = forward.ptr[: rows + 1], forward.stream[:end]
+    keys = np.empty(end, np.int64)
+    keys = keys[: inverting.list_keys(ptr, stream, keys)]
+    keys.sort()
+    size = len(keys)
+    fields = np.empty(min(size, FIELDS_MAX), np.int32)
+    lengths = np.zeros(len(fields) * rows, np.uint16)
+    owners, st = np.empty(size, np.int32), np.empty(size + 1, np.int64)
+    docs, tfs = np.empty(size, np.int32), np.empty(size, np.uint8)
+    most, least = np.empty(size, np.uint8), np.empty(size, np.uint16)
+    places, sizes = np.full(256, -1, np.int64), np.empty(3, np.int64)
+    inverting.write_few(
+        keys,
+        rows,
+        field_of_term.ctypes.data,
+        places,
+        fields,
+        lengths,
+        owners,
+        st,
+        docs,
+        tfs,
+        most,
+        least,
+        sizes,
+    )
+    field_count, count, total = sizes.tolist()
+    return Segment(
+        Forward(rows, ptr, stream),
+        fields[:field_count],
+        lengths[: field_count * rows],
+        owners[:count],
+        st[: count + 1],
+        docs[:total],
+        tfs[:total],
+        most[:count],
+        least[:count],
     )

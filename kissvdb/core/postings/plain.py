@@ -9,9 +9,17 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Flags, Words
-from kissvdb.core.postings.query import Alternatives, Atom, Plan, Weighing
+from kissvdb.core.postings.query import (
+    Alternatives,
+    Atom,
+    Plan,
+    Totals,
+    Weighing,
+    weighing_of,
+)
 from kissvdb.core.postings.segment import COUNT_MAX, GAP, Segment
 from kissvdb.core.postings.segment import build as build
+from kissvdb.core.postings.segment import build as build_few  # noqa: F401
 from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
 
 Array = npt.NDArray[Any]
@@ -118,6 +126,20 @@ def best(
     order = np.lexsort((rows, -sums[rows]))[:k]
     chosen = rows[order].astype(np.int64)
     return chosen, sums[chosen]
+
+
+def top(
+    segments: Sequence[Segment],
+    plan: Plan,
+    totals: Totals,
+    k1: float,
+    b: float,
+    k: int,
+    allow: Words | None,
+) -> tuple[Array, Array]:
+    """``best`` of a plan that is not weighed yet."""
+    weighing = weighing_of(plan, having(segments, plan.atoms), totals, k1, b)
+    return best(segments, plan, weighing, k, allow)
 
 
 def tokenise(

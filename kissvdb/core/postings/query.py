@@ -1,7 +1,8 @@
 """A query as the postings take it: terms, phrases and sets of terms, and how they go together."""
 
 import math
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
 
 import attrs
 import numpy as np
@@ -12,8 +13,7 @@ from kissvdb.core.postings.vocabulary import FIELDS_MAX
 Array = npt.NDArray[Any]
 
 
-@attrs.frozen(cache_hash=True)
-class Atom:
+class Atom(NamedTuple):
     """What has a list of rows of its own, all in one field.
 
     term: the rows of one term. phrase: the rows that have the terms one after the other; it comes
@@ -50,6 +50,11 @@ class Plan:
         """Whether every row that has one of the atoms matches."""
         return not self.must and not self.must_not
 
+    @property
+    def is_of_terms(self) -> bool:
+        """Whether it is plain, and all atoms are terms."""
+        return self.is_plain and all(atom.kind == "term" for atom in self.atoms)
+
 
 @attrs.frozen(eq=False)
 class Totals:
@@ -57,6 +62,11 @@ class Totals:
 
     rows: Array
     terms: Array
+
+    @cached_property
+    def table(self) -> Array:
+        """int64[2, FIELDS_MAX]: both."""
+        return np.stack([self.rows, self.terms])
 
     @classmethod
     def zero(cls) -> "Totals":
@@ -84,7 +94,7 @@ def idf(rows: int, having: int) -> float:
     return math.log(1.0 + (rows - having + 0.5) / (having + 0.5))
 
 
-def weighing(plan: Plan, having: Array, totals: Totals, k1: float, b: float) -> Weighing:
+def weighing_of(plan: Plan, having: Array, totals: Totals, k1: float, b: float) -> Weighing:
     """``having``: int64[atoms], how many rows have each atom."""
     weights, slopes = [], []
     counts = having.tolist()

@@ -18,6 +18,8 @@ GAP: Final = -1
 """Between two texts of one field in the stream: no phrase reaches across."""
 COUNT_MAX: Final = 255
 """A term that comes more often in a field of a row counts so often."""
+COLUMNS: Final = 14
+"""Numbers that kernels take of a segment, its ``addresses``."""
 LENGTH_MAX: Final = 65_535
 """A longer field of a row counts as one of so many terms."""
 
@@ -80,6 +82,13 @@ class Segment:
             self.min_length.ctypes.data,
         )
 
+    @cached_property
+    def totals(self) -> tuple[Array, Array, Array]:
+        """By field here: its number, how many rows have a term in it, and how many terms in all."""
+        lengths = self.lengths.reshape(len(self.fields), self.row_count)
+        rows = np.count_nonzero(lengths, axis=1)
+        return self.fields, rows, lengths.sum(axis=1, dtype=np.int64)
+
     def find(self, term: int) -> int:
         """The place of a term in ``terms``; -1 if no row has it."""
         place = int(np.searchsorted(self.terms, term))
@@ -93,6 +102,31 @@ class Segment:
         rows = self.row_count
         lengths: Array = self.lengths[place * rows : (place + 1) * rows]
         return lengths
+
+
+class Parts(tuple[Segment, ...]):
+    """The segments of all rows, one after the other, with what kernels read of them."""
+
+    @cached_property
+    def row_count(self) -> int:
+        return sum(segment.row_count for segment in self)
+
+    @cached_property
+    def stream_size(self) -> int:
+        """How many terms all rows have together."""
+        return sum(len(segment.forward.stream) for segment in self)
+
+    @cached_property
+    def table(self) -> Array:
+        """int64[S, columns of ``Segment.addresses``], each with its first row."""
+        table = np.array([segment.addresses for segment in self] or [[0] * COLUMNS], np.int64)
+        table[1:, 0] = np.cumsum([segment.row_count for segment in self])[:-1]
+        return table[: len(self)]
+
+    @cached_property
+    def turns(self) -> Array:
+        """int64[S]: the segments, the largest first, which soon has good rows."""
+        return np.argsort([-segment.row_count for segment in self], kind="stable")
 
 
 def build(forward: Forward, field_of_term: Array) -> Segment:

@@ -8,7 +8,7 @@ word is until a vacuum (``remap``) drops them.
 """
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -22,7 +22,7 @@ from kissvdb.core.postings import plain, segment_arrays
 from kissvdb.core.postings import query as queries
 from kissvdb.core.postings import segment as text_segment
 from kissvdb.core.postings.query import Atom, Plan, Totals, Weighing
-from kissvdb.core.postings.segment import Segment
+from kissvdb.core.postings.segment import Parts, Segment
 from kissvdb.core.postings.tail import Tail
 from kissvdb.core.postings.vocabulary import Vocabulary
 from kissvdb.core.text.beginnings import Beginnings
@@ -74,30 +74,42 @@ class _State:
     entries: int = 0
     terms: int = 0
     field_of_term: Array = attrs.field(factory=lambda: np.zeros(0, np.uint8))
+    kernels: TextKernels | None = None
 
     @cached_property
     def indexed_rows(self) -> int:
         return sum(segment.row_count for segment in self.segments)
 
     @cached_property
-    def parts(self) -> tuple[Segment, ...]:
+    def young(self) -> Sequence[Segment]:
+        """The rows of the tail."""
+        build = _engine(self.kernels).build_few
+        return self.tail.segments(lambda rows: build(rows, self.field_of_term))
+
+    @cached_property
+    def parts(self) -> Parts:
         """All rows, those of the tail too."""
+        return Parts((*self.segments, *self.young))
+
+    @property
+    def stored(self) -> Sequence[Segment]:
+        """All rows, those of the tail in one segment."""
         if not self.tail.row_count:
             return self.segments
         return (*self.segments, text_segment.build(self.tail.forward, self.field_of_term))
 
     @cached_property
     def totals(self) -> Totals:
-        young = self.parts[len(self.segments) :]
-        return sum(map(_totals, young), self.sealed)
+        return _summed(self.young, self.sealed)
 
 
-def _totals(segment: Segment) -> Totals:
-    totals = Totals.zero()
-    lengths = segment.lengths.reshape(len(segment.fields), segment.row_count)
-    totals.rows[segment.fields] = np.count_nonzero(lengths, axis=1)
-    totals.terms[segment.fields] = lengths.sum(axis=1, dtype=np.int64)
-    return totals
+def _summed(segments: Iterable[Segment], totals: Totals) -> Totals:
+    rows, terms = totals.rows.copy(), totals.terms.copy()
+    for segment in segments:
+        fields, more_rows, more_terms = segment.totals
+        rows[fields] += more_rows
+        terms[fields] += more_terms
+    return Totals(rows, terms)
 
 
 @attrs.frozen(eq=False)
@@ -121,8 +133,10 @@ class TextView:
 
     def search(self, query: TextQuery, k: int, allow: Words | None = None) -> TextHits:
         """The k best rows that match, of those in the bitmap ``allow`` if it is given."""
-        plan, weighing = self._weighed(query)
-        rows, scores = self._engine.best(self._state.parts, plan, weighing, k, allow)
+        plan, state, settings = self._plan(query), self._state, self.settings
+        rows, scores = self._engine.top(
+            state.parts, plan, state.totals, settings.k1, settings.b, k, allow
+        )
         return TextHits(rows, scores, None, plan.ignored)
 
     def score(self, query: TextQuery, rows: Array) -> Array:
@@ -178,7 +192,7 @@ class TextView:
         Words that no row has any more are forgotten."""
         keep = np.asarray(keep_rows, np.intp)
         forwards, first = [], 0
-        for segment in self._state.parts:
+        for segment in self._state.stored:
             last = first + segment.row_count
             inside = keep[np.searchsorted(keep, first) : np.searchsorted(keep, last)] - first
             if len(inside):
@@ -201,7 +215,7 @@ class TextView:
     def to_arrays(self) -> dict[str, Array]:
         """The view as named arrays to store; ``TextIndex.from_arrays`` opens them again."""
         state, vocabulary = self._state, self._lexicon.vocabulary
-        counts, arrays = segment_arrays.pack(state.parts)
+        counts, arrays = segment_arrays.pack(state.stored)
         totals = state.totals
         header = segment_arrays.Header(
             segment_arrays.FORMAT,
@@ -220,9 +234,13 @@ class TextView:
 
     def _weighed(self, query: TextQuery) -> tuple[Plan, Weighing]:
         settings = self.settings
-        plan = plan_of(query, self._lexicon, self._having, self._beginning)
+        plan = self._plan(query)
         having = self._having(plan.atoms)
-        return plan, queries.weighing(plan, having, self._state.totals, settings.k1, settings.b)
+        totals = self._state.totals
+        return plan, queries.weighing_of(plan, having, totals, settings.k1, settings.b)
+
+    def _plan(self, query: TextQuery) -> Plan:
+        return plan_of(query, self._lexicon, self._having, self._beginning)
 
     def _having(self, atoms: Sequence[Atom]) -> Any:
         return self._engine.having(self._state.parts, tuple(atoms))
@@ -247,7 +265,7 @@ class TextIndex:
         vocabulary = Vocabulary() if vocabulary is None else vocabulary
         self._kernels = kernels
         self._lexicon = Lexicon(settings, vocabulary)
-        self._state = _State(vocabulary)
+        self._state = _State(vocabulary, kernels=kernels)
 
     @property
     def settings(self) -> TextSettings:
@@ -286,6 +304,7 @@ class TextIndex:
             vocabulary.entries,
             vocabulary.terms,
             vocabulary.fields,
+            self._kernels,
         )
 
     def _seal(self) -> None:
@@ -293,7 +312,7 @@ class TextIndex:
         made = self._build(state.tail.forward)
         self._replace(
             segments=(*state.segments, made),
-            sealed=state.sealed + _totals(made),
+            sealed=_summed([made], state.sealed),
             tail=Tail.empty(),
         )
         while (due := self._young_due()) is not None:
@@ -365,7 +384,7 @@ class TextIndex:
 
     def _adopt(self, segments: Sequence[Segment], totals: Totals | None = None) -> None:
         if totals is None:
-            totals = sum(map(_totals, segments), Totals.zero())
+            totals = _summed(segments, Totals.zero())
         self._replace(segments=tuple(segments), sealed=totals, tail=Tail.empty())
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import numpy as np
 
+from kissvdb.core.postings.query import Atom
 from kissvdb.core.postings.segment import GAP, Forward
 from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
 from kissvdb.core.text.analysis import ANALYSIS, Analyzer
@@ -71,6 +72,8 @@ class Lexicon:
         self._analyzers: dict[FieldSettings, Analyzer] = {}
         self._fields: dict[str, TextField] = {}
         self._asked: dict[tuple[int, str], tuple[str, ...]] = {}
+        self.atoms: dict[tuple[int, str], tuple[Atom | None, ...]] = {}
+        """What words of queries are in a field, as typed, where all of it is known: that stays."""
         self._writable = _Writable(self.writable)
         self._by_number: dict[int, TextField] = {}
 
@@ -99,6 +102,13 @@ class Lexicon:
             if len(clause.text) <= ASKED_CHARS_MAX:
                 self._asked[key] = tokens
         return tokens
+
+    def note(self, field: TextField, clause: Clause, atoms: tuple[Atom | None, ...]) -> None:
+        """Remember what a word that need not match is in a field."""
+        if len(clause.text) <= ASKED_CHARS_MAX and None not in atoms:
+            if len(self.atoms) >= ASKED_MAX:
+                self.atoms.clear()
+            self.atoms[field.number, clause.text] = atoms
 
     def writable(self, path: str) -> TextField | None:
         """The field of a path, new if need be; None if it is not searched, or one too many."""

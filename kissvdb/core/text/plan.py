@@ -42,7 +42,11 @@ class _Planner:
     def plan(self) -> Plan:
         must: list[list[list[Atom]]] = []
         must_not: list[list[list[Atom]]] = []
+        everywhere = list(self._fields(None))
         for clause in self._query.clauses:
+            if clause.kind == "word" and clause.occur == "should":
+                self._add_word(clause, everywhere if clause.field is None else None)
+                continue
             groups = list(self._alternatives(clause))
             if clause.occur == "must":
                 must.append(groups)
@@ -78,12 +82,31 @@ class _Planner:
             self._ignored,
         )
 
+    def _add_word(
+        self, clause: Clause, fields: Sequence[tuple[TextField, float]] | None
+    ) -> None:
+        """Note the scores of a word that need not match; most of a query are no more."""
+        first, most = self._word, 0
+        weights, words, lexicon = self._weights, self._words, self._lexicon
+        for field, weight in self._fields(clause.field) if fields is None else fields:
+            atoms = lexicon.atoms.get((field.number, clause.text))
+            if atoms is None:
+                tokens = lexicon.asked(field, clause)
+                atoms = tuple(self._atoms(clause, field, tokens)) if tokens else ()
+                lexicon.note(field, clause, atoms)
+            for place, atom in enumerate(atoms, first):
+                if atom is not None:
+                    weights[atom] = weights.get(atom, 0.0) + weight * clause.weight
+                    words.setdefault(atom, place)
+            most = max(most, len(atoms))
+        self._word += most
+
     def _alternatives(self, clause: Clause) -> Iterator[list[Atom]]:
         """For each field that may have all of the clause: the atoms it is there. Scores are noted
         on the way."""
         scores = clause.occur != "must_not"
         first, most = self._word, 0
-        for field, weight in self._fields(clause):
+        for field, weight in self._fields(clause.field):
             tokens = self._lexicon.asked(field, clause)
             if not tokens:
                 continue
@@ -98,10 +121,11 @@ class _Planner:
                 yield found
         self._word += most
 
-    def _fields(self, clause: Clause) -> Iterator[tuple[TextField, float]]:
+    def _fields(self, name: str | None) -> Iterator[tuple[TextField, float]]:
+        """The field that a clause names; without one all that the query is looked for in."""
         weights = self._query.fields
-        if clause.field is not None:
-            paths: Sequence[str] = (clause.field,)
+        if name is not None:
+            paths: Sequence[str] = (name,)
         else:
             paths = self._lexicon.vocabulary.paths if weights is None else tuple(weights)
         for path in paths:

@@ -8,6 +8,7 @@ query that asks for nothing, or for too much.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from typing import Literal
 
 import attrs
@@ -28,6 +29,8 @@ PREFIX_CHARS_MIN = 2
 
 PREFIXES_MAX = 16
 """Beginnings in a query: each is looked for among all words there are, and stands for many."""
+PLAIN_WORDS_KEPT = 4096
+"""Words of queries that are kept as they were read."""
 
 Kind = Literal["word", "phrase", "prefix"]
 Occur = Literal["should", "must", "must_not"]
@@ -152,19 +155,31 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
             f"the query has {len(text):,} characters; at most {QUERY_CHARS_MAX:,} are searched. "
             "Send the words that matter"
         )
-    check_text(text, "the query")
+    if not text.isascii():
+        check_text(text, "the query")
+        text = text.translate(_QUOTES)
     _check_fields(options.fields)
     # Equal words are read once: a text of one word ten thousand times is no work.
-    parts: dict[str, re.Match[str]] = {}
     times: dict[str, int] = {}
-    for part in _PARTS.finditer(text.translate(_QUOTES)):
-        parts.setdefault(part[0], part)
-        times[part[0]] = times.get(part[0], 0) + 1
+    parts: dict[str, re.Match[str]] = {}
+    if '"' in text:
+        for part in _PARTS.finditer(text):
+            parts.setdefault(part[0], part)
+            times[part[0]] = times.get(part[0], 0) + 1
+    else:
+        for typed in text.split():
+            times[typed] = times.get(typed, 0) + 1
     merged: dict[_Asked, Clause] = {}
-    room = TOKENS_MAX
-    for typed, part in parts.items():
-        for clause, tokens in _clauses(part, options):
-            room -= _merge(merged, clause, tokens, times[typed])
+    room, usual = TOKENS_MAX, _occur("", options)
+    for typed, count in times.items():
+        if typed.isalnum() and typed.isascii():
+            read = [_plain_word(typed, usual)]
+        elif parts:
+            read = _clauses(parts[typed], options)
+        else:
+            read = _word(typed, options)
+        for clause, tokens in read:
+            room -= _merge(merged, clause, tokens, count)
             if room < 0:
                 raise InvalidArgument(
                     f"the query asks for more than {TOKENS_MAX} different words; "
@@ -173,6 +188,12 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
     clauses = tuple(merged.values())
     _check(clauses)
     return TextQuery(clauses, options.fields, options.typos == "auto")
+
+
+@lru_cache(PLAIN_WORDS_KEPT)
+def _plain_word(word: str, occur: Occur) -> _Read:
+    """A word of ASCII letters and digits, which holds no operator."""
+    return Clause("word", word, None, 1.0, occur), [word.lower()]
 
 
 def _clauses(part: re.Match[str], options: QueryOptions) -> list[_Read]:

@@ -100,11 +100,11 @@ def score_rows(
         scores[i] = max(score, 0.0)
 
 
-@kernel
-def best_allowed(
+@helper
+def best_of_allowed(
     table: Array, lists: Array, weighing: Array, pairs: Array, sieve: Array, phrases: Array,
     phrase_ends: Array, counts: Array, allow: Array, scores: Array, rows: Array,
-) -> int:  # fmt: skip
+) -> Number:  # fmt: skip
     """The best of the rows in a bitmap, best first; answers how many. scores: float64[k], rows:
     int64[k]."""
     count, s = 0, 0
@@ -125,3 +125,14 @@ def best_allowed(
                 count = heap.offer(scores, rows, count, score, row)
     heap.sort(scores, rows, count)
     return count
+
+
+@kernel
+def best_allowed(
+    table: Array, lists: Array, weighing: Array, pairs: Array, sieve: Array, phrases: Array,
+    phrase_ends: Array, counts: Array, allow: Array, scores: Array, rows: Array,
+) -> int:  # fmt: skip
+    """``best_of_allowed``, for callers that are not compiled."""
+    return best_of_allowed(
+        table, lists, weighing, pairs, sieve, phrases, phrase_ends, counts, allow, scores, rows
+    )

@@ -44,8 +44,8 @@ def seek(address: Number, start: Number, count: Number, wanted: Number) -> Numbe
     return low
 
 
-@kernel
-def find_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
+@helper
+def fill_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
     """Where each segment keeps the rows of each term.
 
     table: int64[S, COLUMNS]. terms, fields: int64[A]; a term below 0 is left out, but for its
@@ -72,6 +72,12 @@ def find_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
             lists[s, a, at.LIST_SIZE] = int64_at(table[s, at.ST], place + 1) - first
             lists[s, a, at.LIST_MAX_TF] = uint8_at(table[s, at.MAX_TF], place)
             lists[s, a, at.LIST_MIN_LENGTH] = uint16_at(table[s, at.MIN_LENGTH], place)
+
+
+@kernel
+def find_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
+    """``fill_lists``, for callers that are not compiled."""
+    fill_lists(table, terms, fields, lists)
 
 
 @kernel

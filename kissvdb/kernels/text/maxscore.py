@@ -2,7 +2,7 @@
 
 The lists with the least bounds, which together cannot lift a row into the best k, are not walked:
 a row is only looked up in them when the others make it a candidate. The others are added up for
-4,096 rows at a time, and where that falls short of the k-th best score, a row is passed over.
+a window of rows at a time, and where that falls short of the k-th best score, a row is passed over.
 
 Bounds and sums for pruning have a margin, and a row that is offered gets its score in the order of
 the atoms: so it has the same bits whichever way it was found.
@@ -22,6 +22,9 @@ from kissvdb.kernels.text.memory import int32_at, lowest_bit, uint8_at, uint16_a
 Array = NDArray[Any]
 
 WINDOW: Final = 4096
+#: The first windows of a segment are shorter, and each is twice the one before: so the k-th best
+#: score is soon known, and with it the lists that need not be walked.
+FIRST_WINDOW: Final = 256
 #: float64 rounding over all atoms, with much to spare.
 MARGIN: Final = 1.0 + 1e-9
 
@@ -173,26 +176,18 @@ def offer_window(
     return count
 
 
-@kernel
-def best(
-    table: Array,
-    turns: Array,
-    lists: Array,
-    weighing: Array,
-    allow: Array,
-    scores: Array,
-    rows: Array,
-    numbers: Array,
-    reals: Array,
-    sums: Array,
-    touched: Array,
-) -> int:
+@helper
+def best_rows(
+    table: Array, turns: Array, lists: Array, weighing: Array, allow: Array, scores: Array,
+    rows: Array, numbers: Array, reals: Array, sums: Array, touched: Array,
+) -> Number:  # fmt: skip
     """The best rows of all segments, best first; answers how many.
 
     table: int64[S, COLUMNS]. turns: int64[S], the order of segments. lists: int64[S, A,
     LIST_COLUMNS]. weighing: float64[3, A]. allow: uint64, a bitmap of all rows, or empty for all.
     scores: float64[k], rows: int64[k], the answer. Working memory: numbers, int64[3, A]; reals,
-    float64[2, A + 1]; sums, float64[WINDOW] and touched, uint64[WINDOW / 64], both zeros.
+    float64[2, A + 1]; sums, float64[WINDOW] and touched, uint64[WINDOW / 64], both zeros, and
+    zeros again afterwards.
     """
     k = scores.shape[0]
     order, cursors, starts = numbers[0], numbers[1], numbers[2]
@@ -204,7 +199,7 @@ def best(
         n = by_bound(lists[s], weighing, order, bounds)
         cursors[:] = 0
         base, row_count = table[s, at.FIRST], table[s, at.ROWS]
-        first, low = 0, np.int64(0)
+        first, low, step = 0, np.int64(0), np.int64(FIRST_WINDOW)
         while low < row_count:
             if count == k:
                 while first < n and bounds[first + 1] < scores[0]:
@@ -220,7 +215,8 @@ def best(
             low = nearest & ~np.int64(63)
             if nearest == row_count:
                 break
-            high = min(low + WINDOW, row_count)
+            high = min(low + step, row_count)
+            step = min(step * 2, np.int64(WINDOW))
             for i in range(first, n):
                 a = order[i]
                 starts[a] = cursors[a]
@@ -232,3 +228,14 @@ def best(
             low = high
     heap.sort(scores, rows, count)
     return count
+
+
+@kernel
+def best(
+    table: Array, turns: Array, lists: Array, weighing: Array, allow: Array, scores: Array,
+    rows: Array, numbers: Array, reals: Array, sums: Array, touched: Array,
+) -> int:  # fmt: skip
+    """``best_rows``, for callers that are not compiled."""
+    return best_rows(
+        table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
+    )

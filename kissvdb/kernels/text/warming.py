@@ -5,7 +5,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kissvdb.kernels.text import build, forward, learning, lists, maxscore, memory, words
+from kissvdb.kernels.text import (
+    build,
+    few,
+    forward,
+    learning,
+    lists,
+    maxscore,
+    memory,
+    terms,
+    words,
+)
 
 Array = NDArray[Any]
 
@@ -31,6 +41,11 @@ def run() -> None:
     numbers, reals = np.zeros((3, 1), np.int64), np.zeros((2, 2))
     sums, touched = np.zeros(maxscore.WINDOW), np.zeros(maxscore.WINDOW // 64, np.uint64)
     maxscore.best(table, one, found, weighing, allow, scores, rows, numbers, reals, sums, touched)
+    terms.best(
+        table, one, one, one, np.ones(1), np.ones((2, 1), np.int64), 1.0, 1.0, 0.0, allow, scores,
+        rows, found, weighing, np.zeros((5, 1), np.int64), reals, asked[1], sums, touched,
+    )  # fmt: skip
+    _few()
     slots = np.zeros(4, np.int32)
     vocabulary = np.array([slots.ctypes.data, 0, 0, 0, 0, 3])
     stream, seen = np.zeros(4, np.int32), np.zeros(8, np.int32)
@@ -47,6 +62,17 @@ def run() -> None:
     words.near(
         text.ctypes.data, key_ends.ctypes.data, 1, 119, text, 1, lines, one.copy(), one.copy()
     )
+
+
+def _few() -> None:
+    """The same of one row of one word."""
+    keys, places, fields = np.zeros(1, np.int64), np.full(256, -1), np.zeros(1, np.uint8)
+    few.list_keys(np.array([0, 1]), np.zeros(1, np.int32), keys)
+    few.write_few(
+        keys, 1, fields.ctypes.data, places, np.zeros(1, np.int32), np.zeros(1, np.uint16),
+        np.zeros(1, np.int32), np.zeros(2, np.int64), np.zeros(1, np.int32), np.zeros(1, np.uint8),
+        np.zeros(1, np.uint8), np.zeros(1, np.uint16), np.zeros(3, np.int64),
+    )  # fmt: skip
 
 
 def _segment() -> tuple[Array, Array, list[Array]]:
