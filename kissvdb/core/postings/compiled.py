@@ -10,15 +10,15 @@ import numpy.typing as npt
 
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
+from kissvdb.core.postings.inverting import build as build
+from kissvdb.core.postings.inverting import build_few as build_few
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Totals, Weighing, weighing_of
-from kissvdb.core.postings.segment import Forward, Parts, Segment
-from kissvdb.core.postings.vocabulary import FIELDS_MAX, SURFACE, Tokens, Vocabulary, prefix_of
-from kissvdb.kernels.text import build as building
+from kissvdb.core.postings.segment import Parts
+from kissvdb.core.postings.vocabulary import SURFACE, Tokens, Vocabulary, prefix_of
 from kissvdb.kernels.text import forward as scanning
 from kissvdb.kernels.text import learning, maxscore, memory, words
 from kissvdb.kernels.text import lists as listing
-from kissvdb.kernels.text import few as inverting
-from kissvdb.kernels.text import terms
+from kissvdb.kernels.text import terms as searching
 
 Array = npt.NDArray[Any]
 
@@ -253,7 +253,7 @@ def top(
     scores, rows = np.empty(k), np.empty(k, np.int64)
     allow = _ALL_ROWS if allow is None else np.require(allow, np.uint64, ("C", "W"))
     scratch, size = _scratch, len(atoms)
-    count = terms.best(
+    count = searching.best(
         segments.table,
         segments.turns,
         np.array([atom.terms[0] for atom in atoms], np.int64),
@@ -369,81 +369,3 @@ def learn(
     )
     vocabulary.grown(int(now[0]), int(now[1]))
     return terms
-
-
-def build(forward: Forward, field_of_term: Array) -> Segment:
-    """The segment of rows. ``field_of_term``: uint8, the field of each term in the stream."""
-    rows, end = forward.row_count, int(forward.ptr[forward.row_count])
-    ptr = np.ascontiguousarray(forward.ptr[: rows + 1], np.int64)
-    stream = np.ascontiguousarray(forward.stream[:end], np.int32)
-    field_of_term = np.ascontiguousarray(field_of_term, np.uint8)
-    term_count = int(stream.max()) + 1 if end else 0
-    sizes, last_row = np.zeros(term_count, np.int64), np.full(term_count, -1, np.int32)
-    # Room for every field there is: which have terms here is known afterwards.
-    all_fields = int(field_of_term[:term_count].max()) + 1 if term_count else 0
-    lengths = np.zeros((max(all_fields, 1), rows), np.uint16)
-    addresses = (ptr.ctypes.data, stream.ctypes.data, field_of_term.ctypes.data)
-    places = np.arange(256)
-    total = building.count_postings(rows, *addresses, places, lengths, last_row, sizes)
-    terms = np.flatnonzero(sizes).astype(np.int32)
-    cursors = np.cumsum(sizes) - sizes
-    docs, tfs = np.empty(total, np.int32), np.zeros(total, np.uint8)
-    most, least = np.zeros(term_count, np.uint8), np.full(term_count, 65535, np.uint16)
-    building.write_postings(
-        rows, *addresses, places, lengths, cursors.copy(), cursors, docs, tfs, most, least
-    )
-    fields = np.unique(field_of_term[terms]).astype(np.int32)
-    return Segment(
-        Forward(rows, ptr, stream),
-        fields,
-        lengths[fields].ravel(),
-        terms,
-        np.append(cursors[terms], total).astype(np.int64),
-        docs,
-        tfs,
-        most[terms],
-        least[terms],
-    )
-
-
-def build_few(forward: Forward, field_of_term: Array) -> Segment:
-    """The same of few rows, whatever the number of terms there are in all."""
-    rows, end = forward.row_count, int(forward.ptr[forward.row_count])
-    ptr, stream = forward.ptr[: rows + 1], forward.stream[:end]
-    keys = np.empty(end, np.int64)
-    keys = keys[: inverting.list_keys(ptr, stream, keys)]
-    keys.sort()
-    size = len(keys)
-    fields = np.empty(min(size, FIELDS_MAX), np.int32)
-    lengths = np.zeros(len(fields) * rows, np.uint16)
-    owners, st = np.empty(size, np.int32), np.empty(size + 1, np.int64)
-    docs, tfs = np.empty(size, np.int32), np.empty(size, np.uint8)
-    most, least = np.empty(size, np.uint8), np.empty(size, np.uint16)
-    places, sizes = np.full(256, -1, np.int64), np.empty(3, np.int64)
-    inverting.write_few(
-        keys,
-        rows,
-        field_of_term.ctypes.data,
-        places,
-        fields,
-        lengths,
-        owners,
-        st,
-        docs,
-        tfs,
-        most,
-        least,
-        sizes,
-    )
-    field_count, count, total = sizes.tolist()
-    return Segment(
-        Forward(rows, ptr, stream),
-        fields[:field_count],
-        lengths[: field_count * rows],
-        owners[:count],
-        st[: count + 1],
-        docs[:total],
-        tfs[:total],
-        most[:count],
-        least[:count],
-    )

@@ -119,7 +119,7 @@ class Parts(tuple[Segment, ...]):
     @cached_property
     def table(self) -> Array:
         """int64[S, columns of ``Segment.addresses``], each with its first row."""
-        table = np.array([segment.addresses for segment in self] or [[0] * COLUMNS], np.int64)
+        table = np.array([segment.addresses for segment in self] or [(0,) * COLUMNS], np.int64)
         table[1:, 0] = np.cumsum([segment.row_count for segment in self])[:-1]
         return table[: len(self)]
 

@@ -8,9 +8,8 @@ word is until a vacuum (``remap``) drops them.
 """
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import msgspec
@@ -18,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.postings import plain, segment_arrays
 from kissvdb.core.postings import query as queries
 from kissvdb.core.postings import segment as text_segment
+from kissvdb.core.postings import segment_arrays
 from kissvdb.core.postings.query import Atom, Plan, Totals, Weighing
-from kissvdb.core.postings.segment import Parts, Segment
+from kissvdb.core.postings.segment import Segment
+from kissvdb.core.postings.state import State, TextKernels, engine_of, summed
 from kissvdb.core.postings.tail import Tail
 from kissvdb.core.postings.vocabulary import Vocabulary
 from kissvdb.core.text.beginnings import Beginnings
@@ -43,14 +43,6 @@ _MERGE_RATIO = 1.5
 Array = npt.NDArray[Any]
 
 
-class TextKernels(Protocol):
-    """Where the compiled search comes from."""
-
-    @property
-    def text(self) -> Any:
-        """What searches instead of ``postings.plain``; None until it is loaded."""
-
-
 @attrs.frozen(eq=False)
 class TextHits:
     """``rows``: int64[n], ``scores``: float64[n], best first, ties by lower row. ``total``: how
@@ -64,61 +56,12 @@ class TextHits:
 
 
 @attrs.frozen(eq=False)
-class _State:
-    """Replaced whole, so that a view taken from any thread is of one moment."""
-
-    vocabulary: Vocabulary
-    segments: tuple[Segment, ...] = ()
-    sealed: Totals = attrs.field(factory=Totals.zero)
-    tail: Tail = attrs.field(factory=Tail.empty)
-    entries: int = 0
-    terms: int = 0
-    field_of_term: Array = attrs.field(factory=lambda: np.zeros(0, np.uint8))
-    kernels: TextKernels | None = None
-
-    @cached_property
-    def indexed_rows(self) -> int:
-        return sum(segment.row_count for segment in self.segments)
-
-    @cached_property
-    def young(self) -> Sequence[Segment]:
-        """The rows of the tail."""
-        build = _engine(self.kernels).build_few
-        return self.tail.segments(lambda rows: build(rows, self.field_of_term))
-
-    @cached_property
-    def parts(self) -> Parts:
-        """All rows, those of the tail too."""
-        return Parts((*self.segments, *self.young))
-
-    @property
-    def stored(self) -> Sequence[Segment]:
-        """All rows, those of the tail in one segment."""
-        if not self.tail.row_count:
-            return self.segments
-        return (*self.segments, text_segment.build(self.tail.forward, self.field_of_term))
-
-    @cached_property
-    def totals(self) -> Totals:
-        return _summed(self.young, self.sealed)
-
-
-def _summed(segments: Iterable[Segment], totals: Totals) -> Totals:
-    rows, terms = totals.rows.copy(), totals.terms.copy()
-    for segment in segments:
-        fields, more_rows, more_terms = segment.totals
-        rows[fields] += more_rows
-        terms[fields] += more_terms
-    return Totals(rows, terms)
-
-
-@attrs.frozen(eq=False)
 class TextView:
     """The rows 0..row_count - 1 as they were when the view was taken; good for any thread."""
 
     row_count: int
     _lexicon: Lexicon
-    _state: _State
+    _state: State
     _kernels: TextKernels | None
     _begun: Beginnings = attrs.field(init=False, repr=False)
 
@@ -230,7 +173,7 @@ class TextView:
 
     @property
     def _engine(self) -> Any:
-        return _engine(self._kernels)
+        return engine_of(self._kernels)
 
     def _weighed(self, query: TextQuery) -> tuple[Plan, Weighing]:
         settings = self.settings
@@ -265,7 +208,7 @@ class TextIndex:
         vocabulary = Vocabulary() if vocabulary is None else vocabulary
         self._kernels = kernels
         self._lexicon = Lexicon(settings, vocabulary)
-        self._state = _State(vocabulary, kernels=kernels)
+        self._state = State(vocabulary, kernels=kernels)
 
     @property
     def settings(self) -> TextSettings:
@@ -288,7 +231,7 @@ class TextIndex:
             raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         for start in range(0, len(rows), _BUILD_ROWS_MAX):
             chunk = rows[start : start + _BUILD_ROWS_MAX]
-            forward = self._lexicon.forward(chunk, _engine(self._kernels))
+            forward = self._lexicon.forward(chunk, engine_of(self._kernels))
             self._replace(tail=self._state.tail.extended(forward))
             if self._state.tail.row_count >= TAIL_ROWS_MAX:
                 self._seal()
@@ -296,7 +239,7 @@ class TextIndex:
     def _replace(self, **changes: Any) -> None:
         vocabulary = self._lexicon.vocabulary
         state = self._state
-        self._state = _State(
+        self._state = State(
             vocabulary,
             changes.get("segments", state.segments),
             changes.get("sealed", state.sealed),
@@ -312,14 +255,14 @@ class TextIndex:
         made = self._build(state.tail.forward)
         self._replace(
             segments=(*state.segments, made),
-            sealed=_summed([made], state.sealed),
+            sealed=summed([made], state.sealed),
             tail=Tail.empty(),
         )
         while (due := self._young_due()) is not None:
             self.install(due, self.merge(due))
 
     def _build(self, forward: text_segment.Forward) -> Segment:
-        made: Segment = _engine(self._kernels).build(forward, self._lexicon.vocabulary.fields)
+        made: Segment = engine_of(self._kernels).build(forward, self._lexicon.vocabulary.fields)
         return made
 
     def _young_due(self) -> tuple[Segment, ...] | None:
@@ -384,13 +327,8 @@ class TextIndex:
 
     def _adopt(self, segments: Sequence[Segment], totals: Totals | None = None) -> None:
         if totals is None:
-            totals = _summed(segments, Totals.zero())
+            totals = summed(segments, Totals.zero())
         self._replace(segments=tuple(segments), sealed=totals, tail=Tail.empty())
-
-
-def _engine(kernels: TextKernels | None) -> Any:
-    compiled = None if kernels is None else kernels.text
-    return plain if compiled is None else compiled
 
 
 def _analysis(settings: TextSettings) -> str:

@@ -82,9 +82,7 @@ class _Planner:
             self._ignored,
         )
 
-    def _add_word(
-        self, clause: Clause, fields: Sequence[tuple[TextField, float]] | None
-    ) -> None:
+    def _add_word(self, clause: Clause, fields: Sequence[tuple[TextField, float]] | None) -> None:
         """Note the scores of a word that need not match; most of a query are no more."""
         first, most = self._word, 0
         weights, words, lexicon = self._weights, self._words, self._lexicon

@@ -34,10 +34,11 @@ def write_few(
 ) -> None:  # fmt: skip
     """Write the postings of sorted keys, int64[n].
 
-    field_of_term: the address of the uint8 of all terms. places: int64[256], -1. What is filled is all of a segment: fields, int32[F]; lengths,
-    uint16[F * rows], zeros; terms, int32[n]; st, int64[n + 1]; docs, int32[n]; tfs, uint8[n];
-    max_tf, uint8[n]; min_length, uint16[n]. F: at least as many as the keys have. sizes: int64[3],
-    takes how many fields, terms and postings there are.
+    field_of_term: the address of uint8, the field of each term. places: int64[256], -1. What is
+    filled is all of a segment: fields, int32[F]; lengths, uint16[F * rows], zeros; terms, int32[n];
+    st, int64[n + 1]; docs, int32[n]; tfs, uint8[n]; max_tf, uint8[n]; min_length, uint16[n]. F: at
+    least as many as the keys have. sizes: int64[3], takes how many fields, terms and postings there
+    are.
     """
     n = keys.shape[0]
     for i in range(n):

@@ -133,6 +133,7 @@ def best_allowed(
     phrase_ends: Array, counts: Array, allow: Array, scores: Array, rows: Array,
 ) -> int:  # fmt: skip
     """``best_of_allowed``, for callers that are not compiled."""
-    return best_of_allowed(
+    count: int = best_of_allowed(
         table, lists, weighing, pairs, sieve, phrases, phrase_ends, counts, allow, scores, rows
     )
+    return count

@@ -236,6 +236,7 @@ def best(
     rows: Array, numbers: Array, reals: Array, sums: Array, touched: Array,
 ) -> int:  # fmt: skip
     """``best_rows``, for callers that are not compiled."""
-    return best_rows(
+    count: int = best_rows(
         table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
     )
+    return count

@@ -66,19 +66,21 @@ def best(
     """
     fill_lists(table, terms, fields, lists)
     weigh(lists, fields, given, totals, k1, b, weighing)
-    if allow.shape[0] > 0:
-        walked = np.int64(0)
-        for s in range(lists.shape[0]):
-            for a in range(terms.shape[0]):
-                walked += lists[s, a, at.LIST_SIZE]
-        if scanning < walked:
-            pairs, phrase_ends, counts = numbers[0:2], numbers[2], numbers[3]
-            phrase_ends[:] = 0
-            sieve_terms(terms, pairs, sieve)
-            return best_of_allowed(
-                table, lists, weighing, pairs, sieve, phrase_ends[0:0], phrase_ends, counts,
-                allow, scores, rows,
-            )  # fmt: skip
-    return best_rows(
-        table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
-    )
+    walked = np.int64(0)
+    for s in range(lists.shape[0]):
+        for a in range(terms.shape[0]):
+            walked += lists[s, a, at.LIST_SIZE]
+    count: int
+    if allow.shape[0] > 0 and scanning < walked:
+        pairs, phrase_ends, counts = numbers[0:2], numbers[2], numbers[3]
+        phrase_ends[:] = 0
+        sieve_terms(terms, pairs, sieve)
+        count = best_of_allowed(
+            table, lists, weighing, pairs, sieve, phrase_ends[0:0], phrase_ends, counts, allow,
+            scores, rows,
+        )  # fmt: skip
+    else:
+        count = best_rows(
+            table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
+        )
+    return count
