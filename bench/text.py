@@ -1,21 +1,23 @@
-"""How fast is full text beside tantivy, SQLite's FTS5 and bm25s, and are its scores BM25's?
+"""How fast is full text beside tantivy, SQLite's FTS5, bm25s, zvec and qdrant-edge?
 
 Reads DIR/meta.jsonl.gz, a JSON object a line with a `description`, and DIR/queries.jsonl, a JSON
-object a line with the `text` of a query. All run in this process, on one thread, in memory; every
-query is put to all of them in turn before the next one, so that what else the machine does falls on
-all. Times are milliseconds and have the parsing of the query in them. A peer that is not installed
-(`pip install tantivy bm25s`) is left out, with a line that says so.
+object a line with the `text` of a query. All run in this process (zvec and qdrant-edge keep files
+in a temporary folder, and may use threads of their own); every query is put to all of them in turn
+before the next one, so that what else the machine does falls on all. Times are milliseconds and
+have the parsing of the query in them. A peer that is not installed (`pip install tantivy bm25s
+zvec qdrant-edge-py`) is left out, with a line that says so. Our scores are compared with BM25 by
+its formula over all rows.
 """
 
 import argparse
 import gzip
 import json
 import math
-import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,11 @@ from typing import Any
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import apsw
 import numpy as np
 
 from bench.load import report
+from bench.text_parts import plots
+from bench.text_parts.peers import BUILDERS, K, Peer, words_of
 from kissvdb.core import bitmaps
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.text.analysis import Analyzer
@@ -34,12 +37,12 @@ from kissvdb.core.text.index import TextIndex, TextView
 from kissvdb.core.text.query import QueryOptions, parse
 from kissvdb.core.text.settings import FieldSettings, TextSettings
 
-K = 10
 SETTINGS = TextSettings(fields={"text": FieldSettings()}, others=False)
 OPTIONS = QueryOptions()
-WORD = re.compile("[a-z0-9]+")
+SHARES = {"any of the words": None, "of 10% of the rows": 10, "of 1% of the rows": 1}
+ADDED = 20
 
-Search = Callable[[str], Any]
+Run = Callable[[str], Any]
 
 
 def main() -> int:
@@ -51,30 +54,39 @@ def main() -> int:
     command.add_argument("--rows", type=int, default=10**9)
     command.add_argument("--name", default="text", help="of the results")
     arguments = command.parse_args()
-    about = report.machine(Path(), "not used")
+    about = report.machine(Path(), "a temporary folder")
     with gzip.open(arguments.data / "meta.jsonl.gz", "rt") as lines:
         texts = [json.loads(line)["description"] for line in lines][: arguments.rows]
     with (arguments.data / "queries.jsonl").open() as lines:
         queries = [json.loads(line)["text"] for line in lines][: arguments.queries]
+    # Not a bucket each in turn: neighbours are alike.
+    buckets = np.random.default_rng(1).integers(0, 100, len(texts)).tolist()
     results: dict[str, Any] = {"rows": len(texts), "queries": len(queries)}
     kernels = Kernels()
     kernels.load()
     index, built = ours(texts, kernels)
-    engines, results["build"] = peers(texts)
-    results["build"] = [built, *results["build"]]
+    engines, peers_built = peers(texts, buckets)
+    results["build"] = [built, *peers_built]
     view = index.view()
-    cases = {"kissvdb": searcher(view), **{f"kissvdb, {name}": run for name, run in
-             variants(texts, kernels, view).items()}, **engines}  # fmt: skip
-    results["or top 10"] = interleaved(cases, queries)
-    results["findable"] = findable(index, texts)
+    times = {}
+    for kind, below in SHARES.items():
+        cases: dict[str, Run] = {"kissvdb": searcher(view, allowed(buckets, below))}
+        if below is None:
+            cases |= parted(texts, kernels)
+        cases |= {name: partial(peer_search, peer, below) for name, peer in engines.items()}
+        times[kind] = interleaved(cases, queries)
+        results[kind] = told(times[kind])
+    results["findable"] = findable(index, texts, buckets, engines)
     results["opened again"] = opened(index.view(), kernels)
     results["greatest error"] = error(view, texts, queries[:40])
-    for name in ("build", "or top 10", "findable"):
+    for name in ("build", *SHARES, "findable"):
+        print(name)
         heads = list(dict.fromkeys(head for line in results[name] for head in line))
         report.print_table([[line.get(head) for head in heads] for line in results[name]], heads)
     print({name: results[name] for name in ("opened again", "greatest error")})
     path = report.RESULTS / f"{arguments.name}.json"
     path.write_text(json.dumps({"about": about, **results}, indent=1) + "\n")
+    print(path, plots.shares(arguments.name, times))
     return 0
 
 
@@ -91,16 +103,20 @@ def ours(texts: Sequence[str], kernels: Kernels) -> tuple[TextIndex, dict[str, A
     return index, {"engine": "kissvdb", "build s": seconds, "MB": size / 1e6}
 
 
-def searcher(view: TextView, allow: Any = None) -> Search:
+def searcher(view: TextView, allow: Any = None) -> Run:
     return lambda text: view.search(parse(text, OPTIONS), K, allow)
 
 
-def variants(texts: Sequence[str], kernels: Kernels, view: TextView) -> dict[str, Search]:
-    """Filters on one segment; and eight segments, of whose rows a tenth is deleted."""
-    rng = np.random.default_rng(1)
-    made: dict[str, Search] = {}
-    for share in (0.01, 0.1):
-        made[f"filter {share:.0%}"] = searcher(view, bitmaps.pack(rng.random(len(texts)) < share))
+def allowed(buckets: Sequence[int], below: int | None) -> Any:
+    return None if below is None else bitmaps.pack(np.array(buckets) < below)
+
+
+def peer_search(peer: Peer, below: int | None, text: str) -> list[int]:
+    return peer.search(text, below)
+
+
+def parted(texts: Sequence[str], kernels: Kernels) -> dict[str, Run]:
+    """The same texts in eight segments, of whose rows a tenth is deleted."""
     parts = TextIndex(SETTINGS, kernels)
     size = -(-len(texts) // 8)
     for first in range(0, len(texts), size):
@@ -111,91 +127,29 @@ def variants(texts: Sequence[str], kernels: Kernels, view: TextView) -> dict[str
         young = tuple(each for each in parts._state.segments if each.row_count <= 4096)
         parts.install(young, parts.merge(young))
     count = len(parts._state.segments)
-    living = bitmaps.pack(rng.random(len(texts)) >= 0.1)
-    made[f"{count} segments, 10% deleted"] = searcher(parts.view(), living)
-    return made
+    living = bitmaps.pack(np.random.default_rng(2).random(len(texts)) >= 0.1)
+    return {f"kissvdb, {count} segments, 10% deleted": searcher(parts.view(), living)}
 
 
-def peers(texts: Sequence[str]) -> tuple[dict[str, Search], list[dict[str, Any]]]:
-    engines: dict[str, Search] = {}
+def peers(
+    texts: Sequence[str], buckets: Sequence[int]
+) -> tuple[dict[str, Peer], list[dict[str, Any]]]:
+    engines: dict[str, Peer] = {}
     built = []
-    builders: list[tuple[str, Callable[[Sequence[str]], tuple[Search, float | None]]]] = [
-        ("tantivy default", lambda texts: tantivy_index(texts, "default")),
-        ("tantivy en_stem", lambda texts: tantivy_index(texts, "en_stem")),
-        ("FTS5", fts5_index),
-        ("bm25s", bm25s_index),
-    ]
-    for name, build in builders:
+    for name, build in BUILDERS.items():
         began = time.perf_counter()
         try:
-            engines[name], size = build(texts)
+            engines[name] = build(texts, buckets)
         except ImportError as missing:
             print(f"{name} is left out: {missing}")
             continue
-        built.append({"engine": name, "build s": time.perf_counter() - began, "MB": size})
+        seconds = time.perf_counter() - began
+        built.append({"engine": name, "build s": seconds, "MB": engines[name].megabytes})
     return engines, built
 
 
-def tantivy_writer(texts: Sequence[str], tokenizer: str) -> tuple[Any, Any, Any]:
-    import tantivy
-
-    schema = tantivy.SchemaBuilder()
-    schema.add_text_field("text", stored=False, tokenizer_name=tokenizer)
-    index = tantivy.Index(schema.build())
-    writer = index.writer(heap_size=200_000_000, num_threads=1)
-    for text in texts:
-        writer.add_document(tantivy.Document(text=text))
-    writer.commit()
-    index.reload()
-    return tantivy, index, writer
-
-
-def tantivy_index(texts: Sequence[str], tokenizer: str) -> tuple[Search, float | None]:
-    _, index, _ = tantivy_writer(texts, tokenizer)
-    searcher = index.searcher()
-
-    def search(text: str) -> Any:
-        query = index.parse_query(" ".join(WORD.findall(text.lower())), ["text"])
-        return searcher.search(query, K, count=False).hits
-
-    return search, None
-
-
-def fts5_index(texts: Sequence[str]) -> tuple[Search, float | None]:
-    connection = apsw.Connection(":memory:")
-    connection.execute(
-        "CREATE VIRTUAL TABLE t USING fts5(text, content='', tokenize='porter unicode61')"
-    )
-    with connection:
-        connection.executemany(
-            "INSERT INTO t (rowid, text) VALUES (?, ?)", list(enumerate(texts, 1))
-        )
-    size = connection.execute("SELECT sum(length(block)) FROM t_data").fetchone()
-
-    def search(text: str) -> Any:
-        query = " OR ".join(f'"{word}"' for word in WORD.findall(text.lower()))
-        asked = "SELECT rowid, rank FROM t WHERE t MATCH ? ORDER BY rank LIMIT 10"
-        return connection.execute(asked, (query,)).fetchall()
-
-    return search, size[0] / 1e6
-
-
-def bm25s_index(texts: Sequence[str]) -> tuple[Search, float | None]:
-    import bm25s
-
-    analyzer = Analyzer(SETTINGS.fields["text"])
-    index = bm25s.BM25(method="lucene", k1=SETTINGS.k1, b=SETTINGS.b)
-    index.index([analyzer.tokens(text) for text in texts], show_progress=False)
-    known = index.vocab_dict
-
-    def search(text: str) -> Any:
-        tokens = [word for word in analyzer.tokens(text) if word in known]
-        return index.retrieve([tokens], k=K, show_progress=False, n_threads=0) if tokens else None
-
-    return search, None
-
-
-def interleaved(cases: dict[str, Search], queries: Sequence[str]) -> list[dict[str, Any]]:
+def interleaved(cases: dict[str, Run], queries: Sequence[str]) -> dict[str, list[float]]:
+    """The milliseconds of each query, for each of the cases."""
     for run in cases.values():
         for text in queries[:10]:
             run(text)
@@ -207,42 +161,50 @@ def interleaved(cases: dict[str, Search], queries: Sequence[str]) -> list[dict[s
             began = time.perf_counter()
             cases[name](text)
             times[name].append((time.perf_counter() - began) * 1e3)
+    return times
+
+
+def told(times: dict[str, list[float]]) -> list[dict[str, Any]]:
     base = np.median(times.get("tantivy en_stem", times["kissvdb"]))
     return [
         {
             "engine": name,
             "p50 ms": float(np.median(taken)),
             "p95 ms": float(np.percentile(taken, 95)),
+            "p99 ms": float(np.percentile(taken, 99)),
+            "least ms": min(taken),
             "p50 of tantivy en_stem": float(np.median(taken) / base),
         }
         for name, taken in times.items()
     ]
 
 
-def findable(index: TextIndex, texts: Sequence[str]) -> list[dict[str, Any]]:
-    """From a new document to the first search that finds it: median of twenty."""
-    times = []
-    for number in range(20):
-        began = time.perf_counter()
-        index.extend(index.row_count, [[("text", f"findable zq{number} {texts[number]}")]])
-        hits = index.view().search(parse(f"zq{number}", OPTIONS), 1)
-        times.append((time.perf_counter() - began) * 1e3)
-        assert hits.rows.tolist() == [index.row_count - 1]
-    found = [{"engine": "kissvdb", "p50 ms": float(np.median(times))}]
-    try:
-        tantivy, peer, writer = tantivy_writer(texts, "en_stem")
-    except ImportError:
-        return found
-    times = []
-    for number in range(20):
-        began = time.perf_counter()
-        writer.add_document(tantivy.Document(text=f"findable zq{number} {texts[number]}"))
-        writer.commit()
-        peer.reload()
-        hits = peer.searcher().search(peer.parse_query(f"zq{number}", ["text"]), 1).hits
-        times.append((time.perf_counter() - began) * 1e3)
-        assert len(hits) == 1
-    return [*found, {"engine": "tantivy en_stem", "p50 ms": float(np.median(times))}]
+def findable(
+    index: TextIndex, texts: Sequence[str], buckets: Sequence[int], engines: dict[str, Peer]
+) -> list[dict[str, Any]]:
+    """From a new document to the first search that finds it, engine by engine in turn."""
+    times: dict[str, list[float]] = {"kissvdb": []}
+    for number in range(ADDED):
+        row, text = len(texts) + number, f"findable zq{number} {texts[number]}"
+        for name in ("kissvdb", *engines):
+            if name != "kissvdb" and engines[name].add is None:
+                continue
+            began = time.perf_counter()
+            if name == "kissvdb":
+                index.extend(index.row_count, [[("text", text)]])
+                hits = index.view().search(parse(f"zq{number}", OPTIONS), 1).rows.tolist()
+            else:
+                peer = engines[name]
+                assert peer.add is not None
+                peer.add(row, text, buckets[number])
+                hits = peer.search(f"zq{number}", None)
+            times.setdefault(name, []).append((time.perf_counter() - began) * 1e3)
+            if hits != [row]:
+                raise AssertionError(f"{name} does not find what was added: {hits}")
+    return [
+        {"engine": name, "p50 ms": float(np.median(taken)), "least ms": min(taken)}
+        for name, taken in times.items()
+    ]
 
 
 def opened(view: TextView, kernels: Kernels) -> dict[str, float]:
@@ -270,7 +232,7 @@ def error(view: TextView, texts: Sequence[str], queries: Sequence[str]) -> float
     worst = 0.0
     for text in queries:
         # Without what the query language reads as operators.
-        text = " ".join(WORD.findall(text.lower()))
+        text = " ".join(words_of(text))
         words = Counter(analyzer.tokens(text))
         scores = dict.fromkeys(range(len(rows)), 0.0)
         for word, weight in words.items():

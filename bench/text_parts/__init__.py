@@ -1,0 +1,1 @@
+"""Peers and plots of the text bench."""
