@@ -44,8 +44,8 @@ def tantivy(texts: Sequence[str], buckets: Sequence[int], tokenizer: str) -> Pee
 
     schema = tantivy.SchemaBuilder()
     schema.add_text_field("text", stored=False, tokenizer_name=tokenizer)
-    schema.add_unsigned_field("id", stored=True)
-    schema.add_unsigned_field("bucket", indexed=True, fast=True)
+    schema.add_integer_field("id", stored=True)
+    schema.add_integer_field("bucket", indexed=True, fast=True)
     made = schema.build()
     index = tantivy.Index(made)
     writer = index.writer(heap_size=200_000_000, num_threads=1)
@@ -59,7 +59,7 @@ def tantivy(texts: Sequence[str], buckets: Sequence[int], tokenizer: str) -> Pee
         query = index.parse_query(" ".join(words_of(text)), ["text"])
         if below is not None:
             within = tantivy.Query.range_query(
-                made, "bucket", tantivy.FieldType.Unsigned, 0, below, include_upper=False
+                made, "bucket", tantivy.FieldType.Integer, 0, below, include_upper=False
             )
             must = tantivy.Occur.Must
             within = tantivy.Query.const_score_query(within, 0.0)

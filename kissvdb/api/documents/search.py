@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from kissvdb.api.documents.search_bodies import (
 from kissvdb.api.documents.wishes import check_field, facet_wishes, projection
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
-from kissvdb.api.reading.json_body import Body, MistypedField, off_loop
+from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, Body, MistypedField, read_then
+from kissvdb.api.vectors import quick
 from kissvdb.api.vectors.search_bodies import K_DEFAULT
 from kissvdb.core.filters import notes as filter_notes
 from kissvdb.core.filters.parse import MISSING
@@ -58,9 +59,28 @@ class Asked(msgspec.Struct, frozen=True):
     facets: Mapping[str, int]
 
 
-async def search(context: Context, request: Request) -> Response:
+def search(context: Context, request: Request) -> Response | Awaitable[Response]:
     collection = collection_of(context, request)
-    asked = await off_loop(request.body, _read, context, request)
+    large = len(request.body) > INLINE_BYTES_MAX
+    then = partial(_search_one, context, collection, large=large)
+    return read_then(request.body, _read, context, request, then=then)
+
+
+def _search_one(
+    context: Context, collection: str, asked: Asked, *, large: bool
+) -> Response | Awaitable[Response]:
+    """A quick search is done here: the way to a thread and back costs more than 100 us."""
+    view = None if large else context.database.documents.view_now(collection)
+    if view is None or asked.group_by or asked.highlighting or asked.count or asked.facets:
+        return _search_in_thread(context, collection, asked)
+    known = [] if view.texts is None else view.texts.paths
+    query = quick.known_words(view, _query(asked, known), asked.search, with_answers=True)
+    if query is None:
+        return _search_in_thread(context, collection, asked)
+    return _response(*_search(view, asked, time.perf_counter_ns(), query))
+
+
+async def _search_in_thread(context: Context, collection: str, asked: Asked) -> Response:
     started_ns = time.perf_counter_ns()
     try:
         text, offset = await context.database.documents.look(
@@ -69,6 +89,10 @@ async def search(context: Context, request: Request) -> Response:
     except NotFound:
         offset = context.database.last_offset
         text, offset = await trio.to_thread.run_sync(_nothing, asked, offset)
+    return _response(text, offset)
+
+
+def _response(text: bytes, offset: int) -> Response:
     return Response(text, headers=(("kissvdb-offset", str(offset)),))
 
 
@@ -139,10 +163,14 @@ def _query(asked: Asked, known: Sequence[str]) -> TextQuery:
         raise InvalidArgument(f"body.text: {refusal.message}") from None
 
 
-def _search(view: "RowsView", asked: Asked, started_ns: int) -> tuple[bytes, int]:
+def _search(
+    view: "RowsView", asked: Asked, started_ns: int, query: TextQuery | None = None
+) -> tuple[bytes, int]:
     queue_us = (time.perf_counter_ns() - started_ns) // 1000
-    known = [] if view.texts is None else view.texts.paths
-    query, fixed = corrected(_query(asked, known), view.texts)
+    fixed: Mapping[str, Sequence[str]] = {}
+    if query is None:
+        known = [] if view.texts is None else view.texts.paths
+        query, fixed = corrected(_query(asked, known), view.texts)
     answer = _Answer(view, asked, query)
     if asked.group_by is not None:
         groups = view.grouped(

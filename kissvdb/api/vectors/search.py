@@ -72,6 +72,9 @@ def _search_one(
             raise NotFound(f"no vector {body.id!r} in collection {collection!r} to search with")
         vector = stored.vector
     if asked.words is not None:
+        now = None if body.emit or large else text_search.search_now(view, vector, asked)
+        if now is not None:
+            return now.response()
         return _search_words(context, found, body, vector, asked)
     assert vector is not None, "there is no text, and nothing else to search by"
     check_dim(len(vector), view.spec)

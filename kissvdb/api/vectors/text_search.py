@@ -8,6 +8,7 @@ import msgspec
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.vectors import json_text as vector_json
+from kissvdb.api.vectors import quick
 from kissvdb.api.vectors.search_answers import (
     Answer,
     hits_of,
@@ -82,6 +83,22 @@ async def search(
     return await context.database.vectors.look(
         found.name, lambda view: _search(view, query, asked, started_ns)
     )
+
+
+def search_now(view: "RowsView", vector: bytes | None, asked: Asked) -> Answer | None:
+    """The answer of ``search``, if it is by words alone and quick; else None."""
+    words = asked.words
+    assert words is not None
+    mode = words.mode or default_mode(view.spec, vector)
+    if mode != "text" or words.query is None or words.highlighting is not None:
+        return None
+    if asked.group_by or asked.facets or asked.vector:
+        return None
+    answers = asked.meta or asked.text
+    query = quick.known_words(view, words.query, asked.search, with_answers=answers)
+    if query is None:
+        return None
+    return _search(view, Query(mode, query, None, words.fusion), asked, time.perf_counter_ns())
 
 
 async def search_batch(context: Context, found: OpenCollection, batch: AskedBatch) -> Answer:

@@ -116,6 +116,10 @@ class TextQuery:
         )
         return attrs.evolve(self, clauses=clauses, typos=False) if clauses else None
 
+    def as_typed(self) -> "TextQuery":
+        """The query without a thought to typos."""
+        return attrs.evolve(self, typos=False) if self.typos else self
+
     def corrected(self, corrections: Mapping[str, Sequence[str]]) -> "TextQuery":
         """The query with words replaced: a folded token, and what is looked for in its place.
 

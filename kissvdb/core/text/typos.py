@@ -108,6 +108,15 @@ def corrections(
     return found
 
 
+def are_known(query: TextQuery, vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]) -> bool:
+    """Whether there is nothing to correct, for sure."""
+    asked = _asked(query, vocabulary, analyzers)
+    return all(
+        any(vocabulary.rows_with(field, token) for field in fields)
+        for token, fields in asked.items()
+    )
+
+
 def _asked(
     query: TextQuery, vocabulary: Vocabulary, analyzers: Mapping[str, Analyzer]
 ) -> dict[str, list[str]]:

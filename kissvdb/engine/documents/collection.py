@@ -145,6 +145,10 @@ class DocumentCollection(Actor):
             if self._refusal is not None and self._applied_total < goal:
                 raise PersistenceFailed(self._refusal.message)
 
+    def view_now(self) -> "RowsView | None":
+        """The same, if nothing has to be waited for."""
+        return self._view_with(self._index.pending.added_total)
+
     @property
     def pending_count(self) -> int:
         """Changes that are not in the rows yet."""

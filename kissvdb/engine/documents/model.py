@@ -239,6 +239,14 @@ class Documents:
         """
         return (await self._opened(collection))[1]
 
+    def view_now(self, collection: str) -> "RowsView | None":
+        """The same, if nothing has to be waited for; None also where ``view`` would raise."""
+        opened = self._registry.opened.get(collection)
+        view = None if opened is None else opened.actor.view_now()
+        if view is None or (not view.live_count and self._registry.settings(collection) is None):
+            return None
+        return view
+
     async def look(self, collection: str, job: "Callable[[RowsView], T]") -> T:
         """``job(view)`` in one of the search threads, with all that was answered until now.
 
