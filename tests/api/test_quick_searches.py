@@ -90,3 +90,58 @@ async def test_what_may_take_long_is_left_to_a_thread(filled, wishes):
     assert begun(filled, **wishes) is None
     answer = await filled("POST", "/v1/vector/c/search", {"vector": [1, 0], "k": 10, **wishes})
     assert answer.status == 200
+
+
+@pytest.fixture
+async def documents(call: Caller):
+    written = [
+        {"id": str(n), "doc": {"n": n, "text": f"word{n % 7} and more", "long": "x" * 2000}}
+        for n in range(ROWS)
+    ]
+    await call("POST", "/v1/doc/d/put_batch", {"documents": written})
+    with trio.fail_after(SECONDS_MAX):
+        await call.database.vectors.compiled.wait()
+    return call
+
+
+def begun_at(call: Caller, path: str, body):
+    bound, params = call.api.find("POST", path)
+    request = Request("POST", path, body=json.dumps(body).encode(), params=params)
+    return call.api.begin(request, bound)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/doc/d/search", {"text": "word3 more"}),
+        ("/v1/doc/d/search", {"text": "word3", "filter": {"n": {"$lt": 100}}}),
+        ("/v1/doc/d/find", {"filter": {"n": {"$lt": 20}}}),
+    ],
+    ids=str,
+)
+async def test_a_small_search_of_documents_needs_no_task(documents, path, body):
+    answer = begun_at(documents, path, body)
+    assert isinstance(answer, Response)
+    explained = await documents("POST", path, {**body, "explain": True})
+    found, usual = json.loads(answer.body), json.loads(explained.body)
+    del usual["explain"]
+    assert found == usual
+    assert found.get("hits") or found.get("documents")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/doc/d/search", {"text": "word3", "highlight": True}),
+        ("/v1/doc/d/search", {"text": "moer"}),
+        ("/v1/doc/d/search", {"text": "wor*"}),
+        ("/v1/doc/d/search", {"text": "word3", "k": 60}),
+        ("/v1/doc/d/find", {}),
+        ("/v1/doc/d/find", {"filter": {"n": {"$lt": 20}}, "sort": ["n"]}),
+        ("/v1/doc/d/find", {"filter": {"n": {"$lt": 200}}, "limit": 100}),
+    ],
+    ids=str,
+)
+async def test_what_may_take_long_of_documents_is_left_to_a_thread(documents, path, body):
+    assert begun_at(documents, path, body) is None
+    assert (await documents("POST", path, body)).status == 200

@@ -98,6 +98,17 @@ def test_mapped_arrays_that_cannot_be_written_are_searched_and_grow():
     assert_equal(plain.view(), reopened.view(), "alpha words new399", 10)
 
 
+def test_a_tail_that_is_searched_as_it_grows_answers_as_one_that_came_at_once():
+    rows = random_rows(7, 150)
+    grown = TextIndex(SETTINGS, KERNELS)
+    for number, row in enumerate(rows):
+        grown.extend(number, [row])
+        if number % 10 in (0, 7, 8, 9):
+            whole, _ = both(rows[: number + 1], 200)
+            for text in ("alpha beta gamma", '"alpha beta" zeta', "+alpha -beta"):
+                assert_equal(whole.view(), grown.view(), text, 5)
+
+
 TEXTS = [
     "Plain ASCII, with 3 numbers; foo_bar--baz!",
     "a" * 62 + " " + "a" * 63 + " " + "a" * 64 + " " + "a" * 200,

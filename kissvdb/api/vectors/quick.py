@@ -59,14 +59,16 @@ def is_quick_find(view: "RowsView", asked: "Find") -> bool:
     """Whether a find takes no longer than other handlers: few rows, in the order of their ids."""
     from kissvdb.core import bitmaps
 
-    if asked.sort or asked.facets or asked.limit > HITS_MAX or view.data.guard is not None:
-        return False
-    if asked.tree is None or not _answers_are_small(view, asked.limit):
+    if asked.sort or asked.facets or asked.tree is None or view.data.guard is not None:
         return False
     if not _is_quick_filter(view, asked.tree, None, explained=asked.explain):
         return False
     words = view.bitmap(asked.tree)
-    return words is not None and bitmaps.count(words) <= FOUND_ROWS_MAX
+    passing = view.data.count if words is None else bitmaps.count(words)
+    answered = min(passing, asked.limit)
+    if passing > FOUND_ROWS_MAX or answered > HITS_MAX:
+        return False
+    return _answers_are_small(view, answered)
 
 
 def _answers_are_small(view: "RowsView", count: int) -> bool:
