@@ -135,7 +135,7 @@ class DocumentCollection(Actor):
         """
         goal = self._index.pending.added_total
         while True:
-            found = self._view_with(goal)
+            found = self.view_now(goal)
             if found is not None:
                 return found
             if self._closed:
@@ -144,10 +144,6 @@ class DocumentCollection(Actor):
             await self._advanced.park()
             if self._refusal is not None and self._applied_total < goal:
                 raise PersistenceFailed(self._refusal.message)
-
-    def view_now(self) -> "RowsView | None":
-        """The same, if nothing has to be waited for."""
-        return self._view_with(self._index.pending.added_total)
 
     @property
     def pending_count(self) -> int:
@@ -160,8 +156,9 @@ class DocumentCollection(Actor):
             return None
         return self._view if self._busy else self.rows.view(self._around.clock_ms())
 
-    def _view_with(self, goal: int) -> "RowsView | None":
-        """The view as of now if as many changes are in it, or can be at once."""
+    def view_now(self, goal: int | None = None) -> "RowsView | None":
+        """The view as of now if so many changes (all) are in it, or can be at once."""
+        goal = self._index.pending.added_total if goal is None else goal
         if not self.built:
             return None
         now_ms = self._around.clock_ms()
