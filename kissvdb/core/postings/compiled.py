@@ -23,7 +23,7 @@ from kissvdb.kernels.text import terms as searching
 Array = npt.NDArray[Any]
 
 SCAN_TERMS_PER_POSTING: Final = 0.5
-"""Terms of rows are compared at so many times the cost of a posting that is walked (measured)."""
+"""A term of a row is compared at so many times the cost of a posting walked (an estimate)."""
 
 BITMAPS_KEPT: Final = 64
 """Of one query while it is answered: most atoms are asked for once, and there may be thousands."""
