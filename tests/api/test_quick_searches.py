@@ -98,7 +98,9 @@ async def documents(call: Caller):
         {"id": str(n), "doc": {"n": n, "text": f"word{n % 7} and more", "long": "x" * 2000}}
         for n in range(ROWS)
     ]
-    await call("POST", "/v1/doc/d/put_batch", {"documents": written})
+    for first in range(0, ROWS, 100):
+        body = {"documents": written[first : first + 100]}
+        assert (await call("POST", "/v1/doc/d/put_batch", body)).status == 200
     with trio.fail_after(SECONDS_MAX):
         await call.database.vectors.compiled.wait()
     return call
