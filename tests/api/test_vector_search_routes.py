@@ -112,10 +112,10 @@ def test_explain_tells_what_a_filter_does_not_mean(client):
 
     (note,) = notes(year={"$gte": "2020"})
     assert note.startswith("year: ")
-    assert "3 vectors" in note
+    assert "3 rows" in note
     assert "numbers" in note
     (note,) = notes(year={"$gte": 2020})
-    assert "1 vector " in note
+    assert "1 row " in note
     (note,) = notes(**{"$or": [{"tags": ["a", "b"]}, {"year": 1}]})
     assert note.startswith("tags: ")
     assert "$in" in note
