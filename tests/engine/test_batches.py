@@ -338,8 +338,11 @@ async def test_a_look_at_documents_sees_whole_batches():
         done = trio.Event()
         for _ in range(2):
             readers.start_soon(read, db, done)
-        for n in range(1, 20):
-            await db.batch(Batch([*all_of(n, 500), upsert("c", "x", n)]))
-            await db.write_many([state.Put(f"doc:others:{each}", b"{}") for each in range(n)])
+        n = 0
+        with trio.fail_after(PATIENCE_SECS):
+            while n < 20 or len(set(seen)) <= 2:
+                n += 1
+                await db.batch(Batch([*all_of(n, 500), upsert("c", "x", n)]))
+                others = [state.Put(f"doc:others:{each}", b"{}") for each in range(n % 20 + 1)]
+                await db.write_many(others)
         done.set()
-    assert len(set(seen)) > 2
