@@ -6,7 +6,6 @@ into larger ones (a log-structured merge, O'Neil et al. 1996), so each row is re
 logarithmic number of times. The index is derived: it can always be built again from the rows.
 """
 
-import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core import bitmaps
+from kissvdb.core import bitmaps, merging
 from kissvdb.core.bitmaps import Flags, Words
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.filters.parse import Node
@@ -31,7 +30,6 @@ SEGMENT_ROWS_MAX = 2**18
 some 10 us."""
 # More at once cost 2-3x as much a row: their values fall out of the CPU's caches.
 _BUILD_ROWS_MAX = 4096
-_MERGE_RATIO = 1.5
 _SEGMENT_STEPS = 15
 
 DocumentAt = Callable[[int], Any]
@@ -207,7 +205,7 @@ class MetadataIndex:
             self.install(due, self.merge(due))
 
     def _young_due(self) -> tuple[Segment, ...] | None:
-        return _due(self._state.segments[self._stable_count() :], INLINE_MERGE_ROWS_MAX)
+        return merging.due(self._state.segments[self._stable_count() :], INLINE_MERGE_ROWS_MAX)
 
     def _stable_count(self) -> int:
         """How many segments ``add`` leaves alone; so a merge of these never comes too late."""
@@ -222,7 +220,7 @@ class MetadataIndex:
 
         An owner that never merges keeps correct answers; they take longer as segments pile up.
         """
-        return _due(self._state.segments[: self._stable_count()], SEGMENT_ROWS_MAX)
+        return merging.due(self._state.segments[: self._stable_count()], SEGMENT_ROWS_MAX)
 
     def merge(self, due: tuple[Segment, ...]) -> Segment:
         """One segment of several. May run in another thread while rows are added."""
@@ -230,19 +228,12 @@ class MetadataIndex:
 
     def install(self, due: tuple[Segment, ...], merged: Segment) -> None:
         """Put the merge of ``due`` in their place. ValueError if they are not there any more."""
-        segments = self._state.segments
-        for start in range(len(segments) - len(due) + 1):
-            stop = start + len(due)
-            if all(map(operator.is_, segments[start:stop], due)):
-                self._state = attrs.evolve(
-                    self._state, segments=(*segments[:start], merged, *segments[stop:])
-                )
-                return
-        raise ValueError("the merged segments are not in this index")
+        segments = merging.replaced(self._state.segments, due, merged)
+        self._state = attrs.evolve(self._state, segments=segments)
 
     def settle(self) -> None:
         """Do all merges that make fewer segments, small or large, here and now."""
-        while (due := _due(self._state.segments, SEGMENT_ROWS_MAX)) is not None:
+        while (due := merging.due(self._state.segments, SEGMENT_ROWS_MAX)) is not None:
             self.install(due, self.merge(due))
 
     @classmethod
@@ -260,22 +251,3 @@ class MetadataIndex:
         rows = sum(segment.row_count for segment in segments)
         index._state = _State(tuple(segments), rows, tail)
         return index
-
-
-def _due(segments: Sequence[Segment], rows_max: int) -> tuple[Segment, ...] | None:
-    """The run of neighbours to merge next: each at most _MERGE_RATIO times all that follow it.
-
-    What is left when nothing is due shrinks geometrically, so its length is logarithmic.
-    """
-    for end in range(len(segments), 1, -1):
-        start = end - 1
-        rows = segments[start].row_count
-        while start:
-            before = segments[start - 1].row_count
-            if before > _MERGE_RATIO * rows or before + rows > rows_max:
-                break
-            rows += before
-            start -= 1
-        if start < end - 1:
-            return tuple(segments[start:end])
-    return None

@@ -7,7 +7,6 @@ the rows. It knows no tombstones: deleted rows are kept out by ``allow``, and co
 word is until a vacuum (``remap``) drops them.
 """
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core import merging
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.postings import query as queries
 from kissvdb.core.postings import segment as text_segment
@@ -38,7 +38,6 @@ INLINE_MERGE_ROWS_MAX = 1024
 """``extend`` merges young segments to at most this itself; more waits for ``merge_due``."""
 SEGMENT_ROWS_MAX = 2**18
 _BUILD_ROWS_MAX = 4096
-_MERGE_RATIO = 1.5
 
 Array = npt.NDArray[Any]
 
@@ -266,7 +265,7 @@ class TextIndex:
         return made
 
     def _young_due(self) -> tuple[Segment, ...] | None:
-        return _due(self._state.segments[self._stable_count() :], INLINE_MERGE_ROWS_MAX)
+        return merging.due(self._state.segments[self._stable_count() :], INLINE_MERGE_ROWS_MAX)
 
     def _stable_count(self) -> int:
         """How many segments ``extend`` leaves alone; so a merge of these never comes too late."""
@@ -278,7 +277,7 @@ class TextIndex:
 
     def merge_due(self) -> tuple[Segment, ...] | None:
         """Segments that it is time to ``merge``, and then to ``install``; None without such."""
-        return _due(self._state.segments[: self._stable_count()], SEGMENT_ROWS_MAX)
+        return merging.due(self._state.segments[: self._stable_count()], SEGMENT_ROWS_MAX)
 
     def merge(self, due: tuple[Segment, ...]) -> Segment:
         """One segment of several. May run in another thread while rows are added."""
@@ -286,17 +285,12 @@ class TextIndex:
 
     def install(self, due: tuple[Segment, ...], merged: Segment) -> None:
         """Put the merge of ``due`` in their place. ValueError if they are not there any more."""
-        segments = self._state.segments
-        for start in range(len(segments) - len(due) + 1):
-            stop = start + len(due)
-            if all(map(operator.is_, segments[start:stop], due)):
-                self._replace(segments=(*segments[:start], merged, *segments[stop:]))
-                return
-        raise ValueError("the merged segments are not in this index")
+        segments = merging.replaced(self._state.segments, due, merged)
+        self._replace(segments=segments)
 
     def settle(self) -> None:
         """Do all merges that make fewer segments, small or large, here and now."""
-        while (due := _due(self._state.segments, SEGMENT_ROWS_MAX)) is not None:
+        while (due := merging.due(self._state.segments, SEGMENT_ROWS_MAX)) is not None:
             self.install(due, self.merge(due))
 
     @classmethod
@@ -333,22 +327,3 @@ class TextIndex:
 
 def _analysis(settings: TextSettings) -> str:
     return msgspec.json.encode(analysis_of(settings)).decode()
-
-
-def _due(segments: Sequence[Segment], rows_max: int) -> tuple[Segment, ...] | None:
-    """The run of neighbours to merge next: each at most _MERGE_RATIO times all that follow it.
-
-    What is left when nothing is due shrinks geometrically, so its length is logarithmic.
-    """
-    for end in range(len(segments), 1, -1):
-        start = end - 1
-        rows = segments[start].row_count
-        while start:
-            before = segments[start - 1].row_count
-            if before > _MERGE_RATIO * rows or before + rows > rows_max:
-                break
-            rows += before
-            start -= 1
-        if start < end - 1:
-            return tuple(segments[start:end])
-    return None
