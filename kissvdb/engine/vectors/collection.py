@@ -24,6 +24,7 @@ from kissvdb.errors import (
 )
 from kissvdb.metrics import Metrics
 from kissvdb.records import BatchCommitted, CollectionDeleted, VectorDeleted, VectorWritten
+from kissvdb.storage.disk import refusal_of
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
@@ -189,7 +190,7 @@ class Collection(Owner[VectorBatch]):
         try:
             self.rows.reserve(decided.rows, decided.blob_bytes, decided.text_bytes)
         except OSError as error:
-            raise PersistenceFailed(f"no room for more vectors: {error}") from error
+            raise refusal_of(error, "no room for more vectors") from error
 
     def _install(self, first_offset: int, decided: VectorBatch) -> None:
         records: Sequence[VectorWritten | VectorDeleted | BatchCommitted] = decided.records

@@ -43,6 +43,7 @@ from kissvdb.metrics import (
     MAILBOX_DEPTH,
 )
 from kissvdb.records import CollectionDeleted
+from kissvdb.storage.disk import refusal_of
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import Statistics
@@ -242,7 +243,7 @@ class Collections(Actor):
                 self._store.create, spec, self._around.committed_offset()
             )
         except OSError as error:
-            raise PersistenceFailed(f"no room for collection {spec.name!r}: {error}") from error
+            raise refusal_of(error, f"no room for collection {spec.name!r}") from error
         try:
             offset: int = await self._around.log.ask(Append((spec.record(),)))
         except PersistenceFailed:
