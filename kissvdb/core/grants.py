@@ -63,16 +63,6 @@ class _Matcher:
         return start.startswith(self.starts)
 
 
-def _matcher(kind: str) -> Any:
-    """A field made of the patterns of a kind; no part of what two grants are compared by."""
-    return attrs.field(
-        init=False,
-        eq=False,
-        repr=False,
-        default=attrs.Factory(lambda self: _Matcher.of(getattr(self, kind)), takes_self=True),
-    )
-
-
 @attrs.frozen
 class Grants:
     """The patterns of a key that may not touch everything.
@@ -90,20 +80,20 @@ class Grants:
     tables: tuple[str, ...] = ()
     events: tuple[str, ...] = ()
     routes: tuple[str, ...] | None = None
-    _keys: _Matcher = _matcher("keys")
-    _vectors: _Matcher = _matcher("vectors")
-    _documents: _Matcher = _matcher("documents")
+    _keys: _Matcher = attrs.field(init=False, eq=False, repr=False)
+    _vectors: _Matcher = attrs.field(init=False, eq=False, repr=False)
+    _documents: _Matcher = attrs.field(init=False, eq=False, repr=False)
     _tables: _Matcher = attrs.field(init=False, eq=False, repr=False)
-    _events: _Matcher = _matcher("events")
+    _events: _Matcher = attrs.field(init=False, eq=False, repr=False)
     _routes: _Matcher = attrs.field(init=False, eq=False, repr=False)
 
-    @_tables.default
-    def _match_tables(self) -> _Matcher:
-        return _Matcher.of(tuple(each.translate(_ASCII_LOWER) for each in self.tables))
-
-    @_routes.default
-    def _match_routes(self) -> _Matcher:
-        return _Matcher.of(self.routes or ())
+    def __attrs_post_init__(self) -> None:
+        for kind in KINDS:
+            patterns: tuple[str, ...] = getattr(self, kind) or ()
+            if kind == "tables":
+                patterns = tuple(each.translate(_ASCII_LOWER) for each in patterns)
+            # Made once: it is asked for every key, and is no part of what grants are compared by.
+            object.__setattr__(self, f"_{kind}", _Matcher.of(patterns))
 
     @classmethod
     def from_json(cls, value: Any, name: str = "scopes") -> Self:
@@ -121,7 +111,10 @@ class Grants:
                 f"{name}: nothing is granted; name at least one of {', '.join(KINDS)}, or leave "
                 f"{name} out for everything"
             )
-        return cls(**{kind: _patterns(found, f"{name}.{kind}") for kind, found in value.items()})
+        patterns: dict[str, Any] = {
+            kind: _patterns(found, f"{name}.{kind}") for kind, found in value.items()
+        }
+        return cls(**patterns)
 
     def to_json(self) -> dict[str, list[str]]:
         """What `from_json` reads, without the kinds that allow nothing."""
@@ -160,10 +153,10 @@ class Grants:
     @property
     def prefixes(self) -> tuple[str, ...]:
         """The prefixes of keys that may be listed, to be named in a refusal."""
-        said = [start for start in self._keys.starts if self.may_prefix(start)]
-        said += [document_prefix(name) for name in self.documents if is_name(name)]
+        said = list(self._keys.starts)
+        said += map(document_prefix, self._documents.names)
         said += [DOCUMENT_PREFIX + start for start in self._documents.starts]
-        return tuple(said)
+        return tuple(filter(self.may_prefix, sorted(said)))
 
     def may_vectors(self, collection: str) -> bool:
         """Whether a collection of vectors is granted."""
