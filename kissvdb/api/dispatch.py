@@ -285,6 +285,7 @@ class Api:
             request.body,
             params,
             request.stream,
+            request.peer,
         )
 
     def _check_request(self, bound: Bound, request: Request) -> None:

@@ -47,8 +47,10 @@ class Owner(Protocol):
 class Connection:
     """The task of one client. It sleeps only in the transport and in the answer's making."""
 
-    def __init__(self, owner: Owner, transport: Transport) -> None:
+    def __init__(self, owner: Owner, transport: Transport, peer: str = "") -> None:
+        """``peer``: the address at the other end."""
         self.transport = transport
+        self._peer = peer
         self.answered = 0
         self._owner = owner
         self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
@@ -145,7 +147,7 @@ class Connection:
                     stream = self._body = reader.stream_body(head)
                 else:
                     body = await reader.read_body(head)
-            request = _request(head, body, params, stream)
+            request = _request(head, body, params, stream, self._peer)
             transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
             self._awaiting_answer = True
             response = await owner.api.dispatch(request, bound=bound, timed=False)
@@ -211,7 +213,7 @@ class Connection:
         if found is None or not found[0].prompt:
             return False
         bound, params = found
-        outcome = owner.api.begin(_request(head, body, params), bound)
+        outcome = owner.api.begin(_request(head, body, params, None, self._peer), bound)
         if outcome is None:
             return False
         if isinstance(outcome, Begun):
@@ -256,9 +258,7 @@ class Connection:
 
     async def _refuse(self, error: KissError) -> None:
         head = self._head
-        request = (
-            None if head is None else Request(head.method, head.path, head.query, head.headers)
-        )
+        request = None if head is None else _request(head, b"", {}, None, self._peer)
         answer = self._owner.api.refusal(error, request)
         head_only = head is not None and head.method == "HEAD"
         self.transport.enter(Phase.ANSWERING)
@@ -289,6 +289,6 @@ def _is_plain(head: Head) -> bool:
 
 
 def _request(
-    head: Head, body: bytes, params: Mapping[str, str], stream: BodyStream | None = None
+    head: Head, body: bytes, params: Mapping[str, str], stream: BodyStream | None, peer: str
 ) -> Request:
-    return Request(head.method, head.path, head.query, head.headers, body, params, stream)
+    return Request(head.method, head.path, head.query, head.headers, body, params, stream, peer)

@@ -89,7 +89,7 @@ class Lane:
             await trio.lowlevel.wait_readable(listener)
             for _ in range(self.limits.accept_turn_max):
                 try:
-                    sock, _ = listener.accept()
+                    sock, address = listener.accept()
                 except BlockingIOError:
                     break
                 except OSError as error:
@@ -105,9 +105,9 @@ class Lane:
                     log.debug("a connection was gone before it was accepted", exc_info=True)
                     continue
                 starved = False
-                self._start(sock)
+                self._start(sock, _host_of(address))
 
-    def _start(self, sock: socket.socket) -> None:
+    def _start(self, sock: socket.socket, peer: str) -> None:
         self._accepted += 1
         beyond = sock.fileno() - self.limits.descriptors_max
         if beyond >= self.limits.refusal_descriptors_max:
@@ -131,7 +131,7 @@ class Lane:
                 transport.close()
                 return
             self._refusals += 1
-        connection = Connection(self, transport)
+        connection = Connection(self, transport, peer)
         self._connections.add(connection)
         self._nursery.start_soon(self._run, connection, full)
 
@@ -265,6 +265,11 @@ async def _accept_until(
         task_status.started(lane)
         await shutdown.wait()
         nursery.cancel_scope.cancel()
+
+
+def _host_of(address: object) -> str:
+    """The address alone; empty where there is none (a Unix socket's)."""
+    return str(address[0]) if isinstance(address, tuple) else ""
 
 
 def _set_options(sock: socket.socket, limits: LaneLimits) -> None:

@@ -20,7 +20,8 @@ class Request(msgspec.Struct, frozen=True):
 
     ``path`` is the raw path as it came (percent-encoded, without the query); ``query`` the raw
     query string; ``headers`` has lower-case names, the last of a repeated name wins; ``params``
-    are the decoded path parameters the router found.
+    are the decoded path parameters the router found. ``peer`` is the address at the other end of
+    the connection, which may be a proxy's: `access.peers` tells whose request it is.
     """
 
     method: str
@@ -30,6 +31,7 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
     params: Mapping[str, str] = {}
     stream: AsyncIterator[bytes] | None = None
+    peer: str = ""
 
 
 class Response(msgspec.Struct, frozen=True):

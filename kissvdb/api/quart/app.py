@@ -23,7 +23,7 @@ from werkzeug.exceptions import RequestTimeout as BodyTimeout
 
 from kissvdb.api.dispatch import Api
 from kissvdb.api.frame.http import Answer, Request, StreamResponse
-from kissvdb.api.quart.asgi_stream import StreamedRoutes
+from kissvdb.api.quart.asgi_stream import StreamedRoutes, peer_of
 from kissvdb.errors import InvalidArgument, KissError, NotFound, RequestTimeout
 
 # RFC 9110, sections 15.3.5 and 15.4.5.
@@ -109,6 +109,7 @@ def _request(body: bytes) -> Request:
         scope["query_string"].decode("latin-1"),
         {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         body,
+        peer=peer_of(scope),
     )
 
 

@@ -80,7 +80,14 @@ def _request(scope: Scope, body: AsyncIterator[bytes] | None = None) -> Request:
         scope["query_string"].decode("latin-1"),
         {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
         stream=body,
+        peer=peer_of(scope),
     )
+
+
+def peer_of(scope: Any) -> str:
+    """The address at the other end of the connection; empty when the server does not say."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def _send(answer: Answer, send: Send) -> None:
