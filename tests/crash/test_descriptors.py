@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import time
 from contextlib import ExitStack, suppress
 from functools import partial
 
@@ -11,6 +12,7 @@ import pytest
 from kissvdb.lane.descriptors import RAISED_MAX
 from kissvdb.storage.check import check
 from tests.crash.process import ServerProcess
+from tests.patience import PATIENCE_SECS
 
 FILES_MAX = 128
 IDLE = 300
@@ -78,8 +80,12 @@ def test_idle_connections_leave_the_log_its_descriptors(tmp_path, lane):
             assert made.status_code == 200, made.text
             with client.stream("GET", "/v1/stream?since=0") as stream:
                 assert f"id: {offsets[-1]}" in stream.iter_lines()
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            assert client.put("/v1/state/k", json={"value": 1}).status_code == 200
+        # The others have left; when the server has noticed there is room again.
+        put = partial(httpx.put, f"{server.url}/v1/state/k", json={"value": 1}, timeout=60)
+        deadline = time.monotonic() + PATIENCE_SECS
+        while (answer := put()).status_code == 503 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert answer.status_code == 200, answer.text
         assert server.stop() == 0
     finally:
         server.kill()
