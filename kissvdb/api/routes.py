@@ -11,6 +11,7 @@ from kissvdb.api.bulk import operations as bulk_operations
 from kissvdb.api.description import pages
 from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
+from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
@@ -67,6 +68,7 @@ STATE = (
         errors=(InvalidArgument, *AT_ERRORS),
         hot=True,
         scope=Scope.READ,
+        reach=touches.KEYS_OF_A_PREFIX,
     ),
     Route(
         "POST",
@@ -80,6 +82,7 @@ STATE = (
         errors=(InvalidArgument, MistypedField, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.COMMANDS,
     ),
     Route(
         "GET",
@@ -96,6 +99,7 @@ STATE = (
         errors=(InvalidArgument, NotFound, *AT_ERRORS),
         hot=True,
         scope=Scope.READ,
+        reach=touches.A_KEY,
     ),
     Route(
         "PUT",
@@ -110,6 +114,7 @@ STATE = (
         errors=(InvalidArgument, MistypedField, NotFound, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.A_KEY,
     ),
     Route(
         "PATCH",
@@ -129,6 +134,7 @@ STATE = (
         errors=(InvalidArgument, NotFound, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.A_KEY,
     ),
     Route(
         "DELETE",
@@ -141,6 +147,7 @@ STATE = (
         errors=(InvalidArgument, *CONDITION_ERRORS, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.A_KEY,
     ),
 )
 
@@ -183,6 +190,7 @@ EVENTS = (
         errors=(InvalidArgument, MistypedField, *WRITE_ERRORS),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.COMMANDS,
     ),
     Route(
         "GET",
@@ -196,6 +204,7 @@ EVENTS = (
         hot=True,
         bounded=False,
         scope=Scope.READ,
+        reach=touches.FILTERED,
     ),
     Route(
         "GET",
@@ -209,6 +218,7 @@ EVENTS = (
         hot=True,
         bounded=False,
         scope=Scope.READ,
+        reach=touches.FILTERED,
     ),
 )
 
@@ -234,6 +244,7 @@ BULK = (
         bounded=False,
         streamed=True,
         scope=Scope.WRITE,
+        reach=touches.COMMANDS,
     ),
 )
 
@@ -246,6 +257,7 @@ OPERATIONS = (
         "operations",
         Success("All that are configured, and what they do.", EmbedderList),
         scope=Scope.READ,
+        reach=touches.FILTERED,
     ),
     Route(
         "POST",
@@ -256,6 +268,7 @@ OPERATIONS = (
         Success("Done.", bodies.SnapshotTaken),
         errors=WRITE_ERRORS,
         scope=Scope.ADMIN,
+        reach=touches.EVERYTHING,
     ),
     Route(
         "GET",
@@ -267,6 +280,7 @@ OPERATIONS = (
         errors=(NotSupported, Stopping),
         bounded=False,
         scope=Scope.ADMIN,
+        reach=touches.EVERYTHING,
     ),
     Route(
         "GET",
@@ -276,6 +290,7 @@ OPERATIONS = (
         "operations",
         Success("ok", media=operations.TEXT),
         scope=Scope.PUBLIC,
+        reach=touches.NOTHING,
         hot=True,
         waits=False,
         recovered=False,
@@ -289,6 +304,7 @@ OPERATIONS = (
         Success("Ready.", bodies.Ready),
         errors=(Starting, Stopping),
         scope=Scope.PUBLIC,
+        reach=touches.NOTHING,
         hot=True,
         waits=False,
         recovered=False,
@@ -303,6 +319,7 @@ OPERATIONS = (
         waits=False,
         recovered=False,
         scope=Scope.READ,
+        reach=touches.EVERYTHING,
     ),
 )
 
@@ -318,6 +335,7 @@ def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
         "pages",
         answer,
         scope=Scope.PUBLIC,
+        reach=touches.NOTHING,
         recovered=False,
         any_query=True,
     )
@@ -340,6 +358,7 @@ PAGES = (
         Success("The file.", media="*/*"),
         errors=(InvalidArgument, NotFound),
         scope=Scope.PUBLIC,
+        reach=touches.A_PAGE,
         recovered=False,
         any_query=True,
     ),

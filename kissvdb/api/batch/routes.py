@@ -1,6 +1,7 @@
 """The route of atomic batches."""
 
 from kissvdb.api.batch import bodies, handlers
+from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, Parameter, Route, Scope, Success
 from kissvdb.errors import (
     AlreadyExists,
@@ -49,5 +50,6 @@ BATCH = (
         ),
         hot=True,
         scope=Scope.WRITE,
+        reach=touches.COMMANDS,
     ),
 )

@@ -7,6 +7,8 @@ import msgspec
 from kissvdb.api.documents import bodies, collections, find_bodies, search_bodies, writes
 from kissvdb.api.documents import find as found
 from kissvdb.api.documents import search as searched
+from kissvdb.api.frame import reach as touches
+from kissvdb.api.frame.reach import Reach
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state.parameters import (
@@ -36,6 +38,7 @@ def _route(
     answer: Success,
     *errors: type[KissError],
     scope: Scope,
+    reach: Reach,
     body: Any = None,
     media: tuple[str, ...] = (JSON,),
     parameters: tuple[Parameter, ...] = (),
@@ -53,6 +56,7 @@ def _route(
         "documents",
         answer,
         scope=scope,
+        reach=reach,
         body=body,
         body_media=media if body is not None else (),
         parameters=parameters,
@@ -73,6 +77,7 @@ _WRITES = (
         Success("A result for each, in order.", bodies.PutDocumentResults),
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.DOCUMENTS,
         body=bodies.PutDocumentsBody,
     ),
     _route(
@@ -83,6 +88,7 @@ _WRITES = (
         Success("A result for each, in order.", bodies.DeleteDocumentResults),
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.DOCUMENTS,
         body=bodies.DeleteDocumentsBody,
     ),
 )
@@ -96,6 +102,7 @@ _FIND = (
         Success("A page, in order.", find_bodies.FoundDocuments, headers=_OFFSET),
         *WRITE_ERRORS,
         scope=Scope.READ,
+        reach=touches.DOCUMENTS,
         body=find_bodies.FindBody,
     ),
     _route(
@@ -106,6 +113,7 @@ _FIND = (
         Success("Best first.", search_bodies.DocumentSearchResult, headers=_OFFSET),
         *WRITE_ERRORS,
         scope=Scope.READ,
+        reach=touches.DOCUMENTS,
         body=search_bodies.DocumentSearchBody,
     ),
     _route(
@@ -116,6 +124,7 @@ _FIND = (
         Success("Deleted, durably.", DeletedCount),
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.DOCUMENTS,
         body=find_bodies.DeleteDocumentsByFilterBody,
     ),
 )
@@ -129,6 +138,7 @@ _COLLECTIONS = (
         Success("All of them, by name.", bodies.DocumentCollections),
         *WRITE_ERRORS,
         scope=Scope.READ,
+        reach=touches.FILTERED,
     ),
     _route(
         "GET",
@@ -139,6 +149,7 @@ _COLLECTIONS = (
         NotFound,
         *WRITE_ERRORS,
         scope=Scope.READ,
+        reach=touches.DOCUMENTS,
     ),
     _route(
         "PUT",
@@ -148,6 +159,7 @@ _COLLECTIONS = (
         Success("Set, durably.", bodies.DocumentsConfigured),
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.DOCUMENTS,
         body=bodies.DocumentSettingsBody,
     ),
     _route(
@@ -159,6 +171,7 @@ _COLLECTIONS = (
         NotFound,
         *WRITE_ERRORS,
         scope=Scope.ADMIN,
+        reach=touches.DOCUMENTS,
         bounded=False,
     ),
 )
@@ -173,6 +186,7 @@ _LAST = (
         NotFound,
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.DOCUMENTS,
     ),
 )
 
@@ -188,6 +202,7 @@ _ONE = (
         NotFound,
         *AT_ERRORS,
         scope=Scope.READ,
+        reach=touches.A_DOCUMENT,
         parameters=(
             Parameter("If-None-Match", "Answer 304 when it is current.", _TEXT, "header"),
             AT,
@@ -205,6 +220,7 @@ _ONE = (
         *CONDITION_ERRORS,
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.A_DOCUMENT,
         body=msgspec.Raw,
         parameters=(
             *_CONDITIONS,
@@ -224,6 +240,7 @@ _ONE = (
         *CONDITION_ERRORS,
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.A_DOCUMENT,
         body=msgspec.Raw,
         media=(MERGE_PATCH, JSON),
         parameters=(
@@ -243,6 +260,7 @@ _ONE = (
         *CONDITION_ERRORS,
         *WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.A_DOCUMENT,
         parameters=(*_CONDITIONS, _OP_ID),
     ),
 )

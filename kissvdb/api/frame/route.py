@@ -9,6 +9,7 @@ import attrs
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Answer, Pending, Request
+from kissvdb.api.frame.reach import Reach
 from kissvdb.errors import KissError
 
 JSON = "application/json"
@@ -71,7 +72,9 @@ class Route:
     """A method and a path template (see Router) with the operation behind it.
 
     ``also`` are further answers that are not errors. ``errors`` are the refusals of its own;
-    those any request can meet are added in the description. ``scope`` PUBLIC needs no API key.
+    those any request can meet are added in the description. ``scope`` PUBLIC needs no API key;
+    ``reach`` is what a key with grants must be granted (see `reach`). Both are decided for every
+    route: there is no default, and a parameter of the path without a meaning is refused.
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
@@ -86,6 +89,7 @@ class Route:
     tag: str
     answer: Success
     scope: Scope = attrs.field(kw_only=True)
+    reach: Reach = attrs.field(kw_only=True)
     body: Any = None
     body_media: tuple[str, ...] = ()
     parameters: tuple[Parameter, ...] = ()
@@ -97,6 +101,12 @@ class Route:
     streamed: bool = False
     recovered: bool = True
     any_query: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        named, queried = set(self.path_parameters), {each.name for each in self.parameters}
+        decided = set(self.reach.path)
+        assert named == decided, f"{self.name}: what do {named ^ decided} name? see reach.path"
+        assert queried.issuperset(self.reach.query), f"{self.name}: reach.query names no parameter"
 
     @property
     def reads(self) -> bool:

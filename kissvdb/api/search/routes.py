@@ -1,8 +1,10 @@
 """The routes of documents that are found by a question: a part of the one table in `routes`."""
 
+from kissvdb.api.frame.reach import Names, Reach
 from kissvdb.api.frame.route import JSON, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search import bodies, handlers, ingest
+from kissvdb.api.search.documents import COLLECTION
 from kissvdb.api.vectors.forms import MSGPACK
 from kissvdb.errors import (
     DimMismatch,
@@ -14,6 +16,7 @@ from kissvdb.errors import (
     Stopping,
 )
 
+_DOCUMENTS = Reach(always={COLLECTION: Names.VECTORS})
 _ERRORS = (InvalidArgument, MistypedField, DimMismatch, EmbedderMismatch, EmbedderUnavailable)
 
 SEARCH = (
@@ -33,6 +36,7 @@ SEARCH = (
         errors=_ERRORS,
         hot=True,
         scope=Scope.READ,
+        reach=_DOCUMENTS,
     ),
     Route(
         "POST",
@@ -46,5 +50,6 @@ SEARCH = (
         errors=(*_ERRORS, Overloaded, Stopping, PersistenceFailed),
         hot=True,
         scope=Scope.WRITE,
+        reach=_DOCUMENTS,
     ),
 )

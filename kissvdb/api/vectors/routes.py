@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from kissvdb.api.frame import reach as touches
+from kissvdb.api.frame.reach import Reach
 from kissvdb.api.frame.route import JSON, Operation, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.vectors import bodies as vector_bodies
@@ -81,6 +83,7 @@ def _route(
     answer: Success,
     *errors: type[KissError],
     scope: Scope,
+    reach: Reach,
     body: Any = None,
     media: tuple[str, ...] = _FORMS,
     parameters: tuple[Parameter, ...] = (),
@@ -97,6 +100,7 @@ def _route(
         "vectors",
         answer,
         scope=scope,
+        reach=reach,
         body=body,
         body_media=media if body is not None else (),
         parameters=parameters,
@@ -120,6 +124,7 @@ _COLLECTIONS = (
         Stopping,
         PersistenceFailed,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.CreateBody,
     ),
     _route(
@@ -129,6 +134,7 @@ _COLLECTIONS = (
         "List the collections",
         Success("All of them, by name.", vector_bodies.Collections),
         scope=Scope.READ,
+        reach=touches.FILTERED,
         waits=False,
     ),
     _route(
@@ -139,6 +145,7 @@ _COLLECTIONS = (
         Success("What it is and how it is.", vector_bodies.CollectionDetail),
         NotFound,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         waits=False,
     ),
     _route(
@@ -150,6 +157,7 @@ _COLLECTIONS = (
         NotFound,
         Stopping,
         scope=Scope.ADMIN,
+        reach=touches.VECTORS,
         bounded=False,
     ),
 )
@@ -165,6 +173,7 @@ _WRITES = (
         OpIdReused,
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.UpsertBody,
         media=_WITH_OCTETS,
         parameters=_RAW_UPSERT,
@@ -180,6 +189,7 @@ _WRITES = (
         OpIdReused,
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.WriteBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
@@ -194,6 +204,7 @@ _WRITES = (
         OpIdReused,
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.UpdateBody,
         media=_WITH_OCTETS,
         parameters=_RAW_WRITE,
@@ -207,6 +218,7 @@ _WRITES = (
         OpIdReused,
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.DeleteBody,
     ),
     _route(
@@ -217,6 +229,7 @@ _WRITES = (
         Success("A result for each, in order.", vector_bodies.BatchResults),
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.UpsertBatchBody,
         media=_WITH_OCTETS,
     ),
@@ -228,6 +241,7 @@ _WRITES = (
         Success("A result for each, in order.", vector_bodies.BatchResults),
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.DeleteBatchBody,
     ),
     _route(
@@ -238,6 +252,7 @@ _WRITES = (
         Success("Deleted, durably.", vector_bodies.DeletedCount),
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.DeleteByFilterBody,
     ),
 )
@@ -254,6 +269,7 @@ _READS = (
         Overloaded,
         *_EMBEDDER_ERRORS,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         body=search_bodies.SearchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH_ONE,
@@ -269,6 +285,7 @@ _READS = (
         Overloaded,
         *_EMBEDDER_ERRORS,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         body=search_bodies.SearchBatchBody,
         media=_WITH_OCTETS,
         parameters=_RAW_SEARCH,
@@ -281,6 +298,7 @@ _READS = (
         Success("As it was sent.", search_bodies.StoredVector),
         NotFound,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         parameters=(Parameter("id", "The vector's id.", _TEXT),),
         waits=False,
     ),
@@ -292,6 +310,7 @@ _READS = (
         Success("How many.", search_bodies.Count),
         NotFound,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         body=search_bodies.SelectBody,
     ),
     _route(
@@ -302,6 +321,7 @@ _READS = (
         Success("A page.", search_bodies.ScrollPage),
         NotFound,
         scope=Scope.READ,
+        reach=touches.VECTORS,
         body=search_bodies.ScrollBody,
     ),
 )
@@ -324,6 +344,7 @@ _LAST = (
         Stopping,
         PersistenceFailed,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         body=vector_bodies.ReindexBody,
         bounded=False,
     ),
@@ -338,6 +359,7 @@ _LAST = (
         Stopping,
         PersistenceFailed,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
         bounded=False,
     ),
     _route(
@@ -348,6 +370,7 @@ _LAST = (
         Success("Gone, durably.", vector_bodies.CollectionDropped),
         *_WRITE_ERRORS,
         scope=Scope.WRITE,
+        reach=touches.VECTORS,
     ),
 )
 
