@@ -168,6 +168,19 @@ class DimMismatch(Refused):
     code = "dim_mismatch"
 
 
+class SqliteError(Refused):
+    """SQLite does not take the statement or its parameters, or stopped it at a limit."""
+
+    code = "sqlite_error"
+
+
+class NotEnabled(Refused):
+    """What is asked is switched off in this configuration."""
+
+    code = "not_enabled"
+    status = 404
+
+
 class NotSupported(Refused):
     """The operation does not exist in this configuration."""
 
