@@ -23,15 +23,16 @@ from kissvdb.api.access.admission import Admission
 from kissvdb.api.access.cors import Cors
 from kissvdb.api.access.hosts import Hosts
 from kissvdb.api.access.origins import Origins
+from kissvdb.api.bound import Begun, Bound
 from kissvdb.api.frame.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.failures import FailureLog, failure
 from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
+from kissvdb.api.frame.principal import ANYBODY
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.api.reading import min_offset
-from kissvdb.api.reading.parameters import Parameters
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
 from kissvdb.engine.asking import answered, unavailable
@@ -44,7 +45,7 @@ from kissvdb.errors import (
     RequestTimeout,
     UnsupportedMediaType,
 )
-from kissvdb.metrics import Metrics, RouteMetrics
+from kissvdb.metrics import Metrics
 
 if TYPE_CHECKING:
     from kissvdb.engine.database import Database
@@ -61,30 +62,6 @@ _UNREAD = Request("", "")
 _log = logging.getLogger("kissvdb.api")
 
 
-@attrs.frozen
-class Bound:
-    """A route with what is looked up once instead of at every request.
-
-    ``prompt``: its operation is a plain function, which may answer without a task to wait in.
-    ``parameters``: those of the query, unless any are passed over.
-    """
-
-    route: Route
-    metrics: RouteMetrics
-    media: frozenset[str]
-    prompt: bool
-    parameters: Parameters | None
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """A request whose answer is on its way: see `Api.begin`."""
-
-    request: Request
-    bound: Bound
-    pending: Pending
-    started: float
-
-
 class Api:
     """Every route, bound to one database. Made once per server; holds no request's state."""
 
@@ -95,7 +72,7 @@ class Api:
         self._context = Context(cast("Database", db), config, metrics)
         strict = self._context.strict
         self._router = Router(
-            (route.method, route.path, _bind(route, metrics, strict=strict)) for route in ROUTES
+            (route.method, route.path, Bound.of(route, metrics, strict=strict)) for route in ROUTES
         )
         self._unmatched = metrics.route(_UNMATCHED)
         origins = Origins(config.server.cors_allowed_origins)
@@ -148,7 +125,7 @@ class Api:
             return None
         started = perf_counter()
         try:
-            self._admission.admit(request, bound)
+            request = self._admitted(request, bound)
             self._check_request(bound, request)
             if request.query and not min_offset.is_reached(self._context, bound.route, request):
                 return None
@@ -217,7 +194,7 @@ class Api:
             if bound is None:
                 bound, request = self._find(request)
             else:
-                self._admission.admit(request, bound)
+                request = self._admitted(request, bound)
             if bound is None:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
@@ -276,17 +253,15 @@ class Api:
         except KissError:
             self._admission.admit(request, None)
             raise
-        self._admission.admit(request, bound)
-        return bound, Request(
-            request.method,
-            request.path,
-            request.query,
-            request.headers,
-            request.body,
-            params,
-            request.stream,
-            request.peer,
-        )
+        request = msgspec.structs.replace(request, params=params)
+        return bound, self._admitted(request, bound)
+
+    def _admitted(self, request: Request, bound: Bound) -> Request:
+        """The request with who asks. An open server does not pay for it."""
+        principal = self._admission.admit(request, bound)
+        if principal is ANYBODY:
+            return request
+        return msgspec.structs.replace(request, principal=principal)
 
     def _check_request(self, bound: Bound, request: Request) -> None:
         if request.query and bound.parameters is not None:
@@ -359,12 +334,6 @@ class Api:
             cors = self._cors.headers(request_headers)
             return (("x-request-id", given), *self._epoch, *cors)
         return (("x-request-id", given), *self._without_origin)
-
-
-def _bind(route: Route, metrics: Metrics, *, strict: bool) -> Bound:
-    prompt = not inspect.iscoroutinefunction(route.operation)
-    parameters = Parameters.of(route) if strict and not route.any_query else None
-    return Bound(route, metrics.route(route.name), frozenset(route.body_media), prompt, parameters)
 
 
 async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> Answer:

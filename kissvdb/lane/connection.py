@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from kissvdb.api.dispatch import Begun
+from kissvdb.api.bound import Begun
 from kissvdb.api.frame.http import Request, StreamResponse
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.lane.body_stream import BodyStream
@@ -19,7 +19,8 @@ from kissvdb.lane.streams import StreamSender, send_stream
 from kissvdb.lane.transport import Phase, Transport
 
 if TYPE_CHECKING:
-    from kissvdb.api.dispatch import Api, Bound
+    from kissvdb.api.bound import Bound
+    from kissvdb.api.dispatch import Api
 
 log = logging.getLogger(__name__)
 

@@ -266,3 +266,23 @@ async def test_what_a_principal_may(key):
             assert (answer.status == 401) == (bool(key) and route.scope is not Scope.PUBLIC), path
         holder = Request("GET", "/", headers={"x-api-key": key})
         assert admission.admit(holder, None).may(Scope.ADMIN)
+
+
+@pytest.mark.parametrize(("key", "name"), [("", "anybody"), ("s3cret", "key")])
+async def test_a_handler_is_told_who_asks_through_both_doors(lane, key, name, monkeypatch):
+    asked = []
+
+    def telling(route):
+        def operation(context, request):
+            asked.append((route.name, request.principal.name))
+            return route.operation(context, request)
+
+        return attrs.evolve(route, operation=operation)
+
+    monkeypatch.setattr("kissvdb.api.dispatch.ROUTES", tuple(map(telling, ROUTES)))
+    requests = [WRITE, ("GET", "/v1/state/k"), COLD, ("POST", "/v1/bulk", "{}")]
+    async with door(configured(lane, server=Server(api_key=key))) as served:
+        for what in requests:
+            await served.exchange(asks(served.port, *what, x_api_key=key))
+    assert {who for _, who in asked} == {name}
+    assert len({route for route, _ in asked}) == len(requests)

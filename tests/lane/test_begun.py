@@ -9,7 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from actors import Reply
-from kissvdb.api.dispatch import Api, Begun
+from kissvdb.api.bound import Begun
+from kissvdb.api.dispatch import Api
 from kissvdb.api.frame.http import Pending
 from kissvdb.config import Server
 from kissvdb.errors import KissError

@@ -8,35 +8,16 @@ page must be of an origin that may use the API, and must have come by a name tha
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import attrs
-
 from kissvdb.api.access.auth import check_api_key
 from kissvdb.api.access.hosts import Hosts, authority_of, host_of, same_authority
 from kissvdb.api.access.origins import Origins
 from kissvdb.api.frame.http import Request
-from kissvdb.api.frame.route import Scope
+from kissvdb.api.frame.principal import ANYBODY, KEY_HOLDER, STRANGER, Principal
 from kissvdb.config import Server
 from kissvdb.errors import Forbidden
 
 if TYPE_CHECKING:
-    from kissvdb.api.dispatch import Bound
-
-
-@attrs.frozen
-class Principal:
-    """Who asks, and the most that it may do."""
-
-    name: str
-    scope: Scope
-
-    def may(self, scope: Scope) -> bool:
-        """Whether a route of this scope is open to it."""
-        return scope <= self.scope
-
-
-STRANGER = Principal("stranger", Scope.PUBLIC)
-KEY_HOLDER = Principal("key", Scope.ADMIN)
-ANYBODY = Principal("anybody", Scope.ADMIN)
+    from kissvdb.api.bound import Bound
 
 
 class Admission:

@@ -10,6 +10,7 @@ import attrs
 import msgspec
 
 from actors import Reply
+from kissvdb.api.frame.principal import ANYBODY, Principal
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -21,7 +22,8 @@ class Request(msgspec.Struct, frozen=True):
     ``path`` is the raw path as it came (percent-encoded, without the query); ``query`` the raw
     query string; ``headers`` has lower-case names, the last of a repeated name wins; ``params``
     are the decoded path parameters the router found. ``peer`` is the address at the other end of
-    the connection, which may be a proxy's: `access.peers` tells whose request it is.
+    the connection, which may be a proxy's: `access.peers` tells whose request it is. ``principal``
+    is who asks, once the request was let in.
     """
 
     method: str
@@ -32,6 +34,7 @@ class Request(msgspec.Struct, frozen=True):
     params: Mapping[str, str] = {}
     stream: AsyncIterator[bytes] | None = None
     peer: str = ""
+    principal: Principal = ANYBODY
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from enum import IntEnum
 from typing import Any
 
 import attrs
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Answer, Pending, Request
+from kissvdb.api.frame.principal import Scope as Scope
 from kissvdb.api.frame.reach import Reach
 from kissvdb.errors import KissError
 
@@ -21,15 +21,6 @@ _NOT_WORD = re.compile(r"[^A-Za-z0-9]+")
 Operation = Callable[[Context, Request], Answer | Pending | Awaitable[Answer | Pending]]
 """What answers a request: at once, by a reply that is on its way, or as a coroutine. A plain
 function that returns a coroutine has done nothing yet: a door may drop that and call again."""
-
-
-class Scope(IntEnum):
-    """What one must be allowed to do to use a route; each includes those before it."""
-
-    PUBLIC = 0
-    READ = 1
-    WRITE = 2
-    ADMIN = 3
 
 
 @attrs.frozen
