@@ -64,7 +64,8 @@ class Unauthorized(Refused):
 
 
 class Forbidden(Refused):
-    """A web page of another origin asks, or one that came by a name that is not the server's."""
+    """A web page of another origin asks, or one that came by a name that is not the server's; or
+    the API key has neither the role nor the scopes, whether or not there is what it asks for."""
 
     code = "forbidden"
     status = 403

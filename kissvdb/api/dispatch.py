@@ -23,6 +23,7 @@ from kissvdb.api.access.admission import Admission
 from kissvdb.api.access.cors import Cors
 from kissvdb.api.access.hosts import Hosts
 from kissvdb.api.access.origins import Origins
+from kissvdb.api.access.reach import check_reach
 from kissvdb.api.bound import Begun, Bound
 from kissvdb.api.frame.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.frame.context import Context
@@ -257,10 +258,16 @@ class Api:
         return bound, self._admitted(request, bound)
 
     def _admitted(self, request: Request, bound: Bound) -> Request:
-        """The request with who asks. An open server does not pay for it."""
+        """The request with who asks. An open server does not pay for it.
+
+        Raises Unauthorized and Forbidden, before anything is looked for: a refusal says nothing of
+        what there is.
+        """
         principal = self._admission.admit(request, bound)
         if principal is ANYBODY:
             return request
+        if principal.grants is not None:
+            check_reach(principal.grants, bound.route, request)
         return msgspec.structs.replace(request, principal=principal)
 
     def _check_request(self, bound: Bound, request: Request) -> None:

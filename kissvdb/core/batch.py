@@ -14,6 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from kissvdb.core.atomic import Atomic, AtomicDecision, mark_of
+from kissvdb.core.op_ids import shown
 from kissvdb.errors import Damaged, OpIdReused, Refused
 from kissvdb.records import Operation
 
@@ -181,8 +182,8 @@ def check_same(op_id: str, known: bytes | None, found: bytes | None) -> None:
     """Raises OpIdReused. An older kissvdb noted no fingerprint: then it is taken for a repeat."""
     if known is not None and known != found:
         raise OpIdReused(
-            f"op_id {op_id!r} belongs to another operation, which is done: nothing was written. "
-            "Give every operation an op_id of its own"
+            f"op_id {shown(op_id)!r} belongs to another operation, which is done: nothing was "
+            "written. Give every operation an op_id of its own"
         )
 
 

@@ -40,12 +40,15 @@ Route = Callable[[Any], tuple[Address, Any]]
 @attrs.frozen
 class Count:
     """How many things there must be for a batch. ``owners`` answers those who could change that
-    (or raises NotFound): they are held while ``count`` counts."""
+    (or raises NotFound): they are held while ``count`` counts. ``collection``: what is counted, of
+    vectors or, with ``of_documents``, of documents."""
 
     owners: Callable[[], Sequence[Address]]
     count: Callable[[], Awaitable[int]]
     at_least: int = 0
     at_most: int | None = None
+    collection: str = attrs.field(kw_only=True)
+    of_documents: bool = attrs.field(default=False, kw_only=True)
 
     async def check(self) -> None:
         """Raises RevisionMismatch."""

@@ -181,7 +181,9 @@ async def test_a_client_that_leaves_before_the_append_leaves_nothing_behind():
 
         owners = [db.vectors.owner("c"), db.vectors.owner("d")]
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(db.batch, Batch(mixed(1), [Count(lambda: owners, count)]))
+            nursery.start_soon(
+                db.batch, Batch(mixed(1), [Count(lambda: owners, count, collection="c")])
+            )
             await counted.wait()
             before = db.last_offset
             nursery.cancel_scope.cancel()
@@ -213,7 +215,10 @@ async def test_while_it_counts_nobody_changes_what_is_counted():
             await wait_all_tasks_blocked()
             return db.vectors.find("c").actor.view().count()
 
-        batch = Batch([put("a", 1)], [Count(lambda: [db.vectors.owner("c")], count, at_most=0)])
+        batch = Batch(
+            [put("a", 1)],
+            [Count(lambda: [db.vectors.owner("c")], count, at_most=0, collection="c")],
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(db.batch, batch)
             await counted.wait()

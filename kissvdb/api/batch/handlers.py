@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from kissvdb.api.access.commands import check_command
 from kissvdb.api.batch.bodies import BatchText
 from kissvdb.api.batch.preconditions import conditions
 from kissvdb.api.bulk.operations import read_line
@@ -18,11 +19,13 @@ from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.reading.json_body import Body, off_loop
 from kissvdb.core.atomic import BatchAnswer
+from kissvdb.core.grants import Grants
+from kissvdb.core.op_ids import owned
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import Delete
 from kissvdb.engine.batches import Batch, fingerprint_of
 from kissvdb.engine.vectors.collection import VectorCommand
-from kissvdb.errors import InvalidArgument, KissError
+from kissvdb.errors import Forbidden, InvalidArgument, KissError
 
 KEY_HEADER = "idempotency-key"
 
@@ -76,8 +79,9 @@ def read(context: Context, request: Request) -> Batch:
             f"body.preconditions: at most {operations_max}, not {len(preconditions)}: "
             "limits.batch_operations_max (KISSVDB_LIMITS_BATCH_OPERATIONS_MAX)"
         )
-    operations = commands(context, body.operations)
-    op_id = _op_id(request, body.op_id)
+    grants = request.principal.grants
+    operations = commands(context, body.operations, grants)
+    op_id = owned(_op_id(request, body.op_id), grants)
     return Batch(
         operations,
         conditions(context, request, preconditions),
@@ -86,7 +90,9 @@ def read(context: Context, request: Request) -> Batch:
     )
 
 
-def commands(context: Context, operations: Sequence[msgspec.Raw]) -> list[Any]:
+def commands(
+    context: Context, operations: Sequence[msgspec.Raw], grants: Grants | None = None
+) -> list[Any]:
     """A command for each operation. Raises what the first bad one is refused with."""
     found = []
     for place, operation in enumerate(operations):
@@ -98,7 +104,10 @@ def commands(context: Context, operations: Sequence[msgspec.Raw]) -> list[Any]:
             raise _of_operation(InvalidArgument(_IF_CHANGED), place)
         if _op_id_of(outcome) is not None:
             raise _of_operation(InvalidArgument(_OP_ID), place)
-        found.append(outcome)
+        try:
+            found.append(check_command(grants, outcome))
+        except Forbidden as refusal:
+            raise _of_operation(refusal, place) from None
     return found
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from kissvdb.api.access.commands import check_command
 from kissvdb.api.batch.bodies import CountBody, PreconditionBody
 from kissvdb.api.documents.names import key_of
 from kissvdb.api.frame import limits
@@ -24,12 +25,13 @@ if TYPE_CHECKING:
 
 
 def conditions(context: Context, request: Request, found: Sequence[PreconditionBody]) -> list[Any]:
-    """What to check, in order. Raises InvalidArgument, MistypedField and NotFound."""
+    """What to check, in order. Raises InvalidArgument, MistypedField, Forbidden and NotFound."""
     checked = []
     for place, body in enumerate(found):
         where = f"preconditions[{place}]"
         try:
-            checked.append(_condition(context, request, body, where))
+            condition = _condition(context, request, body, where)
+            checked.append(check_command(request.principal.grants, condition))
         except KissError as refusal:
             refusal.precondition = place
             if not refusal.message.startswith(where):
@@ -110,7 +112,14 @@ def _count(
             raise InvalidArgument(f"{where}.if_filter_count.namespace: documents have none")
         check_name(body.documents, context.config.limits)
         count = partial(_count_documents, database, body.documents, tree)
-        return Count(lambda: database.key_owners, count, least or 0, most)
+        return Count(
+            lambda: database.key_owners,
+            count,
+            least or 0,
+            most,
+            collection=body.documents,
+            of_documents=True,
+        )
     assert body.vectors is not None
     name = body.vectors
     count = partial(
@@ -118,4 +127,4 @@ def _count(
         name,
         lambda view: view.count(tree, wanted.namespace),
     )
-    return Count(lambda: [database.vectors.owner(name)], count, least or 0, most)
+    return Count(lambda: [database.vectors.owner(name)], count, least or 0, most, collection=name)

@@ -14,12 +14,14 @@ import msgpack
 import msgspec
 import trio
 
+from kissvdb.api.access.commands import check_each
 from kissvdb.api.bulk.operations import Outcome, read_line, read_map
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
 from kissvdb.api.reading.query import parse_query
 from kissvdb.core.events.publishing import Published
+from kissvdb.core.grants import Grants
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Written
@@ -43,7 +45,8 @@ _UNCHANGED = b',"unchanged":true}\n'
 
 async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     media = request.headers.get("content-type", NDJSON).partition(";")[0].strip().lower()
-    cutter = Maps(context) if media == MSGPACK else Lines(context)
+    grants = request.principal.grants
+    cutter = Maps(context, grants) if media == MSGPACK else Lines(context, grants)
     answers = Answers(quiet=_is_quiet(request))
     if request.stream is not None:
         return StreamResponse(_stream(context, request.stream, cutter, answers), NDJSON)
@@ -90,8 +93,10 @@ async def _do_next(context: Context, cutter: "Lines | Maps", answers: "Answers")
 
 async def _take(cutter: "Lines | Maps") -> list[Outcome]:
     if cutter.pending_bytes > INLINE_BYTES_MAX:
-        return await trio.to_thread.run_sync(cutter.take)
-    return cutter.take()
+        taken = await trio.to_thread.run_sync(cutter.take)
+    else:
+        taken = cutter.take()
+    return check_each(cutter.grants, taken)
 
 
 async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer | KissError]:
@@ -112,7 +117,8 @@ async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer
 class Lines:
     """Cuts newline-delimited JSON into operations. Empty lines are passed over."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, grants: Grants | None) -> None:
+        self.grants = grants
         self._context = context
         self._limits = context.config.limits
         self._waiting: deque[bytes | KissError] = deque()
@@ -161,7 +167,8 @@ class Maps:
     """Cuts a sequence of msgpack maps into operations. Behind bytes that are no msgpack, or a map
     that is too large, the next map cannot be found: that is said once, and the rest is dropped."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, grants: Grants | None) -> None:
+        self.grants = grants
         self._context = context
         self._limits = context.config.limits
         # What waits in its buffer is bounded by ``take``, what one array may ask for by these.

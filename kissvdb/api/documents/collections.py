@@ -28,7 +28,9 @@ _json = msgspec.json.encode
 
 
 async def list_collections(context: Context, request: Request) -> Response:
-    known = await context.database.documents.collections()
+    grants = request.principal.grants
+    may_see = None if grants is None else grants.may_documents
+    known = await context.database.documents.collections(may_see)
     return Response(_json(DocumentCollections([DocumentsInfo(**_members(each)) for each in known])))
 
 

@@ -5,6 +5,8 @@ from functools import partial
 
 import msgspec
 
+from actors import Reply
+from kissvdb.api.access.commands import check_command, check_each
 from kissvdb.api.documents.bodies import DeleteDocumentsBody, PutDocument, PutDocumentsBody
 from kissvdb.api.documents.names import collection_of, key_of, key_of_path
 from kissvdb.api.documents.texts import document_of
@@ -44,7 +46,7 @@ def put(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     def submit(document: bytes) -> Pending:
         condition = parts.condition(context, request, key, query, creates=creates)
         command = Put(key, document, ttl_ms, condition, op_id)
-        return Pending(context.database.submit(command), partial(_put, id_, document))
+        return Pending(_submit(context, request, command), partial(_put, id_, document))
 
     return read_then(
         request.body, document_of, request.body, context.config.limits, "body", then=submit
@@ -60,7 +62,7 @@ def patch(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     def submit(changes: bytes) -> Pending:
         condition = parts.condition(context, request, key, query, creates=creates)
         command = Patch(key, changes, ttl_ms, condition, op_id)
-        return Pending(context.database.submit(command), partial(_patched, id_))
+        return Pending(_submit(context, request, command), partial(_patched, id_))
 
     return read_then(
         request.body, document_of, request.body, context.config.limits, "body", then=submit
@@ -72,7 +74,7 @@ def delete(context: Context, request: Request) -> Pending:
     query = parse_query(request.query)
     condition = parts.condition(context, request, key, query)
     op_id = limits.checked_op_id(query.get("op_id") or None, "query.op_id")
-    return Pending(context.database.submit(Delete(key, condition, op_id)), parts.deleted)
+    return Pending(_submit(context, request, Delete(key, condition, op_id)), parts.deleted)
 
 
 async def put_batch(context: Context, request: Request) -> Response:
@@ -81,7 +83,7 @@ async def put_batch(context: Context, request: Request) -> Response:
     documents = (await off_loop(request.body, read)).documents
     _check_batch(len(documents), "body.documents", context)
     outcomes = await off_loop(request.body, _puts, context, collection, documents)
-    return await _each(context, [document.id for document in documents], outcomes)
+    return await _each(context, request, [document.id for document in documents], outcomes)
 
 
 async def delete_batch(context: Context, request: Request) -> Response:
@@ -96,7 +98,7 @@ async def delete_batch(context: Context, request: Request) -> Response:
             outcomes.append(Delete(key))
         except KissError as refusal:
             outcomes.append(refusal)
-    return await _each(context, ids, outcomes)
+    return await _each(context, request, ids, outcomes)
 
 
 def _puts(
@@ -122,10 +124,15 @@ def _puts(
     return outcomes
 
 
+def _submit(context: Context, request: Request, command: Command) -> Reply:
+    return context.database.submit(check_command(request.principal.grants, command))
+
+
 async def _each(
-    context: Context, ids: Sequence[str], outcomes: Sequence[Command | KissError]
+    context: Context, request: Request, ids: Sequence[str], outcomes: Sequence[Command | KissError]
 ) -> Response:
     """Do what is sound, in order and with one append, and answer for each."""
+    outcomes = check_each(request.principal.grants, outcomes)
     commands = [each for each in outcomes if not isinstance(each, KissError)]
     answers = iter(await context.database.write_many(commands) if commands else ())
     results = [

@@ -5,6 +5,7 @@ from functools import lru_cache, partial
 
 import msgspec
 
+from kissvdb.api.access.commands import check_command, check_commands
 from kissvdb.api.bodies import EventBody
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
@@ -50,6 +51,7 @@ def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
         return _publish_batch(context, request)
 
     def append(event: Publish) -> Response | Pending:
+        check_command(request.principal.grants, event)
         if event.transient:
             context.database.stream_only(event)
             return Response(b'{"offset":null}')
@@ -62,6 +64,8 @@ def _publish_batch(context: Context, request: Request) -> Pending | Awaitable[Pe
     """All or nothing: the events are one append and get consecutive offsets."""
 
     def append(events: list[EventPublished]) -> Pending:
+        if request.principal.grants is not None:
+            check_commands(request.principal.grants, events)
         reply = context.database.append_events(events)
         return Pending(reply, partial(_published_batch, len(events)))
 
@@ -167,6 +171,8 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
         tag=query.get("tag") or None,
         vectors=switch(query, "vectors", default=True),
         epoch=request.headers.get("kissvdb-epoch") or said or None,
+        grants=request.principal.grants,
+        private=request.principal.is_admin,
     )
 
 

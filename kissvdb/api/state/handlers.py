@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from kissvdb.api.access.commands import check_each
 from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
@@ -123,7 +124,8 @@ async def batch_put(context: Context, request: Request) -> Response:
             f"{len(operations)}: send several batches, or raise limits.state_batch_max "
             "(MAX_STATE_BATCH)"
         )
-    outcomes = await off_loop(request.body, _puts, context, operations)
+    read_puts = await off_loop(request.body, _puts, context, operations)
+    outcomes = check_each(request.principal.grants, read_puts)
     commands = [outcome for outcome in outcomes if isinstance(outcome, Put)]
     answers = iter(await context.database.write_many(commands) if commands else ())
     results = [

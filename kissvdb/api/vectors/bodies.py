@@ -132,7 +132,8 @@ class UpkeepInfo:
 class EmbedderDetail:
     """An embedder that is configured. ``problem``: why it is known that it cannot answer, or how
     its last batch failed. ``waiting``: texts that wait for it; ``embedded``: those it has answered
-    since the start; ``cached``: vectors that are kept, ``cache_hits``: texts they answered."""
+    since the start; ``cached``: vectors that are kept, ``cache_hits``: texts they answered. A key
+    with scopes hears of no work, which is that of all."""
 
     name: str
     kind: str
@@ -140,11 +141,11 @@ class EmbedderDetail:
     dim: U64
     metric: str
     available: bool
-    problem: str | None
-    waiting: U64
-    embedded: U64
-    cached: U64
-    cache_hits: U64
+    problem: str | UnsetType | None = UNSET
+    waiting: U64 | UnsetType = UNSET
+    embedded: U64 | UnsetType = UNSET
+    cached: U64 | UnsetType = UNSET
+    cache_hits: U64 | UnsetType = UNSET
 
 
 @attrs.frozen

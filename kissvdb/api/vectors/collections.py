@@ -81,8 +81,12 @@ async def drop(context: Context, request: Request) -> Response:
 
 
 def list_collections(context: Context, request: Request) -> Response:
-    vectors = context.database.vectors
-    return Response(_json(Collections([_info(each) for each in vectors.all], dict(vectors.broken))))
+    vectors, grants = context.database.vectors, request.principal.grants
+    opened, broken = vectors.all, dict(vectors.broken)
+    if grants is not None:
+        opened = [each for each in opened if grants.may_vectors(each.name)]
+        broken = {name: problem for name, problem in broken.items() if grants.may_vectors(name)}
+    return Response(_json(Collections([_info(each) for each in opened], broken)))
 
 
 def detail(context: Context, request: Request) -> Response:

@@ -6,6 +6,7 @@ from typing import cast
 import attrs
 import msgspec
 
+from kissvdb.core.grants import Grants
 from kissvdb.records import EventPublished
 
 RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
@@ -66,3 +67,7 @@ class StreamQuery:
     vectors: bool = True
     epoch: str | None = None
     """The epoch that ``since`` is a place in; None: the client does not say."""
+    grants: Grants | None = None
+    """Only events about what is granted; None: about anything."""
+    private: bool = True
+    """Whether events of keys and audits are among them."""

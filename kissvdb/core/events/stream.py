@@ -4,12 +4,14 @@ SSE framing after the WHATWG HTML standard, section 9.2. A frame holds no raw ne
 data, because values and event data are kept as compact JSON.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from kissvdb.core.events.marks import Mark, Marks, marks_of
 from kissvdb.core.events.publishing import Publish, StreamQuery
+from kissvdb.core.grants import PRIVATE_TYPES
+from kissvdb.core.op_ids import shown
 from kissvdb.core.vector_json import json_numbers
 from kissvdb.epochs import Gap
 from kissvdb.records import (
@@ -28,6 +30,9 @@ from kissvdb.records import (
 
 HEARTBEAT = b": keepalive\n\n"
 OPENING = b": ok\n\n"
+
+BATCH_COMMITTED = "batch_committed"
+"""The type of the mark that stands before the events of a batch."""
 
 WORK_MAX = 1_000_000
 """So much is done for one subscription before others have their turn: about a byte of JSON each."""
@@ -188,9 +193,9 @@ def _batch_event(offset: int, ts_ms: int, record: BatchCommitted) -> Event:
     data = b'{"records":%d,"last_offset":%d,"op_id":%b}' % (
         record.records,
         offset + record.records,
-        _json(record.op_id),
+        _json(shown(record.op_id)),
     )
-    event = Event(offset, ts_ms, "batch_committed", data)
+    event = Event(offset, ts_ms, BATCH_COMMITTED, data)
     event.together = record.records
     return event
 
@@ -288,10 +293,17 @@ class Filter(msgspec.Struct, frozen=True):
     """A query's filters as one: ``passes`` tells whether an event is wanted.
 
     ``reads_json``: it looks into the event's JSON, which takes as long as the event is large.
+    ``sees``: whether an event is about what the subscriber may know of. It is a part of ``passes``,
+    but for marks of batches: of these `mark_frame` says what may be known.
     """
 
     passes: Callable[[Event], bool]
     reads_json: bool
+    sees: Callable[[Event], bool] | None = None
+
+    def hides_parts_of(self, event: Event) -> bool:
+        """Whether it is the mark of a batch, of which the subscriber may not know everything."""
+        return self.sees is not None and event.type == BATCH_COMMITTED
 
     def work(self, event: Event) -> int:
         """How much there is to do for an event, in the unit of WORK_MAX."""
@@ -300,9 +312,27 @@ class Filter(msgspec.Struct, frozen=True):
         return WORK_PER_READ + len(event.data)
 
 
+def mark_frame(mark: Event, batch: Sequence[Event], sees: Callable[[Event], bool]) -> bytes:
+    """The frame of a batch's mark for who sees a part of the ``batch``: it counts that part, as if
+    there were no other. Empty where that needs no mark."""
+    offsets = [each.offset for each in batch if sees(each)]
+    if len(offsets) == mark.together and offsets:
+        return mark.frame()
+    if len(offsets) < 2:
+        return b""
+    data = b'{"records":%d,"last_offset":%d,"op_id":null}' % (len(offsets), offsets[-1] or 0)
+    return Event(mark.offset, mark.ts_ms, mark.type, data).frame()
+
+
 def compile_filter(query: StreamQuery) -> Filter | None:
     """The query's filters; None when everything passes."""
     tests: list[Callable[[Event], bool]] = []
+    sees = None
+    if query.grants is not None:
+        sees = query.grants.may_see
+        tests.append(lambda event: event.type == BATCH_COMMITTED or sees(event))
+    elif not query.private:
+        tests.append(lambda event: not event.type.startswith(PRIVATE_TYPES))
     if query.types:
         tests.append(lambda event: event.type in query.types)
     if query.key is not None:
@@ -322,5 +352,5 @@ def compile_filter(query: StreamQuery) -> Filter | None:
     if not tests:
         return None
     if len(tests) == 1:
-        return Filter(tests[0], reads_json)
-    return Filter(lambda event: all(test(event) for test in tests), reads_json)
+        return Filter(tests[0], reads_json, sees)
+    return Filter(lambda event: all(test(event) for test in tests), reads_json, sees)

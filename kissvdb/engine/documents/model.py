@@ -118,9 +118,11 @@ class Documents:
 
     # Collections
 
-    async def collections(self) -> list[DocumentsInfo]:
-        """All that hold a document or are configured, by name."""
-        found = [await self._info(name) for name in sorted(self._tap.collections)]
+    async def collections(self, wanted: Callable[[str], bool] | None = None) -> list[DocumentsInfo]:
+        """All that hold a document or are configured, by name. ``wanted``: of which names only; the
+        others are not looked at."""
+        names = sorted(filter(wanted or bool, self._tap.collections))
+        found = [await self._info(name) for name in names]
         return [info for info in found if info is not None]
 
     async def info(self, collection: str) -> DocumentsInfo:

@@ -9,7 +9,14 @@ one join.
 from collections.abc import Sequence
 
 from kissvdb.core.events.publishing import StreamQuery
-from kissvdb.core.events.stream import WORK_MAX, WORK_PER_EVENT, Event, Filter, event_of
+from kissvdb.core.events.stream import (
+    WORK_MAX,
+    WORK_PER_EVENT,
+    Event,
+    Filter,
+    event_of,
+    mark_frame,
+)
 from kissvdb.engine.followers import Committed
 from kissvdb.engine.stream import rounds
 from kissvdb.engine.stream.rounds import Rounds, Slice
@@ -148,27 +155,45 @@ class Ring:
         # A batch is taken whole: its end may lie behind the bounds. Its frames are made in as many
         # turns as they take.
         whole = mark = before = place
+        partly = False
         while place < self.next_place and ((size < bytes_max and work < WORK_MAX) or place < whole):
             slot = place % capacity
             if type(self._events[slot]) is not Event:
                 work += self._sizes[slot]
                 made += self._sizes[slot]
             event = self._event(slot)
-            if event.together:
+            if event.together and place >= whole:
                 whole, mark, before = place + 1 + event.together, place, len(frames)
             work += WORK_PER_EVENT if wanted is None else wanted.work(event)
-            if wanted is None or wanted.passes(event):
+            if wanted is not None and not wanted.passes(event):
+                pass
+            elif wanted is not None and wanted.hides_parts_of(event):
+                # What may be known of the batch is known at its end.
+                partly = event.together > 0
+                frames.append(b"")
+            else:
                 is_new = not event.has_frame(vectors=vectors)
                 frame = event.frame(vectors=vectors)
                 frames.append(frame)
                 size += len(frame)
                 made += len(frame) if is_new else 0
             place += 1
+            if partly and place == whole:
+                assert wanted is not None
+                frames[before] = self._mark_frame(mark, whole, wanted)
+                partly = False
             if made > MADE_MAX and place < whole:
                 offset = self._offsets[mark % capacity] - 1
                 return Slice(b"".join(frames[:before]), mark, offset)
         offset = self._offsets[(place - 1) % capacity] if place else self._floor_offset
         return Slice(b"".join(frames), place, offset)
+
+    def _mark_frame(self, mark: int, whole: int, wanted: Filter) -> bytes:
+        """The frame of the batch's mark at this place. All of its events are made already."""
+        assert wanted.sees is not None
+        capacity = len(self._events)
+        batch = [self._event(place % capacity) for place in range(mark + 1, whole)]
+        return mark_frame(self._event(mark % capacity), batch, wanted.sees)
 
     def _event(self, slot: int) -> Event:
         event = self._events[slot]

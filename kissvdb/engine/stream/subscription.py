@@ -11,10 +11,12 @@ from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import (
     HEARTBEAT,
     WORK_MAX,
+    WORK_PER_EVENT,
     Event,
     compile_filter,
     error_frame,
     gap_frame,
+    mark_frame,
     opening,
 )
 from kissvdb.engine.stream.history import History
@@ -195,14 +197,20 @@ class Subscription:
         """The frames of those that are wanted. Others have their turn in between."""
         wanted, work = self._wanted, 0
         frames = []
-        for event in events:
+        for place, event in enumerate(events):
             if wanted is not None:
                 if work >= WORK_MAX:
                     await trio.lowlevel.checkpoint()
                     work = 0
                 work += wanted.work(event)
-            if wanted is None or wanted.passes(event):
-                frames.append(event.frame(vectors=self._vectors))
+                if not wanted.passes(event):
+                    continue
+                if wanted.sees is not None and wanted.hides_parts_of(event):
+                    batch = events[place + 1 : place + 1 + event.together]
+                    work += WORK_PER_EVENT * len(batch)
+                    frames.append(mark_frame(event, batch, wanted.sees))
+                    continue
+            frames.append(event.frame(vectors=self._vectors))
         return b"".join(frames)
 
     def _fail(self, error: Exception) -> bytes:

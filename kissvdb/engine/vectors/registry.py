@@ -224,7 +224,7 @@ class Collections(Actor):
         count = sum(not is_shadow(name) for name in self.opened)
         if count >= self._config.limits.collections_max:
             raise Refused(
-                f"there are {count} collections already: delete one, or raise "
+                "there are as many collections as there may be: delete one, or raise "
                 "limits.collections_max (KISSVDB_LIMITS_COLLECTIONS_MAX)"
             )
         if self._key_is_a_users(spec.name):
