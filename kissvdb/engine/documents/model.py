@@ -243,11 +243,26 @@ class Documents:
 
     def view_now(self, collection: str) -> "RowsView | None":
         """The same, if nothing has to be waited for; None also where ``view`` would raise."""
+        try:
+            return self.view_here(collection)
+        except NotFound:
+            return None
+
+    def view_here(self, collection: str) -> "RowsView | None":
+        """The same, if nothing has to be waited for, else None. Raises NotFound."""
+        if not self.has(collection):
+            raise no_such_documents(collection)
         opened = self._registry.opened.get(collection)
         view = None if opened is None else opened.actor.view_now()
-        if view is None or (not view.live_count and self._registry.settings(collection) is None):
+        if view is None:
             return None
+        if not view.live_count and self._registry.settings(collection) is None:
+            raise no_such_documents(collection)
         return view
+
+    def has(self, collection: str) -> bool:
+        """Whether there may be such a collection: surely not if this says no."""
+        return collection in self._tap.collections
 
     async def look(self, collection: str, job: "Callable[[RowsView], T]") -> T:
         """``job(view)`` in one of the search threads, with all that was answered until now.

@@ -21,6 +21,9 @@ STORE_SECONDS = 1.0
 REFUSED_PAUSE_SECONDS = 2.0
 """Between tries to store what the disk refused."""
 
+PINNED_PAUSE_SECONDS = 0.02
+"""Between looks whether a table in memory may be written again."""
+
 
 class StateUpkeep:
     """The one who writes a shard's table. `run` is its task."""
@@ -71,6 +74,9 @@ class StateUpkeep:
         while True:
             with trio.move_on_after(STORE_SECONDS):
                 await view.store_due.wait()
+            if view.is_pinned:
+                await trio.sleep(PINNED_PAUSE_SECONDS)
+                continue
             try:
                 if view.pending_entries:
                     await self.store()
@@ -98,6 +104,8 @@ class StateUpkeep:
 
     async def _store(self) -> int:
         view = self.shard.view
+        while view.is_pinned:
+            await trio.sleep(PINNED_PAUSE_SECONDS)
         if view.unstored is not None:
             # The disk refused it the last time. What came since is not in it.
             applied = max(view.unstored.applied_offset, view.table.applied_offset)

@@ -39,6 +39,7 @@ class StateView:
         self._refusal: PersistenceFailed | None = None
         self._stores_no_more = False
         self._room = trio.Event()
+        self._pins: set[object] = set()
 
     def get(self, key: str) -> Item | None:
         """The key as it was written last, expired or not."""
@@ -124,7 +125,7 @@ class StateView:
     async def wait_for_room(self) -> None:
         """Return when a batch of records may be applied. Raises PersistenceFailed when there is no
         room because the table could not be stored."""
-        while _is_full(self._young, 2) and not self._stores_no_more:
+        while _is_full(self._young, 2) and not (self._stores_no_more or self.is_pinned):
             if self._refusal is not None:
                 raise PersistenceFailed(self._refusal.message)
             self.store_due.set()
@@ -163,6 +164,38 @@ class StateView:
         """The end: what is still written stays in memory and in the log."""
         self._stores_no_more = True
         self._wake_writers()
+
+    # Snapshots
+
+    def overlay(self) -> dict[str, Item | None]:
+        """What the table may not hold yet, as a copy: it is to be looked at before the table as
+        the table is now. None: the key is gone."""
+        if not self._storing:
+            return self._young.items.copy()
+        return {**self._frozen.items, **self._young.items}
+
+    def pin(self, reader: object) -> None:
+        """Until ``reader`` is unpinned nothing new is stored into the table: for one in memory,
+        which has no connection that sees a moment. Writes are in memory anyway, and go on."""
+        assert self.table.path is None
+        self._pins.add(reader)
+        self._wake_writers()
+
+    def unpin(self, reader: object) -> None:
+        """As `pin` says. From any thread."""
+        self._pins.discard(reader)
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether nothing may be stored now."""
+        return bool(self._pins)
+
+    async def wait_until_stored(self) -> None:
+        """Return when little waits to be stored: whoever pins the table must wait for this first,
+        so that it is stored at all."""
+        while _is_full(self._young) and not self._stores_no_more and self._refusal is None:
+            self.store_due.set()
+            await self._room.wait()
 
     def _wake_writers(self) -> None:
         room, self._room = self._room, trio.Event()

@@ -13,6 +13,7 @@ import msgspec
 
 from kissvdb.errors import Damaged, PersistenceFailed
 from kissvdb.records import Item, Operation
+from kissvdb.storage.state.table_reader import TableReader
 from kissvdb.storage.state.table_writer import BUSY_MS_MAX, TableWriter, refusals
 
 _SCHEMA = """
@@ -45,6 +46,9 @@ _NEXT = (
 )
 _OPERATION = "SELECT kind, key, off, revision, expires_at, fingerprint FROM ops WHERE op_id = ?"
 
+READERS_KEPT = 8
+"""Open for the next who asks; each takes up to 1 MB."""
+
 
 class StateTable:
     """One shard's table. ``path`` None keeps it in memory: then it is read and written by one
@@ -52,6 +56,7 @@ class StateTable:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self._closed = False
         try:
             db = _connect(path)
             # Read to the end: a script stops at the first pragma that answers with a row.
@@ -59,6 +64,7 @@ class StateTable:
             db.execute(_SCHEMA)
             _add_fingerprints(db)
             self.writer = TableWriter(db)
+            self._readers: list[TableReader] = []
             self._db = db
             if path is not None:
                 self._db = _connect(path)
@@ -122,7 +128,34 @@ class StateTable:
         row = self._db.execute(_OPERATION, (op_id,)).get
         return None if row is None else Operation(*row)
 
+    @property
+    def idle_readers(self) -> int:
+        """How many readers `reader` has at hand."""
+        return len(self._readers)
+
+    def open_reader(self) -> None:
+        """Have one more at hand, in some 0.5 ms: for a thread. Raises PersistenceFailed."""
+        assert self.path is not None
+        self.give_back(TableReader(self.path))
+
+    def reader(self) -> TableReader:
+        """A reader for a thread, of a table in a file; give it back when it has ended. Raises
+        PersistenceFailed."""
+        if not self._readers:
+            self.open_reader()
+        return self._readers.pop()
+
+    def give_back(self, reader: TableReader) -> None:
+        """It may be used again, by any thread."""
+        if self._closed or len(self._readers) >= READERS_KEPT:
+            reader.close()
+        else:
+            self._readers.append(reader)
+
     def close(self) -> None:
+        self._closed = True
+        while self._readers:
+            self._readers.pop().close()
         self._db.close()
         self.writer.close()
 

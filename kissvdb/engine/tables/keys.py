@@ -1,0 +1,167 @@
+"""The keys of the shards at one moment, read by one thread while writes go on.
+
+A shard's newest keys are a copy of its memtables. What is older is read from its table: through a
+connection of its own that holds on to the moment or, of a table in memory, which has only the
+loop's connection, in pages that the loop is asked for, while nothing new is stored into it.
+"""
+
+from collections.abc import Callable, Iterator
+from heapq import merge
+from itertools import chain, islice
+
+import attrs
+import trio
+import trio.from_thread
+import trio.lowlevel
+
+from kissvdb.engine.recovery import shard_of
+from kissvdb.engine.state.view import StateView
+from kissvdb.records import Item
+from kissvdb.storage.state.table_reader import Row, TableReader
+
+PAGE_ITEMS = 512
+"""Of a table in memory: so many take the loop some 0.2 ms."""
+
+
+@attrs.frozen
+class KeyRange:
+    """Keys from ``low`` on and before ``high``; only such as match, or none else is asked for:
+    who reads may get others, too."""
+
+    low: str | None = None
+    high: str | None = None
+    glob: str | None = None
+    like: str | None = None
+
+    def holds(self, key: str) -> bool:
+        """Whether the key is between the bounds."""
+        return (self.low is None or key >= self.low) and (self.high is None or key < self.high)
+
+
+class ShardKeys:
+    """One shard's keys at one moment: made on the loop, read by one thread, ended by anyone."""
+
+    def __init__(self, view: StateView, reader: TableReader | None) -> None:
+        """``reader``: of a table in a file."""
+        self.view = view
+        self._reader = reader
+        self._token = trio.lowlevel.current_trio_token()
+        self._overlay: dict[str, Item | None] = {}
+
+    def begin(self, is_over: Callable[[], bool]) -> None:
+        """The moment is now. Raises apsw.BusyError where it has to be tried again."""
+        if self._reader is None:
+            self.view.pin(self)
+        else:
+            self._reader.begin(is_over)
+        self._overlay = self.view.overlay()
+
+    def end(self) -> None:
+        """Let go of the moment."""
+        self._overlay = {}
+        if self._reader is None:
+            self.view.unpin(self)
+        else:
+            self._reader.end()
+
+    def close(self) -> None:
+        """It has ended, and is not begun again."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            self.view.table.give_back(reader)
+
+    def get(self, key: str, now_ms: int) -> Row | None:
+        """A living key."""
+        if key in self._overlay:
+            item = self._overlay[key]
+            return None if item is None or not _lives(item, now_ms) else _row(item)
+        if self._reader is not None:
+            return self._reader.get(key, now_ms)
+        item = trio.from_thread.run_sync(self.view.table.get, key, trio_token=self._token)
+        return None if item is None or not _lives(item, now_ms) else _row(item)
+
+    def rows(self, wanted: KeyRange, now_ms: int, *, values: bool, ordered: bool) -> Iterator[Row]:
+        """Living keys; in byte order if they are to be ``ordered``."""
+        overlay = self._overlay
+        stored = self._stored(wanted, now_ms, values=values)
+        if not overlay:
+            return stored
+        older = (row for row in stored if row[0] not in overlay)
+        newer = [
+            _row(item)
+            for key, item in overlay.items()
+            if item is not None and wanted.holds(key) and _lives(item, now_ms)
+        ]
+        if ordered:
+            newer.sort()
+            return merge(older, newer)
+        return chain(newer, older)
+
+    def _stored(self, wanted: KeyRange, now_ms: int, *, values: bool) -> Iterator[Row]:
+        if self._reader is None:
+            return self._paged(wanted, now_ms)
+        return self._reader.rows(
+            wanted.low,
+            wanted.high,
+            now_ms,
+            values=values,
+            glob=wanted.glob,
+            like=wanted.like,
+        )
+
+    def _paged(self, wanted: KeyRange, now_ms: int) -> Iterator[Row]:
+        after: str | None = None
+        if wanted.low:
+            first = trio.from_thread.run_sync(
+                self.view.table.get, wanted.low, trio_token=self._token
+            )
+            if first is not None and _lives(first, now_ms):
+                yield _row(first)
+            after = wanted.low
+        while True:
+            page = trio.from_thread.run_sync(self._page, after, now_ms, trio_token=self._token)
+            for item in page:
+                if wanted.high is not None and item.key >= wanted.high:
+                    return
+                yield _row(item)
+            if len(page) < PAGE_ITEMS:
+                return
+            after = page[-1].key
+
+    def _page(self, after: str | None, now_ms: int) -> list[Item]:
+        items = self.view.table.items("", after=after, now_ms=now_ms)
+        try:
+            return list(islice(items, PAGE_ITEMS))
+        finally:
+            items.close()
+
+
+@attrs.frozen(eq=False)
+class Keys:
+    """All keys at one moment."""
+
+    shards: tuple[ShardKeys, ...]
+    now_ms: int
+
+    def get(self, key: str) -> Row | None:
+        """A living key."""
+        place = 0 if len(self.shards) == 1 else shard_of(key, len(self.shards))
+        return self.shards[place].get(key, self.now_ms)
+
+    def rows(self, wanted: KeyRange, *, values: bool, ordered: bool) -> Iterator[Row]:
+        """Living keys; in byte order if they are to be ``ordered``. What matches no pattern, and
+        what is beyond a bound where a pattern is given, may be among them."""
+        parts = [
+            shard.rows(wanted, self.now_ms, values=values, ordered=ordered) for shard in self.shards
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return merge(*parts) if ordered else chain.from_iterable(parts)
+
+
+def _lives(item: Item, now_ms: int) -> bool:
+    return item.expires_at_ms is None or item.expires_at_ms > now_ms
+
+
+def _row(item: Item) -> Row:
+    return item.key, item.value.decode(), item.revision, item.offset, item.expires_at_ms
