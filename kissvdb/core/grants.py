@@ -158,6 +158,16 @@ class Grants:
         said += [DOCUMENT_PREFIX + start for start in self._documents.starts]
         return tuple(filter(self.may_prefix, sorted(said)))
 
+    @property
+    def beginnings(self) -> tuple[str, ...]:
+        """Every stored key that is granted begins with one of these, though others may, too."""
+        keys, documents = self._keys, self._documents
+        said = [*keys.names, *keys.starts]
+        said += map(document_prefix, documents.names)
+        said += [DOCUMENT_PREFIX + start for start in documents.starts]
+        said += [SETTINGS_PREFIX + each for each in (*documents.names, *documents.starts)]
+        return tuple(said)
+
     def may_vectors(self, collection: str) -> bool:
         """Whether a collection of vectors is granted."""
         return self._vectors.match(collection)

@@ -27,7 +27,7 @@ from kissvdb.engine.rows.upkeep import CollectionUpkeep
 from kissvdb.engine.state.model import State
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.vectors.model import check_name
-from kissvdb.errors import PersistenceFailed, Refused, Stopping
+from kissvdb.errors import NotFound, PersistenceFailed, Refused, Stopping
 from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:

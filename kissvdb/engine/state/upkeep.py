@@ -104,7 +104,7 @@ class StateUpkeep:
 
     async def _store(self) -> int:
         view = self.shard.view
-        while view.is_pinned:
+        while view.is_pinned:  # noqa: ASYNC110 - it is unpinned by any thread
             await trio.sleep(PINNED_PAUSE_SECONDS)
         if view.unstored is not None:
             # The disk refused it the last time. What came since is not in it.

@@ -181,9 +181,7 @@ class VirtualTable:
         column, _, direction = ordering.partition(" ")
         found = _Reading(
             tuple(conditions.split(" AND ")) if conditions else (),
-            frozenset(
-                each.name for place, each in enumerate(self.columns) if numbers >> place & 1
-            ),
+            frozenset(each.name for place, each in enumerate(self.columns) if numbers >> place & 1),
             Order(column, bool(direction)) if column else None,
         )
         if len(self._readings) >= READINGS_KEPT:

@@ -12,6 +12,11 @@ from kissvdb.errors import Forbidden
 class Sight(Protocol):
     """What one may see: the grants of a key."""
 
+    @property
+    def beginnings(self) -> tuple[str, ...] | None:
+        """How the keys of the state begin that one may see; None: in any way."""
+        ...
+
     def may_key(self, key: str) -> bool: ...
 
     def may_documents(self, collection: str) -> bool: ...

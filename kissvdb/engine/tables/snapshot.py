@@ -1,6 +1,6 @@
 """The database at one offset, for one statement: what the virtual tables read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -10,7 +10,8 @@ from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.tables.keys import Keys
 from kissvdb.engine.tables.sight import Bounds, check_documents, check_vectors
-from kissvdb.errors import NotFound
+from kissvdb.engine.vectors.collection import no_such_collection
+from kissvdb.errors import InvalidArgument
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with it.
@@ -36,6 +37,8 @@ class Snapshot:
     log: EventLog
     bounds: Bounds
     embed: Callable[[CollectionSpec, str], bytes]
+    names: Set[str] = frozenset()
+    """What the statement names: no other collection is among the views."""
     held: Sequence[Callable[[], None]] = ()
     """To be called at the end."""
     _answers: dict[Any, Any] = attrs.field(factory=dict, init=False)
@@ -48,19 +51,25 @@ class Snapshot:
     def of_documents(self, collection: str) -> "RowsView | None":
         """The documents of a collection; None where there are none. Raises Forbidden."""
         check_documents(self.bounds.sight, collection)
+        self._check_named(collection)
         return self.documents.get(collection)
 
     def of_vectors(self, collection: str) -> "RowsView":
         """A collection of vectors. Raises Forbidden and NotFound."""
         check_vectors(self.bounds.sight, collection)
+        self._check_named(collection)
         found = self.vectors.get(collection)
         if found is None:
-            raise NotFound(
-                f"no collection {collection!r}: create it with POST /v1/vector/{collection}, and "
-                "write its name into the statement as it is, or bind it as a parameter: what is "
-                "put together while the statement runs is not found"
-            )
+            raise no_such_collection(collection)
         return found
+
+    def _check_named(self, collection: str) -> None:
+        if collection not in self.names:
+            raise InvalidArgument(
+                f"collection {collection[:100]!r} is not named in the statement: write its name as "
+                "a literal or bind it as a parameter; one that comes from a table, or is put "
+                "together, is not known before the statement begins"
+            )
 
     def answer(self, asked: Any, find: Callable[[], Any]) -> Any:
         """What ``find`` finds, or has found in this statement when the same was asked."""

@@ -166,6 +166,7 @@ class _Taking:
             sources.log,
             self._bounds,
             self._embed,
+            uses.names,
             [ends.close],
         )
 
@@ -176,7 +177,8 @@ class _Taking:
         helds: list[Held] = []
         try:
             for owner in owners:
-                helds.append(await answered(submit(owner, Hold(()))))
+                # One by one: whoever is held is released, whatever comes.
+                helds.append(await answered(submit(owner, Hold(()))))  # noqa: PERF401
             # What shards have installed by now is all there is.
             await self.get_ready()
             return self.now(is_held=True) if self._owners() == owners else None

@@ -6,7 +6,7 @@ not found. So what has to be looked at is known before the statement begins.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -17,6 +17,7 @@ PREFIX: Final = "kissvdb_"
 """Each table also goes by its name with this before it, for who has one of that name."""
 COLLECTIONS_MAX: Final = 64
 """In one statement."""
+NAME_CHARS_MAX: Final = 255
 _WORD = re.compile(r"\w+")
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -34,12 +35,14 @@ TABLES: Final = frozenset(_READS)
 
 @attrs.frozen
 class Uses:
-    """What is to be looked at: all keys, the log, and collections by their names."""
+    """What is to be looked at: all keys, the log, and collections by their names. ``names``: what
+    may be the name of one, though there may be none."""
 
     keys: bool
     events: bool
     documents: frozenset[str]
     vectors: frozenset[str]
+    names: frozenset[str] = frozenset()
 
 
 def uses_of(
@@ -56,19 +59,21 @@ def uses_of(
         reads |= _READS[word]
     if not reads:
         return None
+    names: frozenset[str] = frozenset()
     documents: frozenset[str] = frozenset()
     vectors: frozenset[str] = frozenset()
     if "documents" in reads or "vectors" in reads:
         bound = params.values() if isinstance(params, Mapping) else params
-        names = {*_NAME.findall(sql), *(each for each in bound if isinstance(each, str))}
+        texts = [each for each in bound if isinstance(each, str) and len(each) <= NAME_CHARS_MAX]
+        names = frozenset((*_NAME.findall(sql), *texts))
         if "documents" in reads:
             documents = _known(names, has_documents)
         if "vectors" in reads:
             vectors = _known(names, has_vectors)
-    return Uses("keys" in reads, "events" in reads, documents, vectors)
+    return Uses("keys" in reads, "events" in reads, documents, vectors, names)
 
 
-def _known(names: Iterable[str], has: Callable[[str], bool]) -> frozenset[str]:
+def _known(names: frozenset[str], has: Callable[[str], bool]) -> frozenset[str]:
     found = frozenset(filter(has, names))
     if len(found) > COLLECTIONS_MAX:
         raise InvalidArgument(

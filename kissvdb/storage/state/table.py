@@ -100,7 +100,7 @@ class StateTable:
         Close the iterator: an open statement holds the WAL.
         """
         # Binding "" as `after` would lose the key "", but keys have at least one byte.
-        bindings = (prefix, _after_prefix(prefix), "" if after is None else after, now_ms)
+        bindings = (prefix, after_prefix(prefix), "" if after is None else after, now_ms)
         with closing(self._db.cursor()) as cursor:
             yield from map(_item, cursor.execute(_LIST, bindings))
 
@@ -114,7 +114,7 @@ class StateTable:
         """What stands between the prefix and the separator in all keys that have both, each once.
         A step for each of these, however many keys there are. ``separator``: one character."""
         found: list[str] = []
-        after, end, start = prefix, _after_prefix(prefix), len(prefix) + 1
+        after, end, start = prefix, after_prefix(prefix), len(prefix) + 1
         while True:
             key = self._db.execute(_NEXT, (after, end, start, separator)).get
             if key is None:
@@ -196,7 +196,7 @@ def _item(row: tuple[Any, ...]) -> Item:
     return Item(key, value.encode(), revision, offset, expires_at_ms)
 
 
-def _after_prefix(prefix: str) -> str | None:
+def after_prefix(prefix: str) -> str | None:
     """The least string above every string with this prefix; None when there is none."""
     while prefix:
         last = ord(prefix[-1])
