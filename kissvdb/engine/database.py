@@ -45,6 +45,7 @@ from kissvdb.engine.state.past import Past
 from kissvdb.engine.store import Store
 from kissvdb.engine.stream.hub import CurrentHub, Hub, StreamOnly
 from kissvdb.engine.stream.subscription import Subscription
+from kissvdb.engine.tables.taking import Sources
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import keep_streams_alive
 from kissvdb.errors import Damaged, NotFound, Unavailable
@@ -115,6 +116,10 @@ class Database:
             state, store.log, threads.upkeep, self.reached, lambda: writer.committed_offset
         )
         """What keys were."""
+        self.sources = Sources(
+            state, documents, vectors, store.log, lambda: self.last_offset, clock_ms, threads
+        )
+        """Where a SELECT over everything takes its snapshots from."""
         self._batches = Batches(self._routes, state, log, config.limits.batch_bytes_max)
         self._holds: list[int] = []
         self._checkpoints = Checkpoints(
