@@ -30,6 +30,15 @@ class IdMapMachine(RuleBasedStateMachine):
         self.rows[id_] = len(self.ids)
         self.ids.append(id_)
 
+    @rule(ids=st.lists(IDS | st.integers(0, 99).map(str), max_size=60))
+    def put_all(self, ids):
+        expected = []
+        for id_ in ids:
+            expected.append(self.rows.get(id_))
+            self.rows[id_] = len(self.ids)
+            self.ids.append(id_)
+        assert self.map.put_all(ids, len(self.ids) - len(ids)) == expected
+
     @rule(id_=IDS)
     def delete(self, id_):
         assert self.map.delete(id_) == self.rows.pop(id_, None)

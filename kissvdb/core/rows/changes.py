@@ -9,6 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from kissvdb.core.store.space import Row
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.records import VectorDeleted, VectorWritten
 
 
@@ -40,3 +41,11 @@ def row_of(change: VectorWritten | DocumentWritten) -> Row:
         return Row(change.id, change.vector, change.meta, change.expires_at_ms, change.text)
     stamp = change.revision, change.offset
     return Row(change.id, b"", change.document, change.expires_at_ms, None, stamp)
+
+
+def filling(spec: CollectionSpec) -> tuple[Change, Change]:
+    """A change that writes a row of nothing, and one that deletes it."""
+    if spec.holds_documents:
+        return DocumentWritten("", b"", 0, 0), DocumentDeleted("")
+    nothing = VectorWritten("", spec.name, "", bytes(spec.vector_bytes))
+    return nothing, VectorDeleted(spec.name, "", "")

@@ -30,7 +30,7 @@ from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
-from kissvdb.core.rows.changes import Change, DocumentDeleted, DocumentWritten, row_of
+from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
@@ -47,7 +47,7 @@ from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.core.store.visibility import Visibility
 from kissvdb.errors import Damaged, PersistenceFailed, Refused
-from kissvdb.records import Operation, VectorDeleted, VectorWritten
+from kissvdb.records import Operation, VectorWritten
 
 POLICY = Policy()
 
@@ -128,24 +128,22 @@ class Rows:
         self.apply_all([(offset, change)])
 
     def apply_all(self, changes: Sequence[tuple[int, Change]]) -> None:
-        """Apply changes (offset, change) in their order; cheaper than one by one.
-
-        The last one's offset is what is applied then: views are true at it.
-        """
+        """Apply changes (offset, change) in their order. Views are true at the last offset then."""
         written = [
             change for _, change in changes if isinstance(change, (VectorWritten, DocumentWritten))
         ]
         row = self._store.count
         if written:
             self._append(written)
-        for offset, change in changes:
+        if len(written) == len(changes):
+            self._put_ids(written, row)
+        for _, change in () if len(written) == len(changes) else changes:
             if isinstance(change, (VectorWritten, DocumentWritten)):
-                self._visibility.bury(self._ids.put(change.id, row))
-                if change.expires_at_ms is not None:
-                    self._visibility.expire(row, change.expires_at_ms)
+                self._put_ids((change,), row)
                 row += 1
             else:
                 self._visibility.bury(self._ids.delete(change.id))
+        for offset, change in changes:
             if change.op_id is not None:
                 self._operations.remember(change.op_id, offset, change)
         if changes:
@@ -321,7 +319,8 @@ class Rows:
         texts = self._texts.index
         if texts is not None and (due := texts.merge_due()) is not None:
             return Merge("text merge", texts, due)
-        if self._vacuum is None and self._vacuum_is_due():
+        dead, count, sound = self._visibility.dead_count, self._store.count, self.damage is None
+        if self._vacuum is None and sound and self._policy.wants_vacuum(dead, count):
             self._vacuum = self._new_vacuum()
         last = self._drain_end()
         drain = last > self._index.size
@@ -341,11 +340,6 @@ class Rows:
         if self._guard is not None and self._guard.is_damaged_from(size):
             return size
         return self._index.due(self._store.count, self._policy)
-
-    def _vacuum_is_due(self) -> bool:
-        dead, policy = self._visibility.dead_count, self._policy
-        share = policy.vacuum_share * self._store.count
-        return self.damage is None and dead >= policy.vacuum_rows_min and dead >= share
 
     def _new_vacuum(self) -> Vacuum:
         # Without kernels the index is not made again here: the rows are tail, and drained later.
@@ -384,13 +378,17 @@ class Rows:
     def _begin_block(self) -> None:
         """Fill the last block, which is damaged, with dead rows: what comes shares none with it."""
         self._store.distrust_end()
-        nothing: Change = VectorWritten("", self.spec.name, "", bytes(self.spec.vector_bytes))
-        end: Change = VectorDeleted(self.spec.name, "", "")
-        if self.spec.holds_documents:
-            nothing, end = DocumentWritten("", b"", 0, 0), DocumentDeleted("")
+        nothing, end = filling(self.spec)
         while self._store.count % BLOCK_ROWS:
             self.apply(self.applied_offset, nothing)
         self.apply(self.applied_offset, end)
+
+    def _put_ids(self, written: Sequence[VectorWritten | DocumentWritten], first: int) -> None:
+        """Lead the ids to their rows, bury those that were there, and note when they expire."""
+        self._visibility.bury_all(self._ids.put_all([change.id for change in written], first))
+        for row, change in enumerate(written, first):
+            if change.expires_at_ms is not None:
+                self._visibility.expire(row, change.expires_at_ms)
 
     def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
         rows = list(map(row_of, written))

@@ -45,7 +45,7 @@ class HashSlots:
 
     def put(self, tag: int, row: int, is_key: Callable[[int], bool]) -> int | None:
         """Set the row of the entry; answers the row it had, None if the entry is new."""
-        self._make_room()
+        self.make_room(1)
         slots = self._slots
         place = _probe(slots, tag, is_key)
         if place is not None:
@@ -59,6 +59,20 @@ class HashSlots:
         self.used += slots[place] == 0
         slots[place] = tag << 32 | row + 1
         return None
+
+    def put_new(self, tag: int, row: int) -> bool:
+        """`put` where that needs no comparison: no entry on the way has this tag, and none was
+        deleted. Else nothing is done, and False answered. There is room."""
+        slots = self._slots
+        last = len(slots) - 1
+        place = tag & last
+        while slot := slots[place]:
+            if slot >> 32 == tag or slot == _DELETED:
+                return False
+            place = place + 1 & last
+        self.used += 1
+        slots[place] = tag << 32 | row + 1
+        return True
 
     def delete(self, tag: int, is_key: Callable[[int], bool]) -> int | None:
         """Take the entry out; answers its row, None if there is none."""
@@ -75,12 +89,12 @@ class HashSlots:
         """The slots that hold an entry."""
         return live_slots(self.table)
 
-    def _make_room(self) -> None:
-        """Leave an empty slot for one more, in a table that may be written."""
-        if self.used + 1 > _LOAD_MAX * len(self.table):
+    def make_room(self, more: int) -> None:
+        """Leave an empty slot for each of so many more, in a table that may be written."""
+        if self.used + more > _LOAD_MAX * len(self.table):
             entries = self.entries()
             self.used = len(entries)
-            self._replace(placed(entries))
+            self._replace(placed(entries, more))
         else:
             self._make_writable()
 
@@ -120,13 +134,14 @@ def with_rows(entries: Table, rows: npt.NDArray[np.int64]) -> Table:
     return entries & ~np.uint64(_ROW_MASK) | (rows + 1).astype(np.uint64)
 
 
-def placed(entries: Table) -> Table:
+def placed(entries: Table, more: int = 1) -> Table:
     """The table of these entries, as probing leaves it if they come in the order of their homes.
 
-    It has the smallest power of two of slots in which their number may double.
+    It has the smallest power of two of slots in which their number may double, and ``more`` have
+    room.
     """
     slot_count = SLOTS_MIN
-    while len(entries) > _LOAD_NEW_MAX * slot_count:
+    while len(entries) > _LOAD_NEW_MAX * slot_count or len(entries) + more > _LOAD_MAX * slot_count:
         slot_count *= 2
     homes = ((entries >> np.uint64(32)) & np.uint64(slot_count - 1)).astype(np.int64)
     order = np.argsort(homes, kind="stable")

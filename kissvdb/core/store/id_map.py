@@ -9,7 +9,8 @@ The hash is salted BLAKE2b: who does not know the salt cannot make ids that coll
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate, islice
 from typing import Any, Final
 
 import msgspec
@@ -25,6 +26,7 @@ SHARDS = 64
 
 _FORMAT: Final = 1
 _SHARD_SHIFT: Final = 32 - 6
+_MANY: Final = 16
 
 
 class _Header(msgspec.Struct, array_like=True, frozen=True):
@@ -84,6 +86,31 @@ class IdMap:
         self._offsets.append(len(self._blob))
         before = self._shards[tag >> _SHARD_SHIFT].put(tag, row, self._has_key(key))
         self._live += before is None
+        return before
+
+    def put_all(self, ids: Sequence[str], first_row: int) -> list[int | None]:
+        """`put` of ids one after the other, for a third of the time."""
+        if first_row != self.row_count or first_row + len(ids) - 1 > ROWS_MAX:
+            raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
+        if len(ids) < _MANY:
+            return [self.put(id_, row) for row, id_ in enumerate(ids, first_row)]
+        keys = list(map(_encoded, ids))
+        tags = self._tags(keys)
+        start = len(self._blob)
+        # Before the slots that lead to them, for readers in other threads.
+        self._blob += b"".join(keys)
+        self._offsets.extend(islice(accumulate(map(len, keys), initial=start), 1, None))
+        shards = self._shards
+        counts = np.bincount(tags >> np.uint32(_SHARD_SHIFT), minlength=SHARDS).tolist()
+        for shard, count in zip(shards, counts, strict=True):
+            shard.make_room(count)
+        before: list[int | None] = [None] * len(keys)
+        for place, tag in enumerate(tags.tolist()):
+            shard = shards[tag >> _SHARD_SHIFT]
+            if not shard.put_new(tag, first_row + place):
+                has_key = self._has_key(keys[place])
+                before[place] = shard.put(tag, first_row + place, has_key)
+        self._live += before.count(None)
         return before
 
     def delete(self, id_: str) -> int | None:
@@ -182,6 +209,11 @@ class IdMap:
     def _tag(self, key: bytes) -> int:
         digest = hashlib.blake2b(key, digest_size=4, salt=self._salt).digest()
         return int.from_bytes(digest, "little")
+
+    def _tags(self, keys: Sequence[bytes]) -> npt.NDArray[np.uint32]:
+        blake2b, salt = hashlib.blake2b, self._salt
+        digests = [blake2b(key, digest_size=4, salt=salt).digest() for key in keys]
+        return np.frombuffer(b"".join(digests), "<u4")
 
     def _has_key(self, key: bytes) -> Callable[[int], bool]:
         return lambda row: self._key_at(row) == key

@@ -17,3 +17,7 @@ class Policy:
     """A vacuum is due when so many rows are dead, and this part of all."""
     vacuum_step_rows: int = 16_384
     """How many rows a step of a vacuum links: some two seconds."""
+
+    def wants_vacuum(self, dead: int, rows: int) -> bool:
+        """Whether so many dead ones of all rows are to be dropped."""
+        return dead >= self.vacuum_rows_min and dead >= self.vacuum_share * rows

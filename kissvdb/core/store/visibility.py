@@ -1,6 +1,7 @@
 """Which rows a reader can see: not the dead, and not those whose time has come."""
 
 import heapq
+from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
@@ -83,6 +84,12 @@ class Visibility:
             self._dead.bury(row)
             self._hidden.bury(row)
             self._overdue.pop(row, None)
+
+    def bury_all(self, rows: Iterable[int | None]) -> None:
+        """`bury` each."""
+        for row in rows:
+            if row is not None:
+                self.bury(row)
 
     def expire(self, row: int, expires_at_ms: int) -> None:
         """Note when a row's time comes."""
