@@ -205,6 +205,17 @@ class State:
 
 
 @attrs.frozen
+class Sql:
+    """SQL: one command may change ``changes_max`` rows, noted in about ``bytes_max`` bytes of
+    memory, and take ``exec_timeout_ms``."""
+
+    enabled: bool = _switch(True)
+    changes_max: int = _int(10_000, 1, 1_000_000)
+    bytes_max: int = _int(32 * MIB, 64 * KIB, GIB)
+    exec_timeout_ms: int = _int(5000, 10, 600_000)
+
+
+@attrs.frozen
 class Stream:
     """The ring of recent events and the streams that read it."""
 
@@ -302,6 +313,7 @@ class Config:
     storage: Storage = attrs.field(factory=Storage)
     log: Log = attrs.field(factory=Log)
     state: State = attrs.field(factory=State)
+    sql: Sql = attrs.field(factory=Sql)
     stream: Stream = attrs.field(factory=Stream)
     limits: Limits = attrs.field(factory=Limits)
     search: Search = attrs.field(factory=Search)

@@ -8,6 +8,7 @@ key: it is part of the record so that a replay rebuilds the table of answered op
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -144,10 +145,50 @@ class CollectionReplaced(
     embedder_model: str | None = None
 
 
+SqlValue = Any
+"""What a SQLite column holds: None, int, float, str or bytes, and each is itself in msgpack."""
+
+
+class SqlExecuted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="sx"):
+    """SQL was executed: ``statements`` are the text of what changed the schema, in order, and the
+    next ``changes`` records the rows that changed after that, each a `SqlChanged`.
+
+    One transaction is one or more of these, and one append; ``together`` says how many records
+    follow the first one. ``op_id``, ``fingerprint`` and ``answers`` are the transaction's, in its
+    first record.
+    """
+
+    statements: tuple[str, ...]
+    tables: tuple[str, ...]
+    changes: int
+    together: int = 0
+    op_id: str | None = None
+    fingerprint: bytes | None = None
+    answers: str | None = None
+
+
+class SqlChanged(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="sc"):
+    """A row of a table changed; ``op`` is ``insert``, ``update`` or ``delete``.
+
+    The row is the one whose ``key_columns`` are ``key``. ``columns`` are the others: all that are
+    stored, or, of an update, those that changed. ``old`` and ``new`` are their values, empty where
+    there was no row, or is none any more.
+    """
+
+    table: str
+    op: str
+    key_columns: tuple[str, ...]
+    key: tuple[SqlValue, ...]
+    columns: tuple[str, ...]
+    old: tuple[SqlValue, ...] = ()
+    new: tuple[SqlValue, ...] = ()
+
+
 VectorRecord = (
     CollectionCreated | CollectionDeleted | CollectionReplaced | VectorWritten | VectorDeleted
 )
-Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted
+SqlRecord = SqlExecuted | SqlChanged
+Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted | SqlRecord
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -31,6 +31,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "log.segment_max_bytes": ("WAL_SEGMENT_MAX_BYTES",),
     "log.retention_segments": ("WAL_RETENTION_SEGMENTS",),
     "state.shards": ("STATE_SHARDS",),
+    "sql.enabled": ("SQLITE_ENABLED",),
     "stream.ring_events": ("EVENT_BUFFER_SIZE",),
     "limits.body_bytes_max": ("MAX_BODY_BYTES",),
     "limits.json_bytes_max": ("MAX_JSON_BYTES",),
@@ -48,7 +49,6 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
 WITHOUT_EFFECT = frozenset(
     {
         "LIVE_BROADCAST_CAPACITY",
-        "SQLITE_ENABLED",
         "SQLITE_DB_PATH",
         "INDEX_KIND",
         "IVF_CLUSTERS",

@@ -167,6 +167,7 @@ _STREAM_PARAMETERS = (
     Parameter("key_prefix", "Only events of keys that start so.", _TEXT),
     Parameter("prefix", "The former name of key_prefix.", _TEXT),
     Parameter("collection", "Only events of this collection.", _TEXT),
+    Parameter("table", "Only changed rows of this SQL table.", _TEXT),
     Parameter("job_id", "Only events with this job_id in value or data, number or text.", _TEXT),
     Parameter("tag", "Only events with this tag.", _TEXT),
     Parameter("vectors", "false: events of vectors come without their numbers.", _SWITCH),

@@ -21,7 +21,7 @@ from kissvdb.records import Operation
 FINGERPRINT_BYTES = 8
 
 # What a client may change from one try to the next, and no part of what it asks for.
-_NOT_PART = frozenset({"op_id", "precondition", "model"})
+_NOT_PART = frozenset({"op_id", "precondition", "model", "grants"})
 _MADE_HERE = frozenset({"vector", "embedded"})
 
 _encode = msgspec.msgpack.Encoder().encode

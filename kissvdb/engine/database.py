@@ -62,6 +62,7 @@ from kissvdb.records import EventPublished
 if TYPE_CHECKING:
     # For its name only: what is done here is done with any model.
     from kissvdb.engine.documents.model import Documents
+    from kissvdb.engine.sql.model import Sql
     from kissvdb.engine.vectors.model import Vectors
 
 APPLIED_PAUSE_SECONDS = 0.0005
@@ -90,6 +91,7 @@ class Database:
         state: State,
         vectors: "Vectors",
         documents: "Documents",
+        sql: "Sql",
     ) -> None:
         """All of it runs: see `opening.open_database`. ``log`` and ``hub``: where to ask ``writer``
         and the current hub."""
@@ -98,6 +100,8 @@ class Database:
         self.threads = threads
         self.vectors = vectors
         self.documents = documents
+        self.sql = sql if config.sql.enabled else None
+        """None: switched off. What it has is kept all the same."""
         self.embedders: Embedders
         """Set by who opens it."""
         self.ready = True
@@ -108,7 +112,7 @@ class Database:
         self._current = current
         self._hub = hub
         self._state = state
-        self._models: tuple[Model, ...] = (state, vectors, documents)
+        self._models: tuple[Model, ...] = (state, vectors, documents, sql)
         self._routes: dict[type, Route] = {
             kind: model.route for model in self._models for kind in model.commands
         }
@@ -313,7 +317,10 @@ class Database:
     @property
     def applied_offset(self) -> int:
         """Up to here every read sees everything."""
-        return min(self._state.applied_offset, self.vectors.applied_offset)
+        offsets = [self._state.applied_offset, self.vectors.applied_offset]
+        if self.sql is not None:
+            offsets.append(self.sql.applied_offset)
+        return min(offsets)
 
     async def reached(self, offset: int) -> None:
         """Return when every read sees everything up to ``offset``. Raises Stopping."""

@@ -18,6 +18,9 @@ from kissvdb.engine.documents.registry import DocumentRegistry
 from kissvdb.engine.followers import Followers
 from kissvdb.engine.log.writer import LogWriter
 from kissvdb.engine.recovery import Progress
+from kissvdb.engine.sql.group import Writer
+from kissvdb.engine.sql.model import Sql
+from kissvdb.engine.sql.owner import SqlOwner
 from kissvdb.engine.state.model import State
 from kissvdb.engine.state.shard import StateShard
 from kissvdb.engine.state.view import StateView
@@ -76,7 +79,8 @@ async def open_database(
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
         vectors = await _vectors(store, around, config, state, supervisor, embedders)
         documents = await _documents(store, around, config, tap, state, supervisor)
-        models = (state, vectors, documents)
+        sql = await _sql(store, around, config, state, supervisor)
+        models = (state, vectors, documents, sql)
         database = Database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, *models
         )
@@ -125,6 +129,26 @@ async def _documents(
     registry = DocumentRegistry(store.documents, context, state, supervisor, around.metrics)
     await registry.open(store.document_collections())
     return Documents(registry, tap, store.documents, state, around.threads, config.limits)
+
+
+async def _sql(
+    store: Store,
+    around: CollectionContext,
+    config: Config,
+    state: State,
+    supervisor: Supervisor,
+) -> Sql:
+    file = await trio.to_thread.run_sync(store.sql.open_file)
+    owner = SqlOwner(
+        Writer(file, config.sql),
+        around.log,
+        around.committed_offset,
+        state,
+        around.threads.commits,
+        checkpoint_pages=config.state.checkpoint_pages,
+    )
+    address = await supervisor.start(owner)
+    return Sql(owner, address, file.path, store.directory, around.threads, around.metrics)
 
 
 def _shards(

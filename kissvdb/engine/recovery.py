@@ -9,7 +9,14 @@ from kissvdb.core.state.memtable import Memtable
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.state.view import store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
-from kissvdb.records import BatchCommitted, EventPublished, KeyDeleted, KeyWritten, Record
+from kissvdb.records import (
+    BatchCommitted,
+    EventPublished,
+    KeyDeleted,
+    KeyWritten,
+    Record,
+    SqlExecuted,
+)
 from kissvdb.storage.state.table import StateTable
 
 _CHUNK_BYTES = 1024 * 1024
@@ -25,7 +32,7 @@ def shard_of(key: str, shards: int) -> int:
 
 def shard_of_record(record: Record, shards: int) -> int | None:
     """The shard whose table a record changes; None when it changes none."""
-    if isinstance(record, (EventPublished, BatchCommitted)):
+    if isinstance(record, (EventPublished, BatchCommitted, SqlExecuted)):
         return None if record.op_id is None else shard_of(record.op_id, shards)
     if isinstance(record, (KeyWritten, KeyDeleted)):
         return shard_of(record.key, shards)

@@ -13,6 +13,7 @@ from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log.memory import MemoryLog
 from kissvdb.engine.recovery import Progress, TableReplay, View
 from kissvdb.engine.rows.shared_kernels import SharedKernels
+from kissvdb.engine.sql.sql_store import SqlStore
 from kissvdb.engine.vectors.collection_store import CollectionStore
 from kissvdb.epochs import Epochs, new_epoch
 from kissvdb.storage.data_dir import DataDir
@@ -27,6 +28,7 @@ class Store:
     tables: list[StateTable]
     collections: CollectionStore
     documents: DocumentStore
+    sql: SqlStore
     epoch: str
     epoch_floor: int
 
@@ -36,7 +38,7 @@ class Store:
         self.kernels = SharedKernels()
         with ExitStack() as stack:
             if config.storage.memory:
-                self._open_memory(config, memory_floor)
+                self._open_memory(config, memory_floor, stack)
             else:
                 self._open_directory(config, progress, stack)
             tables = self.tables
@@ -47,7 +49,7 @@ class Store:
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
-            views += (self.collections.view(), self.documents.view())
+            views += (self.collections.view(), self.documents.view(), self.sql.replay)
             if written:
                 applied = [table.applied_offset for table in tables]
                 self.documents.distrust(self.log.first_offset, self.log.last_offset, applied)
@@ -74,7 +76,7 @@ class Store:
         """The epoch, and the ends of earlier ones that the log knows."""
         return Epochs(self.epoch, self.epoch_floor, self.log.boundaries)
 
-    def _open_memory(self, config: Config, floor: int) -> None:
+    def _open_memory(self, config: Config, floor: int, stack: ExitStack) -> None:
         self.epoch, self.epoch_floor = new_epoch(), floor
         self.log = MemoryLog(
             records_max=config.stream.ring_events,
@@ -84,6 +86,8 @@ class Store:
         self.tables = [StateTable(None) for _ in range(config.state.shards)]
         self.collections = CollectionStore(None, self.kernels)
         self.documents = DocumentStore(None, self.kernels)
+        self.sql = SqlStore(None)
+        stack.callback(self.sql.close)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
@@ -95,11 +99,14 @@ class Store:
         stack.callback(self.collections.close)
         self.documents = DocumentStore(directory.path, self.kernels)
         stack.callback(self.documents.close)
+        self.sql = SqlStore(directory.path)
+        stack.callback(self.sql.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(
             directory.offset_floor,
             self.collections.applied_offset_max,
             self.documents.applied_offset_max,
+            self.sql.applied_offset,
             *(table.applied_offset for table in self.tables),
         )
         self.log = LocalLog.open(

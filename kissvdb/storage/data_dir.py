@@ -3,9 +3,10 @@
 ::
 
     LOCK        flock()ed by the process that uses the directory; holds its pid
-    meta.json   format_version, database_id, offset_floor, epoch, epoch_floor
+    meta.json   format_version, database_id, offset_floor, epoch, epoch_floor, has_sql
     log/        the event log
     state-<n>.db
+    sql.db      the user's own
     .scratch-*  copies that a backup reads from; gone with it, or at the next start
 """
 
@@ -50,6 +51,8 @@ class Meta(msgspec.Struct, frozen=True, forbid_unknown_fields=False):
     offset_floor: int = 0
     epoch: str = ""
     epoch_floor: int = 0
+    has_sql: bool = False
+    """Whether there is a sql.db: one that is missing is then lost."""
 
     @classmethod
     def new(cls) -> "Meta":
@@ -239,6 +242,18 @@ class DataDir:
         """Raise the floor, durably; a lower one than now changes nothing."""
         if offset > self._meta.offset_floor:
             meta = msgspec.structs.replace(self._meta, offset_floor=offset)
+            write_meta(self.path, meta)
+            self._meta = meta
+
+    @property
+    def has_sql(self) -> bool:
+        """Whether its SQL database was ever made."""
+        return self._meta.has_sql
+
+    def note_sql(self) -> None:
+        """It has one now, durably."""
+        if not self._meta.has_sql:
+            meta = msgspec.structs.replace(self._meta, has_sql=True)
             write_meta(self.path, meta)
             self._meta = meta
 

@@ -167,6 +167,7 @@ def _stream_query(context: Context, request: Request) -> StreamQuery:
         key=query.get("key") or None,
         key_prefix=key_prefix or None,
         collection=query.get("collection") or None,
+        table=query.get("table") or None,
         job_id=query.get("job_id") or None,
         tag=query.get("tag") or None,
         vectors=switch(query, "vectors", default=True),

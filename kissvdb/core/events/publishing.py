@@ -52,9 +52,9 @@ class StreamQuery:
     """What a subscriber wants: events with offset > ``since`` that pass every given filter.
 
     ``since`` None means from now on. ``types`` empty means all. ``key`` and ``key_prefix`` look
-    at the event's key, ``collection`` at its collection, ``job_id`` at ``job_id`` in the value or
-    data, ``tag`` at its tags; both match numbers and texts. Without ``vectors`` the events of
-    vectors come without their numbers.
+    at the event's key, ``collection`` at its collection, ``table`` at its SQL table, ``job_id`` at
+    ``job_id`` in the value or data, ``tag`` at its tags; both match numbers and texts. Without
+    ``vectors`` the events of vectors come without their numbers.
     """
 
     since: int | None = 0
@@ -62,6 +62,7 @@ class StreamQuery:
     key: str | None = None
     key_prefix: str | None = None
     collection: str | None = None
+    table: str | None = None
     job_id: str | None = None
     tag: str | None = None
     vectors: bool = True

@@ -12,6 +12,7 @@ from kissvdb.core.events.marks import Mark, Marks, marks_of
 from kissvdb.core.events.publishing import Publish, StreamQuery
 from kissvdb.core.grants import PRIVATE_TYPES
 from kissvdb.core.op_ids import shown
+from kissvdb.core.sql.changes import changed_json, executed_json
 from kissvdb.core.vector_json import json_numbers
 from kissvdb.epochs import Gap
 from kissvdb.records import (
@@ -23,6 +24,8 @@ from kissvdb.records import (
     KeyDeleted,
     KeyWritten,
     Record,
+    SqlChanged,
+    SqlExecuted,
     VectorDeleted,
     VectorRecord,
     VectorWritten,
@@ -65,6 +68,7 @@ class Event:
         "data",
         "key",
         "offset",
+        "table",
         "together",
         "ts_ms",
         "type",
@@ -79,6 +83,7 @@ class Event:
         *,
         key: str | None = None,
         collection: str | None = None,
+        table: str | None = None,
         tags: tuple[str, ...] = (),
         numbers: bytes | None = None,
     ) -> None:
@@ -89,6 +94,7 @@ class Event:
         self.data = data
         self.key = key
         self.collection = collection
+        self.table = table
         self.together = 0
         """So many events after this one are of one batch: who gets the first gets them all."""
         self._tags = tags
@@ -177,6 +183,13 @@ def event_of(offset: int, ts_ms: int, record: Record) -> Event:
         return Event(offset, ts_ms, "state_deleted", data, key=record.key)
     if isinstance(record, BatchCommitted):
         return _batch_event(offset, ts_ms, record)
+    if isinstance(record, SqlChanged):
+        data = changed_json(record)
+        return Event(offset, ts_ms, "sql_row_changed", data, table=record.table)
+    if isinstance(record, SqlExecuted):
+        event = Event(offset, ts_ms, "sql_executed", executed_json(record))
+        event.together = record.together
+        return event
     if not isinstance(record, EventPublished):
         return _vector_event(offset, ts_ms, record)
     return Event(
@@ -342,6 +355,8 @@ def compile_filter(query: StreamQuery) -> Filter | None:
         tests.append(lambda event: event.key is not None and event.key.startswith(prefix))
     if query.collection is not None:
         tests.append(lambda event: event.collection == query.collection)
+    if query.table is not None:
+        tests.append(lambda event: event.table == query.table)
     reads_json = query.job_id is not None or query.tag is not None
     if query.job_id is not None:
         job_id = Mark(query.job_id)

@@ -16,6 +16,7 @@ from kissvdb.records import (
     KeyWritten,
     Operation,
     Record,
+    SqlExecuted,
 )
 
 ENTRY_BYTES = 200
@@ -76,12 +77,15 @@ class Memtable:
             self._remember(
                 record.op_id, Operation("event", "", offset, 0, None, record.fingerprint)
             )
-        elif isinstance(record, BatchCommitted) and record.op_id is not None:
+        elif isinstance(record, (BatchCommitted, SqlExecuted)) and record.op_id is not None:
+            kind, count = "batch", getattr(record, "records", 0)
+            if isinstance(record, SqlExecuted):
+                kind, count = "sql", record.together + 1
             answers = record.answers or ""
             self.bytes += len(answers)
             self._remember(
                 record.op_id,
-                Operation("batch", answers, offset, record.records, None, record.fingerprint),
+                Operation(kind, answers, offset, count, None, record.fingerprint),
             )
 
     def _put(self, offset: int, record: KeyWritten) -> None:

@@ -28,7 +28,7 @@ from kissvdb.engine.state.upkeep import StateUpkeep
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import Shards
 from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
-from kissvdb.records import BatchCommitted, Operation
+from kissvdb.records import BatchCommitted, Operation, SqlExecuted
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.data_dir import DataDir
 from kissvdb.storage.state import table as state_table
@@ -125,8 +125,8 @@ class State:
         answer: Answer = await owner.ask(message)
         return answer
 
-    def note(self, offset: int, mark: BatchCommitted) -> None:
-        """Remember a batch with an ``op_id`` that is in the log. Its `keeper` is held."""
+    def note(self, offset: int, mark: BatchCommitted | SqlExecuted) -> None:
+        """Remember what has an ``op_id`` and is in the log. Its `keeper` is held."""
         assert mark.op_id is not None
         self._shard_of(mark.op_id).view.apply(offset, [mark])
 

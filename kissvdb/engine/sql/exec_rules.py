@@ -1,0 +1,183 @@
+"""What a statement that writes may do, told by SQLite's authorizer while it is prepared.
+
+Nothing is decided by looking at the text. What the log could not follow is refused: transactions of
+one's own, other databases, temporary objects, settings; and what the caller has no grant for.
+"""
+
+from collections.abc import Callable
+
+import apsw
+
+from kissvdb.core.sql.grants import TableGrants
+
+MODULES = frozenset({"fts5", "fts5vocab", "rtree", "rtree_i32", "geopoly"})
+"""The kinds of virtual tables that may be made: their rows lie in tables of this database."""
+
+_READABLE_PRAGMAS = frozenset({"data_version", "page_size", "encoding", "table_xinfo"})
+"""Asked for by full text and spatial indexes themselves."""
+
+_SCHEMA_CHANGES = frozenset(
+    {
+        apsw.SQLITE_CREATE_INDEX,
+        apsw.SQLITE_CREATE_TABLE,
+        apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_CREATE_VTABLE,
+        apsw.SQLITE_DROP_INDEX,
+        apsw.SQLITE_DROP_TABLE,
+        apsw.SQLITE_DROP_TRIGGER,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_DROP_VTABLE,
+        apsw.SQLITE_ALTER_TABLE,
+        apsw.SQLITE_REINDEX,
+        apsw.SQLITE_ANALYZE,
+    }
+)
+_TEMPORARY = frozenset(
+    {
+        apsw.SQLITE_CREATE_TEMP_INDEX,
+        apsw.SQLITE_CREATE_TEMP_TABLE,
+        apsw.SQLITE_CREATE_TEMP_TRIGGER,
+        apsw.SQLITE_CREATE_TEMP_VIEW,
+        apsw.SQLITE_DROP_TEMP_INDEX,
+        apsw.SQLITE_DROP_TEMP_TABLE,
+        apsw.SQLITE_DROP_TEMP_TRIGGER,
+        apsw.SQLITE_DROP_TEMP_VIEW,
+    }
+)
+_WRITES = frozenset({apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
+_DEFINITIONS = frozenset(
+    {
+        apsw.SQLITE_CREATE_TRIGGER,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_DROP_TRIGGER,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_CREATE_VTABLE,
+        apsw.SQLITE_DROP_VTABLE,
+        apsw.SQLITE_ANALYZE,
+        apsw.SQLITE_REINDEX,
+    }
+)
+_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
+_TABLE_MADE = frozenset({apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_VTABLE})
+
+Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
+
+
+class ExecRules:
+    """The authorizer of the connection that writes, and what it learns of a statement.
+
+    ``preparing``: a statement of a user is prepared. Else SQLite, or an index, asks for itself.
+    """
+
+    def __init__(self) -> None:
+        self.preparing = False
+        self._grants: TableGrants | None = None
+        self.reset(None)
+
+    def reset(self, grants: TableGrants | None) -> None:
+        """Before a statement."""
+        self._grants = grants
+        self.changes_schema = False
+        self.reason: str | None = None
+        """What it wanted that is denied."""
+        self.forbidden = False
+        """Whether it is denied to this key only."""
+        self.written: set[str] = set()
+        """Tables whose rows it may change."""
+        self.made: set[str] = set()
+        """Tables that it makes."""
+        self.altered: set[str] = set()
+        self.dropped: set[str] = set()
+        self.empties = 0
+        """How often it deletes from a table that it drops: twice if foreign keys point to it."""
+
+    def __call__(
+        self, action: int, first: str | None, second: str | None, place: str | None, by: str | None
+    ) -> int:
+        if not self.preparing:
+            return int(apsw.SQLITE_OK)
+        reason = self._problem(action, first or "", second or "", place, by)
+        if reason is None:
+            return int(apsw.SQLITE_OK)
+        self.reason = self.reason or reason
+        return int(apsw.SQLITE_DENY)
+
+    def _problem(
+        self, action: int, first: str, second: str, place: str | None, by: str | None
+    ) -> str | None:
+        if action in _SCHEMA_CHANGES:
+            return self._schema_problem(action, first, second, place)
+        if place == "temp" or action in _TEMPORARY:
+            return "temporary tables, views and triggers: nothing of them would be in the log"
+        if action in _WRITES:
+            return self._write_problem(action, first, by)
+        if action == apsw.SQLITE_READ:
+            return self._read_problem(first, by)
+        if action == apsw.SQLITE_SELECT:
+            return "CREATE TABLE AS: create the table, then insert" if self.made else None
+        if action == apsw.SQLITE_FUNCTION:
+            if second.lower() in _FORBIDDEN_FUNCTIONS:
+                return f"the function {second}"
+            return None
+        if action == apsw.SQLITE_RECURSIVE:
+            return None
+        if action in (apsw.SQLITE_TRANSACTION, apsw.SQLITE_SAVEPOINT):
+            return "BEGIN, COMMIT, ROLLBACK and SAVEPOINT: a request is a transaction of its own"
+        if action == apsw.SQLITE_PRAGMA:
+            if first.lower() in _READABLE_PRAGMAS:
+                return None
+            return f"PRAGMA {first}: the settings of this database are the server's"
+        return "ATTACH, DETACH and VACUUM: this database is one file, which the server keeps"
+
+    def _schema_problem(
+        self, action: int, first: str, second: str, place: str | None
+    ) -> str | None:
+        self.changes_schema = True
+        if place == "temp" or (action == apsw.SQLITE_ALTER_TABLE and first == "temp"):
+            return "temporary tables, views and triggers: nothing of them would be in the log"
+        if self._grants is not None and action in _DEFINITIONS:
+            return "triggers, views, virtual tables, ANALYZE and REINDEX with a key of some tables"
+        if action in _TABLE_MADE:
+            if action == apsw.SQLITE_CREATE_VTABLE and second.lower() not in MODULES:
+                return f"virtual tables of {second}: there are {', '.join(sorted(MODULES))}"
+            if not first.startswith("sqlite_"):
+                self.made.add(first)
+        elif action == apsw.SQLITE_ALTER_TABLE:
+            self.altered.add(second)
+        elif action == apsw.SQLITE_DROP_TABLE:
+            self.dropped.add(first)
+        elif action == apsw.SQLITE_REINDEX:
+            return None
+        table = first if action in (*_TABLE_MADE, apsw.SQLITE_DROP_TABLE) else second
+        return None if self._grants is None else self._grant_problem(table, write=True)
+
+    def _write_problem(self, action: int, table: str, by: str | None) -> str | None:
+        if action == apsw.SQLITE_DELETE and table in self.dropped:
+            self.empties += 1
+        if table.lower().startswith("sqlite_"):
+            return self._own_table_problem(action, table.lower())
+        self.written.add(table)
+        return None if by is not None else self._grant_problem(table, write=True)
+
+    def _own_table_problem(self, action: int, table: str) -> str | None:
+        if self.changes_schema or table in ("sqlite_master", "sqlite_schema"):
+            # A user's own statement could not do it: SQLite is in defensive mode.
+            return None
+        if table == "sqlite_sequence" and action != apsw.SQLITE_INSERT and self._grants is None:
+            return None
+        return f"writing {table}: it is SQLite's own"
+
+    def _read_problem(self, table: str, by: str | None) -> str | None:
+        if self._grants is None or by is not None or self.changes_schema:
+            return None
+        return self._grant_problem(table, write=False)
+
+    def _grant_problem(self, table: str, *, write: bool) -> str | None:
+        grants = self._grants
+        if grants is None:
+            return None
+        if (grants.may_write if write else grants.may_read)(table):
+            return None
+        self.forbidden = True
+        return f"{'writing' if write else 'reading'} {table!r} with this key"

@@ -1,0 +1,222 @@
+"""One statement of a user's, executed: what it may do, what it did, and SQLite's word for why not.
+
+For a thread, one at a time, within a transaction.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+
+from kissvdb.core.sql.commands import Statement
+from kissvdb.core.sql.grants import TableGrants
+from kissvdb.engine.sql.exec_rules import ExecRules
+from kissvdb.errors import Damaged, Forbidden, PayloadTooLarge, PersistenceFailed, SqliteError
+from kissvdb.storage.sql.capture import Capture
+from kissvdb.storage.sql.connecting import translated
+from kissvdb.storage.sql.file import SqlFile
+from kissvdb.storage.sql.schema import Schema, quoted
+
+_STEPS_PER_LOOK = 5000
+_FOREIGN_KEYS = "FOREIGN KEY constraint failed"
+
+
+class Executor:
+    """The writing connection under its rules. ``bytes_max``: of what one command changes, about."""
+
+    def __init__(self, file: SqlFile, *, seconds_max: float, bytes_max: int) -> None:
+        self.schema = Schema(file.db)
+        self.rules = ExecRules()
+        self._db = file.db
+        self._seconds_max = seconds_max
+        self._bytes_max = bytes_max
+        self._deadline = 0.0
+        self._capture: Capture | None = None
+        self._statements = 0
+        self._db.authorizer = self.rules
+        self._db.exec_trace = self._prepared
+        self._db.set_progress_handler(self._is_too_much, _STEPS_PER_LOOK)
+
+    def start_command(self) -> None:
+        """The time of a command runs from here."""
+        self._deadline = time.monotonic() + self._seconds_max
+
+    def execute(
+        self,
+        statement: Statement,
+        grants: TableGrants | None,
+        capture: Capture,
+        before_schema_change: Callable[[], None],
+    ) -> int:
+        """Execute a statement; answers how many rows it affected. ``capture``: what notes them.
+
+        ``before_schema_change`` is called when it is prepared and turns out to be one. Raises
+        EmptiesFirst, before it did anything, and SqliteError, Forbidden, PayloadTooLarge,
+        PersistenceFailed and Damaged. What it did before it was refused is to be undone by whoever
+        began the transaction.
+        """
+        rules, db = self.rules, self._db
+        rules.reset(grants)
+        self._capture = capture
+        self._before_schema_change = before_schema_change
+        self._statements = 0
+        try:
+            with self._refusals():
+                rules.preparing = True
+                # A cached statement would not ask the rules again.
+                db.execute(statement.sql, statement.params, can_cache=False).fetchall()
+                affected = 0 if rules.changes_schema else db.changes()
+        finally:
+            rules.preparing = False
+            self._capture = None
+        if not self._statements:
+            raise SqliteError("there is no statement in it")
+        if rules.changes_schema:
+            self.schema.forget()
+            self._check_schema(grants)
+        else:
+            self._check_keys()
+        return affected
+
+    def empty(self, table: str, capture: Capture) -> None:
+        """Delete all rows of a table as SQLite does before it drops one that foreign keys point
+        to: without triggers. Raises what `execute` does."""
+        self._capture = capture
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
+        try:
+            with self._refusals():
+                self._db.execute(f"DELETE FROM {quoted(table)}", can_cache=False).fetchall()
+        finally:
+            self._capture = None
+            self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
+
+    @contextmanager
+    def no_foreign_keys(self) -> Iterator[None]:
+        """For as long as the block, nobody follows them."""
+        self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 0)
+        try:
+            yield
+        finally:
+            self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_FKEY, 1)
+
+    def check_foreign_keys(self) -> None:
+        """Raises SqliteError when a deferred foreign key is not met: COMMIT would be refused."""
+        if self._db.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
+            raise SqliteError(_FOREIGN_KEYS)
+
+    def _prepared(self, cursor: Any, _sql: str, params: Any) -> bool:
+        """SQLite's hook between the preparation of a statement and its first step."""
+        if not self.rules.preparing:
+            return True
+        if not cursor.has_vdbe:
+            return True
+        self._statements += 1
+        if self._statements > 1:
+            raise SqliteError("one statement at a time: send several as a batch")
+        if cursor.get_description():
+            raise SqliteError(
+                "the statement answers rows: leave RETURNING out, and read with /v1/sql/query"
+            )
+        if isinstance(params, dict):
+            _check_names(cursor.bindings_names, params)
+        elif self.rules.changes_schema and cursor.bindings_count:
+            raise SqliteError("a statement that changes the schema takes no parameters")
+        if self.rules.empties > 1:
+            raise EmptiesFirst(next(iter(self.rules.dropped)))
+        self.rules.preparing = False
+        if self.rules.changes_schema:
+            self._capture = None
+            self._before_schema_change()
+        return True
+
+    def _is_too_much(self) -> bool:
+        capture = self._capture
+        if capture is None:
+            return False
+        return time.monotonic() > self._deadline or capture.bytes_used > self._bytes_max
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        try:
+            with translated("execute a statement"):
+                yield
+        except (SqliteError, EmptiesFirst, PersistenceFailed, Damaged):
+            raise
+        except apsw.InterruptError as error:
+            if time.monotonic() > self._deadline:
+                raise SqliteError(
+                    f"the statement took longer than {self._seconds_max:g} s "
+                    "(sql.exec_timeout_ms): nothing was done"
+                ) from error
+            raise PayloadTooLarge(
+                "the statement changes more than one command may (sql.bytes_max): do it in parts"
+            ) from error
+        except apsw.AuthError as error:
+            reason = self.rules.reason
+            if reason is None:
+                raise SqliteError(str(error)) from error
+            kind = Forbidden if self.rules.forbidden else SqliteError
+            raise kind(f"not allowed here: {reason}") from error
+        except (apsw.Error, TypeError, ValueError, OverflowError) as error:
+            raise SqliteError(_told(error)) from error
+
+    def _check_schema(self, grants: TableGrants | None) -> None:
+        """What the statement made must be something that the log can follow."""
+        rules = self.rules
+        for table in (*rules.made, *rules.altered):
+            if self._db.table_exists("main", table):
+                problem = self.schema.problem(table)
+                if problem is not None:
+                    raise SqliteError(problem)
+        if grants is not None:
+            self._check_names_granted(grants)
+
+    def _check_names_granted(self, grants: TableGrants) -> None:
+        for table in self.rules.made:
+            parents = self._db.execute(
+                'SELECT "table" FROM pragma_foreign_key_list(?)', (table,)
+            ).fetchall()
+            for (parent,) in parents:
+                if not grants.may_read(parent):
+                    raise Forbidden(f"not allowed here: reading {parent!r} with this key")
+        if self.rules.altered:
+            # It may have got another name, which SQLite does not tell.
+            for table in self.rules.altered:
+                if not self._db.table_exists("main", table):
+                    raise Forbidden("not allowed here: renaming a table with a key of some tables")
+
+    def _check_keys(self) -> None:
+        for table in self.rules.written:
+            column = self.schema.nullable_key(table)
+            if column is None:
+                continue
+            found = self._db.execute(
+                f"SELECT 1 FROM {quoted(table)} WHERE {quoted(column)} IS NULL LIMIT 1"
+            ).get
+            if found is not None:
+                raise SqliteError(f"NOT NULL constraint failed: {table}.{column} (a primary key)")
+
+
+class EmptiesFirst(Exception):
+    """A table that foreign keys point to is to be dropped: SQLite would empty it first, unseen."""
+
+    def __init__(self, table: str) -> None:
+        super().__init__(table)
+        self.table = table
+
+
+def _check_names(wanted: tuple[str | None, ...], params: dict[str, Any]) -> None:
+    names = {name for name in wanted if name is not None}
+    for name in names - params.keys():
+        raise SqliteError(f"the statement has :{name}, and params has no such name")
+    for name in params.keys() - names:
+        raise SqliteError(f"params has {name!r}, and the statement has no :{name}")
+
+
+def _told(error: BaseException) -> str:
+    """SQLite's own words, and where in the statement it is."""
+    place = getattr(error, "error_offset", -1)
+    text = str(error) or type(error).__name__
+    return text if place is None or place < 0 else f"{text} (at byte {place} of the statement)"

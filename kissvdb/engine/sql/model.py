@@ -1,0 +1,124 @@
+"""SQL as a model of the database: who executes it, what is checkpointed and backed up."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+
+from actors import ActorCrashed, Address, MailboxClosed
+from kissvdb import logs
+from kissvdb.core.sql.commands import SqlCommand
+from kissvdb.engine.model import Retain
+from kissvdb.engine.sql.owner import Save, SqlOwner
+from kissvdb.engine.threads import Threads
+from kissvdb.errors import PersistenceFailed
+from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
+from kissvdb.storage.backup import Entry
+from kissvdb.storage.data_dir import DataDir
+from kissvdb.storage.sql import copying
+
+logger = logging.getLogger("kissvdb.sql")
+
+REFUSED_PAUSE_SECONDS = 2.0
+
+
+class Sql:
+    """The user's SQL database."""
+
+    commands = (SqlCommand,)
+
+    def __init__(
+        self,
+        owner: SqlOwner,
+        address: Address,
+        path: Path,
+        directory: DataDir | None,
+        threads: Threads,
+        metrics: Metrics,
+    ) -> None:
+        """``path``: of the file, which readers open for themselves."""
+        self.path = path
+        self._owner = owner
+        self._address = address
+        self._directory = directory
+        self._threads = threads
+        self._upkeep = SqlUpkeep(owner, address, path, threads, durable=directory is not None)
+        metrics.watch(MAILBOX_DEPTH, lambda: address.statistics().depth, address.name)
+        metrics.watch(VIEW_APPLIED_OFFSET, lambda: owner.true_offset, address.name)
+
+    @property
+    def applied_offset(self) -> int:
+        """Up to here a new reader sees everything."""
+        return self._owner.true_offset
+
+    # As `model.Model`
+
+    def route(self, command: SqlCommand) -> tuple[Address, SqlCommand]:
+        return self._address, command
+
+    async def settle(self) -> None:
+        """There is one, and it stays."""
+
+    def targets(self) -> Sequence["SqlUpkeep"]:
+        return [self._upkeep]
+
+    @property
+    def durable_offset(self) -> int | None:
+        return self._upkeep.durable_offset
+
+    async def note_files(self, entries: list[Entry]) -> None:
+        await self._threads.upkeep.run(self._copy, entries)
+
+    def _copy(self, entries: list[Entry]) -> None:
+        """Note a copy at one offset, in a file that is gone once it is closed."""
+        assert self._directory is not None
+        with self._directory.scratch([self.path.name]) as scratch:
+            copy = scratch / self.path.name
+            copying.copy(self.path, copy)
+            entries.append(Entry(self.path.name, copy.stat().st_size, copy.open("rb")))
+
+    async def look_after(self, retain: Retain) -> None:
+        await self._upkeep.run(retain)
+
+
+class SqlUpkeep:
+    """The `model.Target`: the one file."""
+
+    name = "sql"
+    gone = False
+    save_is_due = True
+
+    def __init__(
+        self, owner: SqlOwner, address: Address, path: Path, threads: Threads, *, durable: bool
+    ) -> None:
+        self._owner = owner
+        self._address = address
+        self._path = path
+        self._threads = threads
+        self._durable = durable
+        self.durable_offset: int | None = 0 if durable else None
+
+    async def save(self) -> None:
+        """Most of the WAL is moved while writes go on, the rest between two of them."""
+        await self._threads.upkeep.run(copying.move_wal, self._path)
+        offset: int = await self._address.ask(Save())
+        if self._durable:
+            self.durable_offset = offset
+
+    async def finish(self) -> None:
+        await self.save()
+
+    async def run(self, retain: Retain) -> None:
+        """Checkpoint when the WAL is large, until cancelled."""
+        while True:
+            await self._owner.checkpoint_due.wait()
+            self._owner.checkpoint_due = trio.Event()
+            try:
+                await self.save()
+                await retain()
+            except PersistenceFailed as error:
+                logs.event(logger, logging.WARNING, error.message)
+                await trio.sleep(REFUSED_PAUSE_SECONDS)
+            except (MailboxClosed, ActorCrashed):
+                return

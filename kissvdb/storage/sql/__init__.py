@@ -1,0 +1,1 @@
+"""The user's SQL database: its file, the rows that a transaction changed, and a replay of them."""
