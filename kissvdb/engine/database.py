@@ -93,8 +93,7 @@ class Database:
         documents: "Documents",
         sql: "Sql",
     ) -> None:
-        """All of it runs: see `opening.open_database`. ``log`` and ``hub``: where to ask ``writer``
-        and the current hub."""
+        """All of it runs. ``log`` and ``hub``: where to ask ``writer`` and the current hub."""
         self.config = config
         self.metrics = metrics
         self.threads = threads

@@ -46,6 +46,7 @@ class Store:
                 stack.callback(table.close)
             written = not config.storage.memory and self.log.last_offset > 0
             recovery.claim_shards(tables, free=not written)
+            self.sql.prepare(self.log)
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
@@ -55,6 +56,7 @@ class Store:
                 self.documents.distrust(self.log.first_offset, self.log.last_offset, applied)
                 self.collections.isolate_before(self.log.first_offset)
                 recovery.replay(self.log, self.log.last_offset, views, progress)
+                self.sql.mend(self.log, progress)
             self.collections.forget_uncreated()
             self._open = stack.pop_all()
 
@@ -99,7 +101,7 @@ class Store:
         stack.callback(self.collections.close)
         self.documents = DocumentStore(directory.path, self.kernels)
         stack.callback(self.documents.close)
-        self.sql = SqlStore(directory.path)
+        self.sql = SqlStore(directory)
         stack.callback(self.sql.close)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(

@@ -1,0 +1,76 @@
+"""What becomes of a sql.db that is lost, damaged or older than the log reaches."""
+
+import msgspec
+import pytest
+
+from kissvdb.config import Config, Log, Storage
+from kissvdb.core.state.rules import Put
+from kissvdb.engine.opening import open_database
+from kissvdb.errors import Damaged
+from tests.sql.dumping import dump
+from tests.sql.test_owner import command, config_of
+
+
+async def filled(path):
+    async with open_database(config_of(path)) as database:
+        await database.write(command("CREATE TABLE t(id INTEGER PRIMARY KEY, a UNIQUE)"))
+        await database.write(command("INSERT INTO t(a) VALUES ('x'), ('y')"))
+    return dump(path / "sql.db")
+
+
+async def test_a_damaged_file_is_made_anew_and_kept_aside(tmp_path):
+    path = tmp_path / "d"
+    before = await filled(path)
+    (path / "sql.db").write_bytes(b"nonsense" * 1000)
+    async with open_database(config_of(path)) as database:
+        assert (await database.write(command("DELETE FROM t WHERE a = 'z'"))).changes == 0
+    assert dump(path / "sql.db") == before
+    assert (path / "damaged-sql.db").read_bytes().startswith(b"nonsense")
+
+
+async def test_a_file_that_lacks_a_row_is_made_anew(tmp_path):
+    path = tmp_path / "d"
+    await filled(path)
+    old = (path / "sql.db").read_bytes()
+    async with open_database(config_of(path)) as database:
+        await database.write(command("INSERT INTO t VALUES (7, 'seven')"))
+        await database.write(command("UPDATE t SET a = 'sieben' WHERE id = 7"))
+        offset = database.last_offset
+    before = dump(path / "sql.db")
+    # As if the insert had been lost: its file says that it holds it.
+    at = bytearray(old)
+    at[60:64] = (offset - 2).to_bytes(4, "big")
+    (path / "sql.db").write_bytes(at)
+    async with open_database(config_of(path)):
+        pass
+    assert dump(path / "sql.db") == before
+    assert (path / "damaged-sql.db").exists()
+
+
+async def test_a_lost_file_that_the_log_does_not_reach_back_to_is_damage(tmp_path):
+    path = tmp_path / "d"
+    await filled(path)
+    storage = Storage(data_dir=str(path))
+    small = Config(storage=storage, log=Log(segment_max_bytes=1 << 20, retention_segments=1))
+    async with open_database(small) as database:
+        for _ in range(3):
+            for number in range(12):
+                await database.write(Put(f"k{number}", b'"' + b"x" * 60_000 + b'"'))
+            await database.snapshot()
+    (path / "sql.db").unlink()
+    with pytest.raises(Damaged, match="restore a backup"):
+        async with open_database(small):
+            pass
+
+
+async def test_a_directory_from_before_there_was_sql_begins_with_none(tmp_path):
+    path = tmp_path / "d"
+    async with open_database(config_of(path)) as database:
+        await database.write(Put("k", b"1"))
+    (path / "sql.db").unlink()
+    meta = msgspec.json.decode((path / "meta.json").read_bytes())
+    del meta["has_sql"]
+    (path / "meta.json").write_bytes(msgspec.json.encode(meta))
+    async with open_database(config_of(path)) as database:
+        assert database.sql.applied_offset == 1
+        await database.write(command("CREATE TABLE t(a)"))
