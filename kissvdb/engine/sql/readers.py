@@ -1,0 +1,278 @@
+"""Reading the user's SQL database: a bounded pool of connections, each used by one statement.
+
+A statement sees the database at one offset: the transaction that it reads in begins with the offset
+in the file's header. It runs in threads, a chunk of rows at a time, and never waits for a writer,
+nor a writer for it. What it holds back is the WAL, which cannot begin anew while it looks at an old
+state; so it has a deadline, which also ends one whose client does not take the rows.
+"""
+
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Generic, Self, TypeVar
+
+import apsw
+import trio
+
+from actors import Workers
+from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
+from kissvdb.engine.sql.statements import translated
+from kissvdb.errors import KissError, Overloaded, Stopping
+
+WAITING_FACTOR: Final = 4
+"""So many statements may wait for each connection."""
+
+T = TypeVar("T")
+
+
+class Readers:
+    """At most ``connections_max`` statements at once on one file; others wait, and some are turned
+    away (Overloaded). ``look_after`` must run beside it."""
+
+    def __init__(
+        self,
+        path: Path,
+        connections_max: int,
+        *,
+        ours: OurTables | None = None,
+        names: Collection[str] = (),
+    ) -> None:
+        """``names``: those of the tables of ``ours``."""
+        self._path = path
+        self._names = names
+        self.ours = ours
+        self.connections_max = connections_max
+        self._threads = Workers(connections_max)
+        self._room = trio.CapacityLimiter(connections_max)
+        self._idle: list[Reading] = []
+        self._open: set[Rows[Any]] = set()
+        self._changed = trio.Event()
+        self._closed = False
+
+    def reader(self, query: SqlQuery, shape: Callable[[list[Row]], T] | None = None) -> "Rows[T]":
+        """A statement as an async context manager: see `Rows`. ``shape`` is called in the thread
+        with each list of rows, and what it makes of it is what is iterated."""
+        return Rows(self, query, shape)
+
+    @property
+    def busy(self) -> int:
+        """Statements that have a connection now."""
+        return self._room.borrowed_tokens
+
+    async def look_after(self) -> None:
+        """End statements whose time is over though nobody takes their rows, until cancelled."""
+        while True:
+            idle = [rows for rows in self._open if rows.is_idle]
+            for rows in idle:
+                rows.end_if_over()
+            waits = [rows.seconds_left for rows in self._open]
+            with trio.move_on_after(min(waits, default=3600.0) + 0.001):
+                await self._changed.wait()
+            self._changed = trio.Event()
+
+    def close(self) -> None:
+        """Close what is idle; what is still read closes when it ends."""
+        self._closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+    # For Rows
+
+    async def enter(self, rows: "Rows[Any]") -> "Reading":
+        """A connection for these rows. Raises Overloaded and Stopping."""
+        if self._closed:
+            raise Stopping("the server is shutting down: retry")
+        if self._room.statistics().tasks_waiting >= WAITING_FACTOR * self.connections_max:
+            raise self._full()
+        with trio.move_on_after(rows.query.timeout_ms / 1000) as waiting:
+            await self._room.acquire_on_behalf_of(rows)
+        if waiting.cancelled_caught:
+            raise self._full()
+        if self._idle:
+            return self._idle.pop()
+        try:
+            with translated():
+                return await self._threads.run(Reading, self._path, self._names, self.ours)
+        except BaseException:
+            self._room.release_on_behalf_of(rows)
+            raise
+
+    def begun(self, rows: "Rows[Any]") -> None:
+        """These rows hold on to a moment from now on."""
+        self._open.add(rows)
+        self._changed.set()
+
+    def leave(self, rows: "Rows[Any]", connection: "Reading") -> None:
+        """The connection is free again, if it is well."""
+        self._open.discard(rows)
+        self._room.release_on_behalf_of(rows)
+        if self._closed or not connection.is_well:
+            connection.close()
+        else:
+            self._idle.append(connection)
+
+    async def run(self, fn: Callable[..., T], *args: Any, stop: Callable[[], None]) -> T:
+        """``fn(*args)`` in a thread. When cancelled it is stopped, and waited for."""
+        token, ended = trio.lowlevel.current_trio_token(), trio.Event()
+
+        def job() -> T:
+            try:
+                return fn(*args)
+            finally:
+                token.run_sync_soon(ended.set)
+
+        try:
+            return await self._threads.run(job, abandon_on_cancel=True)
+        except trio.Cancelled:
+            stop()
+            with trio.CancelScope(shield=True):
+                await ended.wait()
+            raise
+
+    def _full(self) -> Overloaded:
+        return Overloaded(
+            f"all {self.connections_max} connections for SQL queries are busy: retry, or raise "
+            "sql.readers"
+        )
+
+
+class Rows(Generic[T]):
+    """The rows of one statement: ``async with readers.reader(query) as rows``.
+
+    ``columns`` has their names, each once (a second ``id`` is ``id:1``); ``offset`` is the one that
+    all of it is true at. Iterating gives chunks; then ``truncated`` says whether there would be
+    more rows than the limits allow. Raises SqliteError, InvalidArgument, Forbidden, RequestTimeout,
+    Overloaded and Stopping, in the beginning or while it is iterated. Leaving the block, in any
+    way, ends the statement.
+    """
+
+    def __init__(
+        self, readers: Readers, query: SqlQuery, shape: Callable[[list[Row]], T] | None
+    ) -> None:
+        self.query = query
+        self.columns: tuple[str, ...] = ()
+        self.offset = 0
+        self.truncated = False
+        self.count = 0
+        """Rows that were read so far."""
+        self._readers = readers
+        self._shape = shape
+        self._reading: Reading | None = None
+        self._bytes_left = query.bytes_max
+        self._first: list[T] = []
+        self._has_more = False
+        self._in_thread = False
+        self._failure: KissError | None = None
+
+    async def __aenter__(self) -> Self:
+        deadline = time.monotonic() + self.query.timeout_ms / 1000
+        reading = self._reading = await self._readers.enter(self)
+        try:
+            reading.watch.begin(deadline, self.query.timeout_ms)
+            self._readers.begun(self)
+            snapshot = await self._snapshot(reading)
+            self._first.append(await self._run(self._start, snapshot))
+        except BaseException:
+            self._end()
+            raise
+        self._end_when_done()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._first:
+            return self._first.pop()
+        if self._failure is not None:
+            raise self._failure
+        if not self._has_more:
+            raise StopAsyncIteration
+        chunk: T = await self._run(self._next)
+        self._end_when_done()
+        return chunk
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no thread is at it: it waits for who takes its rows."""
+        return self._reading is not None and not self._in_thread
+
+    @property
+    def seconds_left(self) -> float:
+        """Until it is ended."""
+        return 0.0 if self._reading is None else self._reading.watch.seconds_left
+
+    def end_if_over(self) -> None:
+        """Let go of the moment it reads when its time is over; whoever iterates is told."""
+        if self._reading is not None and self._reading.watch.is_over:
+            self._failure = self._reading.watch.timeout()
+            self._end()
+
+    async def _snapshot(self, reading: Reading) -> Any:
+        ours = self._readers.ours
+        if ours is None:
+            return None
+        # No thread has it, and yet it is not idle: it is about to begin.
+        self._in_thread = True
+        try:
+            with translated():
+                return await ours.take(self.query, reading.watch, reading.begin)
+        except apsw.InterruptError:
+            raise reading.watch.refusal() from None
+        finally:
+            self._in_thread = False
+
+    async def _run(self, fn: Callable[..., T], *args: Any) -> T:
+        reading = self._reading
+        assert reading is not None
+        self._in_thread = True
+        try:
+            return await self._readers.run(fn, reading, *args, stop=reading.watch.stop)
+        except apsw.InterruptError:
+            raise reading.watch.refusal() from None
+        finally:
+            self._in_thread = False
+
+    def _end_when_done(self) -> None:
+        if not self._has_more:
+            self._end()
+
+    def _end(self) -> None:
+        """A few microseconds: a transaction that reads has nothing to undo."""
+        reading, self._reading = self._reading, None
+        self._has_more = False
+        if reading is not None:
+            reading.end()
+            self._readers.leave(self, reading)
+
+    # In a thread
+
+    def _start(self, reading: Reading, snapshot: Any) -> T:
+        with translated():
+            self.columns = reading.start(self.query, snapshot)
+            self.offset = reading.offset
+            return self._fetch(reading)
+
+    def _next(self, reading: Reading) -> T:
+        with translated():
+            return self._fetch(reading)
+
+    def _fetch(self, reading: Reading) -> T:
+        rows, size, self._has_more = reading.fetch(self.query.rows_max - self.count)
+        self.count += len(rows)
+        self._bytes_left -= size
+        if self._has_more and (self.count >= self.query.rows_max or self._bytes_left <= 0):
+            self.truncated, self._has_more = reading.has_another(), False
+        if not self._has_more:
+            reading.end()
+        return rows if self._shape is None else self._shape(rows)  # type: ignore[return-value]
