@@ -1,6 +1,7 @@
 """The tables ``documents`` and ``vectors``: the rows of a collection."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
@@ -13,12 +14,14 @@ from kissvdb.errors import InvalidArgument
 if TYPE_CHECKING:
     # Not at run time: numpy comes with it.
     from kissvdb.core.rows.view import RowsView
+    from kissvdb.core.store.space import RowData
 
 BLOCK_FIRST = 16
 BLOCK_MAX = 256
 """So many rows are read together; the first are few, for who wants only a few."""
 
-Read = Callable[["RowsView", int], Any]
+Read = Callable[["RowData", Sequence[int]], Sequence[Any]]
+"""The values of a column in some rows, in ascending order."""
 
 
 class _RowsTable(VirtualTable):
@@ -48,11 +51,7 @@ class _RowsTable(VirtualTable):
         tree = filters_of(given.get("filters="), f"{self.name}: filters")
         if view is None:
             return
-        reads = [
-            self.reads[each.name] if each.name in used else _nothing
-            for each in self.columns
-            if not each.argument
-        ]
+        names = [each.name for each in self.columns if not each.argument]
         if isinstance(given.get("id="), str):
             row = row_of(view, given["id="])
             numbers = [] if row is None or not _passes(view, row, tree) else [row]
@@ -64,26 +63,45 @@ class _RowsTable(VirtualTable):
         size, start = BLOCK_FIRST, 0
         while start < len(numbers):
             snapshot.check()
-            block = [int(row) for row in numbers[start : start + size]]
+            block = list(map(int, numbers[start : start + size]))
             view.data.check(block)
-            for row in block:
-                yield tuple([read(view, row) for read in reads])
+            values = [
+                self.reads[name](view.data, block) if name in used else (None,) * len(block)
+                for name in names
+            ]
+            yield from zip(*values, strict=True)
             start, size = start + size, min(size * 2, BLOCK_MAX)
 
 
-def _nothing(view: "RowsView", row: int) -> None:
-    """Of a column that is not used."""
+def _ids(data: "RowData", rows: Sequence[int]) -> list[str]:
+    blob, ends = memoryview(data.blob), data.ends  # type: ignore[arg-type]
+    # What a row begins with ends the one before; of row 0 this reads the last, and it is not used.
+    starts = ends[[row - 1 for row in rows], 1].tolist()
+    stops = ends[rows, 0].tolist()
+    if rows[0] == 0:
+        starts[0] = 0
+    return [str(blob[start:stop], "utf-8") for start, stop in zip(starts, stops, strict=True)]
 
 
-def id_at(view: "RowsView", row: int) -> str:
-    """The id of a row."""
-    return view.data.id_at(row)
+def metas_of(data: "RowData", rows: Sequence[int]) -> list[str | None]:
+    """The documents of rows, or their metadata: JSON texts."""
+    blob = memoryview(data.blob)  # type: ignore[arg-type]
+    ends = data.ends[rows].tolist()
+    return [str(blob[start:stop], "utf-8") or None for start, stop in ends]
 
 
-def meta_of(view: "RowsView", row: int) -> str | None:
-    """The document of a row, or its metadata: JSON text."""
-    meta = view.data.meta(row)
-    return None if meta is None else meta.decode()
+def _texts(data: "RowData", rows: Sequence[int]) -> list[str | None]:
+    return list(map(data.text, rows))
+
+
+def _expiries(data: "RowData", rows: Sequence[int]) -> list[int | None]:
+    return [at_ms or None for at_ms in data.expires_at_ms[rows].tolist()]
+
+
+def _stamps(data: "RowData", rows: Sequence[int], place: int) -> list[int]:
+    assert data.stamps is not None, "rows of documents have them"
+    found: list[int] = data.stamps[rows, place].tolist()
+    return found
 
 
 class DocumentsTable(_RowsTable):
@@ -102,11 +120,11 @@ class DocumentsTable(_RowsTable):
     )
     usage = "FROM documents('notes'), or documents('notes', '{\"lang\": \"en\"}') for some"
     reads: ClassVar[Mapping[str, Read]] = {
-        "id": id_at,
-        "doc": meta_of,
-        "revision": lambda view, row: view.data.stamp(row)[0],
-        "offset": lambda view, row: view.data.stamp(row)[1],
-        "expires_at_ms": lambda view, row: view.data.expiry(row),
+        "id": _ids,
+        "doc": metas_of,
+        "revision": partial(_stamps, place=0),
+        "offset": partial(_stamps, place=1),
+        "expires_at_ms": _expiries,
     }
 
     def view(self, snapshot: Snapshot, collection: str) -> "RowsView | None":
@@ -129,11 +147,11 @@ class VectorsTable(_RowsTable):
     )
     usage = "FROM vectors('notes'), or vectors('notes', '{\"lang\": \"en\"}') for some"
     reads: ClassVar[Mapping[str, Read]] = {
-        "id": id_at,
-        "meta": meta_of,
-        "text": lambda view, row: view.data.text(row),
-        "vector": lambda view, row: view.data.vector(row),
-        "expires_at_ms": lambda view, row: view.data.expiry(row),
+        "id": _ids,
+        "meta": metas_of,
+        "text": _texts,
+        "vector": lambda data, rows: list(map(data.vector, rows)),
+        "expires_at_ms": _expiries,
     }
 
     def view(self, snapshot: Snapshot, collection: str) -> "RowsView | None":

@@ -14,7 +14,7 @@ from kissvdb.core.text.query import QueryOptions, TextQuery
 from kissvdb.core.text.query import parse as parse_text
 from kissvdb.core.text.typos import corrected
 from kissvdb.engine.tables.module import Column, Given, Order, Plan, VirtualTable
-from kissvdb.engine.tables.rows import filters_of, kind_of, meta_of, text_of
+from kissvdb.engine.tables.rows import filters_of, kind_of, metas_of, text_of
 from kissvdb.engine.tables.sight import check_documents
 from kissvdb.engine.tables.snapshot import Snapshot
 from kissvdb.errors import DimMismatch, Forbidden, InvalidArgument, NotFound
@@ -73,14 +73,14 @@ class _SearchTable(VirtualTable):
             place = answer.places.get(given["id="])
             places = () if place is None else (place,)
         with_meta, with_text = self.meta in used, "text" in used
-        ids, scores, rows = hits.ids, hits.scores, hits.rows
+        scores, rows = hits.scores.tolist(), hits.rows.tolist()
         for place in places:
-            row = int(rows[place])
+            row = rows[place]
             yield (
-                ids[place],
-                float(scores[place]),
+                hits.ids[place],
+                scores[place],
                 place + 1,
-                meta_of(view, row) if with_meta else None,
+                metas_of(view.data, [row])[0] if with_meta else None,
                 view.data.text(row) if with_text else None,
             )
 

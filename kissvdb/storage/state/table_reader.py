@@ -1,7 +1,6 @@
 """Reading a state table from a thread, as it is at one moment, while its owner goes on."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,10 @@ _READ = (
     " PRAGMA automatic_index=0;"
 )
 _LIVING = "(expires_at IS NULL OR expires_at > :now_ms)"
+_GET = (
+    "SELECT key, value, revision, off, expires_at FROM kv"
+    " WHERE key = ? AND (expires_at IS NULL OR expires_at > ?)"
+)
 STEPS_BETWEEN_CHECKS = 5000
 """Of SQLite's virtual machine: some 0.1 ms."""
 
@@ -58,10 +61,7 @@ class TableReader:
 
     def get(self, key: str, now_ms: int) -> Row | None:
         """A living key."""
-        found: Row | None = self._db.execute(
-            f"SELECT key, value, revision, off, expires_at FROM kv WHERE key = :key AND {_LIVING}",
-            {"key": key, "now_ms": now_ms},
-        ).get
+        found: Row | None = self._db.execute(_GET, (key, now_ms)).get
         return found
 
     def rows(
@@ -75,8 +75,10 @@ class TableReader:
         like: str | None = None,
     ) -> Iterator[Row]:
         """Living keys with ``low`` <= key < ``high``, in byte order; only those that match the
-        patterns of SQLite's GLOB and LIKE. Close the iterator. Raises apsw.InterruptError where
-        ``is_over`` says so."""
+        patterns of SQLite's GLOB and LIKE.
+
+        The iterator is to be closed, or dropped. Raises apsw.InterruptError where ``is_over`` says
+        so."""
         given: dict[str, Any] = {"now_ms": now_ms}
         tests = [_LIVING]
         for name, value, test in (
@@ -93,8 +95,8 @@ class TableReader:
             f"SELECT key, {value_column}, revision, off, expires_at FROM kv"
             f" WHERE {' AND '.join(tests)} ORDER BY key"
         )
-        with closing(self._db.cursor()) as cursor:
-            yield from cursor.execute(sql, given)
+        found: Iterator[Row] = self._db.cursor().execute(sql, given)
+        return found
 
     def close(self) -> None:
         """It is not needed any more."""
