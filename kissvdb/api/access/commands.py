@@ -14,6 +14,8 @@ from kissvdb.api.frame.reach import Names
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.grants import Grants
 from kissvdb.core.op_ids import owned
+from kissvdb.core.sql.commands import SqlCommand
+from kissvdb.core.sql.grants import TableGrants
 from kissvdb.core.state.rules import Configure, Delete, Patch, Put, Require
 from kissvdb.engine.batches import Count
 from kissvdb.engine.vectors.collection import VectorCommand
@@ -79,6 +81,13 @@ def _of_count(grants: Grants, count: Count) -> Count:
     return count
 
 
+def _of_tables(grants: Grants, command: SqlCommand) -> SqlCommand:
+    """What tables it touches is known where it is prepared, and refused there."""
+    tables = TableGrants(grants.tables, grants.tables)
+    op_id = owned(command.op_id, grants)
+    return msgspec.structs.replace(command, grants=tables, op_id=op_id)
+
+
 def _with_owned_op_id(grants: Grants, command: Any) -> Any:
     if command.op_id is None:
         return command
@@ -89,6 +98,7 @@ _CHECKS: dict[type, Callable[[Grants, Any], Any]] = {
     **dict.fromkeys((Put, Patch, Delete, Require, Configure), _of_key),
     **dict.fromkeys((Publish, EventPublished), _of_event),
     VectorCommand: _of_vectors,
+    SqlCommand: _of_tables,
     Count: _of_count,
 }
 """By type. One that is missing here is a bug that refuses all of its kind."""
