@@ -52,6 +52,11 @@ class Sql:
         """Up to here a new reader sees everything."""
         return self._owner.true_offset
 
+    @property
+    def address(self) -> Address:
+        """Where to ask the owner."""
+        return self._address
+
     # As `model.Model`
 
     def route(self, command: SqlCommand) -> tuple[Address, SqlCommand]:

@@ -172,8 +172,8 @@ class Rows(Generic[T]):
         try:
             reading.watch.begin(deadline, self.query.timeout_ms)
             self._readers.begun(self)
-            snapshot = await self._snapshot(reading)
-            self._first.append(await self._run(self._start, snapshot))
+            await self._take(reading)
+            self._first.append(await self._run(self._start))
         except BaseException:
             self._end()
             raise
@@ -218,15 +218,15 @@ class Rows(Generic[T]):
             self._failure = self._reading.watch.timeout()
             self._end()
 
-    async def _snapshot(self, reading: Reading) -> Any:
+    async def _take(self, reading: Reading) -> None:
         ours = self._readers.ours
         if ours is None:
-            return None
+            return
         # No thread has it, and yet it is not idle: it is about to begin.
         self._in_thread = True
         try:
             with translated():
-                return await ours.take(self.query, reading.watch, reading.begin)
+                reading.show(await ours.take(self.query, reading.watch, reading.begin))
         except apsw.InterruptError:
             raise reading.watch.refusal() from None
         finally:
@@ -257,9 +257,9 @@ class Rows(Generic[T]):
 
     # In a thread
 
-    def _start(self, reading: Reading, snapshot: Any) -> T:
+    def _start(self, reading: Reading) -> T:
         with translated():
-            self.columns = reading.start(self.query, snapshot)
+            self.columns = reading.start(self.query)
             self.offset = reading.offset
             return self._fetch(reading)
 

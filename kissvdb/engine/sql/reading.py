@@ -89,18 +89,26 @@ class Reading:
         self._query = SqlQuery("")
 
     def begin(self) -> None:
-        """Hold on to this moment of the database."""
-        self._db.execute("BEGIN").fetchall()
-        high: int = self._db.execute("PRAGMA application_id").get
-        low: int = self._db.execute("PRAGMA user_version").get
+        """Hold on to this moment of the database. Raises apsw.BusyError, and holds nothing then."""
+        try:
+            self._db.execute("BEGIN").fetchall()
+            high: int = self._db.execute("PRAGMA application_id").get
+            low: int = self._db.execute("PRAGMA user_version").get
+        except apsw.BusyError:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK").fetchall()
+            raise
         self.offset = (high & 0xFFFFFFFF) << 32 | (low & 0xFFFFFFFF)
 
-    def start(self, query: SqlQuery, snapshot: Closing | None) -> tuple[str, ...]:
-        """Begin the statement; answers the names of its columns, each once."""
+    def show(self, snapshot: Closing | None) -> None:
+        """Have our tables show it, until `end` closes it."""
         if snapshot is not None:
             self._ends.callback(snapshot.close)
             assert self._showing is not None
             self._ends.enter_context(self._showing(snapshot))
+
+    def start(self, query: SqlQuery) -> tuple[str, ...]:
+        """Begin the statement; answers the names of its columns, each once."""
         if not self._db.in_transaction:
             self.begin()
         # What was changed by others is noticed when a statement runs, not when it is prepared.

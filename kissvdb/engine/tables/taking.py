@@ -39,10 +39,10 @@ HELD_TURNS_MAX = 8
 
 
 class SqlFile(Protocol):
-    """The owner of the user's tables, and where to ask it."""
+    """The user's tables: up to which offset they are true, and where to ask their owner."""
 
     @property
-    def true_offset(self) -> int: ...
+    def applied_offset(self) -> int: ...
 
     @property
     def address(self) -> Address: ...
@@ -201,7 +201,7 @@ class _Taking:
         if uses.keys or uses.documents:
             offsets += [shard.true_offset for shard in sources.state.shards]
         if self._sql is not None:
-            offsets.append(self._sql.true_offset)
+            offsets.append(self._sql.applied_offset)
         return offsets
 
     def _keys(self, stack: ExitStack) -> Keys:

@@ -1,0 +1,42 @@
+"""Our tables beside the user's, on the connections that read SQL."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from kissvdb.engine.sql.reading import SqlQuery
+from kissvdb.engine.sql.watch import Watch
+from kissvdb.engine.tables.registering import VirtualTables
+from kissvdb.engine.tables.sight import Bounds
+from kissvdb.engine.tables.snapshot import Snapshot
+from kissvdb.engine.tables.taking import Sources, SqlFile, take
+from kissvdb.engine.tables.uses import uses_of
+
+
+class Everything:
+    """As `sql.reading.OurTables`. What a query's ``asker`` may see, a `sight.Sight`, it sees;
+    None sees everything."""
+
+    def __init__(self, sources: Sources, sql: SqlFile, k_max: int) -> None:
+        """``k_max``: the most hits of one search."""
+        self._sources = sources
+        self._sql = sql
+        self._k_max = k_max
+
+    def attach(self, db: Any) -> Callable[[Any], AbstractContextManager[None]]:
+        """Put them on a connection; answers what makes a block in which they show a snapshot."""
+        return VirtualTables(db).reading
+
+    async def take(
+        self, query: SqlQuery, watch: Watch, begin: Callable[[], None]
+    ) -> Snapshot | None:
+        """The snapshot that a statement reads; None if none of our tables is in it.
+
+        Raises what `taking.take` does, and InvalidArgument.
+        """
+        sources = self._sources
+        uses = uses_of(query.sql, query.params, sources.has_documents, sources.has_vectors)
+        if uses is None:
+            return None
+        bounds = Bounds(lambda: watch.is_over, lambda: watch.seconds_left, self._k_max, query.asker)
+        return await take(sources, uses, bounds, self._sql, begin)
