@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from kissvdb.api.access.commands import check_each
-from kissvdb.api.bulk.operations import Outcome, read_line, read_map
+from kissvdb.api.bulk.operations import Outcome, read_line, read_lines, read_map
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
@@ -152,14 +152,19 @@ class Lines:
 
     def take(self) -> list[Outcome]:
         """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
-        taken: list[Outcome] = []
-        while self._waiting and len(taken) < OPERATIONS_PER_WRITE_MAX:
-            line = self._waiting.popleft()
-            if isinstance(line, KissError):
-                taken.append(line)
-            else:
-                self.pending_bytes -= len(line)
-                taken.append(read_line(self._context, line))
+        count = min(len(self._waiting), OPERATIONS_PER_WRITE_MAX)
+        taken: list[Any] = [self._waiting.popleft() for _ in range(count)]
+        places = [n for n, line in enumerate(taken) if not isinstance(line, KissError)]
+        lines: list[bytes] = [taken[n] for n in places]
+        size = sum(map(len, lines))
+        self.pending_bytes -= size
+        if size > INLINE_BYTES_MAX:
+            # In a thread: numpy comes with it.
+            outcomes = read_lines(self._context, lines)
+        else:
+            outcomes = [read_line(self._context, line) for line in lines]
+        for n, outcome in zip(places, outcomes, strict=True):
+            taken[n] = outcome
         return taken
 
 

@@ -1,7 +1,7 @@
 """The operations of /v1/bulk: their types, and how one becomes a command."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -35,7 +35,20 @@ class _Line(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
         raise AssertionError
 
 
-class PutLine(_Line, tag="put"):
+class _KeepingLine(_Line):
+    """A line whose JSON is kept as it is, but for whitespace."""
+
+    def kept(self) -> bytes:
+        """That JSON, as it came."""
+        raise AssertionError
+
+    def command(self, bounds: Limits, text: bytes | None = None) -> Command:
+        """As that of every line. ``text``: what is kept, if it is known to be compact, sound and
+        not too deep."""
+        raise AssertionError
+
+
+class PutLine(_KeepingLine, tag="put"):
     """Set a key."""
 
     key: str
@@ -45,13 +58,16 @@ class PutLine(_Line, tag="put"):
     if_offset: int | None = None
     op_id: str | None = None
 
-    def command(self, bounds: Limits) -> Command:
+    def kept(self) -> bytes:
+        return bytes(self.value)
+
+    def command(self, bounds: Limits, text: bytes | None = None) -> Command:
         limits.check_key(self.key, bounds)
         limits.check_ttl(self.ttl_ms, "ttl_ms")
-        value = compact(self.value, "value")
-        limits.check_json_size(value, bounds, "value")
+        text = compact(self.value, "value") if text is None else text
+        limits.check_json_size(text, bounds, "value")
         condition = _condition(self.if_revision, self.if_offset)
-        return Put(self.key, value, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+        return Put(self.key, text, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
 
 
 class PatchLine(_Line, tag="patch"):
@@ -182,7 +198,7 @@ class VectorDeleteLine(_Line, tag="vector_delete"):
         return VectorCommand(self.collection, delete)
 
 
-class DocPutLine(_Line, tag="doc_put"):
+class DocPutLine(_KeepingLine, tag="doc_put"):
     """Write a document of a collection, whole."""
 
     collection: str
@@ -193,12 +209,16 @@ class DocPutLine(_Line, tag="doc_put"):
     if_offset: int | None = None
     op_id: str | None = None
 
-    def command(self, bounds: Limits) -> Command:
+    def kept(self) -> bytes:
+        return bytes(self.doc)
+
+    def command(self, bounds: Limits, text: bytes | None = None) -> Command:
         key = _document_key(self.collection, self.id, bounds)
         limits.check_ttl(self.ttl_ms, "ttl_ms")
-        document = document_of(self.doc, bounds, "doc")
+        text = document_of(self.doc, bounds, "doc") if text is None else text
+        limits.check_json_size(text, bounds, "doc")
         condition = _condition(self.if_revision, self.if_offset)
-        return Put(key, document, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
+        return Put(key, text, self.ttl_ms, condition, limits.checked_op_id(self.op_id))
 
 
 class DocPatchLine(_Line, tag="doc_patch"):
@@ -259,6 +279,33 @@ def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
             explain(problem, line, "line", Line)
     except KissError as refusal:
         return refusal
+
+
+def read_lines(context: Context, lines: Sequence[bytes]) -> list[Outcome]:
+    """`read_line` of each of many lines, for half of the time where their JSON is compact."""
+    from kissvdb.api.reading.plain_texts import plain_texts
+
+    outcomes: list[Any] = []
+    for line in lines:
+        try:
+            outcomes.append(_operation(line, context.strict))
+        except (KissError, msgspec.MsgspecError, ValueError, RecursionError):
+            outcomes.append(None)
+    bounds = context.config.limits
+    keeping = [n for n, each in enumerate(outcomes) if isinstance(each, _KeepingLine)]
+    texts = [outcomes[n].kept() for n in keeping]
+    plain = plain_texts(texts, bounds.document_fields_max, bounds.document_depth_max)
+    known = {n: text for n, text, is_plain in zip(keeping, texts, plain, strict=True) if is_plain}
+    for n, line in enumerate(lines):
+        text = known.get(n)
+        if text is None:
+            outcomes[n] = read_line(context, line)
+            continue
+        try:
+            outcomes[n] = outcomes[n].command(bounds, text)
+        except KissError as refusal:
+            outcomes[n] = refusal
+    return outcomes
 
 
 def read_map(context: Context, operation: Any) -> Outcome:
