@@ -207,12 +207,17 @@ class State:
 @attrs.frozen
 class Sql:
     """SQL: one command may change ``changes_max`` rows, noted in about ``bytes_max`` bytes of
-    memory, and take ``exec_timeout_ms``."""
+    memory, and take ``exec_timeout_ms``. ``readers`` queries run at once, each as long as
+    ``query_timeout_ms``."""
 
     enabled: bool = _switch(True)
     changes_max: int = _int(10_000, 1, 1_000_000)
     bytes_max: int = _int(32 * MIB, 64 * KIB, GIB)
     exec_timeout_ms: int = _int(5000, 10, 600_000)
+    readers: int = _int(4, 1, 64)
+    query_timeout_ms: int = _int(5000, 10, 600_000)
+    query_rows_max: int = _int(10_000, 1, 1_000_000)
+    query_bytes_max: int = _int(16 * MIB, 64 * KIB, GIB)
 
 
 @attrs.frozen

@@ -21,12 +21,15 @@ from kissvdb.engine.recovery import Progress
 from kissvdb.engine.sql.group import Writer
 from kissvdb.engine.sql.model import Sql
 from kissvdb.engine.sql.owner import SqlOwner
+from kissvdb.engine.sql.readers import Readers
 from kissvdb.engine.state.model import State
 from kissvdb.engine.state.shard import StateShard
 from kissvdb.engine.state.view import StateView
 from kissvdb.engine.store import Store
 from kissvdb.engine.stream.history import History
 from kissvdb.engine.stream.hub import CurrentHub, Hub
+from kissvdb.engine.tables.everything import Everything
+from kissvdb.engine.tables.registering import NAMES
 from kissvdb.engine.threads import threads_for
 from kissvdb.engine.vectors.collection import CollectionContext
 from kissvdb.engine.vectors.model import Vectors
@@ -85,6 +88,7 @@ async def open_database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, *models
         )
         database.embedders = embedders
+        sql.readers.ours = Everything(database.sources, sql, config.limits.k_max)
         async with trio.open_nursery() as tasks:
             if isinstance(clock_ms, SteadyClock):
                 tasks.start_soon(clock_ms.watch)
@@ -148,7 +152,10 @@ async def _sql(
         checkpoint_pages=config.state.checkpoint_pages,
     )
     address = await supervisor.start(owner)
-    return Sql(owner, address, file.path, store.directory, around.threads, around.metrics)
+    readers = Readers(
+        file.path, config.sql.readers, true_offset=lambda: owner.true_offset, names=NAMES
+    )
+    return Sql(owner, address, file.path, store.directory, around.threads, around.metrics, readers)
 
 
 def _shards(

@@ -7,6 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.core.grants import Grants
 from kissvdb.engine.sql.readers import Readers
 from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.errors import (
@@ -213,14 +214,6 @@ async def test_a_schema_that_changes_is_seen(readers, writer):
     assert found[0][-1] == 5
 
 
-class Grants:
-    def __init__(self, *tables):
-        self._tables = tables
-
-    def may_read(self, table):
-        return table.lower() in self._tables
-
-
 @pytest.fixture
 def tenants(writer):
     writer.execute(
@@ -248,11 +241,13 @@ def tenants(writer):
 )
 async def test_a_key_of_some_tables_reads_no_other(readers, tenants, sql):
     with pytest.raises((Forbidden, SqliteError)) as caught:
-        await read(readers, sql, grants=Grants("t"))
+        await read(readers, sql, sight=Grants(tables=("t",)))
     assert "secret" not in caught.value.message.replace(sql, "")
 
 
 async def test_a_key_of_a_full_text_table_searches_it(readers, tenants):
     sql = "SELECT text FROM words WHERE words MATCH 'word'"
-    assert (await read(readers, sql, grants=Grants("words")))[1] == [("a word",)]
-    assert (await read(readers, "SELECT count(*) FROM t", grants=Grants("t")))[1] == [(2000,)]
+    assert (await read(readers, sql, sight=Grants(tables=("words",))))[1] == [("a word",)]
+    assert (await read(readers, "SELECT count(*) FROM t", sight=Grants(tables=("t",))))[1] == [
+        (2000,)
+    ]

@@ -7,10 +7,11 @@ SQLite's machine, between two of which alone a statement can be stopped, takes l
 
 from collections.abc import Collection
 from functools import cache
-from typing import Final, Protocol
+from typing import Final
 
 import apsw
 
+from kissvdb.core.grants import Grants
 from kissvdb.engine.sql import functions
 from kissvdb.errors import Forbidden, InvalidArgument, KissError, SqliteError
 
@@ -80,12 +81,6 @@ _SCHEMA_TABLES: Final = frozenset({"sqlite_master", "sqlite_schema"})
 _WRITES: Final = frozenset({apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
 
 
-class TableSight(Protocol):
-    """Which tables one may read: the grants of a key."""
-
-    def may_read(self, table: str) -> bool: ...
-
-
 def harden(db: apsw.Connection) -> None:
     """Make a connection, opened to read only, safe for statements of anybody."""
     for switch, value in _SWITCHES.items():
@@ -110,13 +105,13 @@ class ReadRules:
         listed = _names(db, "SELECT name FROM pragma_module_list")
         modules = {each for each in listed if not each.startswith("pragma_")}
         self._modules = frozenset(modules - self._ours - _VALUE_TABLES)
-        self._sight: TableSight | None = None
+        self._sight: Grants | None = None
         self._shadows: frozenset[str] = frozenset()
         self._active = False
         self._calls = 0
         db.authorizer = self._decide
 
-    def begin(self, sight: TableSight | None) -> None:
+    def begin(self, sight: Grants | None) -> None:
         """A statement of a client's follows; ``sight`` None sees all tables."""
         self._sight = sight
         self._shadows = frozenset() if sight is None else self._shadows_of(sight)
@@ -167,13 +162,16 @@ class ReadRules:
             return None
         if name in self._modules or name == "sqlite_temp_master":
             return SqliteError(f"sql: {as_written} is not for queries")
-        if self._sight is None or self._sight.may_read(as_written) or name in self._shadows:
+        if self._sight is None or self._sight.may_table(as_written) or name in self._shadows:
             return None
         if name in _SCHEMA_TABLES or name.startswith("pragma_"):
             return Forbidden(
-                "the key's scope is some tables only: GET /v1/sql/schema shows what they are"
+                "the scopes of this API key have some tables only: GET /v1/sql/schema shows them"
             )
-        return Forbidden(f"the key's scope does not reach the table {as_written!r}")
+        return Forbidden(
+            f"the scopes of this API key do not have the table {as_written[:200]!r}: use another "
+            "key, or one whose scopes name it"
+        )
 
     def _call_refusal(self, name: str) -> KissError | None:
         self._calls += _SLOW.get(name, 1)
@@ -188,11 +186,11 @@ class ReadRules:
             return None
         return SqliteError(f"sql: PRAGMA {name} is not for queries")
 
-    def _shadows_of(self, sight: TableSight) -> frozenset[str]:
+    def _shadows_of(self, sight: Grants) -> frozenset[str]:
         """The tables behind full text and spatial indexes that may be read: they read them."""
         sql = "SELECT name FROM pragma_table_list WHERE schema='main' AND type=?"
         virtual = _names(self._db, sql, "virtual")
-        owners = tuple(f"{each}_".lower() for each in virtual if sight.may_read(each))
+        owners = tuple(f"{each}_".lower() for each in virtual if sight.may_table(each))
         shadows = [each.lower() for each in _names(self._db, sql, "shadow")]
         return frozenset(each for each in shadows if each.startswith(owners))
 

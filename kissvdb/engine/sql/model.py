@@ -1,8 +1,9 @@
 """SQL as a model of the database: who executes it, what is checkpointed and backed up."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -11,6 +12,8 @@ from kissvdb import logs
 from kissvdb.core.sql.commands import SqlCommand
 from kissvdb.engine.model import Retain
 from kissvdb.engine.sql.owner import Save, SqlOwner
+from kissvdb.engine.sql.readers import Readers, Rows
+from kissvdb.engine.sql.reading import Row, SqlQuery
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import PersistenceFailed
 from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
@@ -21,6 +24,8 @@ from kissvdb.storage.sql import copying
 logger = logging.getLogger("kissvdb.sql")
 
 REFUSED_PAUSE_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class Sql:
@@ -36,11 +41,13 @@ class Sql:
         directory: DataDir | None,
         threads: Threads,
         metrics: Metrics,
+        readers: Readers,
     ) -> None:
         """``path``: of the file, which readers open for themselves."""
         self.path = path
+        self.readers = readers
+        self.address = address
         self._owner = owner
-        self._address = address
         self._directory = directory
         self._threads = threads
         self._upkeep = SqlUpkeep(owner, address, path, threads, durable=directory is not None)
@@ -52,15 +59,14 @@ class Sql:
         """Up to here a new reader sees everything."""
         return self._owner.true_offset
 
-    @property
-    def address(self) -> Address:
-        """Where to ask the owner."""
-        return self._address
+    def reader(self, query: SqlQuery, shape: Callable[[list[Row]], T] | None = None) -> Rows[T]:
+        """A query as an async context manager: see `Rows`."""
+        return self.readers.reader(query, shape)
 
     # As `model.Model`
 
     def route(self, command: SqlCommand) -> tuple[Address, SqlCommand]:
-        return self._address, command
+        return self.address, command
 
     async def settle(self) -> None:
         """There is one, and it stays."""
@@ -84,7 +90,12 @@ class Sql:
             entries.append(Entry(self.path.name, copy.stat().st_size, copy.open("rb")))
 
     async def look_after(self, retain: Retain) -> None:
-        await self._upkeep.run(retain)
+        try:
+            async with trio.open_nursery() as tasks:
+                tasks.start_soon(self.readers.look_after)
+                await self._upkeep.run(retain)
+        finally:
+            self.readers.close()
 
 
 class SqlUpkeep:

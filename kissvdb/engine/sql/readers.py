@@ -35,13 +35,15 @@ class Readers:
         path: Path,
         connections_max: int,
         *,
-        ours: OurTables | None = None,
+        true_offset: Callable[[], int] = lambda: 0,
         names: Collection[str] = (),
     ) -> None:
-        """``names``: those of the tables of ``ours``."""
+        """``true_offset``: up to where a new statement sees everything. ``names``: of the tables
+        of ``ours``, which is set before the first statement."""
         self._path = path
         self._names = names
-        self.ours = ours
+        self.ours: OurTables | None = None
+        self.true_offset = true_offset
         self.connections_max = connections_max
         self._threads = Workers(connections_max)
         self._room = trio.CapacityLimiter(connections_max)
@@ -173,7 +175,8 @@ class Rows(Generic[T]):
             reading.watch.begin(deadline, self.query.timeout_ms)
             self._readers.begun(self)
             await self._take(reading)
-            self._first.append(await self._run(self._start))
+            true_offset = self._readers.true_offset()
+            self._first.append(await self._run(self._start, true_offset))
         except BaseException:
             self._end()
             raise
@@ -257,9 +260,9 @@ class Rows(Generic[T]):
 
     # In a thread
 
-    def _start(self, reading: Reading) -> T:
+    def _start(self, reading: Reading, true_offset: int) -> T:
         with translated():
-            self.columns = reading.start(self.query)
+            self.columns = reading.start(self.query, true_offset)
             self.offset = reading.offset
             return self._fetch(reading)
 

@@ -8,8 +8,9 @@ from typing import Any, Final, Protocol
 import apsw
 import msgspec
 
+from kissvdb.core.grants import Grants
 from kissvdb.engine.sql.functions import VALUE_BYTES_MAX
-from kissvdb.engine.sql.guard import ReadRules, TableSight, harden
+from kissvdb.engine.sql.guard import ReadRules, harden
 from kissvdb.engine.sql.statements import Params, check_alone, check_bindings
 from kissvdb.engine.sql.watch import Watch
 
@@ -25,7 +26,7 @@ class SqlQuery(msgspec.Struct, frozen=True):
     """What to read, and how much at most. ``params``: by position, or by name without the ``:``.
 
     ``timeout_ms``: for all of it, from the wait for a connection to the last row that is taken.
-    ``grants``: None sees all tables. ``asker``: who asks, for the tables that are not the user's.
+    ``sight``: the grants of who asks; None sees everything.
     """
 
     sql: str
@@ -33,12 +34,13 @@ class SqlQuery(msgspec.Struct, frozen=True):
     rows_max: int = 10_000
     bytes_max: int = 16 * 1024 * 1024
     timeout_ms: int = 5_000
-    grants: TableSight | None = None
-    asker: Any = None
+    sight: Grants | None = None
 
 
 class Closing(Protocol):
     """What our tables show during one statement."""
+
+    offset: int
 
     def close(self) -> None: ...
 
@@ -70,7 +72,7 @@ class Reading:
         """Of the moment that is read."""
         self.is_well = True
         self._db = db = apsw.Connection(
-            str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=0
+            str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=8
         )
         try:
             db.set_busy_timeout(BUSY_MS_MAX)
@@ -103,21 +105,25 @@ class Reading:
     def show(self, snapshot: Closing | None) -> None:
         """Have our tables show it, until `end` closes it."""
         if snapshot is not None:
+            self.offset = snapshot.offset
             self._ends.callback(snapshot.close)
             assert self._showing is not None
             self._ends.enter_context(self._showing(snapshot))
 
-    def start(self, query: SqlQuery) -> tuple[str, ...]:
-        """Begin the statement; answers the names of its columns, each once."""
+    def start(self, query: SqlQuery, true_offset: int) -> tuple[str, ...]:
+        """Begin the statement; answers the names of its columns, each once.
+
+        ``true_offset``: the file held all of SQL up to there before; later ones are only of it."""
         if not self._db.in_transaction:
             self.begin()
+            self.offset = max(self.offset, true_offset)
         # What was changed by others is noticed when a statement runs, not when it is prepared.
         self._db.execute("SELECT 1 FROM sqlite_schema LIMIT 0").fetchall()
         self._query = query
         self._is_prepared = False
         self._cursor = cursor = self._db.cursor()
         cursor.exec_trace = self._check
-        self._rules.begin(query.grants)
+        self._rules.begin(query.sight)
         cursor.execute(query.sql, query.params, can_cache=False)
         return self._columns
 

@@ -14,7 +14,7 @@ from kissvdb.engine.tables.uses import uses_of
 
 
 class Everything:
-    """As `sql.reading.OurTables`. What a query's ``asker`` may see, a `sight.Sight`, it sees;
+    """As `sql.reading.OurTables`. What a query's ``sight`` may see, a `sight.Sight`, it sees;
     None sees everything."""
 
     def __init__(self, sources: Sources, sql: SqlFile, k_max: int) -> None:
@@ -38,5 +38,5 @@ class Everything:
         uses = uses_of(query.sql, query.params, sources.has_documents, sources.has_vectors)
         if uses is None:
             return None
-        bounds = Bounds(lambda: watch.is_over, lambda: watch.seconds_left, self._k_max, query.asker)
+        bounds = Bounds(lambda: watch.is_over, lambda: watch.seconds_left, self._k_max, query.sight)
         return await take(sources, uses, bounds, self._sql, begin)
