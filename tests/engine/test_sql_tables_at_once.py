@@ -11,19 +11,21 @@ import trio
 from kissvdb.config import Storage
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows.rules import Upsert
+from kissvdb.core.sql.commands import SqlCommand, Statement
 from kissvdb.core.state.rules import Put
 from kissvdb.engine.batches import Batch
+from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.engine.state import view as state_view
 from kissvdb.engine.tables import taking
 from kissvdb.engine.vectors.collection import VectorCommand
 from tests.engine.test_sql_tables import opened, stored
 
 EVERYTHING = (
-    "SELECT s.value, d.doc ->> 'n', v.meta ->> 'n', w.meta ->> 'n',"
+    "SELECT s.value, d.doc ->> 'n', v.meta ->> 'n', w.meta ->> 'n', m.n,"
     " (SELECT data FROM events WHERE type = 'step' ORDER BY offset DESC LIMIT 1),"
     " (SELECT max(offset) FROM events), s.offset"
-    " FROM state AS s, documents('notes') AS d, vectors('v') AS v, vectors('w') AS w"
-    " WHERE s.key = 'n' AND d.id = 'n' AND v.id = 'n' AND w.id = 'n'"
+    " FROM state AS s, documents('notes') AS d, vectors('v') AS v, vectors('w') AS w, mine AS m"
+    " WHERE s.key = 'n' AND d.id = 'n' AND v.id = 'n' AND w.id = 'n' AND m.id = 'n'"
 )
 
 
@@ -36,9 +38,14 @@ def step(n):
             Put("doc:notes:n", meta),
             VectorCommand("v", Upsert("n", vector, meta)),
             VectorCommand("w", Upsert("n", vector, meta)),
+            SqlCommand((Statement("UPDATE mine SET n = ? WHERE id = 'n'", (n,)),)),
             Publish("step", b"%d" % n),
         ]
     )
+
+
+async def execute(db, sql, *params):
+    await db.write(SqlCommand((Statement(sql, params),)))
 
 
 async def write_steps(db, stop):
@@ -55,6 +62,7 @@ async def write_noise(db, key, stop):
         await db.put(key, n)
         await db.put(f"doc:notes:{key}", {"n": n})
         await db.vectors.upsert("v", key, [n, 1])
+        await execute(db, "INSERT INTO mine VALUES (?, ?)", f"{key}{n}", n)
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -64,6 +72,8 @@ async def reader(request, tmp_path):
     async with opened(storage) as found:
         for name in "vw":
             await found.db.vectors.create(name, dim=2, metric="l2")
+        await execute(found.db, "CREATE TABLE mine(id TEXT PRIMARY KEY, n INTEGER)")
+        await execute(found.db, "INSERT INTO mine VALUES ('n', -1)")
         await found.db.batch(step(0))
         yield found
 
@@ -80,9 +90,10 @@ async def test_a_reader_never_sees_half_a_batch(reader, monkeypatch, turns_max):
             writers.start_soon(write_noise, db, key, stop)
         while len(seen) < 10:
             before = db.last_offset
-            ((value, *others, event, last, _),) = await reader.select(EVERYTHING)
+            async with db.sql.reader(SqlQuery(EVERYTHING)) as rows:
+                (((value, *others, event, last, _),),) = [chunk async for chunk in rows]
             assert {int(value), *others, int(event)} == {int(value)}
-            assert before <= last == reader.offset
+            assert before <= last == rows.offset
             seen.add(value)
         stop.set()
 

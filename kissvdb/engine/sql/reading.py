@@ -38,7 +38,7 @@ class SqlQuery(msgspec.Struct, frozen=True):
 
 
 class Closing(Protocol):
-    """What our tables show during one statement."""
+    """What our tables show during one statement, true at one offset."""
 
     offset: int
 

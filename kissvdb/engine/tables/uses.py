@@ -53,7 +53,11 @@ def uses_of(
 ) -> Uses | None:
     """What a statement may read; None if none of our tables. ``has_...``: whether there is such a
     collection, and it may be seen. Raises InvalidArgument for too many of them."""
-    words = {word.removeprefix(PREFIX) for word in _WORD.findall(sql.lower())}
+    lowered = sql.lower()
+    if not any(name in lowered for name in TABLES):
+        # Most have none of them: to look for seven words takes no time.
+        return None
+    words = {word.removeprefix(PREFIX) for word in _WORD.findall(lowered)}
     reads: set[str] = set()
     for word in words & TABLES:
         reads |= _READS[word]
