@@ -21,6 +21,8 @@ class Result(msgspec.Struct, frozen=True):
     offset: int | None
     revision: int | None = None
     expires_at_ms: int | None = None
+    rows_affected: int | None = None
+    """Of SQL."""
 
 
 class BatchAnswer(msgspec.Struct, frozen=True):
@@ -104,7 +106,10 @@ def answer(
     """The answer with relative ``results``, whose mark has, or would have, the offset ``start``."""
     found = [
         Result(
-            None if each.offset is None else start + each.offset, each.revision, each.expires_at_ms
+            None if each.offset is None else start + each.offset,
+            each.revision,
+            each.expires_at_ms,
+            each.rows_affected,
         )
         for each in results
     ]
@@ -128,12 +133,16 @@ def result_of(answered: Any) -> Result:
         answered.offset,
         getattr(answered, "revision", None),
         getattr(answered, "expires_at_ms", None),
+        sum(answered.rows_affected) if hasattr(answered, "rows_affected") else None,
     )
 
 
 def encode_results(results: Sequence[Result]) -> str:
     """Results as text, for the log."""
-    rows = [(each.offset, each.revision, each.expires_at_ms) for each in results]
+    rows = []
+    for each in results:
+        row = msgspec.structs.astuple(each)
+        rows.append(row[:-1] if each.rows_affected is None else row)
     return msgspec.json.encode(rows).decode()
 
 

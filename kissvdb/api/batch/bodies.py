@@ -59,6 +59,7 @@ class OperationResult:
     revision: U64 | UnsetType = UNSET
     expires_at_ms: U64 | UnsetType = UNSET
     deleted: bool | UnsetType = UNSET
+    rows_affected: U64 | UnsetType = UNSET
 
 
 @attrs.frozen

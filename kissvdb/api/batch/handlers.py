@@ -141,6 +141,8 @@ def _answer(batch: Batch, answer: BatchAnswer) -> bytes:
             text += b',"revision":%d' % result.revision
         if result.expires_at_ms is not None:
             text += b',"expires_at_ms":%d' % result.expires_at_ms
+        if result.rows_affected is not None:
+            text += b',"rows_affected":%d' % result.rows_affected
         if _deletes(command):
             text += b',"deleted":%b' % _json(result.offset is not None)
         results.append(text + b"}")

@@ -23,6 +23,7 @@ from kissvdb.api.reading.query import parse_query
 from kissvdb.core.events.publishing import Published
 from kissvdb.core.grants import Grants
 from kissvdb.core.rows import rules as collection
+from kissvdb.core.sql.commands import SqlExecutedAnswer
 from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Written
 from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge, Refused
@@ -35,7 +36,7 @@ OVERLOADED_PAUSE_SECONDS = 0.02
 EMBEDDED_MAX = 128
 """Operations done together where texts are embedded."""
 
-Answer = StateAnswer | collection.Answer
+Answer = StateAnswer | collection.Answer | SqlExecutedAnswer
 _SETTLED = (KissError, collection.WrittenVector)
 
 _json = msgspec.json.encode
@@ -279,6 +280,11 @@ def _line(answer: Answer) -> bytes:
         return b'{"status":"ok","offset":%d}\n' % answer.offset
     if isinstance(answer, collection.DeletedVector):
         return b'{"status":"ok","offset":%d,"deleted":true}\n' % answer.offset
+    if isinstance(answer, SqlExecutedAnswer):
+        return b'{"status":"ok","offset":%b,"rows_affected":%d}\n' % (
+            _json(answer.offset),
+            sum(answer.rows_affected),
+        )
     assert isinstance(answer, Deleted)
     return b'{"status":"ok","offset":%b,"deleted":%b}\n' % (
         _json(answer.offset),

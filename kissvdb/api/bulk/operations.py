@@ -19,14 +19,17 @@ from kissvdb.api.vectors.forms import json_metadata, packed, vector_of, vector_o
 from kissvdb.config import Limits
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows import rules as collection
+from kissvdb.core.sql.commands import Params, SqlCommand, Statement
 from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
 from kissvdb.core.state.rules import Command as StateCommand
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.model import check_name
-from kissvdb.errors import InvalidArgument, KissError
+from kissvdb.errors import InvalidArgument, KissError, NotEnabled, SqliteError
 
-Command = StateCommand | VectorCommand
+Command = StateCommand | VectorCommand | SqlCommand
 Outcome = Command | KissError
+
+SQL_IS_OFF = "SQL is switched off: start the server with SQLITE_ENABLED=1 (sql.enabled = true)"
 
 
 class _Line(msgspec.Struct, tag_field="op", forbid_unknown_fields=True):
@@ -255,10 +258,33 @@ class DocDeleteLine(_Line, tag="doc_delete"):
         return Delete(key, condition, limits.checked_op_id(self.op_id))
 
 
+class SqlLine(_Line, tag="sql"):
+    """Execute a SQL statement that writes."""
+
+    sql: str
+    params: list[Any] | dict[str, Any] | None = None
+    op_id: str | None = None
+
+    def command(self, bounds: Limits) -> SqlCommand:
+        statement = Statement(self.sql, sql_params(self.params, "params"))
+        return SqlCommand((statement,), limits.checked_op_id(self.op_id))
+
+
+def sql_params(params: list[Any] | dict[str, Any] | None, where: str) -> Params:
+    """What a statement is given. Raises SqliteError for what no column holds."""
+    named = params.items() if isinstance(params, dict) else enumerate(params or ())
+    for name, value in named:
+        if isinstance(value, list | dict):
+            raise SqliteError(
+                f"{where}[{name!r}]: no SQL value is an array or an object: send it as JSON text"
+            )
+    return params if isinstance(params, dict) else tuple(params or ())
+
+
 _Documents = DocPutLine | DocPatchLine | DocDeleteLine
 _Keys = PutLine | PatchLine | DeleteLine
 _Vectors = UpsertLine | AddLine | UpdateLine | VectorDeleteLine
-Line = _Keys | EventLine | _Vectors | _Documents
+Line = _Keys | EventLine | _Vectors | _Documents | SqlLine
 
 _decode: Callable[[bytes], Line] = msgspec.json.Decoder(Line).decode
 
@@ -271,6 +297,8 @@ def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
             operation = _operation(line, context.strict)
             if numbers is not None and isinstance(operation, UpsertLine | UpdateLine):
                 operation.vector = packed(numbers, "vector")
+            if isinstance(operation, SqlLine) and not context.config.sql.enabled:
+                raise NotEnabled(SQL_IS_OFF)
             command: Command = operation.command(context.config.limits)
             return command
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:

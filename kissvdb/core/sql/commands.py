@@ -7,13 +7,15 @@ import msgspec
 from kissvdb.core.sql.grants import TableGrants
 from kissvdb.records import Operation
 
+Params = tuple[Any, ...] | dict[str, Any]
+
 
 class Statement(msgspec.Struct, frozen=True):
     """One SQL statement. ``params``: by position, or by name without the leading ``:``, ``@`` or
     ``$``."""
 
     sql: str
-    params: tuple[Any, ...] | dict[str, Any] = ()
+    params: Params = ()
 
 
 class SqlCommand(msgspec.Struct, frozen=True):

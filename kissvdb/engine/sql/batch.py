@@ -101,6 +101,7 @@ class _Script:
         self._command = command
         self._changes_max = changes_max
         self._changes = 0
+        self._version = 0
         self._capture: Capture | None = None
         self._parts: list[tuple[list[str], list[SqlChanged]]] = [([], [])]
 
@@ -154,11 +155,17 @@ class _Script:
             self._capture = Capture(self._db, executor.schema)
         note = partial(self._note_schema_change, statement.sql)
         try:
-            return executor.execute(statement, grants, self._capture, note)
+            affected = executor.execute(statement, grants, self._capture, note)
         except EmptiesFirst as found:
             executor.empty(found.table, self._capture)
             with executor.no_foreign_keys():
-                return executor.execute(statement, grants, self._capture, note)
+                affected = executor.execute(statement, grants, self._capture, note)
+        rules = executor.rules
+        same = executor.schema_version == self._version
+        if rules.changes_schema and same and not rules.analyzes:
+            # IF NOT EXISTS, and it was there.
+            self._parts[-1][0].pop()
+        return affected
 
     def _note_schema_change(self, text: str) -> None:
         """Before it happens: what was noted belongs in front of it, and what SQLite itself does to
@@ -167,6 +174,7 @@ class _Script:
         if self._parts[-1][1]:
             self._parts.append(([], []))
         self._parts[-1][0].append(text)
+        self._version = self._executor.schema_version
 
     def _take(self) -> None:
         capture, self._capture = self._capture, None

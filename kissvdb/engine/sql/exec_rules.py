@@ -45,6 +45,8 @@ _TEMPORARY = frozenset(
         apsw.SQLITE_DROP_TEMP_VIEW,
     }
 )
+# ALTER TABLE looks into it.
+_TEMPORARY_SCHEMA = frozenset({"sqlite_temp_master", "sqlite_temp_schema"})
 _WRITES = frozenset({apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE})
 _DEFINITIONS = frozenset(
     {
@@ -58,6 +60,9 @@ _DEFINITIONS = frozenset(
         apsw.SQLITE_REINDEX,
     }
 )
+_SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", *_TEMPORARY_SCHEMA})
+_HARMLESS = frozenset({"json_each", "json_tree"})
+"""Tables that hold what they are given."""
 _FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 _TABLE_MADE = frozenset({apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_VTABLE})
 
@@ -72,12 +77,12 @@ class ExecRules:
 
     def __init__(self) -> None:
         self.preparing = False
-        self._grants: TableGrants | None = None
+        self.grants: TableGrants | None = None
         self.reset(None)
 
     def reset(self, grants: TableGrants | None) -> None:
         """Before a statement."""
-        self._grants = grants
+        self.grants = grants
         self.changes_schema = False
         self.reason: str | None = None
         """What it wanted that is denied."""
@@ -89,6 +94,10 @@ class ExecRules:
         """Tables that it makes."""
         self.altered: set[str] = set()
         self.dropped: set[str] = set()
+        self.changes_rows = False
+        self.makes_index = False
+        self.writes_statistics = False
+        self.analyzes = False
         self.empties = 0
         """How often it deletes from a table that it drops: twice if foreign keys point to it."""
 
@@ -108,7 +117,7 @@ class ExecRules:
     ) -> str | None:
         if action in _SCHEMA_CHANGES:
             return self._schema_problem(action, first, second, place)
-        if place == "temp" or action in _TEMPORARY:
+        if action in _TEMPORARY or (place == "temp" and first.lower() not in _TEMPORARY_SCHEMA):
             return "temporary tables, views and triggers: nothing of them would be in the log"
         if action in _WRITES:
             return self._write_problem(action, first, by)
@@ -133,51 +142,77 @@ class ExecRules:
     def _schema_problem(
         self, action: int, first: str, second: str, place: str | None
     ) -> str | None:
+        # A new index is filled.
+        follows_index = action == apsw.SQLITE_REINDEX and self.makes_index
         self.changes_schema = True
         if place == "temp" or (action == apsw.SQLITE_ALTER_TABLE and first == "temp"):
             return "temporary tables, views and triggers: nothing of them would be in the log"
-        if self._grants is not None and action in _DEFINITIONS:
+        if follows_index:
+            return None
+        if self.grants is not None and action in _DEFINITIONS:
             return "triggers, views, virtual tables, ANALYZE and REINDEX with a key of some tables"
         if action in _TABLE_MADE:
             if action == apsw.SQLITE_CREATE_VTABLE and second.lower() not in MODULES:
                 return f"virtual tables of {second}: there are {', '.join(sorted(MODULES))}"
             if not first.startswith("sqlite_"):
                 self.made.add(first)
+        elif action in (apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_DROP_INDEX):
+            # Indexes have names among those of everybody.
+            self.makes_index = action == apsw.SQLITE_CREATE_INDEX
+            problem = self._grant_problem(first, write=True)
+            if problem is not None:
+                return problem
         elif action == apsw.SQLITE_ALTER_TABLE:
             self.altered.add(second)
         elif action == apsw.SQLITE_DROP_TABLE:
             self.dropped.add(first)
-        elif action == apsw.SQLITE_REINDEX:
-            return None
+        elif action == apsw.SQLITE_ANALYZE:
+            self.analyzes = True
         table = first if action in (*_TABLE_MADE, apsw.SQLITE_DROP_TABLE) else second
-        return None if self._grants is None else self._grant_problem(table, write=True)
+        return None if self.grants is None else self._grant_problem(table, write=True)
 
     def _write_problem(self, action: int, table: str, by: str | None) -> str | None:
         if action == apsw.SQLITE_DELETE and table in self.dropped:
             self.empties += 1
+        self.changes_rows = True
         if table.lower().startswith("sqlite_"):
             return self._own_table_problem(action, table.lower())
         self.written.add(table)
         return None if by is not None else self._grant_problem(table, write=True)
 
     def _own_table_problem(self, action: int, table: str) -> str | None:
-        if self.changes_schema or table in ("sqlite_master", "sqlite_schema"):
+        if self.changes_schema or table in _SCHEMA_TABLES:
             # A user's own statement could not do it: SQLite is in defensive mode.
             return None
-        if table == "sqlite_sequence" and action != apsw.SQLITE_INSERT and self._grants is None:
+        if table.startswith("sqlite_stat"):
+            # ANALYZE says what it is only afterwards.
+            self.writes_statistics = True
+            return None
+        if table == "sqlite_sequence" and action != apsw.SQLITE_INSERT and self.grants is None:
             return None
         return f"writing {table}: it is SQLite's own"
 
     def _read_problem(self, table: str, by: str | None) -> str | None:
-        if self._grants is None or by is not None or self.changes_schema:
+        if self.grants is None or by is not None or self.changes_schema:
+            return None
+        if table in _HARMLESS:
             return None
         return self._grant_problem(table, write=False)
 
     def _grant_problem(self, table: str, *, write: bool) -> str | None:
-        grants = self._grants
+        grants = self.grants
         if grants is None:
             return None
         if (grants.may_write if write else grants.may_read)(table):
             return None
         self.forbidden = True
-        return f"{'writing' if write else 'reading'} {table!r} with this key"
+        return outside(table)
+
+
+def outside(name: str) -> str:
+    """Says that a key may not touch it. The same whether it is there or not: in small letters, for
+    SQLite knows it as it was made, and the caller may have written it otherwise."""
+    return (
+        f"the scopes of this API key do not have the table {name.lower()!r}: use another key, or "
+        "one whose scopes name it"
+    )

@@ -3,6 +3,7 @@
 For a thread, one at a time, within a transaction.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import apsw
 
 from kissvdb.core.sql.commands import Statement
 from kissvdb.core.sql.grants import TableGrants
-from kissvdb.engine.sql.exec_rules import ExecRules
+from kissvdb.engine.sql.exec_rules import ExecRules, outside
 from kissvdb.errors import Damaged, Forbidden, PayloadTooLarge, PersistenceFailed, SqliteError
 from kissvdb.storage.sql.capture import Capture
 from kissvdb.storage.sql.connecting import translated
@@ -20,6 +21,7 @@ from kissvdb.storage.sql.file import SqlFile
 from kissvdb.storage.sql.schema import Schema, quoted
 
 _STEPS_PER_LOOK = 5000
+_MISSING = re.compile(r"no such (?:table|view|index|trigger): (.+)", re.DOTALL)
 _FOREIGN_KEYS = "FOREIGN KEY constraint failed"
 
 
@@ -34,10 +36,17 @@ class Executor:
         self._bytes_max = bytes_max
         self._deadline = 0.0
         self._capture: Capture | None = None
+        self._cursor: Any = None
         self._statements = 0
         self._db.authorizer = self.rules
         self._db.exec_trace = self._prepared
         self._db.set_progress_handler(self._is_too_much, _STEPS_PER_LOOK)
+
+    @property
+    def schema_version(self) -> int:
+        """Another number after each change of the schema."""
+        version: int = self._db.execute("PRAGMA schema_version").get
+        return version
 
     def start_command(self) -> None:
         """The time of a command runs from here."""
@@ -65,12 +74,14 @@ class Executor:
         try:
             with self._refusals():
                 rules.preparing = True
+                cursor = self._cursor = db.cursor()
                 # A cached statement would not ask the rules again.
-                db.execute(statement.sql, statement.params, can_cache=False).fetchall()
-                affected = 0 if rules.changes_schema else db.changes()
+                cursor.execute(statement.sql, statement.params, can_cache=False).fetchall()
+                counts = rules.changes_rows and not rules.changes_schema
+                affected = db.changes() if counts else 0
         finally:
             rules.preparing = False
-            self._capture = None
+            self._capture = self._cursor = None
         if not self._statements:
             raise SqliteError("there is no statement in it")
         if rules.changes_schema:
@@ -108,9 +119,7 @@ class Executor:
 
     def _prepared(self, cursor: Any, _sql: str, params: Any) -> bool:
         """SQLite's hook between the preparation of a statement and its first step."""
-        if not self.rules.preparing:
-            return True
-        if not cursor.has_vdbe:
+        if cursor is not self._cursor or not cursor.has_vdbe:
             return True
         self._statements += 1
         if self._statements > 1:
@@ -123,6 +132,8 @@ class Executor:
             _check_names(cursor.bindings_names, params)
         elif self.rules.changes_schema and cursor.bindings_count:
             raise SqliteError("a statement that changes the schema takes no parameters")
+        if self.rules.writes_statistics and not self.rules.analyzes:
+            raise SqliteError("not allowed here: writing the statistics of ANALYZE")
         if self.rules.empties > 1:
             raise EmptiesFirst(next(iter(self.rules.dropped)))
         self.rules.preparing = False
@@ -157,9 +168,20 @@ class Executor:
             reason = self.rules.reason
             if reason is None:
                 raise SqliteError(str(error)) from error
-            kind = Forbidden if self.rules.forbidden else SqliteError
-            raise kind(f"not allowed here: {reason}") from error
+            if self.rules.forbidden:
+                raise Forbidden(reason) from error
+            raise SqliteError(f"not allowed here: {reason}") from error
+        except KeyError as error:
+            raise SqliteError(
+                f"the statement has :{error.args[0]}, and params has no such name"
+            ) from error
         except (apsw.Error, TypeError, ValueError, OverflowError) as error:
+            missing = _MISSING.fullmatch(str(error))
+            grants = self.rules.grants
+            if missing is not None and grants is not None:
+                name = missing[1].rpartition(".")[2]
+                if not (grants.may_read(name) or grants.may_write(name)):
+                    raise Forbidden(outside(name)) from error
             raise SqliteError(_told(error)) from error
 
     def _check_schema(self, grants: TableGrants | None) -> None:
@@ -180,12 +202,12 @@ class Executor:
             ).fetchall()
             for (parent,) in parents:
                 if not grants.may_read(parent):
-                    raise Forbidden(f"not allowed here: reading {parent!r} with this key")
+                    raise Forbidden(outside(parent))
         if self.rules.altered:
             # It may have got another name, which SQLite does not tell.
             for table in self.rules.altered:
                 if not self._db.table_exists("main", table):
-                    raise Forbidden("not allowed here: renaming a table with a key of some tables")
+                    raise Forbidden("a key of some tables may not rename one")
 
     def _check_keys(self) -> None:
         for table in self.rules.written:
@@ -209,8 +231,6 @@ class EmptiesFirst(Exception):
 
 def _check_names(wanted: tuple[str | None, ...], params: dict[str, Any]) -> None:
     names = {name for name in wanted if name is not None}
-    for name in names - params.keys():
-        raise SqliteError(f"the statement has :{name}, and params has no such name")
     for name in params.keys() - names:
         raise SqliteError(f"params has {name!r}, and the statement has no :{name}")
 

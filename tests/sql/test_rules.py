@@ -1,0 +1,157 @@
+"""What a statement that writes may not do, and what a key may not touch."""
+
+import pytest
+
+from kissvdb.config import Sql
+from kissvdb.core.sql.commands import SqlCommand, Statement
+from kissvdb.core.sql.grants import TableGrants
+from kissvdb.engine.sql.group import Writer
+from kissvdb.errors import Forbidden, KissError, SqliteError
+from kissvdb.storage.sql.file import SqlFile
+
+
+@pytest.fixture
+def execute(tmp_path):
+    file = SqlFile(tmp_path / "rules.db", durable=False)
+    writer = Writer(file, Sql(exec_timeout_ms=200))
+
+    def run(*texts, grants=None, params=()):
+        found = writer.run(
+            [SqlCommand(tuple(Statement(t, params) for t in texts), None, grants)], {}
+        )
+        if found.decided.records:
+            file.commit(file.applied_offset + len(found.decided.records))
+        if isinstance(found.outcomes[0], KissError):
+            raise found.outcomes[0]
+        return found.decided.records
+
+    run("CREATE TABLE t(id INTEGER PRIMARY KEY, a)")
+    run("CREATE TABLE named(k TEXT PRIMARY KEY)", "CREATE VIRTUAL TABLE words USING fts5(a)")
+    yield run
+    file.close()
+
+
+REFUSED = {
+    "VACUUM": "VACUUM",
+    "ATTACH ':memory:' AS other": "ATTACH",
+    "DETACH main": "DETACH",
+    "BEGIN": "transaction",
+    "COMMIT": "transaction",
+    "ROLLBACK": "transaction",
+    "SAVEPOINT x": "transaction",
+    "RELEASE kissvdb0": "transaction",
+    "PRAGMA user_version = 3": "settings",
+    "PRAGMA writable_schema = 1": "settings",
+    "PRAGMA foreign_keys": "settings",
+    "CREATE TEMP TABLE q(a)": "temporary",
+    "CREATE TABLE temp.q(a)": "temporary",
+    "CREATE TEMP VIEW v AS SELECT 1": "temporary",
+    "CREATE TABLE q AS SELECT 1 AS a": "CREATE TABLE AS",
+    "CREATE TABLE q(rowid, a)": "rowid",
+    "CREATE TABLE q(a, b NOT NULL, PRIMARY KEY(a, b))": "NOT NULL",
+    "CREATE VIRTUAL TABLE q USING dbstat": "dbstat",
+    "ALTER TABLE words RENAME TO words2; DELETE FROM t": "one statement",
+    "DELETE FROM t; DELETE FROM named": "one statement",
+    "SELECT 1": "answers rows",
+    "INSERT INTO t(a) VALUES (1) RETURNING id": "answers rows",
+    "EXPLAIN DELETE FROM t": "answers rows",
+    "": "no statement",
+    "-- nothing": "no statement",
+    "DELETE FROM sqlite_master": "may not be modified",
+    "DELETE FROM words_data": "may not be modified",
+    "INSERT INTO sqlite_sequence VALUES ('t', 1)": "no such table",
+    "INSERT INTO t(a) VALUES (zeroblob(3000000))": "too big",
+    "INSERT INTO t(a) VALUES (load_extension('x'))": "load_extension",
+    "INSERT INTO t(a) VALUES (CAST(x'ff' AS TEXT))": "UTF-8",
+    "INSERT INTO named VALUES (NULL)": "NOT NULL",
+    'INSERT INTO t(a) VALUES ("a string")': "a string",
+    "INSERT INTO t(a) VALUES (?)": "binding",
+    "INSERT INTO t(a) VALUES (1": "incomplete",
+    "INSERT INTO t(a) VALUEZ (1)": r"near .VALUEZ.* \(at byte 17",
+    "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n)"
+    " INSERT INTO t(a) SELECT count(*) FROM n": "exec_timeout_ms",
+}
+
+
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_the_log_could_not_follow_is_refused(execute, text):
+    with pytest.raises(SqliteError, match=f"(?s)(?i){REFUSED[text]}"):
+        execute(text)
+    assert len(execute("INSERT INTO t(a) VALUES (1)")) == 2
+
+
+def test_parameters_have_the_names_that_the_statement_has(execute):
+    execute("INSERT INTO t(a) VALUES (:a)", params={"a": 1})
+    for params in ({}, {"a": 1, "b": 2}, {"b": 1}):
+        with pytest.raises(SqliteError, match=r":a|:b"):
+            execute("INSERT INTO t(a) VALUES (:a)", params=params)
+    with pytest.raises(SqliteError):
+        execute("INSERT INTO t(a) VALUES (?)", params=(2**63,))
+
+
+def test_what_is_there_already_is_not_logged(execute):
+    assert execute("CREATE TABLE IF NOT EXISTS t(id INTEGER PRIMARY KEY, a)") == []
+    assert execute("DROP TABLE IF EXISTS absent") == []
+
+
+def test_rows_that_change_for_nothing_are_no_change(execute):
+    execute("INSERT INTO t VALUES (1, 'x')")
+    assert execute("UPDATE t SET a = 'x'") == []
+    assert execute("UPDATE t SET a = 'y'", "UPDATE t SET a = 'x'") == []
+
+
+MINE = TableGrants(read=("team_*",), write=("team_*",))
+OUTSIDE = (
+    "INSERT INTO {}(a) VALUES (1)",
+    "DELETE FROM {}",
+    "UPDATE {} SET a = 1",
+    "INSERT INTO team_a(a) SELECT a FROM {}",
+    "DELETE FROM team_a WHERE a IN (SELECT a FROM {})",
+    "DROP TABLE {}",
+    "ALTER TABLE {} ADD COLUMN b",
+    "CREATE INDEX team_i ON {}(a)",
+)
+
+
+@pytest.mark.parametrize("text", OUTSIDE)
+def test_outside_its_tables_a_key_is_refused_alike_whether_they_are_there_or_not(execute, text):
+    execute("CREATE TABLE team_a(id INTEGER PRIMARY KEY, a)", grants=MINE)
+    execute("CREATE TABLE Secret(id INTEGER PRIMARY KEY, a)")
+    told = []
+    for table in ("secret", "absent"):
+        with pytest.raises(Forbidden) as refusal:
+            execute(text.format(table), grants=MINE)
+        told.append(refusal.value.message.replace(table, "X"))
+    assert told[0] == told[1]
+
+
+def test_inside_its_tables_a_key_may_do_what_makes_and_fills_tables(execute):
+    for text in (
+        "CREATE TABLE team_a(id INTEGER PRIMARY KEY, a)",
+        "CREATE INDEX team_by_a ON team_a(a)",
+        "INSERT INTO TEAM_A(a) SELECT value FROM json_each('[1, 2]')",
+        "CREATE TABLE team_b(id INTEGER PRIMARY KEY, of REFERENCES team_a)",
+        "ALTER TABLE team_a ADD COLUMN b",
+        "UPDATE team_a SET b = a",
+        "DROP INDEX team_by_a",
+        "DROP TABLE team_b",
+    ):
+        execute(text, grants=MINE)
+
+
+def test_a_key_of_some_tables_makes_nothing_that_reaches_others(execute):
+    execute("CREATE TABLE secret(id INTEGER PRIMARY KEY, a)")
+    execute("CREATE TABLE team_a(id INTEGER PRIMARY KEY, a)", grants=MINE)
+    for text in (
+        "CREATE TABLE team_c(a REFERENCES secret)",
+        "CREATE TRIGGER team_t AFTER INSERT ON team_a BEGIN DELETE FROM secret; END",
+        "CREATE VIEW team_v AS SELECT * FROM secret",
+        "ALTER TABLE team_a RENAME TO other",
+        "ALTER TABLE secret RENAME TO team_s",
+        "CREATE INDEX other ON team_a(a)",
+        "INSERT INTO team_a(a) SELECT sql FROM sqlite_master",
+        "INSERT INTO team_a(a) SELECT name FROM pragma_table_list",
+        "ANALYZE",
+    ):
+        with pytest.raises((Forbidden, SqliteError), match=r"scopes|key of some|not allowed"):
+            execute(text, grants=MINE)
