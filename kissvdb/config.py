@@ -8,7 +8,7 @@ of ``kissvdb.settings``. The last word of a name is its unit.
 
 import re
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 import attrs
@@ -32,6 +32,7 @@ ANY_ORIGIN = "*"
 
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s,]+")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_NETWORK = re.compile(r"[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?")
 _KEY = re.compile(r"[\x21-\x7e]{0,256}")
 
 
@@ -151,8 +152,16 @@ class Server:
     shutdown_timeout_secs: int = _int(10, 1, 600)
     connections_max: int = _int(4096, 1, 1_000_000)
     unknown_fields: str = _choice("refuse", UNKNOWN_FIELDS)
+    trusted_proxies: tuple[str, ...] = _field(
+        (), Rule(pattern=_NETWORK, form="IP addresses or networks such as 10.0.0.0/8")
+    )
 
     def __attrs_post_init__(self) -> None:
+        for each in self.trusted_proxies:
+            try:
+                ip_network(each, strict=False)
+            except ValueError as error:
+                raise ConfigError(f"server.trusted_proxies: {error}") from None
         if self.exposed and not self.unsafe_bind:
             raise ConfigError(
                 f"server.bind {self.bind!r} can be reached from other machines and no API key is "
@@ -257,6 +266,34 @@ class Limits:
 
 
 @attrs.frozen
+class Rate:
+    """How much one key, or without keys one address, may ask for; 0 is no limit. A key may have
+    limits of its own. A burst of 0 is what one second allows.
+
+    ``failures``: wrong keys from one address. ``callers_max``: how many are remembered.
+    """
+
+    requests_per_sec: int = _int(0, 0, 1_000_000)
+    requests_burst: int = _int(0, 0, 1_000_000)
+    body_bytes_per_sec: int = _int(0, 0, 64 * GIB)
+    body_bytes_burst: int = _int(0, 0, 64 * GIB)
+    searches_max: int = _int(0, 0, 100_000)
+    streams_max: int = _int(0, 0, 1_000_000)
+    failures_burst: int = _int(20, 0, 1_000_000)
+    failures_per_min: int = _int(60, 1, 1_000_000)
+    callers_max: int = _int(10_000, 16, 1_000_000)
+
+
+@attrs.frozen
+class Audit:
+    """Events about what admins did and who was refused. ``refusals_per_sec``: of one reason, that
+    become events of their own; the others are counted in the next one."""
+
+    enabled: bool = _switch(False)
+    refusals_per_sec: int = _int(1, 1, 1000)
+
+
+@attrs.frozen
 class Search:
     """``threads`` run vector and text searches; 0 means one a core.
 
@@ -321,6 +358,8 @@ class Config:
     sql: Sql = attrs.field(factory=Sql)
     stream: Stream = attrs.field(factory=Stream)
     limits: Limits = attrs.field(factory=Limits)
+    rate: Rate = attrs.field(factory=Rate)
+    audit: Audit = attrs.field(factory=Audit)
     search: Search = attrs.field(factory=Search)
     embedder: Embedder = attrs.field(factory=Embedder)
     logs: Logs = attrs.field(factory=Logs)

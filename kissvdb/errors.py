@@ -138,6 +138,18 @@ class TextMissing(Refused):
     status = 409
 
 
+class QuotaExceeded(Refused):
+    """The scope of the key would hold more than its quota. Nothing was logged."""
+
+    code = "quota_exceeded"
+    status = 409
+
+    def __init__(self, message: str, *, what: str, used: int, asked: int, limit: int) -> None:
+        """``what``: "rows" or "bytes"; ``asked``: how much more it would be."""
+        super().__init__(message)
+        self.quota = {"what": what, "used": used, "asked": asked, "limit": limit}
+
+
 class PreconditionFailed(Refused):
     """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
 
@@ -161,6 +173,21 @@ class UnsupportedMediaType(Refused):
 
 class UnsupportedCoding(UnsupportedMediaType):
     """The body is compressed in a way that is not read; the answer names the one that is."""
+
+
+class RateLimited(Refused):
+    """The caller asks too often, too much at once, or with too many wrong keys."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(
+        self, message: str, *, retry_after_secs: int, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """``headers``: what the answer says of the limit."""
+        super().__init__(message)
+        self.retry_after_secs = retry_after_secs
+        self.headers = headers
 
 
 class DimMismatch(Refused):

@@ -59,8 +59,15 @@ class Setting:
     @property
     def environment_names(self) -> tuple[str, ...]:
         """All names the environment may use, the strongest first."""
-        names = (f"{PREFIX}{self.section}_{self.field}", f"{PREFIX}{self.field}")
-        return (*map(str.upper, names), *ALIASES.get(self.name, ()))
+        names = [f"{PREFIX}{self.section}_{self.field}"]
+        if self.field not in AMBIGUOUS:
+            names.append(f"{PREFIX}{self.field}")
+        return (*map(str.upper, names), *self.older_names)
+
+    @property
+    def older_names(self) -> tuple[str, ...]:
+        """Those that other servers' deployments set."""
+        return ALIASES.get(self.name, ())
 
     @property
     def is_size(self) -> bool:
@@ -83,6 +90,9 @@ class Setting:
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return text
 
+
+AMBIGUOUS = frozenset({"enabled"})
+"""Fields whose names say nothing without their section: no short variable."""
 
 NAMED = "embedders"
 """``[embedders.NAME]`` is a section of its own for each name, with the fields of ``embedder``."""

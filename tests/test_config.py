@@ -68,7 +68,7 @@ def test_the_docs_have_every_setting_with_its_default_bounds_and_variables():
     for name, row in SETTINGS.items():
         default, allowed, variables, meaning = rows[name].split(" | ")
         assert default == f"`{shown(row, row.default)}`", name
-        assert variables.replace("`", "") == ", ".join(row.environment_names[2:]), name
+        assert variables.replace("`", "") == ", ".join(row.older_names), name
         assert len(meaning) > 10, name
         if row.kind is int:
             assert allowed == f"{row.rule.least} to {row.rule.most}", name

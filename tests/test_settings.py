@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kissvdb.config import Config, Server, Storage
 from kissvdb.errors import ConfigError
-from kissvdb.settings import SETTINGS, Flag, Loaded, describe, load, parse_size
+from kissvdb.settings import AMBIGUOUS, SETTINGS, Flag, Loaded, describe, load, parse_size
 from kissvdb.sources import FILE_BYTES_MAX
 
 
@@ -89,10 +89,13 @@ def test_every_setting_has_a_long_and_a_short_variable_of_its_own(read, name, lo
         "server.cors_allowed_origins": "https://example.org, https://example.com",
         "server.hosts": "example.org, example.com",
         "server.unknown_fields": "ignore",
+        "server.trusted_proxies": "10.0.0.0/8, ::1",
         "embedder.kind": "openai",
         "embedder.base_url": "http://127.0.0.1:1/v1",
     }.get(name, "other")
-    variable = f"KISSVDB_{name if long else row.field}".upper().replace(".", "_")
+    variable = f"KISSVDB_{name if long or row.field in AMBIGUOUS else row.field}".upper().replace(
+        ".", "_"
+    )
     loaded = read(**{variable: other})
     assert getattr(getattr(loaded.config, row.section), row.field) == row.parse(other)
     assert loaded.origins[name] == f"environment {variable}"
@@ -313,6 +316,7 @@ def values_of(row) -> st.SearchStrategy:
         "server.api_key": st.just(""),
         "server.cors_allowed_origins": st.just(("https://a.example", "https://b.example")),
         "server.hosts": st.just(("db.example.org", "b")),
+        "server.trusted_proxies": st.just(("10.0.0.0/8", "::1")),
         "embedder.model": st.from_regex(r"[\x21-\x7e]{1,200}", fullmatch=True),
         "embedder.query_model": st.just("e5-query"),
         "embedder.query_prefix": st.just("query: "),

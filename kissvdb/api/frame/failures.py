@@ -14,6 +14,8 @@ from kissvdb.errors import (
     MethodNotAllowed,
     OffsetNotReached,
     PastTruncated,
+    QuotaExceeded,
+    RateLimited,
     Unauthorized,
     Unavailable,
     UnsupportedCoding,
@@ -36,12 +38,16 @@ def failure(error: KissError) -> Response:
         body += b',"operation":%d' % error.operation
     if error.precondition is not None:
         body += b',"precondition":%d' % error.precondition
+    if isinstance(error, QuotaExceeded):
+        body += b',"quota":' + msgspec.json.encode(error.quota)
     body += b"}"
     headers: Headers = ()
     if isinstance(error, Unavailable):
         headers = (("retry-after", str(error.retry_after_secs)),)
         if isinstance(error, OffsetNotReached):
             headers = (*headers, ("kissvdb-offset", str(error.offset)))
+    elif isinstance(error, RateLimited):
+        headers = (("retry-after", str(error.retry_after_secs)), *error.headers)
     elif isinstance(error, PastTruncated):
         headers = (("kissvdb-offset", str(error.oldest)),)
     elif isinstance(error, MethodNotAllowed):
