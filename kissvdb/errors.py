@@ -28,6 +28,9 @@ class KissError(Exception):
     place: int = -1
     """Which of several commands was refused, for whoever sent them; -1: none of them alone."""
 
+    principal: object = None
+    """Who was refused, where the request does not say it."""
+
     def __init__(self, message: str, *, logged: str | None = None) -> None:
         """``logged``: the message without what the client stores, which is no business of a log."""
         super().__init__(message)

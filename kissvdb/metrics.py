@@ -155,6 +155,7 @@ class Metrics:
         self.log_fsync_seconds = Histogram(LATENCY_SECONDS)
         self.log_batch_records = Histogram(BATCH_RECORDS)
         self.started_at_secs = time.time()
+        self._refusals: dict[tuple[str, str], Counter] = {}
         self._routes: dict[str, RouteMetrics] = {}
         self._gauges: dict[str, dict[tuple[str, ...], Read]] = {name: {} for name in GAUGES}
         self.registry = CollectorRegistry()
@@ -164,6 +165,10 @@ class Metrics:
     def route(self, name: str) -> RouteMetrics:
         """The numbers of one route; ask once and keep it."""
         return self._routes.setdefault(name, RouteMetrics())
+
+    def refusal(self, reason: str, role: str) -> Counter:
+        """Requests refused for an error code, of a role: ``none`` without a valid key."""
+        return self._refusals.setdefault((reason, role), Counter())
 
     def watch(self, gauge: str, read: Read, *labels: str) -> None:
         """Have ``read()`` called at every scrape. ``gauge`` is a key of GAUGES, ``labels`` the
@@ -241,6 +246,14 @@ class Metrics:
                     latency.add_metric(at, histogram.cumulative(), histogram.total)
         yield totals
         yield latency
+        refusals = CounterMetricFamily(
+            "kissvdb_http_refusals",
+            "Requests refused for who asked or how much, by error code and role.",
+            labels=("reason", "role"),
+        )
+        for at, counter in self._refusals.items():
+            refusals.add_metric(at, counter.value)
+        yield refusals
 
 
 def _histogram(name: str, documentation: str, histogram: Histogram) -> Metric:

@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from time import perf_counter
 from typing import TYPE_CHECKING, cast
@@ -19,17 +20,15 @@ import msgspec
 import trio
 
 from actors import ActorCrashed, MailboxClosed
-from kissvdb.api.access.admission import Admission
 from kissvdb.api.access.cors import Cors
+from kissvdb.api.access.entrance import Entrance, answer_within, put_off
 from kissvdb.api.access.hosts import Hosts
 from kissvdb.api.access.origins import Origins
-from kissvdb.api.access.reach import check_reach
 from kissvdb.api.bound import Begun, Bound
 from kissvdb.api.frame.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.failures import FailureLog, failure
 from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
-from kissvdb.api.frame.principal import ANYBODY
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
@@ -43,6 +42,7 @@ from kissvdb.errors import (
     NotFound,
     Overloaded,
     PayloadTooLarge,
+    RateLimited,
     RequestTimeout,
     UnsupportedMediaType,
 )
@@ -78,7 +78,7 @@ class Api:
         self._unmatched = metrics.route(_UNMATCHED)
         origins = Origins(config.server.cors_allowed_origins)
         self._hosts = Hosts(config.server)
-        self._admission = Admission(config.server, origins, self._hosts)
+        self._entrance = Entrance(config, origins, self._hosts, metrics)
         self._cors = Cors(origins)
         self._failures = FailureLog()
         # Ids of two runs must not be taken for each other in a log.
@@ -126,15 +126,17 @@ class Api:
             return None
         started = perf_counter()
         try:
-            request = self._admitted(request, bound)
+            request = self._entrance.let_in(request, bound)
             self._check_request(bound, request)
             if request.query and not min_offset.is_reached(self._context, bound.route, request):
+                put_off(request)
                 return None
             outcome = bound.route.operation(self._context, request)
             if isinstance(outcome, Pending):
                 return Begun(request, bound, outcome, started)
             if not isinstance(outcome, Response):
                 _drop(outcome)
+                put_off(request)
                 return None
             answer = outcome
         except KissError as error:
@@ -159,7 +161,7 @@ class Api:
     def _finished(
         self, answer: Response, request: Request, bound: Bound | None, started: float
     ) -> Response:
-        headers = self._common(request.headers)
+        headers = self._common(request)
         if answer.headers:
             headers = (*answer.headers, *headers)
         numbers = self._unmatched if bound is None else bound.metrics
@@ -173,11 +175,15 @@ class Api:
     def _failed(
         self, error: KissError, request: Request, bound: Bound | None, started: float
     ) -> Response:
+        if error.status == RateLimited.status and request.caller is not None:
+            # The refusal has these headers of its own.
+            request = msgspec.structs.replace(request, caller=None)
         answer = self._finished(failure(error), request, bound, started)
         self._note(error, request, answer, _UNMATCHED if bound is None else bound.route.name)
         return answer
 
     def _note(self, error: KissError, request: Request, answer: Response, route: str) -> None:
+        self._entrance.refused(error, request)
         self._failures.note(error, request, route, dict(answer.headers)["x-request-id"])
 
     async def dispatch(
@@ -195,14 +201,14 @@ class Api:
             if bound is None:
                 bound, request = self._find(request)
             else:
-                request = self._admitted(request, bound)
+                request = self._entrance.let_in(request, bound)
             if bound is None:
                 answer: Answer = self._cors.preflight(self._router.allowed(request.path))
             else:
                 self._check_request(bound, request)
                 if bound.media and "content-encoding" in request.headers:
                     request = await self._decoded(request)
-                answer = await self._answer(bound.route, request, timed)
+                answer = await self._answer_within(bound.route, request, timed)
         except KissError as error:
             return self._failed(error, request, bound, started)
         except Exception:
@@ -211,7 +217,7 @@ class Api:
             return self._finished(answer, request, bound, started)
         assert bound is not None
         bound.metrics.observe(answer.status, perf_counter() - started)
-        headers = (*answer.headers, *self._common(request.headers))
+        headers = (*answer.headers, *self._common(request))
         return StreamResponse(answer.body, answer.content_type, headers, answer.status)
 
     def knows(self, authority: str) -> bool:
@@ -245,30 +251,17 @@ class Api:
         preflight, which needs no key."""
         if request.method == "OPTIONS":
             if not self._router.allowed(request.path):
-                self._admission.admit(request, None)
+                self._entrance.let_in(request, None)
                 raise NotFound(f"no route {request.path[:200]}: see /docs for all there are")
-            self._admission.admit_preflight(request)
+            self._entrance.admission.admit_preflight(request)
             return None, request
         try:
             bound, params = self._router.find(request.method, request.path)
         except KissError:
-            self._admission.admit(request, None)
+            self._entrance.let_in(request, None)
             raise
         request = msgspec.structs.replace(request, params=params)
-        return bound, self._admitted(request, bound)
-
-    def _admitted(self, request: Request, bound: Bound) -> Request:
-        """The request with who asks. An open server does not pay for it.
-
-        Raises Unauthorized and Forbidden, before anything is looked for: a refusal says nothing of
-        what there is.
-        """
-        principal = self._admission.admit(request, bound)
-        if principal is ANYBODY:
-            return request
-        if principal.grants is not None:
-            check_reach(principal.grants, bound.route, request)
-        return msgspec.structs.replace(request, principal=principal)
+        return bound, self._entrance.let_in(request, bound)
 
     def _check_request(self, bound: Bound, request: Request) -> None:
         if request.query and bound.parameters is not None:
@@ -307,6 +300,11 @@ class Api:
             "limits.body_bytes_max (MAX_BODY_BYTES)"
         )
 
+    async def _answer_within(self, route: Route, request: Request, timed: bool) -> Answer:
+        if request.caller is None:
+            return await self._answer(route, request, timed)
+        return await answer_within(request, route, partial(self._answer, route, request, timed))
+
     async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
         if self._opening is not None and route.recovered:
             return await self._answer_when_open(self._opening, route, request)
@@ -333,14 +331,17 @@ class Api:
             raise self.timeout()
         return await self._answer(route, request, timed=False)
 
-    def _common(self, request_headers: Mapping[str, str]) -> Headers:
+    def _common(self, request: Request) -> Headers:
+        request_headers = request.headers
         given = request_headers.get("x-request-id")
         if given is None or not _is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
+        own: Headers = (("x-request-id", given),)
+        if request.caller is not None:
+            own = (*own, *request.caller.headers())
         if "origin" in request_headers:
-            cors = self._cors.headers(request_headers)
-            return (("x-request-id", given), *self._epoch, *cors)
-        return (("x-request-id", given), *self._without_origin)
+            return (*own, *self._epoch, *self._cors.headers(request_headers))
+        return (*own, *self._without_origin)
 
 
 async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> Answer:

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from kissvdb.api.access.origins import Origins
 from kissvdb.api.frame.http import Headers, Response
 
-EXPOSED = "ETag, Kissvdb-Epoch, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After"
+EXPOSED = (
+    "ETag, Kissvdb-Epoch, Kissvdb-Offset, Kissvdb-Cursor, X-Request-Id, Retry-After, "
+    "RateLimit, RateLimit-Policy"
+)
 ALLOWED_HEADERS = (
     "Authorization, Content-Encoding, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
     "Kissvdb-Epoch, Last-Event-ID, "

@@ -18,6 +18,7 @@ from kissvdb.errors import (
     MistypedField,
     OffsetNotReached,
     PayloadTooLarge,
+    RateLimited,
     RequestTimeout,
     Starting,
     Unauthorized,
@@ -162,6 +163,7 @@ def _common_errors(route: Route) -> Iterable[type[KissError]]:
     if route.scope is not Scope.PUBLIC:
         yield InvalidArgument
         yield Unauthorized
+        yield RateLimited
     yield Forbidden
     if not route.any_query:
         yield MistypedField

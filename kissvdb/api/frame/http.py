@@ -4,7 +4,7 @@ Made for every request, so msgspec structs: frozen attrs classes take three time
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import msgspec
@@ -13,6 +13,12 @@ from actors import Reply
 from kissvdb.api.frame.principal import ANYBODY, Principal
 
 Headers = tuple[tuple[str, str], ...]
+
+
+class Caller(Protocol):
+    """Who is limited, as far as an answer says it: see `access.limiting`."""
+
+    def headers(self) -> Headers: ...
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -35,6 +41,7 @@ class Request(msgspec.Struct, frozen=True):
     stream: AsyncIterator[bytes] | None = None
     peer: str = ""
     principal: Principal = ANYBODY
+    caller: Caller | None = None
 
 
 class Response(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from enum import IntEnum
 import msgspec
 
 from kissvdb.core.grants import Grants
+from kissvdb.core.quotas import KeyLimits
 
 
 class Scope(IntEnum):
@@ -21,7 +22,7 @@ class Principal(msgspec.Struct, frozen=True):
 
     ``key_id`` is of a key that this server issued. ``grants`` None: every name; else only those,
     and nothing that is about the whole database. ``secret`` tells which of a key's secrets was
-    sent: while one is replaced, two of them work.
+    sent: while one is replaced, two of them work. ``limits``: what the key has of its own.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Principal(msgspec.Struct, frozen=True):
     key_id: str | None = None
     grants: Grants | None = None
     secret: bytes = b""
+    limits: KeyLimits | None = None
 
     def may(self, scope: Scope) -> bool:
         """Whether a route of this scope is open to it."""

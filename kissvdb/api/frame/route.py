@@ -13,6 +13,7 @@ from kissvdb.api.frame.reach import Reach
 from kissvdb.errors import KissError
 
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 MERGE_PATCH = "application/merge-patch+json"
 
 _PARAMETER = re.compile(r"{([^}]+)}")
@@ -103,6 +104,12 @@ class Route:
     def reads(self) -> bool:
         """Whether it reads the data: then it takes `OFFSET_PARAMETERS`, too."""
         return self.scope is Scope.READ and self.recovered and not self.any_query
+
+    @property
+    def searches(self) -> bool:
+        """Whether it reads what needs a body to say, and may take long: of these a caller may have
+        only so many at once."""
+        return self.scope is Scope.READ and self.body is not None
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:

@@ -85,6 +85,7 @@ class Subscription:
         self._history = history
         self._send_bytes_max = send_bytes_max
         self._closed = closed
+        self._when_closed: Callable[[], None] | None = None
         self._place: int | None = None
         self._beats = pulse.beats
         self._failed = False
@@ -108,11 +109,18 @@ class Subscription:
 
     async def aclose(self) -> None:
         """Give the place up. Safe to call again."""
-        self._closed(self)
+        self.close()
 
     def close(self) -> None:
         """As `aclose`, for whoever cannot await."""
         self._closed(self)
+        call, self._when_closed = self._when_closed, None
+        if call is not None:
+            call()
+
+    def when_closed(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called once, when the place is given up."""
+        self._when_closed = call
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,123 @@
+"""Letting a request in: who asks (`admission`), and whether it asks too often (`limiting`)."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+import msgspec
+
+from kissvdb.api.access.admission import Admission
+from kissvdb.api.access.hosts import Hosts
+from kissvdb.api.access.limiting import Caller, Limiter, carries_key
+from kissvdb.api.access.origins import Origins
+from kissvdb.api.access.peers import Peers, caller_of
+from kissvdb.api.access.reach import check_reach
+from kissvdb.api.frame.http import Answer, Request, StreamResponse
+from kissvdb.api.frame.principal import ANYBODY, Principal
+from kissvdb.api.frame.route import EVENT_STREAM, Route, Scope
+from kissvdb.config import Config
+from kissvdb.engine.stream.subscription import Subscription
+from kissvdb.errors import KissError, Unauthorized
+from kissvdb.metrics import Metrics
+
+if TYPE_CHECKING:
+    from kissvdb.api.bound import Bound
+
+
+class Entrance:
+    """Made once per server. An open server without limits pays two looks a request for it."""
+
+    def __init__(self, config: Config, origins: Origins, hosts: Hosts, metrics: Metrics) -> None:
+        self.admission = Admission(config.server, origins, hosts)
+        self._limiter = Limiter(config.rate)
+        self._peers = Peers(config.server.trusted_proxies)
+        self._metrics = metrics
+
+    def let_in(self, request: Request, bound: "Bound | None") -> Request:
+        """The request with who asks. ``bound`` None: of a route that does not exist.
+
+        Raises Unauthorized, Forbidden and RateLimited, before anything is looked for: a refusal
+        says nothing of what there is. What is public is never limited: who looks whether the server
+        is there must not learn that it is busy.
+        """
+        limiter = self._limiter
+        public = bound is not None and bound.route.scope is Scope.PUBLIC
+        if limiter.has_failures and not public and carries_key(request):
+            limiter.check_failures(self._source(request))
+        try:
+            principal = self.admission.admit(request, bound)
+        except Unauthorized:
+            if carries_key(request):
+                limiter.note_failure(self._source(request))
+            raise
+        if principal is not ANYBODY:
+            request = msgspec.structs.replace(request, principal=principal)
+        try:
+            if not public and (limiter.limits_all or principal.limits):
+                request = self._limited(request, principal)
+            if principal.grants is not None and bound is not None:
+                check_reach(principal.grants, bound.route, request)
+        except KissError as error:
+            error.principal = principal
+            raise
+        return request
+
+    def address_of(self, request: Request) -> str:
+        """Where the request comes from."""
+        return self._peers.address_of(request)
+
+    def refused(self, error: KissError, request: Request) -> None:
+        """Count a refusal, if it is one of who may ask for what and how much."""
+        if error.status in _COUNTED or error.code == "quota_exceeded":
+            principal = request.principal if error.principal is None else error.principal
+            known = principal if isinstance(principal, Principal) else ANYBODY
+            role = "none" if isinstance(error, Unauthorized) else known.scope.name.lower()
+            self._metrics.refusal(error.code, role).inc()
+
+    def _limited(self, request: Request, principal: Principal) -> Request:
+        # The configuration's key is nobody's in particular: who has it is told by address, so
+        # that one of them cannot keep the others out.
+        name = principal.key_id or self._source(request)
+        caller = self._limiter.caller(name, principal.limits)
+        caller.let_in(len(request.body))
+        stream = None if request.stream is None else caller.paced(request.stream)
+        return msgspec.structs.replace(request, caller=caller, stream=stream)
+
+    def _source(self, request: Request) -> str:
+        return caller_of(self._peers.address_of(request))
+
+
+_COUNTED = (401, 403, 429)
+
+
+def put_off(request: Request) -> None:
+    """It was let in, and will be again: nothing came of it so far."""
+    if request.caller is not None:
+        cast(Caller, request.caller).give_back(len(request.body))
+
+
+async def answer_within(
+    request: Request, route: Route, answer: Callable[[], Awaitable[Answer]]
+) -> Answer:
+    """``answer()`` while there is room for one more search or stream of the request's caller.
+
+    Raises RateLimited. A stream counts until it is closed.
+    """
+    caller = cast(Caller, request.caller)
+    if route.searches:
+        caller.begin_search()
+        try:
+            return await answer()
+        finally:
+            caller.end_search()
+    if route.answer.media != EVENT_STREAM:
+        return await answer()
+    caller.open_stream()
+    found: Answer | None = None
+    try:
+        found = await answer()
+    finally:
+        if isinstance(found, StreamResponse) and isinstance(found.body, Subscription):
+            found.body.when_closed(caller.close_stream)
+        else:
+            caller.close_stream()
+    return found
