@@ -26,7 +26,8 @@ class SqlQuery(msgspec.Struct, frozen=True):
     """What to read, and how much at most. ``params``: by position, or by name without the ``:``.
 
     ``timeout_ms``: for all of it, from the wait for a connection to the last row that is taken.
-    ``sight``: the grants of who asks; None sees everything.
+    ``sight``: the grants of who asks; None sees everything. ``private``: whether the events of keys
+    and audits are to be seen among the others.
     """
 
     sql: str
@@ -35,6 +36,7 @@ class SqlQuery(msgspec.Struct, frozen=True):
     bytes_max: int = 16 * 1024 * 1024
     timeout_ms: int = 5_000
     sight: Grants | None = None
+    private: bool = True
 
 
 class Closing(Protocol):

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
+import apsw
 import trio
 
 from kissvdb.engine.sql.reading import SqlQuery
@@ -46,5 +47,13 @@ class Everything:
         uses = await trio.to_thread.run_sync(look) if is_long else look()
         if uses is None:
             return None
-        bounds = Bounds(lambda: watch.is_over, lambda: watch.seconds_left, self._k_max, query.sight)
-        return await take(sources, uses, bounds, self._sql, begin)
+        bounds = Bounds(
+            lambda: watch.is_over,
+            lambda: watch.seconds_left,
+            self._k_max,
+            query.sight,
+            query.private,
+        )
+        with trio.move_on_after(watch.seconds_left):
+            return await take(sources, uses, bounds, self._sql, begin)
+        raise apsw.InterruptError("interrupted")

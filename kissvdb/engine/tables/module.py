@@ -112,7 +112,8 @@ class VirtualTable:
         # By this key, and not by a rowid, SQLite knows a row that it finds twice (by an OR).
         key = [each.name for each in self.columns if each.argument or each.name == self.key]
         parts.append(f"PRIMARY KEY({', '.join(map(_quoted, key))})")
-        return f"CREATE TABLE t({', '.join(parts)}) WITHOUT ROWID", self
+        # By this name the authorizer is asked.
+        return f"CREATE TABLE {self.name}({', '.join(parts)}) WITHOUT ROWID", self
 
     def BestIndexObject(self, info: Any) -> bool:  # noqa: N802
         taken: dict[str, int] = {}

@@ -30,12 +30,13 @@ class Sight(Protocol):
 class Bounds:
     """``is_over``: whether the statement has to end now; any thread may ask, often.
     ``seconds_left``: until it has to at the latest. ``k_max``: hits of one search. ``sight``: None
-    sees everything."""
+    sees everything; ``private``: the events of keys and audits, too."""
 
     is_over: Callable[[], bool]
     seconds_left: Callable[[], float]
     k_max: int
     sight: Sight | None = None
+    private: bool = True
 
 
 def check_documents(sight: Sight | None, collection: str) -> None:
