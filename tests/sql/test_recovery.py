@@ -7,6 +7,7 @@ from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state.rules import Put
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import Damaged
+from kissvdb.storage.sql.file import SqlFile
 from tests.sql.dumping import dump
 from tests.sql.test_owner import command, config_of
 
@@ -74,3 +75,13 @@ async def test_a_directory_from_before_there_was_sql_begins_with_none(tmp_path):
     async with open_database(config_of(path)) as database:
         assert database.sql.applied_offset == 1
         await database.write(command("CREATE TABLE t(a)"))
+
+
+@pytest.mark.parametrize("offset", [1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40 + 7, 2**62])
+def test_any_offset_fits_into_the_header(tmp_path, offset):
+    file = SqlFile(tmp_path / "sql.db", durable=True)
+    file.advance(offset)
+    file.close()
+    again = SqlFile(tmp_path / "sql.db", durable=True)
+    assert again.applied_offset == offset
+    again.close()
