@@ -15,6 +15,7 @@ from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
+from kissvdb.api.sql.routes import SQL
 from kissvdb.api.state import handlers as state
 from kissvdb.api.state.parameters import (
     AT,
@@ -371,6 +372,7 @@ ROUTES: tuple[Route, ...] = (
     *EVENTS,
     *VECTORS,
     *SEARCH,
+    *SQL,
     *BULK,
     *BATCH,
     *OPERATIONS,

@@ -224,7 +224,7 @@ def test_every_route_states_its_scope():
     assert reads_by_post == {
         *(f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll")),
         *(f"{documents}{what}" for what in ("find", "search")),
-        "POST /search",
+        *("POST /search", "POST /v1/sql/query"),
     }
     assert not any(name.startswith("GET ") for name in scopes[Scope.WRITE])
 

@@ -198,6 +198,23 @@ _EXAMPLES: Mapping[str, Example] = {
             }
         }
     ),
+    "POST /v1/sql/query": Example(
+        body={"sql": "SELECT ? AS n, key FROM state ORDER BY key LIMIT 3", "params": [1]}
+    ),
+    "POST /v1/sql/exec": Example(
+        body={"sql": "CREATE TABLE IF NOT EXISTS books (id INTEGER PRIMARY KEY, title TEXT)"}
+    ),
+    "POST /v1/sql/batch": Example(
+        body={
+            "statements": [
+                {"sql": "INSERT INTO books (title) VALUES (?)", "params": ["Solaris"]},
+                {
+                    "sql": "UPDATE books SET title = upper(title) WHERE id = :id",
+                    "params": {"id": 1},
+                },
+            ]
+        }
+    ),
     "POST /v1/bulk": Example(body={"op": "put", "key": "c", "value": 3}),
     "POST /v1/batch": Example(
         body={

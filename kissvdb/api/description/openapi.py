@@ -144,9 +144,14 @@ def _operation(
             "required": True,
             "content": {media: _content(media, schema, shown) for media in _described(route)},
         }
-    responses = {
-        str(answer.status): _success(answer, schemas) for answer in (route.answer, *route.also)
-    }
+    responses: dict[str, dict[str, Any]] = {}
+    for answer in (route.answer, *route.also):
+        success = _success(answer, schemas)
+        former = responses.setdefault(str(answer.status), success)
+        if former is not success:
+            # Another form of the same answer.
+            former["description"] += f" {success['description']}"
+            former["content"] |= success["content"]
     by_status: dict[int, list[type[KissError]]] = defaultdict(list)
     for error in dict.fromkeys((*_common_errors(route), *route.errors)):
         by_status[error.status].append(error)

@@ -37,6 +37,11 @@ def check_query(sql: str) -> None:
         )
 
 
+def plan_of(sql: str) -> str:
+    """The statement that answers how SQLite would do this one."""
+    return f"EXPLAIN QUERY PLAN {sql}"
+
+
 def is_nothing(text: str) -> bool:
     """Whether a text has no statement: spaces, comments and semicolons only."""
     return _NOTHING.match(text) is not None

@@ -1,0 +1,1 @@
+"""SQL over HTTP: queries, statements that write, and what tables there are."""
