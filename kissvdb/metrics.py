@@ -33,6 +33,7 @@ SSE_CLIENTS = "kissvdb_sse_clients"
 SSE_LAG = "kissvdb_sse_lag_events"
 LOG_BYTES = "kissvdb_log_bytes"
 LAST_OFFSET = "kissvdb_last_offset"
+AUDIT_LOST = "kissvdb_audit_lost_events"
 VIEW_APPLIED_OFFSET = "kissvdb_view_applied_offset"
 COLLECTION_VECTORS = "kissvdb_collection_vectors"
 COLLECTION_DEAD_ROWS = "kissvdb_collection_dead_rows"
@@ -68,6 +69,7 @@ GAUGES = {
     SSE_LAG: Gauge("Events between the newest one and the slowest stream's cursor."),
     LOG_BYTES: Gauge("Bytes of the event log's segments on disk."),
     LAST_OFFSET: Gauge("Offset of the last durable record."),
+    AUDIT_LOST: Gauge("Audit events that could not be logged since the start."),
     VIEW_APPLIED_OFFSET: Gauge("Offset up to which a view has applied the log.", ("view",)),
     COLLECTION_VECTORS: Gauge("Vectors that searches can find.", ("collection",)),
     COLLECTION_DEAD_ROWS: Gauge("Rows that wait for a vacuum.", ("collection",)),

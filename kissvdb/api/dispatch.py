@@ -85,11 +85,14 @@ class Api:
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
         self._begin_epoch(db.epoch)
+        if not isinstance(db, Recovering):
+            self._entrance.open(db)
 
     def open(self, db: "Database") -> None:
         """From now on answer from ``db``: recovery is done."""
         self._context = attrs.evolve(self._context, database=db)
         self._begin_epoch(db.epoch)
+        self._entrance.open(db)
         opening, self._opening = self._opening, None
         if opening is not None:
             opening.set()
@@ -159,9 +162,16 @@ class Api:
         return self._finished(answer, request, begun.bound, begun.started)
 
     def _finished(
-        self, answer: Response, request: Request, bound: Bound | None, started: float
+        self,
+        answer: Response,
+        request: Request,
+        bound: Bound | None,
+        started: float,
+        outcome: str = "done",
     ) -> Response:
         headers = self._common(request)
+        if bound is not None and bound.route.audited:
+            self._entrance.done(outcome, answer.status, request, bound.route, headers[0][1])
         if answer.headers:
             headers = (*answer.headers, *headers)
         numbers = self._unmatched if bound is None else bound.metrics
@@ -178,13 +188,26 @@ class Api:
         if error.status == RateLimited.status and request.caller is not None:
             # The refusal has these headers of its own.
             request = msgspec.structs.replace(request, caller=None)
-        answer = self._finished(failure(error), request, bound, started)
-        self._note(error, request, answer, _UNMATCHED if bound is None else bound.route.name)
+        answer = self._finished(failure(error), request, bound, started, error.code)
+        if bound is None:
+            route, request = self._named(request)
+        else:
+            route = bound.route.name
+        self._note(error, request, answer, route)
         return answer
 
+    def _named(self, request: Request) -> tuple[str, Request]:
+        """The name of the request's route, and the request with its parameters, as far as there is
+        one."""
+        with suppress(KissError):
+            bound, params = self._router.find(request.method, request.path)
+            return bound.route.name, msgspec.structs.replace(request, params=params)
+        return _UNMATCHED, request
+
     def _note(self, error: KissError, request: Request, answer: Response, route: str) -> None:
-        self._entrance.refused(error, request)
-        self._failures.note(error, request, route, dict(answer.headers)["x-request-id"])
+        request_id = dict(answer.headers)["x-request-id"]
+        self._entrance.refused(error, request, route, request_id)
+        self._failures.note(error, request, route, request_id)
 
     async def dispatch(
         self, request: Request, *, bound: Bound | None = None, timed: bool = True
@@ -217,7 +240,10 @@ class Api:
             return self._finished(answer, request, bound, started)
         assert bound is not None
         bound.metrics.observe(answer.status, perf_counter() - started)
-        headers = (*answer.headers, *self._common(request))
+        common = self._common(request)
+        if bound.route.audited:
+            self._entrance.done("begun", answer.status, request, bound.route, common[0][1])
+        headers = (*answer.headers, *common)
         return StreamResponse(answer.body, answer.content_type, headers, answer.status)
 
     def knows(self, authority: str) -> bool:
@@ -230,9 +256,7 @@ class Api:
         if request is None:
             request = _UNREAD
         else:
-            with suppress(KissError):
-                bound, params = self._router.find(request.method, request.path)
-                route, request = bound.route.name, msgspec.structs.replace(request, params=params)
+            route, request = self._named(request)
         answer = self._finished(failure(error), request, None, perf_counter())
         self._note(error, request, answer, route)
         return answer

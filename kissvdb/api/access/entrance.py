@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from kissvdb.api.access.admission import Admission
+from kissvdb.api.access.audit import Audit
 from kissvdb.api.access.hosts import Hosts
 from kissvdb.api.access.limiting import Caller, Limiter, carries_key
 from kissvdb.api.access.origins import Origins
@@ -16,11 +17,12 @@ from kissvdb.api.frame.principal import ANYBODY, Principal
 from kissvdb.api.frame.route import EVENT_STREAM, Route, Scope
 from kissvdb.config import Config
 from kissvdb.engine.stream.subscription import Subscription
-from kissvdb.errors import KissError, Unauthorized
-from kissvdb.metrics import Metrics
+from kissvdb.errors import KissError, QuotaExceeded, Unauthorized
+from kissvdb.metrics import AUDIT_LOST, Metrics
 
 if TYPE_CHECKING:
     from kissvdb.api.bound import Bound
+    from kissvdb.engine.database import Database
 
 
 class Entrance:
@@ -31,6 +33,14 @@ class Entrance:
         self._limiter = Limiter(config.rate)
         self._peers = Peers(config.server.trusted_proxies)
         self._metrics = metrics
+        self.audit = audit = Audit(config.audit) if config.audit.enabled else None
+        if audit is not None:
+            metrics.watch(AUDIT_LOST, lambda: audit.lost)
+
+    def open(self, database: "Database") -> None:
+        """From now on there is a database."""
+        if self.audit is not None:
+            self.audit.open(database)
 
     def let_in(self, request: Request, bound: "Bound | None") -> Request:
         """The request with who asks. ``bound`` None: of a route that does not exist.
@@ -61,17 +71,23 @@ class Entrance:
             raise
         return request
 
-    def address_of(self, request: Request) -> str:
-        """Where the request comes from."""
-        return self._peers.address_of(request)
+    def refused(self, error: KissError, request: Request, route: str, request_id: str) -> None:
+        """Count a refusal, and audit it, if it is one of who may ask for what and how much."""
+        if error.status not in _REFUSED and error.code != QuotaExceeded.code:
+            return
+        who = _who(error, request)
+        role = "none" if who is None else who.scope.name.lower()
+        self._metrics.refusal(error.code, role).inc()
+        if self.audit is not None:
+            address = self._peers.address_of(request)
+            self.audit.refused(error, route, request, who, address, request_id)
 
-    def refused(self, error: KissError, request: Request) -> None:
-        """Count a refusal, if it is one of who may ask for what and how much."""
-        if error.status in _COUNTED or error.code == "quota_exceeded":
-            principal = request.principal if error.principal is None else error.principal
-            known = principal if isinstance(principal, Principal) else ANYBODY
-            role = "none" if isinstance(error, Unauthorized) else known.scope.name.lower()
-            self._metrics.refusal(error.code, role).inc()
+    def done(self, outcome: str, status: int, request: Request, route: Route, id_: str) -> None:
+        """Audit what was asked of an audited route, unless it was refused: that is noted already.
+        ``id_``: of the request."""
+        if self.audit is not None and status not in _REFUSED:
+            address = self._peers.address_of(request)
+            self.audit.done(route.name, outcome, request, request.principal, address, id_)
 
     def _limited(self, request: Request, principal: Principal) -> Request:
         # The configuration's key is nobody's in particular: who has it is told by address, so
@@ -86,7 +102,14 @@ class Entrance:
         return caller_of(self._peers.address_of(request))
 
 
-_COUNTED = (401, 403, 429)
+_REFUSED = (401, 403, 429)
+
+
+def _who(error: KissError, request: Request) -> Principal | None:
+    """Who was refused; None: who is not known."""
+    if isinstance(error, Unauthorized):
+        return None
+    return error.principal if isinstance(error.principal, Principal) else request.principal
 
 
 def put_off(request: Request) -> None:

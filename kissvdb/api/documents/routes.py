@@ -45,6 +45,7 @@ def _route(
     also: tuple[Success, ...] = (),
     waits: bool = True,
     bounded: bool = True,
+    audited: bool = False,
 ) -> Route:
     if body not in (None, msgspec.Raw):
         errors = (MistypedField, *errors)
@@ -65,6 +66,7 @@ def _route(
         hot=True,
         waits=waits,
         bounded=bounded,
+        audited=audited,
     )
 
 
@@ -170,6 +172,7 @@ _COLLECTIONS = (
         Success("Done; reads and writes went on meanwhile.", bodies.DocumentsVacuumed),
         NotFound,
         *WRITE_ERRORS,
+        audited=True,
         scope=Scope.ADMIN,
         reach=touches.DOCUMENTS,
         bounded=False,
@@ -185,6 +188,7 @@ _LAST = (
         Success("Gone, durably.", bodies.DocumentsDropped),
         NotFound,
         *WRITE_ERRORS,
+        audited=True,
         scope=Scope.WRITE,
         reach=touches.DOCUMENTS,
     ),

@@ -71,7 +71,8 @@ class Route:
     take any time (streams): no request timeout. ``waits`` is False when the operation never
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
     while the data is still recovered; other requests wait for it. ``any_query``: unknown parameters
-    are not the server's business (a page's own scripts read them).
+    are not the server's business (a page's own scripts read them). ``audited``: who used it is
+    an event of type ``audit``, where these are wanted.
     """
 
     method: str
@@ -93,6 +94,7 @@ class Route:
     streamed: bool = False
     recovered: bool = True
     any_query: bool = False
+    audited: bool = False
 
     def __attrs_post_init__(self) -> None:
         named, queried = set(self.path_parameters), {each.name for each in self.parameters}

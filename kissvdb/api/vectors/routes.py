@@ -89,6 +89,7 @@ def _route(
     parameters: tuple[Parameter, ...] = (),
     waits: bool = True,
     bounded: bool = True,
+    audited: bool = False,
 ) -> Route:
     if body is not None:
         errors = (MistypedField, *errors)
@@ -108,6 +109,7 @@ def _route(
         hot=True,
         waits=waits,
         bounded=bounded,
+        audited=audited,
     )
 
 
@@ -156,6 +158,7 @@ _COLLECTIONS = (
         Success("Done; reads and writes went on meanwhile.", vector_bodies.Vacuumed),
         NotFound,
         Stopping,
+        audited=True,
         scope=Scope.ADMIN,
         reach=touches.VECTORS,
         bounded=False,
@@ -343,6 +346,7 @@ _LAST = (
         Overloaded,
         Stopping,
         PersistenceFailed,
+        audited=True,
         scope=Scope.WRITE,
         reach=touches.VECTORS,
         body=vector_bodies.ReindexBody,
@@ -358,6 +362,7 @@ _LAST = (
         Overloaded,
         Stopping,
         PersistenceFailed,
+        audited=True,
         scope=Scope.WRITE,
         reach=touches.VECTORS,
         bounded=False,
@@ -369,6 +374,7 @@ _LAST = (
         "Delete a collection and everything in it",
         Success("Gone, durably.", vector_bodies.CollectionDropped),
         *_WRITE_ERRORS,
+        audited=True,
         scope=Scope.WRITE,
         reach=touches.VECTORS,
     ),

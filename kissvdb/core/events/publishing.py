@@ -10,7 +10,7 @@ from kissvdb.core.grants import Grants
 from kissvdb.records import EventPublished
 
 RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
-RESERVED_TYPES = frozenset({"gap", "message", "error", "open", "batch_committed"})
+RESERVED_TYPES = frozenset({"gap", "message", "error", "open", "ended", "batch_committed", "audit"})
 """`message`, `error` and `open` have a meaning of their own in a browser's EventSource."""
 
 
