@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kissvdb.core.text.analysis import Analyzer
-from kissvdb.core.text.query import QUERY_CHARS_MAX, Clause, QueryOptions, parse
+from kissvdb.core.text.query import PLAIN_CHARS_MAX, QUERY_CHARS_MAX, Clause, QueryOptions, parse
 from kissvdb.core.text.settings import FieldSettings
 from kissvdb.errors import InvalidArgument
 
@@ -170,3 +170,14 @@ def test_corrections_replace_words_and_leave_what_is_excluded_and_begun():
     ]
     required = parse("databse", QueryOptions(match="all"))
     assert [each.text for each in required.corrected({"databse": ("a", "b")}).clauses] == ["a"]
+
+
+@given(st.text(alphabet='aB1 -+"^*:.,\t\x1cé', max_size=30))
+def test_a_query_that_is_read_later_says_what_one_says_that_is_read_at_once(text):
+    def clauses(text):
+        try:
+            return parse(text, QueryOptions(known=FIELDS)).clauses
+        except InvalidArgument as refusal:
+            return str(refusal)
+
+    assert clauses(text) == clauses(text + " " * PLAIN_CHARS_MAX)

@@ -1,5 +1,6 @@
 """The compiled search of texts gives what the plain one gives, bit by bit."""
 
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,9 @@ from hypothesis import strategies as st
 
 from kissvdb.core import bitmaps
 from kissvdb.core.postings import compiled
+from kissvdb.core.postings.state import SCANNED_TERMS_MAX
 from kissvdb.core.text.index import TextIndex
+from kissvdb.core.text.query import PLAIN_CHARS_MAX
 from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.core.text.typos import nearest
 from tests.core.text_world import QUERIES, SETTINGS, query, random_rows
@@ -107,6 +110,67 @@ def test_a_tail_that_is_searched_as_it_grows_answers_as_one_that_came_at_once():
             whole, _ = both(rows[: number + 1], 200)
             for text in ("alpha beta gamma", '"alpha beta" zeta', "+alpha -beta"):
                 assert_equal(whole.view(), grown.view(), text, 5)
+
+
+PADDING = " " * PLAIN_CHARS_MAX
+"""A query that is so long is read at once, and looked up word by word."""
+
+
+@pytest.mark.parametrize("text", ["w0 W3 w0", "w1-w2, (w99) w1 w250", "w7 w7 w7 w1", "w5 unheard"])
+def test_plain_words_are_looked_up_at_once_as_one_by_one(many, text):
+    _, fast = many
+    view = fast.view()
+    mine, other = query(text), query(text + PADDING)
+    assert mine.words is not None
+    assert other.words is None
+    for allow in (
+        None,
+        bitmaps.pack(np.arange(10_000) % 3 == 0),
+        bitmaps.pack(np.zeros(10_000, np.bool_)),
+    ):
+        hits, want = view.search(mine, 10, allow), view.search(other, 10, allow)
+        assert hits.rows.tolist() == want.rows.tolist()
+        assert hits.scores.tolist() == want.scores.tolist()
+
+
+@pytest.mark.parametrize(
+    ("text", "at_once"), [("w0 w1 w1", True), ("w0 unheard", False), ("w7 w7 w7", False)]
+)
+def test_what_is_no_plain_word_is_left_to_the_planner(many, text, at_once):
+    state, asked = many[1]._state, many[1]._lexicon.asked_in(None)
+    found = compiled.top_of_words(state, text.encode(), *asked, 0.9, 0.6, 10, None)
+    assert (found is not None) == at_once
+
+
+def test_words_of_rows_that_were_just_added_are_found_in_long_rows_too():
+    plain, fast = both(random_rows(3, 70), 70)
+    long = " ".join(f"long{number}" for number in range(SCANNED_TERMS_MAX))
+    for number, text in enumerate(["alpha fresh", f"fresh {long} alpha", "alpha"], 70):
+        for index in (plain, fast):
+            index.extend(number, [[("body", text), ("title", "fresh alpha")]])
+        for asked in ("fresh", "alpha fresh", "long7 alpha"):
+            assert_equal(plain.view(), fast.view(), asked, 5)
+
+
+def test_rows_are_found_while_another_thread_adds_words():
+    index = TextIndex(SETTINGS, KERNELS)
+    index.extend(0, [[("body", "word0 first")]])
+    failed = []
+
+    def search():
+        while (view := index.view()).row_count < 1500:
+            row = view.row_count - 1
+            hits = view.search(query(f"word{row}"), 3)
+            if hits.rows.tolist() != [row]:
+                failed.append((row, hits.rows.tolist()))
+
+    with ThreadPoolExecutor(2) as threads:
+        searches = [threads.submit(search) for _ in range(2)]
+        for row in range(1, 1500):
+            index.extend(row, [[("body", f"word{row} more{row % 7} alpha")]])
+        for each in searches:
+            each.result()
+    assert not failed
 
 
 TEXTS = [

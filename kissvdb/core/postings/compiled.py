@@ -1,5 +1,6 @@
 """Search of segments by compiled kernels: the same answers as ``plain``, bit by bit."""
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import Any, Final
@@ -12,18 +13,25 @@ from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.postings.inverting import build as build
 from kissvdb.core.postings.inverting import build_few as build_few
+from kissvdb.core.postings.inverting import with_bits as with_bits
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Totals, Weighing, weighing_of
+from kissvdb.core.postings.quick import scanning_cost
+from kissvdb.core.postings.quick import top_of_words as top_of_words
 from kissvdb.core.postings.segment import Parts
-from kissvdb.core.postings.vocabulary import SURFACE, Tokens, Vocabulary, prefix_of
+from kissvdb.core.postings.vocabulary import (
+    FIELDS_MAX,
+    SURFACE,
+    Learnt,
+    Stems,
+    Vocabulary,
+    prefix_of,
+)
 from kissvdb.kernels.text import forward as scanning
 from kissvdb.kernels.text import learning, maxscore, memory, words
 from kissvdb.kernels.text import lists as listing
 from kissvdb.kernels.text import terms as searching
 
 Array = npt.NDArray[Any]
-
-SCAN_TERMS_PER_POSTING: Final = 0.5
-"""A term of a row is compared at so many times the cost of a posting walked (an estimate)."""
 
 BITMAPS_KEPT: Final = 64
 """Of one query while it is answered: most atoms are asked for once, and there may be thousands."""
@@ -262,7 +270,7 @@ def top(
         totals.table,
         k1,
         b,
-        0.0 if allow is _ALL_ROWS else _scanning(segments, allow),
+        0.0 if allow is _ALL_ROWS else scanning_cost(segments, allow),
         allow,
         scores,
         rows,
@@ -277,15 +285,9 @@ def top(
     return rows[:count], scores[:count]
 
 
-def _scanning(segments: Parts, allow: Words) -> float:
-    """What scanning the allowed rows costs, in postings that are walked."""
-    scanned = bitmaps.count(allow) * segments.stream_size / max(segments.row_count, 1)
-    return scanned * SCAN_TERMS_PER_POSTING
-
-
 def _is_narrow(segments: Parts, lists: Array, allow: Words) -> bool:
     """Whether scanning the allowed rows costs less than walking lists."""
-    return _scanning(segments, allow) < int(lists[:, :, memory.LIST_SIZE].sum())
+    return scanning_cost(segments, allow) < int(lists[:, :, memory.LIST_SIZE].sum())
 
 
 def words_with(blob: Array, ends: Array, entries: int, prefix: bytes) -> Array:
@@ -315,57 +317,60 @@ def near_words(vocabulary: Vocabulary, entries: int, field: int, word: bytes, li
     return found[:count]
 
 
-def tokenise(
-    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Array, vocabulary: Vocabulary
-) -> Tokens:
-    """The terms of texts that are ASCII or folded, whose keys begin with the byte ``prefixes[i]``,
-    with GAP before text i if ``gaps[i]`` (int64)."""
+def learn_rows(
+    texts: Sequence[bytes],
+    fields: Sequence[int],
+    row_ends: Sequence[int],
+    vocabulary: Vocabulary,
+    stems: Stems,
+) -> Learnt:
+    """The terms of rows, new ones of which the vocabulary learns. Of texts that are ASCII or folded
+    text i is in the field of the number ``fields[i]``; row i has the texts ``row_ends[i]`` to
+    ``row_ends[i + 1]``."""
     text = np.frombuffer(bytearray(b"".join(texts)), np.uint8)
-    ends = np.cumsum(np.fromiter(map(len, texts), np.int64, len(texts)))
-    tokens = len(text) // 2 + 1
-    stream, counts = np.empty(tokens + len(texts), np.int32), np.empty(len(texts), np.int64)
-    new = np.empty((tokens, 4), np.int64)
-    keys = np.array(prefixes, np.int64)
-    count = learning.tokenise(
-        text,
-        ends,
-        keys,
-        gaps,
-        vocabulary.salt,
-        vocabulary.addresses(),
-        stream,
-        counts,
-        np.zeros(1 << (2 * tokens).bit_length(), np.int32),
-        new,
-    )
-    words: list[bytes] = []
-    if count:
-        folded = text.tobytes()
-        starts, stops = new[:count, 0].tolist(), new[:count, 1].tolist()
-        words = [folded[start:stop] for start, stop in zip(starts, stops, strict=True)]
-    return Tokens(stream[: counts.sum()], counts, words, keys[new[:count, 2]])
+    tokens, count, rows = len(text) // 2 + 1, len(texts), len(row_ends) - 1
+    ends = itertools.accumulate(map(len, texts))
+    shape = np.array([count, *ends, *fields, *row_ends], np.int64)
+    stream, words = np.empty(tokens + count, np.int32), np.empty((tokens, 4), np.int64)
+    counted = np.zeros(rows + 1 + 4 * FIELDS_MAX, np.int64)
+    seen = np.zeros(1 << (2 * tokens).bit_length(), np.int32)
+    new = learning.tokenise(text, shape, vocabulary.addresses(), stream, counted, seen, words)
+    ptr = counted[: rows + 1]
+    totals = counted[rows + 1 : rows + 1 + 2 * FIELDS_MAX].reshape(2, FIELDS_MAX)
+    stream = stream[: ptr[rows]]
+    if new:
+        _learn(text, words[:new], shape, fields, vocabulary, stems, stream)
+    return Learnt(stream, ptr, totals)
 
 
-def learn(
-    vocabulary: Vocabulary, words: Sequence[bytes], prefixes: Array, stems: Sequence[bytes]
-) -> Array:
-    """int32[words]: the terms of new words (``Tokens``), whose names are ``stems``."""
-    sizes = [np.fromiter(map(len, each), np.int64, len(each)) for each in (words, stems)]
-    blobs = [np.frombuffer(bytearray(b"".join(each) or b" "), np.uint8) for each in (words, stems)]
-    keys = 2 * len(words)
-    room = vocabulary.room(keys, len(blobs[0]) + len(blobs[1]) + keys, len(words))
+def _learn(
+    text: Array,
+    words: Array,
+    shape: Array,
+    fields: Sequence[int],
+    vocabulary: Vocabulary,
+    stems: Stems,
+    stream: Array,
+) -> None:
+    """Add new words (``learning.tokenise``), and put their terms into the stream."""
+    folded = text.tobytes()
+    starts, stops, texts, _ = words.T.tolist()
+    new = [folded[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    names = stems(new, [fields[number] for number in texts])
+    blob = b"".join(names)
+    octets = sum(map(len, new)) + len(blob) + 2 * len(new)
+    room = vocabulary.room(2 * len(new), octets, len(new))
     now = np.array([vocabulary.entries, vocabulary.terms], np.int64)
-    terms = np.empty(len(words), np.int32)
     learning.learn(
-        blobs[0],
-        np.cumsum(sizes[0]),
-        blobs[1],
-        np.cumsum(sizes[1]),
-        prefixes,
+        text,
+        words,
+        shape,
+        np.frombuffer(bytearray(blob), np.uint8),
+        np.array([*itertools.accumulate(map(len, names))], np.int64),
         vocabulary.salt,
         *room,
         now,
-        terms,
+        stream,
+        np.empty(len(new), np.int32),
     )
-    vocabulary.grown(int(now[0]), int(now[1]))
-    return terms
+    vocabulary.grown(*now.tolist())

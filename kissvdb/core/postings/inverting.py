@@ -1,11 +1,12 @@
 """Segments made by compiled kernels: the same as ``segment.build`` makes."""
 
+import attrs
 import numpy as np
 
 from kissvdb.core.postings.segment import Array, Forward, Segment
 from kissvdb.core.postings.vocabulary import FIELDS_MAX
 from kissvdb.kernels.text import build as building
-from kissvdb.kernels.text import few
+from kissvdb.kernels.text import few, lists
 
 
 def build(forward: Forward, field_of_term: Array) -> Segment:
@@ -30,7 +31,7 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
         rows, *addresses, places, lengths, cursors.copy(), cursors, docs, tfs, most, least
     )
     fields = np.unique(field_of_term[terms]).astype(np.int32)
-    return Segment(
+    made = Segment(
         Forward(rows, ptr, stream),
         fields,
         lengths[fields].ravel(),
@@ -41,6 +42,19 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
         most[terms],
         least[terms],
     )
+    return with_bits(made)
+
+
+def with_bits(segment: Segment) -> Segment:
+    """The segment with the rows of dense terms in bits too."""
+    dense = segment.dense_terms
+    if not len(dense):
+        return segment
+    words = (segment.row_count + 63) >> 6
+    bits = np.zeros((len(dense), words + (words + 1 >> 1)), np.uint64)
+    docs, st = (np.require(each, None, ("C", "W")) for each in (segment.docs, segment.st))
+    lists.fill_bits(docs, st, dense, words, bits)
+    return attrs.evolve(segment, dense=dense, bits=bits)
 
 
 def build_few(forward: Forward, field_of_term: Array) -> Segment:

@@ -1,5 +1,6 @@
 """Search of segments in numpy alone: the definition, and what answers until kernels are loaded."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,10 +18,18 @@ from kissvdb.core.postings.query import (
     Weighing,
     weighing_of,
 )
-from kissvdb.core.postings.segment import COUNT_MAX, GAP, Segment
+from kissvdb.core.postings.segment import COUNT_MAX, GAP, LENGTH_MAX, Segment
 from kissvdb.core.postings.segment import build as build
 from kissvdb.core.postings.segment import build as build_few  # noqa: F401
-from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
+from kissvdb.core.postings.vocabulary import (
+    FIELDS_MAX,
+    SURFACE,
+    TERM,
+    Learnt,
+    Stems,
+    Vocabulary,
+    prefix_of,
+)
 
 Array = npt.NDArray[Any]
 
@@ -142,39 +151,51 @@ def top(
     return best(segments, plan, weighing, k, allow)
 
 
-def tokenise(
-    texts: Sequence[bytes], prefixes: Sequence[int], gaps: Array, vocabulary: Vocabulary
-) -> Tokens:
-    """As ``compiled.tokenise``."""
-    stream: list[int] = []
-    counts: list[int] = []
-    new: dict[bytes, int] = {}
-    for number, text in enumerate(texts):
-        before = len(stream)
-        if gaps[number]:
-            stream.append(GAP)
-        prefix = bytes((prefixes[number],))
-        for word in _TOKEN.findall(text.lower()):
-            key = prefix + word
-            term = vocabulary.term_of(key)
-            stream.append(-2 - new.setdefault(key, len(new)) if term is None else term)
-        counts.append(len(stream) - before)
-    keys = np.array([key[0] for key in new], np.int64)
-    return Tokens(
-        np.array(stream, np.int32), np.array(counts, np.int64), [key[1:] for key in new], keys
-    )
+def with_bits(segment: Segment) -> Segment:
+    """As ``compiled.with_bits``: nothing here needs them."""
+    return segment
 
 
-def learn(
-    vocabulary: Vocabulary, words: Sequence[bytes], prefixes: Array, stems: Sequence[bytes]
-) -> Array:
-    """As ``compiled.learn``."""
-    keys = [bytes((prefix,)) for prefix in range(256)]
+def top_of_words(*asked: Any) -> None:
+    """As ``compiled.top_of_words``: never."""
+
+
+def learn_rows(
+    texts: Sequence[bytes],
+    fields: Sequence[int],
+    row_ends: Sequence[int],
+    vocabulary: Vocabulary,
+    stems: Stems,
+) -> Learnt:
+    """As ``compiled.learn_rows``."""
+    keys: list[bytes | None] = []
+    ptr = [0]
+    totals = np.zeros((2, FIELDS_MAX), np.int64)
+    for first, last in itertools.pairwise(row_ends):
+        lengths: dict[int, int] = {}
+        for text, field in zip(texts[first:last], fields[first:last], strict=True):
+            if field in lengths:
+                keys.append(None)
+            prefix, words = prefix_of(field, SURFACE), _TOKEN.findall(text.lower())
+            keys += [prefix + word for word in words]
+            lengths[field] = lengths.get(field, 0) + len(words)
+        for field, length in lengths.items():
+            totals[:, field] += length > 0, min(length, LENGTH_MAX)
+        ptr.append(len(keys))
+    terms: dict[bytes | None, int] = {None: GAP}
+    new = []
+    for key in dict.fromkeys(keys):
+        if key is not None and (term := vocabulary.term_of(key)) is not None:
+            terms[key] = term
+        elif key is not None:
+            new.append(key)
+    names = stems([key[1:] for key in new], [key[0] >> 1 for key in new])
     named = [
-        (keys[prefix] + word, keys[prefix | TERM] + stem)
-        for word, prefix, stem in zip(words, prefixes.tolist(), stems, strict=True)
+        (key, prefix_of(key[0] >> 1, TERM) + name) for key, name in zip(new, names, strict=True)
     ]
-    return np.array(vocabulary.learn(named), np.int32)
+    terms.update(zip(new, vocabulary.learn(named), strict=True))
+    stream = np.array([terms[key] for key in keys], np.int32)
+    return Learnt(stream, np.array(ptr, np.int64), totals)
 
 
 def near_words(

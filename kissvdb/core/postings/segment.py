@@ -18,8 +18,13 @@ GAP: Final = -1
 """Between two texts of one field in the stream: no phrase reaches across."""
 COUNT_MAX: Final = 255
 """A term that comes more often in a field of a row counts so often."""
-COLUMNS: Final = 14
+COLUMNS: Final = 17
 """Numbers that kernels take of a segment, its ``addresses``."""
+DENSE_SHARE: Final = 32
+"""A term that one row in so many has is dense: its rows are in bits too, for which this takes about
+as much memory as its list."""
+DENSE_ROWS_MIN: Final = 512
+"""In a shorter list a row is soon found."""
 LENGTH_MAX: Final = 65_535
 """A longer field of a row counts as one of so many terms."""
 
@@ -53,6 +58,10 @@ class Segment:
     tfs: Array
     max_tf: Array
     min_length: Array
+    dense: Array = attrs.field(factory=lambda: np.zeros(0, np.int32))
+    """int32[D]: the places of dense terms in ``terms``; none if they were not asked for."""
+    bits: Array = attrs.field(factory=lambda: np.zeros((0, 0), np.uint64))
+    """Their rows, as ``kernels.text.lists.fill_bits`` writes them. Made of ``docs``, not stored."""
 
     @property
     def row_count(self) -> int:
@@ -80,7 +89,16 @@ class Segment:
             self.tfs.ctypes.data,
             self.max_tf.ctypes.data,
             self.min_length.ctypes.data,
+            self.dense.ctypes.data,
+            len(self.dense),
+            self.bits.ctypes.data,
         )
+
+    @cached_property
+    def dense_terms(self) -> Array:
+        """int32[D]: the places of terms that are dense."""
+        rows = max(self.row_count // DENSE_SHARE, DENSE_ROWS_MIN)
+        return np.flatnonzero(np.diff(self.st) >= rows).astype(np.int32)
 
     @cached_property
     def totals(self) -> tuple[Array, Array, Array]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import attrs
 import numpy as np
@@ -10,9 +10,13 @@ import numpy as np
 from kissvdb.core.postings import plain
 from kissvdb.core.postings import segment as text_segment
 from kissvdb.core.postings.query import Totals
-from kissvdb.core.postings.segment import Array, Parts, Segment
+from kissvdb.core.postings.segment import Array, Forward, Parts, Segment
 from kissvdb.core.postings.tail import Tail
 from kissvdb.core.postings.vocabulary import Vocabulary
+
+SCANNED_TERMS_MAX = 20_000
+"""Of rows in no large block, for a search for words: of more segments are made first. A term costs
+some nanoseconds."""
 
 
 class TextKernels(Protocol):
@@ -23,12 +27,29 @@ class TextKernels(Protocol):
         """What searches instead of ``postings.plain``; None until it is loaded."""
 
 
+class ForWords(NamedTuple):
+    """``columns``: int64[13], as ``kernels.text.quick`` takes a state; of the segments ``parts``
+    there are ``table`` and ``turns``; ``totals``: int64[2, FIELDS_MAX]. ``kept``: what the columns
+    lead to, besides the tail."""
+
+    columns: Array
+    parts: Parts
+    table: Array
+    turns: Array
+    totals: Array
+    kept: tuple[Array, ...]
+
+
+def _parts(segments: Iterable[Segment]) -> Parts:
+    return segments if isinstance(segments, Parts) else Parts(segments)
+
+
 @attrs.frozen(eq=False)
 class State:
     """Replaced whole, so that a view taken from any thread is of one moment."""
 
     vocabulary: Vocabulary
-    segments: tuple[Segment, ...] = ()
+    segments: Parts = attrs.field(default=Parts(), converter=_parts)
     sealed: Totals = attrs.field(factory=Totals.zero)
     tail: Tail = attrs.field(factory=Tail.empty)
     entries: int = 0
@@ -43,13 +64,32 @@ class State:
     @cached_property
     def young(self) -> Sequence[Segment]:
         """The rows of the tail."""
-        build = engine_of(self.kernels).build_few
-        return self.tail.segments(lambda rows: build(rows, self.field_of_term))
+        return self.tail.segments(self._build)
+
+    def _build(self, rows: Forward) -> Segment:
+        made: Segment = engine_of(self.kernels).build_few(rows, self.field_of_term)
+        return made
 
     @cached_property
     def parts(self) -> Parts:
         """All rows, those of the tail too."""
-        return Parts((*self.segments, *self.young))
+        return Parts((*self.segments, *self.young)) if self.tail.row_count else self.segments
+
+    @cached_property
+    def for_words(self) -> ForWords:
+        """What a search for plain words reads; made by the first of them."""
+        tail = self.tail
+        columns, kept = self.vocabulary.placed()
+        parts = tail.behind(self.segments, self._build)
+        first = parts.row_count - self.segments.row_count
+        young = tail.row_count - first
+        if tail.terms_from(first) > SCANNED_TERMS_MAX:
+            parts, young = self.parts, 0
+        ptr, stream = tail.places
+        at = (parts.row_count, young, ptr + first * tail.forward.ptr.itemsize, stream)
+        columns = np.concatenate([columns, at])
+        totals = self.sealed.table + tail.totals
+        return ForWords(columns, parts, parts.table, parts.turns, totals, kept)
 
     @property
     def stored(self) -> Sequence[Segment]:
@@ -60,7 +100,8 @@ class State:
 
     @cached_property
     def totals(self) -> Totals:
-        return summed(self.young, self.sealed)
+        rows, terms = self.tail.totals
+        return Totals(self.sealed.rows + rows, self.sealed.terms + terms)
 
 
 def summed(segments: Iterable[Segment], totals: Totals) -> Totals:

@@ -8,9 +8,10 @@ keys of their own, and "run", a surface, may be the term of "running".
 The entries are found by a hash table of linear probing in arrays, which kernels read too.
 """
 
+import operator
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import attrs
 import numpy as np
@@ -39,19 +40,21 @@ def prefix_of(field: int, kind: int) -> bytes:
     return bytes((field << 1 | kind,))
 
 
-@attrs.frozen(eq=False)
-class Tokens:
-    """The terms of texts, and their words that the vocabulary lacks.
+Stems = Callable[[Sequence[bytes], Sequence[int]], Sequence[bytes]]
+"""The names of the terms of words, in fields of these numbers."""
 
-    ``stream``: int32, the terms of all texts, GAP, and -2 - i for new word i; ``counts``:
-    int64[texts], how many items each text has in it. ``words``: the new ones, each once, and
-    ``prefixes``: int64, the bytes that their keys begin with.
+
+class Learnt(NamedTuple):
+    """The terms of rows.
+
+    ``stream``: int32, the terms of all texts and GAP; ``ptr``: int64[rows + 1], where each row
+    begins in it, and the last ends. ``totals``: int64[2, FIELDS_MAX], how many rows have a term in
+    each field, and how many terms.
     """
 
     stream: Array
-    counts: Array
-    words: Sequence[bytes]
-    prefixes: Array
+    ptr: Array
+    totals: Array
 
 
 @attrs.define(eq=False)
@@ -91,6 +94,7 @@ class Vocabulary:
         self._fields = _Column(np.zeros(0, np.uint8), 0)
         self.slots: npt.NDArray[np.int32] = np.zeros(_SLOTS_MIN, np.int32)
         self._cache: dict[bytes, int] = {}
+        self._places: tuple[tuple[Array, ...], Array] = ((), np.zeros(0, np.int64))
 
     @property
     def entries(self) -> int:
@@ -122,10 +126,33 @@ class Vocabulary:
         return self._fields.array
 
     def addresses(self) -> Array:
-        """int64[6]: where slots, hashes, ends, blob and values are, and the slots less 1. Good
-        until something is added."""
-        arrays = (self.slots, self._hashes.array, self.ends, self.blob, self.values)
-        return np.array([*(each.ctypes.data for each in arrays), len(self.slots) - 1], np.int64)
+        """Where the arrays are, as ``placed`` says; good until something is added."""
+        return self.placed()[0]
+
+    def placed(self) -> tuple[Array, tuple[Array, ...]]:
+        """int64[9]: where slots, hashes, ends, blob and values are, the slots less 1, how many
+        entries there are, the salt, and where the field of each term is; and those arrays, to be
+        kept: what is added later may go to others."""
+        # First: what other threads add meanwhile is in arrays that are taken later.
+        entries = self._values.count
+        arrays = (
+            self.slots,
+            self._hashes.array,
+            self._ends.array,
+            self._blob.array,
+            self._values.array,
+            self._fields.array,
+        )
+        known, made = self._places
+        # Not compared by ==: these are arrays.
+        if len(known) != len(arrays) or any(map(operator.is_not, known, arrays)):
+            places = [each.ctypes.data for each in arrays]
+            numbers = (*places[:5], len(arrays[0]) - 1, 0, self.salt, places[5])
+            made = np.array(numbers, np.int64)
+            self._places = arrays, made
+        made = made.copy()
+        made[6] = entries
+        return made, arrays
 
     def field_number(self, path: str) -> int | None:
         return self._numbers.get(path)

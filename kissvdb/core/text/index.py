@@ -8,6 +8,7 @@ word is until a vacuum (``remap``) drops them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -42,8 +43,7 @@ _BUILD_ROWS_MAX = 4096
 Array = npt.NDArray[Any]
 
 
-@attrs.frozen(eq=False)
-class TextHits:
+class TextHits(msgspec.Struct, frozen=True, eq=False):
     """``rows``: int64[n], ``scores``: float64[n], best first, ties by lower row. ``total``: how
     many rows match, where that is known. ``ignored``: how many of the query's terms, or of the
     terms a beginning stands for, were not looked for because they are too many."""
@@ -62,7 +62,6 @@ class TextView:
     _lexicon: Lexicon
     _state: State
     _kernels: TextKernels | None
-    _begun: Beginnings = attrs.field(init=False, repr=False)
 
     @property
     def settings(self) -> TextSettings:
@@ -75,7 +74,14 @@ class TextView:
 
     def search(self, query: TextQuery, k: int, allow: Words | None = None) -> TextHits:
         """The k best rows that match, of those in the bitmap ``allow`` if it is given."""
-        plan, state, settings = self._plan(query), self._state, self.settings
+        state, settings = self._state, self.settings
+        if query.words is not None and (asked := self._lexicon.asked_in(query.fields)) is not None:
+            best = self._engine.top_of_words(
+                state, query.words, *asked, settings.k1, settings.b, k, allow
+            )
+            if best is not None:
+                return TextHits(*best)
+        plan = self._plan(query)
         rows, scores = self._engine.top(
             state.parts, plan, state.totals, settings.k1, settings.b, k, allow
         )
@@ -190,8 +196,8 @@ class TextView:
     def _beginning(self, field: TextField, beginning: str) -> list[int]:
         return self._begun.terms(self._engine, field.number, beginning)
 
-    @_begun.default
-    def _begun_of(self) -> Beginnings:
+    @cached_property
+    def _begun(self) -> Beginnings:
         return Beginnings(self._lexicon.vocabulary, self._state.entries)
 
 
@@ -230,8 +236,8 @@ class TextIndex:
             raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         for start in range(0, len(rows), _BUILD_ROWS_MAX):
             chunk = rows[start : start + _BUILD_ROWS_MAX]
-            forward = self._lexicon.forward(chunk, engine_of(self._kernels))
-            self._replace(tail=self._state.tail.extended(forward))
+            added = self._lexicon.forward(chunk, engine_of(self._kernels))
+            self._replace(tail=self._state.tail.extended(*added))
             if self._state.tail.row_count >= TAIL_ROWS_MAX:
                 self._seal()
 
@@ -322,7 +328,8 @@ class TextIndex:
     def _adopt(self, segments: Sequence[Segment], totals: Totals | None = None) -> None:
         if totals is None:
             totals = summed(segments, Totals.zero())
-        self._replace(segments=tuple(segments), sealed=totals, tail=Tail.empty())
+        with_bits = engine_of(self._kernels).with_bits
+        self._replace(segments=tuple(map(with_bits, segments)), sealed=totals, tail=Tail.empty())
 
 
 def _analysis(settings: TextSettings) -> str:

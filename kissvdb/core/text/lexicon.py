@@ -1,15 +1,16 @@
 """Texts to terms: the fields, analyzers and words of one index."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import attrs
 import numpy as np
+import numpy.typing as npt
 
 from kissvdb.core.postings.query import Atom
-from kissvdb.core.postings.segment import GAP, Forward
-from kissvdb.core.postings.vocabulary import SURFACE, TERM, Tokens, Vocabulary, prefix_of
+from kissvdb.core.postings.segment import Forward
+from kissvdb.core.postings.vocabulary import SURFACE, TERM, Vocabulary, prefix_of
 from kissvdb.core.text.analysis import ANALYSIS, Analyzer
 from kissvdb.core.text.fields import TEXTS_MAX, strings
 from kissvdb.core.text.query import Clause
@@ -23,12 +24,17 @@ from kissvdb.errors import InvalidArgument
 
 Texts = Sequence[tuple[str, str]]
 """The texts of one row: (path, text)."""
+Array = npt.NDArray[Any]
+Asked = tuple[Array, Array]
+"""Fields by number, int64[F], and their weights, float64[F]."""
 TextRow = Texts | dict[str, Any]
 """A row: its texts, or the document that they are the strings of."""
 
 ASKED_MAX = 10_000
 """Words of queries whose tokens are remembered, each of at most ASKED_CHARS_MAX characters."""
 ASKED_CHARS_MAX = 64
+ASKED_FIELDS_MAX = 64
+"""Choices of fields that are remembered."""
 PATHS_KEPT = 4096
 
 
@@ -74,6 +80,7 @@ class Lexicon:
         self._asked: dict[tuple[int, str], tuple[str, ...]] = {}
         self.atoms: dict[tuple[int, str], tuple[Atom | None, ...]] = {}
         """What words of queries are in a field, as typed, where all of it is known: that stays."""
+        self._asked_in: dict[Any, tuple[int, Asked | None]] = {}
         self._writable = _Writable(self.writable)
         self._by_number: dict[int, TextField] = {}
 
@@ -103,6 +110,34 @@ class Lexicon:
                 self._asked[key] = tokens
         return tokens
 
+    def asked_in(self, weights: Mapping[str, float] | None) -> Asked | None:
+        """The fields that a query without fields of clauses is looked for in, and their weights;
+        None if one of them is not of words."""
+        key = None if weights is None else tuple(weights.items())
+        paths = self.vocabulary.paths
+        count, made = self._asked_in.get(key, (-1, None))
+        if count != len(paths):
+            count = len(paths)
+            found = list(self.weighed(tuple(paths) if weights is None else tuple(weights), weights))
+            if all(field.is_words for field, _ in found):
+                numbers = np.array([field.number for field, _ in found], np.int64)
+                made = numbers, np.array([weight for _, weight in found], np.float64)
+            if len(self._asked_in) >= ASKED_FIELDS_MAX:
+                self._asked_in.clear()
+            self._asked_in[key] = count, made
+        return made
+
+    def weighed(
+        self, paths: Sequence[str], weights: Mapping[str, float] | None
+    ) -> Iterator[tuple[TextField, float]]:
+        """The fields of these paths that are searched, and their weights: those of the settings for
+        what has none."""
+        for path in paths:
+            field = self.field(path)
+            if field is not None:
+                weight = field.settings.weight
+                yield field, weight if weights is None else weights.get(path, weight)
+
     def note(self, field: TextField, clause: Clause, atoms: tuple[Atom | None, ...]) -> None:
         """Remember what a word that need not match is in a field."""
         if len(clause.text) <= ASKED_CHARS_MAX and None not in atoms:
@@ -130,25 +165,14 @@ class Lexicon:
             known = vocabulary.term_of(prefix_of(field.number, TERM) + name)
         return known
 
-    def forward(self, rows: Sequence[TextRow], engine: Any) -> Forward:
-        """The terms of rows; new ones are added. ``engine``: ``postings.plain`` or compiled."""
+    def forward(self, rows: Sequence[TextRow], engine: Any) -> tuple[Forward, Array]:
+        """The terms of rows, and how many by field, as ``Learnt.totals``; new ones are added.
+        ``engine``: ``postings.plain`` or compiled."""
         texts, numbers, row_ends = self._gathered(rows)
-        ends = np.array(row_ends, np.int64)
-        fields = np.array(numbers, np.int64)
-        found: Tokens = engine.tokenise(
-            self._in_bytes(texts, numbers),
-            fields << 1 | SURFACE,
-            _gaps(fields, ends),
-            self.vocabulary,
+        stream, ptr, totals = engine.learn_rows(
+            self._in_bytes(texts, numbers), numbers, row_ends, self.vocabulary, self._stems
         )
-        stream = found.stream
-        if found.words:
-            stems = self._stems(found.words, (found.prefixes >> 1).tolist())
-            terms = engine.learn(self.vocabulary, found.words, found.prefixes, stems)
-            new = np.flatnonzero(stream < GAP)
-            stream[new] = terms[GAP - 1 - stream[new]]
-        places = np.concatenate([[0], np.cumsum(found.counts)])
-        return Forward(len(rows), places[ends].astype(np.int64), stream)
+        return Forward(len(rows), ptr, stream), totals
 
     def _gathered(self, rows: Sequence[TextRow]) -> tuple[list[str], list[int], list[int]]:
         """The texts of rows that are searched, the numbers of their fields, and where rows end."""
@@ -187,7 +211,10 @@ class Lexicon:
 
     def _stems(self, words: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
         """The names of the terms of words, in fields of these numbers."""
-        analyzers = {number: self._by_number[number].analyzer for number in set(numbers)}
+        fields = self._by_number
+        if len(used := set(numbers)) == 1:
+            return fields[numbers[0]].analyzer.terms(words)
+        analyzers = {number: fields[number].analyzer for number in used}
         stems: dict[Analyzer, dict[bytes, bytes]] = {}
         for analyzer in set(analyzers.values()):
             # A word that is in several fields is stemmed once.
@@ -200,18 +227,6 @@ class Lexicon:
         if len(stems) == 1:
             return list(map(next(iter(stems.values())).__getitem__, words))
         return [stems[analyzers[number]][word] for word, number in zip(words, numbers, strict=True)]
-
-
-def _gaps(fields: Any, row_ends: Any) -> Any:
-    """int64[texts]: 1 where a text of the same field came before in the row. Those of other fields
-    may stand between, and be without any word."""
-    texts = np.arange(len(fields))
-    width = int(fields.max(initial=0)) + 1
-    places = np.repeat(np.arange(len(row_ends) - 1), np.diff(row_ends)) * width + fields
-    first = np.empty((len(row_ends) - 1) * width, np.int64)
-    # Of several that are assigned the last one stays.
-    first[places[::-1]] = texts[::-1]
-    return (first[places] != texts).astype(np.int64)
 
 
 def folded(field: TextField, text: str) -> bytes:

@@ -126,11 +126,7 @@ class _Planner:
             paths: Sequence[str] = (name,)
         else:
             paths = self._lexicon.vocabulary.paths if weights is None else tuple(weights)
-        for path in paths:
-            field = self._lexicon.field(path)
-            if field is not None:
-                weight = field.settings.weight
-                yield field, weight if weights is None else weights.get(path, weight)
+        return self._lexicon.weighed(paths, weights)
 
     def _atoms(
         self, clause: Clause, field: TextField, tokens: tuple[str, ...]

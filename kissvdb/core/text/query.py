@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Literal
 
 import attrs
+import msgspec
 
 from kissvdb.core.text.analysis import TOKEN, Analyzer, fold
 from kissvdb.core.text.folding import check_text
@@ -29,6 +30,8 @@ PREFIX_CHARS_MIN = 2
 
 PREFIXES_MAX = 16
 """Beginnings in a query: each is looked for among all words there are, and stands for many."""
+PLAIN_CHARS_MAX = 512
+"""Of a query that is read only when somebody asks for its clauses: so it is not too much."""
 PLAIN_WORDS_KEPT = 4096
 """Words of queries that are kept as they were read."""
 
@@ -43,6 +46,11 @@ _QUOTES = str.maketrans("“”„‟«»＂", '"' * 7)
 _WEIGHT = re.compile(r"\^(\d{1,4}(?:\.\d{1,4})?|\.\d{1,4})$")
 _PARTS = re.compile(r'([^\s"]*)"([^"]*)"(\^[\d.]{1,9}(?=\s|$))?|(\S+)')
 """A phrase with what stands before it, or a run of anything but spaces."""
+_is_plain = re.compile(
+    r"(?=[^0-9A-Za-z]*+[0-9A-Za-z])"
+    r"(?:[ \t\r\n]*+(?:[-+]++(?!\S)|[!#-),.-\]_-~][!#-)+-\]_-~]*+))*+[ \t\r\n]*+"
+).fullmatch
+"""At least one word, and no operators: at most signs that stand alone."""
 
 
 @attrs.frozen
@@ -55,6 +63,9 @@ class QueryOptions:
     """Where words without a field are looked for, with weights; None: in all fields."""
     known: Set[str] = frozenset()
     """The fields there are: ``field:word`` of any other is text."""
+
+
+_PLAIN_OPTIONS = QueryOptions()
 
 
 @attrs.frozen
@@ -93,20 +104,33 @@ class Clause:
         )
 
 
-@attrs.frozen
-class TextQuery:
+class TextQuery(msgspec.Struct, eq=False):
     """A query as the index takes it. A row matches if every "must" does, no "must_not" does and,
-    where there is no "must", at least one "should"."""
+    where there is no "must", at least one "should".
 
-    clauses: tuple[Clause, ...]
+    ``read``: its clauses, None if they are to be read of ``words`` when somebody asks for them.
+    ``fields``: those of clauses without one, with weights; None: all, with the weights of settings.
+    ``typos``: whether a word that no text has may be taken for one nearly like it. ``words``: the
+    text of a query of plain words, ASCII, which says all there is in the clauses; None: of another.
+    """
+
+    read: tuple[Clause, ...] | None
     fields: Mapping[str, float] | None = None
-    """The fields of clauses without one, with weights; None: all, with the weights of settings."""
     typos: bool = False
-    """Whether a word that no text has may be taken for one nearly like it."""
+    words: bytes | None = None
+
+    @property
+    def clauses(self) -> tuple[Clause, ...]:
+        if self.read is None:
+            assert self.words is not None
+            self.read = _clauses_of(self.words.decode(), _PLAIN_OPTIONS)
+        return self.read
 
     @property
     def excluded(self) -> "TextQuery | None":
         """What the query leaves out, as one that finds it; None if that is nothing."""
+        if self.words is not None:
+            return None
         clauses = tuple(
             attrs.evolve(
                 clause, occur="should", kind="prefix" if clause.kind == "prefix" else "phrase"
@@ -114,11 +138,13 @@ class TextQuery:
             for clause in self.clauses
             if clause.occur == "must_not"
         )
-        return attrs.evolve(self, clauses=clauses, typos=False) if clauses else None
+        return TextQuery(clauses, self.fields) if clauses else None
 
     def as_typed(self) -> "TextQuery":
         """The query without a thought to typos."""
-        return attrs.evolve(self, typos=False) if self.typos else self
+        if not self.typos:
+            return self
+        return TextQuery(self.read, self.fields, typos=False, words=self.words)
 
     def corrected(self, corrections: Mapping[str, Sequence[str]]) -> "TextQuery":
         """The query with words replaced: a folded token, and what is looked for in its place.
@@ -129,7 +155,7 @@ class TextQuery:
         clauses: list[Clause] = []
         for clause in self.clauses:
             clauses.extend(_corrected(clause, corrections))
-        return attrs.evolve(self, clauses=tuple(clauses))
+        return TextQuery(tuple(clauses), self.fields, self.typos)
 
 
 def _corrected(clause: Clause, corrections: Mapping[str, Sequence[str]]) -> Iterator[Clause]:
@@ -154,6 +180,16 @@ _Read = tuple[Clause, list[str]]
 
 def parse(text: str, options: QueryOptions) -> TextQuery:
     """The query in a text. Raises InvalidArgument, saying what to change."""
+    typos = options.typos == "auto"
+    if (
+        options.match == "any"
+        and len(text) <= PLAIN_CHARS_MAX
+        and (not options.known or ":" not in text)
+        and _is_plain(text) is not None
+    ):
+        if options.fields is not None:
+            _check_fields(options.fields)
+        return TextQuery(None, options.fields, typos, text.encode())
     if len(text) > QUERY_CHARS_MAX:
         raise InvalidArgument(
             f"the query has {len(text):,} characters; at most {QUERY_CHARS_MAX:,} are searched. "
@@ -163,6 +199,11 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
         check_text(text, "the query")
         text = text.translate(_QUOTES)
     _check_fields(options.fields)
+    return TextQuery(_clauses_of(text, options), options.fields, typos)
+
+
+def _clauses_of(text: str, options: QueryOptions) -> tuple[Clause, ...]:
+    """What a text asks for. Raises InvalidArgument."""
     # Equal words are read once: a text of one word ten thousand times is no work.
     times: dict[str, int] = {}
     parts: dict[str, re.Match[str]] = {}
@@ -191,7 +232,7 @@ def parse(text: str, options: QueryOptions) -> TextQuery:
                 )
     clauses = tuple(merged.values())
     _check(clauses)
-    return TextQuery(clauses, options.fields, options.typos == "auto")
+    return clauses
 
 
 @lru_cache(PLAIN_WORDS_KEPT)

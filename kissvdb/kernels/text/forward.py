@@ -103,11 +103,11 @@ def score_rows(
 @helper
 def best_of_allowed(
     table: Array, lists: Array, weighing: Array, pairs: Array, sieve: Array, phrases: Array,
-    phrase_ends: Array, counts: Array, allow: Array, scores: Array, rows: Array,
+    phrase_ends: Array, counts: Array, allow: Array, scores: Array, rows: Array, count: Number,
 ) -> Number:  # fmt: skip
     """The best of the rows in a bitmap, best first; answers how many. scores: float64[k], rows:
-    int64[k]."""
-    count, s = 0, 0
+    int64[k], of which ``count`` are a heap already."""
+    s = 0
     for w in range(allow.shape[0]):
         word = allow[w]
         while word != np.uint64(0):
@@ -134,6 +134,7 @@ def best_allowed(
 ) -> int:  # fmt: skip
     """``best_of_allowed``, for callers that are not compiled."""
     count: int = best_of_allowed(
-        table, lists, weighing, pairs, sieve, phrases, phrase_ends, counts, allow, scores, rows
-    )
+        table, lists, weighing, pairs, sieve, phrases, phrase_ends, counts, allow, scores, rows,
+        np.int64(0),
+    )  # fmt: skip
     return count

@@ -13,6 +13,10 @@ Array = NDArray[Any]
 MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 UNKNOWN: Final = -2
 GAP: Final = -1
+#: A longer field of a row counts as one of so many terms.
+LENGTH_MAX: Final = 65_535
+#: Numbers of fields are below.
+FIELDS_MAX: Final = 128
 #: Keys longer than this are no surfaces in the table.
 SURFACE_BYTES_MAX: Final = 64
 
@@ -46,15 +50,20 @@ def hash_key(text: Array, start: Number, end: Number, prefix: Number, salt: Numb
 
 @helper
 def find_key(
-    text: Array, start: Number, end: Number, prefix: Number, hash_: Number, slots: Number,
-    last: Number, hashes: Number, ends: Number, blob: Number, values: Number,
+    text: Array, start: Number, end: Number, prefix: Number, hash_: Number, vocabulary: Array
 ) -> Number:  # fmt: skip
-    """The term of the key that a byte and a part of a text are; UNKNOWN if there is none."""
+    """The term of the key that a byte and a part of a text are; UNKNOWN if there is none.
+
+    vocabulary: int64[8 or more], as ``Vocabulary.placed`` gives it. Slots may lead to entries
+    beyond those, which another thread is adding.
+    """
+    slots, hashes, ends = vocabulary[0], vocabulary[1], vocabulary[2]
+    blob, values, last = vocabulary[3], vocabulary[4], vocabulary[5]
     size = end - start + 1
     place = hash_ & last
     while int32_at(slots, place) != 0:
         entry = int32_at(slots, place) - 1
-        if int32_at(hashes, entry) & 0xFFFFFFFF == hash_:
+        if entry < vocabulary[6] and int32_at(hashes, entry) & 0xFFFFFFFF == hash_:
             begin = int64_at(ends, entry - 1) if entry > 0 else np.int64(0)
             if int64_at(ends, entry) - begin == size and uint8_at(blob, begin) == prefix:
                 same = 1
@@ -68,7 +77,7 @@ def find_key(
 
 @helper
 def number_of(
-    text: Array, start: Number, end: Number, t: Number, hash_: Number, prefixes: Array,
+    text: Array, start: Number, end: Number, t: Number, hash_: Number, fields: Array,
     seen: Array, words: Array, count: Number,
 ) -> Number:  # fmt: skip
     """Which of the first ``count`` words a new one is; ``count`` if it is none of them, and then it
@@ -81,7 +90,7 @@ def number_of(
         if (
             words[w, 3] == hash_
             and words[w, 1] - begin == end - start
-            and prefixes[words[w, 2]] == prefixes[t]
+            and fields[words[w, 2]] == fields[t]
         ):
             same = np.int64(0)
             while same < end - start and text[begin + same] == text[start + same]:
@@ -97,51 +106,85 @@ def number_of(
     return count
 
 
+@helper
+def tokenise_text(
+    text: Array, i: Number, end: Number, t: Number, fields: Array, vocabulary: Array,
+    stream: Array, n: Number, seen: Array, words: Array, new: Number,
+) -> Number:  # fmt: skip
+    """The terms of text t, which begins at i, into the stream from n on. Answers how many words are
+    new now, and where the stream goes on."""
+    prefix = fields[t] << 1
+    while i < end:
+        byte = token_byte(text[i])
+        if byte == 0:
+            i += 1
+            continue
+        start = i
+        while byte != 0:
+            text[i] = byte
+            i += 1
+            byte = token_byte(text[i]) if i < end else np.uint8(0)
+        hash_ = hash_key(text, start, i, prefix, np.uint64(vocabulary[7]))
+        term = np.int64(UNKNOWN)
+        if i - start < SURFACE_BYTES_MAX:
+            term = find_key(text, start, i, prefix, hash_, vocabulary)
+        if term == UNKNOWN:
+            number = number_of(text, start, i, t, hash_, fields, seen, words, new)
+            if number == new:
+                new += 1
+            term = -2 - number
+        stream[n] = term
+        n += 1
+    return new, n
+
+
 @kernel
 def tokenise(
-    text: Array, ends: Array, prefixes: Array, gaps: Array, salt: int, vocabulary: Array,
-    stream: Array, counts: Array, seen: Array, words: Array,
+    text: Array, shape: Array, vocabulary: Array, stream: Array, counted: Array, seen: Array,
+    words: Array,
 ) -> int:  # fmt: skip
-    """The terms of texts, and the different words that the vocabulary lacks.
+    """The terms of rows, and the different words that the vocabulary lacks.
 
-    text: uint8, made lower case in place; text i ends at ``ends[i]``, its keys begin with the byte
-    ``prefixes[i]``, and GAP comes before it if ``gaps[i]`` (int64 all). vocabulary: int64[6], the
-    addresses of slots, hashes, ends, blob and values, and the number of slots less 1. stream:
-    int32[len(text) // 2 + 1 + texts], takes the terms, and -2 - w for the new word w; counts:
-    int64[texts], how many. words: int64[len(text) // 2 + 1, 4], takes start, end, text and hash of
-    the new words; seen: int32[a power of two over len(text)], zeros. Answers how many are new.
+    text: uint8, made lower case in place. shape: int64[2 + 2 * T + R]: T, how many texts there are;
+    where each ends in ``text``; the field of each; then 0 and the number of the last text of each
+    row and 1. vocabulary: as ``find_key`` takes it. stream: int32[len(text) // 2 + 1 + T], takes
+    the terms, -2 - w for the new word w, and GAP before a text of a field that the row had before.
+    counted: int64[R + 1 + 4 * FIELDS_MAX], zeros: takes where each row begins and the last ends in
+    the stream; then how many rows have a term in each field, how many terms that is, LENGTH_MAX of
+    a row at most; the rest is working memory. words: int64[len(text) // 2 + 1, 4], takes start,
+    end, text and hash of the new words; seen: int32[a power of two over len(text)], zeros. Answers
+    how many are new.
     """
-    n, new, i = 0, 0, 0
-    for t in range(ends.shape[0]):
-        before = n
-        if gaps[t] != 0:
-            stream[n] = GAP
-            n += 1
-        while i < ends[t]:
-            byte = token_byte(text[i])
-            if byte == 0:
-                i += 1
-                continue
-            start = i
-            while byte != 0:
-                text[i] = byte
-                i += 1
-                byte = token_byte(text[i]) if i < ends[t] else np.uint8(0)
-            hash_ = hash_key(text, start, i, prefixes[t], np.uint64(salt))
-            term = np.int64(UNKNOWN)
-            if i - start < SURFACE_BYTES_MAX:
-                term = find_key(
-                    text, start, i, prefixes[t], hash_, vocabulary[0], vocabulary[5],
-                    vocabulary[1], vocabulary[2], vocabulary[3], vocabulary[4],
-                )  # fmt: skip
-            if term == UNKNOWN:
-                number = number_of(text, start, i, t, hash_, prefixes, seen, words, new)
-                if number == new:
-                    new += 1
-                term = -2 - number
-            stream[n] = term
-            n += 1
-        counts[t] = n - before
+    texts = shape[0]
+    ends, fields, row_ends = shape[1 : texts + 1], shape[texts + 1 :], shape[2 * texts + 1 :]
+    rows = row_ends.shape[0] - 1
+    ptr, counted = counted[: rows + 1], counted[rows + 1 :]
+    row_counts, term_counts = counted[:FIELDS_MAX], counted[FIELDS_MAX : 2 * FIELDS_MAX]
+    last_rows, lengths = counted[2 * FIELDS_MAX : 3 * FIELDS_MAX], counted[3 * FIELDS_MAX :]
+    n, new, i, t = np.int64(0), 0, np.int64(0), np.int64(0)
+    ptr[0] = 0
+    for row in range(rows):
+        while t < row_ends[row + 1]:
+            field = fields[t]
+            if last_rows[field] == row + 1:
+                stream[n] = GAP
+                n += 1
+            else:
+                last_rows[field] = row + 1
+                lengths[field] = 0
+            first = n
+            new, n = tokenise_text(
+                text, i, ends[t], t, fields, vocabulary, stream, n, seen, words, new
+            )
+            before = lengths[field]
+            after = min(before + n - first, LENGTH_MAX)
+            if before == 0 and after > 0:
+                row_counts[field] += 1
+            term_counts[field] += after - before
+            lengths[field] = after
+            i = ends[t]
+            t += 1
+        ptr[row + 1] = n
     return new
 
 
@@ -189,42 +232,48 @@ def entry_of(
 
 @kernel
 def learn(
-    words: Array, word_ends: Array, stems: Array, stem_ends: Array, prefixes: Array, salt: int,
+    text: Array, words: Array, shape: Array, stems: Array, stem_ends: Array, salt: int,
     slots: Array, hashes: Array, ends: Array, blob: Array, values: Array, fields: Array,
-    sizes: Array, terms: Array,
+    sizes: Array, stream: Array, terms: Array,
 ) -> None:  # fmt: skip
     """Add words that the vocabulary lacks, no one twice, and their terms where these are new.
 
-    words, stems: uint8, of word i up to ``word_ends[i]`` and ``stem_ends[i]`` (int64); prefixes:
-    int64, the byte that the key of word i begins with, even; that of its stem is one more. slots:
-    int32, hashes: uint32, ends: int64, blob: uint8, values: int32, fields: uint8, the vocabulary,
-    with room for all. sizes: int64[2], how many entries and terms there are, moved on. terms:
-    int32, takes the term of each word.
+    text, words, shape: as ``tokenise`` left them, of new words alone; stems: uint8, of word i up to
+    ``stem_ends[i]`` (int64). slots: int32, hashes: uint32, ends: int64, blob: uint8, values: int32,
+    fields: uint8, the vocabulary, with room for all. sizes: int64[2], how many entries and terms
+    there are, moved on. stream: int32, where the new words become terms. terms: int32[new words],
+    working memory.
     """
     entries, count = sizes[0], sizes[1]
-    start, stem_start = np.int64(0), np.int64(0)
-    for i in range(word_ends.shape[0]):
-        end, stem_end, prefix = word_ends[i], stem_ends[i], prefixes[i]
-        hash_ = hash_key(stems, stem_start, stem_end, prefix + 1, np.uint64(salt))
-        entry = entry_of(stems, stem_start, stem_end, prefix + 1, hash_, slots, hashes, ends, blob)
+    stem_start, texts = np.int64(0), shape[0]
+    for i in range(words.shape[0]):
+        start, end, hash_ = words[i, 0], words[i, 1], words[i, 3]
+        field = shape[1 + texts + words[i, 2]]
+        stem_end, prefix = stem_ends[i], field << 1
+        stem_hash = hash_key(stems, stem_start, stem_end, prefix + 1, np.uint64(salt))
+        entry = entry_of(
+            stems, stem_start, stem_end, prefix + 1, stem_hash, slots, hashes, ends, blob
+        )
         if entry >= 0:
             term = np.int64(values[entry])
         else:
             term = count
-            fields[count] = prefix >> 1
+            fields[count] = field
             count += 1
             append_key(
-                stems, stem_start, stem_end, prefix + 1, hash_, term, entries, slots, hashes, ends,
-                blob, values,
+                stems, stem_start, stem_end, prefix + 1, stem_hash, term, entries, slots, hashes,
+                ends, blob, values,
             )  # fmt: skip
             entries += 1
         if end - start < SURFACE_BYTES_MAX:
-            hash_ = hash_key(words, start, end, prefix, np.uint64(salt))
             append_key(
-                words, start, end, prefix, hash_, term, entries, slots, hashes, ends, blob, values
+                text, start, end, prefix, hash_, term, entries, slots, hashes, ends, blob, values
             )
             entries += 1
         terms[i] = term
-        start, stem_start = end, stem_end
+        stem_start = stem_end
+    for i in range(stream.shape[0]):
+        if stream[i] < GAP:
+            stream[i] = terms[-2 - stream[i]]
     sizes[0] = entries
     sizes[1] = count

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.text import memory as at
-from kissvdb.kernels.text.memory import int32_at, int64_at, uint8_at, uint16_at
+from kissvdb.kernels.text.memory import count_bits, int32_at, int64_at, uint8_at, uint16_at
 
 Array = NDArray[Any]
 
@@ -23,6 +23,20 @@ def place_of(address: Number, count: Number, wanted: Number) -> Number:
         else:
             high = middle
     return low
+
+
+@helper
+def term_place(address: Number, count: Number, term: Number) -> Number:
+    """The place of a term in an ascending int32 array of different terms; -1 if it is not there.
+
+    Term i is at i or before; in a segment that has all of the first terms it is there.
+    """
+    if term < count and int32_at(address, term) == term:
+        return np.int64(term)
+    place = place_of(address, min(count, term + 1), term)
+    if place == count or int32_at(address, place) != term:
+        return np.int64(-1)
+    return place
 
 
 @helper
@@ -45,6 +59,43 @@ def seek(address: Number, start: Number, count: Number, wanted: Number) -> Numbe
 
 
 @helper
+def bits_size(words: Number) -> Number:
+    """The bytes of the rows of a term in bits: words, and an int32 for each of them."""
+    return np.int64(8) * (words + ((words + 1) >> 1))
+
+
+@kernel
+def fill_bits(docs: Array, st: Array, places: Array, words: int, bits: Array) -> None:
+    """The rows of terms in bits, for look-ups without a search.
+
+    docs: int32, st: int64, of a segment. places: int32[D], of terms there. bits: uint64[D, words +
+    ceil(words / 2)], zeros: of each term its bitmap, and behind that uint32[words], how many rows
+    come before each word.
+    """
+    for d in range(places.shape[0]):
+        place = places[d]
+        for i in range(st[place], st[place + 1]):
+            row = np.int64(docs[i])
+            bits[d, row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+        before = np.int64(0)
+        for w in range(words):
+            # Two of 32 bits to a word, the first in the lower half: as an array lies in memory.
+            bits[d, words + (w >> 1)] |= np.uint64(before) << np.uint64(32 * (w & 1))
+            before += count_bits(bits[d, w])
+
+
+@helper
+def place_in_bits(lists: Array, a: Number, row: Number) -> Number:
+    """The place of a row in the list of an atom that is in bits too; -1 if it is not there."""
+    bits = lists[a, at.LIST_BITS]
+    word, bit = np.uint64(int64_at(bits, row >> 6)), np.uint64(row & 63)
+    if (word >> bit) & np.uint64(1) == np.uint64(0):
+        return np.int64(-1)
+    before = int32_at(bits + 8 * lists[a, at.LIST_WORDS], row >> 6)
+    return before + count_bits(word & ((np.uint64(1) << bit) - np.uint64(1)))
+
+
+@helper
 def fill_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
     """Where each segment keeps the rows of each term.
 
@@ -63,8 +114,8 @@ def fill_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
             )
             if terms[a] < 0:
                 continue
-            place = place_of(table[s, at.TERMS], count, terms[a])
-            if place == count or int32_at(table[s, at.TERMS], place) != terms[a]:
+            place = term_place(table[s, at.TERMS], count, terms[a])
+            if place < 0:
                 continue
             first = int64_at(table[s, at.ST], place)
             lists[s, a, at.LIST_DOCS] = table[s, at.DOCS] + np.int64(4) * first
@@ -72,6 +123,11 @@ def fill_lists(table: Array, terms: Array, fields: Array, lists: Array) -> None:
             lists[s, a, at.LIST_SIZE] = int64_at(table[s, at.ST], place + 1) - first
             lists[s, a, at.LIST_MAX_TF] = uint8_at(table[s, at.MAX_TF], place)
             lists[s, a, at.LIST_MIN_LENGTH] = uint16_at(table[s, at.MIN_LENGTH], place)
+            dense = place_of(table[s, at.DENSE], table[s, at.DENSE_COUNT], place)
+            if dense < table[s, at.DENSE_COUNT] and int32_at(table[s, at.DENSE], dense) == place:
+                words = (table[s, at.ROWS] + 63) >> 6
+                lists[s, a, at.LIST_BITS] = table[s, at.BITS] + dense * bits_size(words)
+                lists[s, a, at.LIST_WORDS] = words
 
 
 @kernel
@@ -87,8 +143,8 @@ def having_terms(table: Array, terms: Array, counts: Array) -> None:
         counts[a] = 0
         for s in range(table.shape[0]):
             count = table[s, at.TERM_COUNT]
-            place = place_of(table[s, at.TERMS], count, terms[a])
-            if place < count and int32_at(table[s, at.TERMS], place) == terms[a]:
+            place = term_place(table[s, at.TERMS], count, terms[a])
+            if place >= 0:
                 st = table[s, at.ST]
                 counts[a] += int64_at(st, place + 1) - int64_at(st, place)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.text import heap
 from kissvdb.kernels.text import memory as at
-from kissvdb.kernels.text.lists import seek
+from kissvdb.kernels.text.lists import place_in_bits, seek
 from kissvdb.kernels.text.memory import int32_at, lowest_bit, uint8_at, uint16_at
 
 Array = NDArray[Any]
@@ -102,8 +102,13 @@ def exact(
     for i in range(first, n):
         a = order[i]
         docs = lists[a, at.LIST_DOCS]
-        place = seek(docs, starts[a], cursors[a], row)
-        if place < cursors[a] and int32_at(docs, place) == row:
+        if lists[a, at.LIST_BITS] != 0:
+            place = place_in_bits(lists, a, row)
+        else:
+            place = seek(docs, starts[a], cursors[a], row)
+            if place == cursors[a] or int32_at(docs, place) != row:
+                place = np.int64(-1)
+        if place >= 0:
             length = uint16_at(lists[a, at.LIST_LENGTHS], row)
             parts[a] = part(weighing, a, uint8_at(lists[a, at.LIST_TFS], place), length)
     score = 0.0
@@ -134,9 +139,15 @@ def looked_up(
         i -= 1
         a = order[i]
         docs, size = lists[a, at.LIST_DOCS], lists[a, at.LIST_SIZE]
-        cursors[a] = seek(docs, cursors[a], size, row)
-        if cursors[a] < size and int32_at(docs, cursors[a]) == row:
-            tf = uint8_at(lists[a, at.LIST_TFS], cursors[a])
+        if lists[a, at.LIST_BITS] != 0:
+            place = place_in_bits(lists, a, row)
+        else:
+            place = seek(docs, cursors[a], size, row)
+            cursors[a] = place
+            if place == size or int32_at(docs, place) != row:
+                place = np.int64(-1)
+        if place >= 0:
+            tf = uint8_at(lists[a, at.LIST_TFS], place)
             parts[a] = part(weighing, a, tf, uint16_at(lists[a, at.LIST_LENGTHS], row))
             so_far += parts[a] * MARGIN
         if so_far + bounds[i] < worst:
@@ -179,9 +190,10 @@ def offer_window(
 @helper
 def best_rows(
     table: Array, turns: Array, lists: Array, weighing: Array, allow: Array, scores: Array,
-    rows: Array, numbers: Array, reals: Array, sums: Array, touched: Array,
+    rows: Array, numbers: Array, reals: Array, sums: Array, touched: Array, count: Number,
 ) -> Number:  # fmt: skip
-    """The best rows of all segments, best first; answers how many.
+    """The best rows of all segments, best first; answers how many. ``count``: so many rows are a
+    heap in the answer already, which go on to be compared.
 
     table: int64[S, COLUMNS]. turns: int64[S], the order of segments. lists: int64[S, A,
     LIST_COLUMNS]. weighing: float64[3, A]. allow: uint64, a bitmap of all rows, or empty for all.
@@ -193,7 +205,6 @@ def best_rows(
     order, cursors, starts = numbers[0], numbers[1], numbers[2]
     bounds, parts = reals[0], reals[1]
     parts[:] = 0.0
-    count = 0
     for turn in range(turns.shape[0]):
         s = turns[turn]
         n = by_bound(lists[s], weighing, order, bounds)
@@ -237,6 +248,7 @@ def best(
 ) -> int:  # fmt: skip
     """``best_rows``, for callers that are not compiled."""
     count: int = best_rows(
-        table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
-    )
+        table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched,
+        np.int64(0),
+    )  # fmt: skip
     return count

@@ -27,7 +27,11 @@ DOCS: Final = 10
 TFS: Final = 11
 MAX_TF: Final = 12
 MIN_LENGTH: Final = 13
-COLUMNS: Final = 14
+#: Of the terms that many rows have: their places, how many, and their rows in bits.
+DENSE: Final = 14
+DENSE_COUNT: Final = 15
+BITS: Final = 16
+COLUMNS: Final = 17
 
 #: Columns of a list of rows: addresses of rows and counts, how many; bounds of count and length.
 LIST_DOCS: Final = 0
@@ -36,7 +40,11 @@ LIST_SIZE: Final = 2
 LIST_MAX_TF: Final = 3
 LIST_MIN_LENGTH: Final = 4
 LIST_LENGTHS: Final = 5
-LIST_COLUMNS: Final = 6
+#: Where its rows are in bits too, 0 if they are not.
+LIST_BITS: Final = 6
+#: How many 64-bit words those are, behind which is for each how many rows come before it (int32).
+LIST_WORDS: Final = 7
+LIST_COLUMNS: Final = 8
 
 
 def _loading(kind: Any, *, signed: bool) -> Any:
@@ -72,6 +80,16 @@ def uint8_at(typing: Any, address: Any, index: Any) -> Any:
 def uint16_at(typing: Any, address: Any, index: Any) -> Any:
     """Item ``index`` of the uint16 array at ``address``, as int64."""
     return _loading(ir.IntType(16), signed=False)
+
+
+@intrinsic
+def count_bits(typing: Any, word: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return vir.call(builder, "llvm.ctpop.i64", vir.INT64, [args[0]])
+
+    return types.int64(types.uint64), write
 
 
 @intrinsic

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kissvdb.kernels.jit import helper, kernel
+from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.text import memory as at
 from kissvdb.kernels.text.forward import best_of_allowed
 from kissvdb.kernels.text.lists import fill_lists
@@ -16,20 +16,29 @@ Array = NDArray[Any]
 
 
 @helper
+def count_rows(lists: Array, having: Array) -> Number:
+    """Add how many rows have each term, int64[A]; answers how many that are together."""
+    total = np.int64(0)
+    for s in range(lists.shape[0]):
+        for a in range(lists.shape[1]):
+            size = lists[s, a, at.LIST_SIZE]
+            having[a] += size
+            total += size
+    return total
+
+
+@helper
 def weigh(
-    lists: Array, fields: Array, given: Array, totals: Array, k1: float, b: float, weighing: Array
+    having: Array, fields: Array, given: Array, totals: Array, k1: float, b: float, weighing: Array
 ) -> None:
     """BM25's numbers of each term, as ``core.postings.query.weighing`` makes them.
 
-    fields: int64[A]; given: float64[A], the weights of the query; totals: int64[2, fields], rows
-    and terms; weighing: float64[3, A], filled.
+    having, fields: int64[A]; given: float64[A], the weights of the query; totals: int64[2, fields],
+    rows and terms; weighing: float64[3, A], filled.
     """
     for a in range(fields.shape[0]):
-        having = np.int64(0)
-        for s in range(lists.shape[0]):
-            having += lists[s, a, at.LIST_SIZE]
         rows, terms = totals[0, fields[a]], totals[1, fields[a]]
-        idf = math.log(1.0 + (rows - having + 0.5) / (having + 0.5))
+        idf = math.log(1.0 + (rows - having[a] + 0.5) / (having[a] + 0.5))
         weighing[0, a] = given[a] * idf
         weighing[1, a] = k1 * (1.0 - b)
         weighing[2, a] = k1 * b * rows / terms if terms > 0 else 0.0
@@ -65,11 +74,10 @@ def best(
     uint64[SIEVE_WORDS]; all others as ``maxscore.best_rows`` takes them.
     """
     fill_lists(table, terms, fields, lists)
-    weigh(lists, fields, given, totals, k1, b, weighing)
-    walked = np.int64(0)
-    for s in range(lists.shape[0]):
-        for a in range(terms.shape[0]):
-            walked += lists[s, a, at.LIST_SIZE]
+    having = numbers[4]
+    having[:] = 0
+    walked = count_rows(lists, having)
+    weigh(having, fields, given, totals, k1, b, weighing)
     count: int
     if allow.shape[0] > 0 and scanning < walked:
         pairs, phrase_ends, counts = numbers[0:2], numbers[2], numbers[3]
@@ -77,10 +85,11 @@ def best(
         sieve_terms(terms, pairs, sieve)
         count = best_of_allowed(
             table, lists, weighing, pairs, sieve, phrase_ends[0:0], phrase_ends, counts, allow,
-            scores, rows,
+            scores, rows, np.int64(0),
         )  # fmt: skip
     else:
         count = best_rows(
-            table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched
-        )
+            table, turns, lists, weighing, allow, scores, rows, numbers, reals, sums, touched,
+            np.int64(0),
+        )  # fmt: skip
     return count

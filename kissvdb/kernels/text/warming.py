@@ -13,6 +13,7 @@ from kissvdb.kernels.text import (
     lists,
     maxscore,
     memory,
+    quick,
     terms,
     words,
 )
@@ -28,6 +29,7 @@ def run() -> None:
     lists.find_lists(table, one, one, found)
     lists.having_terms(table, one, one.copy())
     counts = np.zeros(2, np.int32)
+    lists.fill_bits(kept[6], kept[5], kept[4], 1, np.zeros((1, 2), np.uint64))
     lists.any_of(found[0], counts)
     lists.phrase(table, 0, np.concatenate([found[0], found[0]]), np.zeros(2, np.int64), counts)
     docs, tfs = np.zeros(2, np.int32), np.zeros(2, np.uint8)
@@ -47,14 +49,21 @@ def run() -> None:
     )  # fmt: skip
     _few()
     slots = np.zeros(4, np.int32)
-    vocabulary = np.array([slots.ctypes.data, 0, 0, 0, 0, 3])
+    vocabulary = np.array([slots.ctypes.data, 0, 0, 0, 0, 3, 0, 1, *[0] * 5])
+    line = quick.TERMS_MAX
+    ints = np.zeros(line * (quick.INT_LINES + memory.LIST_COLUMNS), np.int64)
+    quick.best(
+        text, one, np.ones(1), vocabulary, table, one, pair, 1.0, 1.0, 0.0, allow, scores, rows,
+        ints, np.zeros(line * quick.REAL_LINES), asked[1], sums, touched,
+    )  # fmt: skip
     stream, seen = np.zeros(4, np.int32), np.zeros(8, np.int32)
-    new = np.zeros((3, 4), np.int64)
-    learning.tokenise(text, ends, one, one, 1, vocabulary, stream, one.copy(), seen, new)
+    new, shape = np.zeros((3, 4), np.int64), np.array([1, 4, 0, 0, 1])
+    counted = np.zeros(2 + 4 * learning.FIELDS_MAX, np.int64)
+    learning.tokenise(text, shape, vocabulary, stream, counted, seen, new)
     learning.learn(
-        text, ends, text, ends, one, 1, slots, np.zeros(2, np.uint32), np.zeros(2, np.int64),
+        text, new[:1], shape, text, ends, 1, slots, np.zeros(2, np.uint32), np.zeros(2, np.int64),
         np.zeros(16, np.uint8), np.zeros(2, np.int32), one.astype(np.uint8), one.repeat(2),
-        stream,
+        stream[:1], stream.copy(),
     )  # fmt: skip
     key_ends = np.array([4])
     words.beginning(text.ctypes.data, key_ends.ctypes.data, 1, text, one.copy())
@@ -91,5 +100,5 @@ def _segment() -> tuple[Array, Array, list[Array]]:
     kept = [ptr, stream, lengths, field_numbers, terms, st, docs, tfs, most, least]
     table = np.zeros((1, memory.COLUMNS), np.int64)
     at = [each.ctypes.data for each in kept]
-    table[0] = (0, 2, at[0], at[1], at[2], at[3], 1, at[4], 1, *at[5:])
+    table[0] = (0, 2, at[0], at[1], at[2], at[3], 1, at[4], 1, *at[5:], 0, 0, 0)
     return table, np.zeros((1, 1, memory.LIST_COLUMNS), np.int64), kept
