@@ -92,6 +92,10 @@ def check(arguments: argparse.Namespace) -> int:
         from kissvdb.engine.vectors.collection_store import verify_rows
 
     report = check.check(directory, verify_rows)
+    if arguments.deep:
+        import kissvdb.commands.deep_sql
+
+        report = kissvdb.commands.deep_sql.compared(directory, report)
     _print_lines(report.lines())
     return 0 if report.ok else 1
 

@@ -11,7 +11,7 @@ import numpy as np
 from kissvdb.core.rows import rebuild
 from kissvdb.core.rows.checkpoint import Opened
 from kissvdb.core.state import reserved_keys
-from kissvdb.storage.log.inspection import read_only
+from kissvdb.storage.sql.connecting import read_only
 
 if TYPE_CHECKING:
     from kissvdb.storage.rows import files as row_files

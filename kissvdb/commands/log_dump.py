@@ -8,6 +8,7 @@ import msgspec
 from kissvdb import records
 from kissvdb.core.events.stream import event_of
 from kissvdb.errors import ConfigError
+from kissvdb.records import Record
 from kissvdb.storage.disk import Disk
 from kissvdb.storage.log.frames import FrameScan
 from kissvdb.storage.log.segment import (
@@ -26,6 +27,22 @@ def dump(path: Path, since: int) -> Iterator[str]:
     Reads up to the first bad frame of each segment: at the end of the log that is where a running
     server writes; `kissvdb check` tells damage. Raises ConfigError when there is no log.
     """
+    for offset, ts_ms, found in _read(path, since):
+        if isinstance(found, SegmentHeader):
+            yield _boundary(found)
+        else:
+            yield event_of(offset, ts_ms, found).envelope().decode()
+
+
+def read_log(path: Path, since: int) -> Iterator[tuple[int, int, Record]]:
+    """Offset, time and record of all with an offset above ``since``, as `dump`."""
+    for offset, ts_ms, found in _read(path, since):
+        if not isinstance(found, SegmentHeader):
+            yield offset, ts_ms, found
+
+
+def _read(path: Path, since: int) -> Iterator[tuple[int, int, Record | SegmentHeader]]:
+    """Records, and the headers of segments that begin an epoch."""
     directory = path / "log"
     if not directory.is_dir():
         raise ConfigError(f"{path} holds no kissvdb database: name another with --data-dir")
@@ -38,7 +55,7 @@ def dump(path: Path, since: int) -> Iterator[str]:
         if header is None or (following is not None and following.first_offset <= since + 1):
             continue
         if before is not None and before.epoch != header.epoch:
-            yield _boundary(header)
+            yield header.first_offset, 0, header
         yield from _segment(disk, header, since)
 
 
@@ -59,7 +76,9 @@ def _boundary(header: SegmentHeader) -> str:
     return msgspec.json.encode({"type": "epoch", "data": data}).decode()
 
 
-def _segment(disk: Disk, header: SegmentHeader, since: int) -> Iterator[str]:
+def _segment(
+    disk: Disk, header: SegmentHeader, since: int
+) -> Iterator[tuple[int, int, Record | SegmentHeader]]:
     first = header.first_offset
     file = disk.open(segment_name(first), read_only=True)
     try:
@@ -74,8 +93,6 @@ def _segment(disk: Disk, header: SegmentHeader, since: int) -> Iterator[str]:
         for frame in scan:
             for offset, payload in enumerate(frame.payloads(), start=frame.head.first_offset):
                 if offset > since:
-                    record = records.decode(payload)
-                    event = event_of(offset, frame.head.ts_ms, record)
-                    yield event.envelope().decode()
+                    yield offset, frame.head.ts_ms, records.decode(payload)
     finally:
         file.close()

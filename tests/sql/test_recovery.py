@@ -1,8 +1,12 @@
 """What becomes of a sql.db that is lost, damaged or older than the log reaches."""
 
+from contextlib import closing
+
+import apsw
 import msgspec
 import pytest
 
+from kissvdb.cli import main
 from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state.rules import Put
 from kissvdb.engine.opening import open_database
@@ -85,3 +89,25 @@ def test_any_offset_fits_into_the_header(tmp_path, offset):
     again = SqlFile(tmp_path / "sql.db", durable=True)
     assert again.applied_offset == offset
     again.close()
+
+
+async def test_a_check_knows_a_sound_database_from_a_damaged_one(tmp_path, capsys):
+    path = tmp_path / "d"
+    before = await filled(path)
+    asked = ["check", "--data-dir", str(path)]
+    assert main([*asked, "--deep"]) == 0
+    assert "sql.db" in capsys.readouterr().out
+    assert dump(path / "sql.db") == before
+    with closing(apsw.Connection(str(path / "sql.db"))) as db:
+        db.execute("UPDATE t SET a = 'z' WHERE id = 2")
+    assert main(asked) == 0
+    assert main([*asked, "--deep"]) == 1
+    assert "table 't', the row of key (2,)" in capsys.readouterr().out
+    content = bytearray((path / "sql.db").read_bytes())
+    content[4096:4200] = bytes(104)
+    (path / "sql.db").write_bytes(content)
+    assert main(asked) == 1
+    assert "sql.db is damaged" in capsys.readouterr().out
+    (path / "sql.db").unlink()
+    assert main(asked) == 0
+    assert "sql.db is missing" in capsys.readouterr().out

@@ -25,6 +25,8 @@ from kissvdb.storage.log.segment import (
     scan,
     segment_name,
 )
+from kissvdb.storage.sql.checking import sound_offset
+from kissvdb.storage.sql.connecting import read_only
 
 if TYPE_CHECKING:
     from kissvdb.storage.rows import files as row_files
@@ -147,6 +149,7 @@ def examine(directory: Path, verify_rows: VerifyRows = no_rows) -> CheckReport:
     last_offset = max([floor, *(segment.next_offset - 1 for segment in segments)])
     log_is_whole = not problems
     views = _tables(directory, first, problems)
+    views += _sql(directory, meta, first, notes, problems)
     views += _collections(directory / "vectors", notes, problems, verify_rows)
     if states:
         _check_views(directory, views, first, last_offset, log_is_whole, problems)
@@ -311,6 +314,26 @@ def _tables(directory: Path, first_offset: int, problems: list[str]) -> list[Vie
     return views
 
 
+def _sql(
+    directory: Path, meta: Meta | None, first_offset: int, notes: list[str], problems: list[str]
+) -> list[View]:
+    file = directory / "sql.db"
+    restore = f"the log begins at {first_offset}: restore a backup"
+    is_whole = first_offset <= 1
+    if not file.exists():
+        if meta is not None and meta.has_sql and is_whole:
+            notes.append(f"{file} is missing: it is made anew from the log at the next start")
+        elif meta is not None and meta.has_sql:
+            problems.append(f"{file} is missing: {restore}")
+        return []
+    try:
+        return [View(file.name, sound_offset(file))]
+    except (apsw.Error, Damaged) as error:
+        remedy = "move it away, and the next start makes it anew" if is_whole else restore
+        problems.append(f"{file} is damaged ({error}): {remedy}")
+        return []
+
+
 def _collections(
     directory: Path,
     notes: list[str],
@@ -367,13 +390,3 @@ def _check_table(file: Path) -> int:
     if row is None or not isinstance(row[0], int):
         raise Damaged("it names no applied offset")
     return row[0]
-
-
-def read_only(file: Path) -> apsw.Connection:
-    """A table, to be read and left as it is. Raises apsw.Error."""
-    wal = file.with_name(file.name + "-wal")
-    # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
-    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
-    return apsw.Connection(
-        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    )

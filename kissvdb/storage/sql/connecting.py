@@ -56,6 +56,16 @@ def connect(path: Path, *, durable: bool) -> Any:
     return db
 
 
+def read_only(file: Path) -> Any:
+    """A SQLite file of any kind, to be read and left as it is. Raises apsw.Error."""
+    wal = file.with_name(file.name + "-wal")
+    # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
+    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
+    return apsw.Connection(
+        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    )
+
+
 def read_offset(db: Any) -> int:
     """The applied offset, as the connection's transaction sees it."""
     high: int = db.execute("PRAGMA application_id").get
