@@ -33,6 +33,7 @@ class PutBody(RequestBody, frozen=True):
     ttl_ms: TtlMs | None = None
     if_revision: U64 | None = None
     if_offset: U64 | None = None
+    op_id: str | None = None
 
 
 class PutOperation(RequestBody, frozen=True):
@@ -43,6 +44,7 @@ class PutOperation(RequestBody, frozen=True):
     ttl_ms: TtlMs | None = None
     if_revision: U64 | None = None
     if_offset: U64 | None = None
+    op_id: str | None = None
 
 
 class BatchPutBody(RequestBody, frozen=True):
@@ -59,6 +61,7 @@ class EventBody(RequestBody, frozen=True):
     key: str | None = None
     tags: list[str] | None = None
     transient: bool | None = None
+    op_id: str | None = None
 
 
 @attrs.frozen
@@ -86,12 +89,13 @@ class StateItem:
 
 @attrs.frozen
 class WrittenKey:
-    """A write that is durable."""
+    """A write that is durable. ``repeated``: it had been, under this op_id."""
 
     key: str
     revision: U64
     expires_at_ms: U64 | None
     offset: U64
+    repeated: Literal[True] | UnsetType = UNSET
 
 
 @attrs.frozen
@@ -100,6 +104,7 @@ class DeletedKey:
 
     deleted: bool
     offset: U64 | None
+    repeated: Literal[True] | UnsetType = UNSET
 
 
 @attrs.frozen
@@ -111,6 +116,7 @@ class PutResult:
     revision: U64 | UnsetType = UNSET
     expires_at_ms: U64 | UnsetType | None = UNSET
     offset: U64 | UnsetType = UNSET
+    repeated: Literal[True] | UnsetType = UNSET
     error: ErrorBody | UnsetType = UNSET
 
 
@@ -128,6 +134,7 @@ class PublishedEvent:
 
     offset: U64 | None
     last_offset: U64 | UnsetType = UNSET
+    repeated: Literal[True] | UnsetType = UNSET
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from kissvdb.api.state.parameters import (
     CONDITION_HEADERS,
     CONDITION_QUERY,
     CREATE,
+    OP_ID,
     TTL,
     WRITE_ERRORS,
 )
@@ -25,7 +26,6 @@ from kissvdb.api.vectors.bodies import DeletedCount
 from kissvdb.errors import InvalidArgument, KissError, NotFound, OpIdReused
 
 _TEXT = {"type": "string"}
-_OP_ID = Parameter("op_id", "An id under which a repeat is answered and not done again.", _TEXT)
 _OFFSET = {"Kissvdb-Offset": "The offset the answer is true at."}
 _CONDITIONS = (*CONDITION_HEADERS, *CONDITION_QUERY)
 
@@ -230,7 +230,7 @@ _ONE = (
             *_CONDITIONS,
             CREATE,
             Parameter("ttl_ms", "Milliseconds until it expires; without it, never.", TTL),
-            _OP_ID,
+            OP_ID,
         ),
     ),
     _route(
@@ -251,7 +251,7 @@ _ONE = (
             *_CONDITIONS,
             CREATE,
             Parameter("ttl_ms", "A new time to live; without it the old one stays.", TTL),
-            _OP_ID,
+            OP_ID,
         ),
     ),
     _route(
@@ -265,7 +265,7 @@ _ONE = (
         *WRITE_ERRORS,
         scope=Scope.WRITE,
         reach=touches.A_DOCUMENT,
-        parameters=(*_CONDITIONS, _OP_ID),
+        parameters=(*_CONDITIONS, OP_ID),
     ),
 )
 

@@ -73,7 +73,7 @@ def delete(context: Context, request: Request) -> Pending:
     _, key = key_of_path(context, request)
     query = parse_query(request.query)
     condition = parts.condition(context, request, key, query)
-    op_id = limits.checked_op_id(query.get("op_id") or None, "query.op_id")
+    op_id = parts.op_id(query)
     return Pending(_submit(context, request, Delete(key, condition, op_id)), parts.deleted)
 
 
@@ -146,7 +146,7 @@ def _wishes(query: Mapping[str, str]) -> tuple[int | None, str | None]:
     """The ttl_ms and the op_id of a write: the body is the document, and has no room for them."""
     ttl_ms = u64(query, "ttl_ms")
     limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
-    return ttl_ms, limits.checked_op_id(query.get("op_id") or None, "query.op_id")
+    return ttl_ms, parts.op_id(query)
 
 
 def _check_batch(count: int, where: str, context: Context) -> None:

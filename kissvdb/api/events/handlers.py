@@ -19,8 +19,9 @@ from kissvdb.api.reading.json_body import (
     read_then,
 )
 from kissvdb.api.reading.query import parse_query, parse_u64, switch
+from kissvdb.api.state.parts import repeated
 from kissvdb.config import Limits
-from kissvdb.core.events.publishing import Publish, StreamQuery, record_of
+from kissvdb.core.events.publishing import Publish, Published, StreamQuery, record_of
 from kissvdb.core.state.rules import U64_MAX
 from kissvdb.errors import InvalidArgument
 from kissvdb.records import EventPublished
@@ -51,10 +52,12 @@ def publish(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
         return _publish_batch(context, request)
 
     def append(event: Publish) -> Response | Pending:
-        check_command(request.principal.grants, event)
+        event = check_command(request.principal.grants, event)
         if event.transient:
             context.database.stream_only(event)
             return Response(b'{"offset":null}')
+        if event.op_id is not None:
+            return Pending(context.database.submit(event), _decided)
         return Pending(context.database.append_events([record_of(event)]), _published)
 
     return read_then(request.body, _event, context, request, then=append)
@@ -70,6 +73,11 @@ def _publish_batch(context: Context, request: Request) -> Pending | Awaitable[Pe
         return Pending(reply, partial(_published_batch, len(events)))
 
     return read_then(request.body, _events, context, request.body, then=append)
+
+
+def _decided(answer: Published) -> Response:
+    assert answer.offset is not None
+    return Response(b'{"offset":%d%b}' % (answer.offset, repeated(answer.repeated)))
 
 
 def _published(offset: int) -> Response:
@@ -145,8 +153,14 @@ def checked(body: EventBody, bounds: Limits, where: str) -> Publish:
         limits.check_key(body.key, bounds, f"{where}.key")
     if body.transient and where != "body":
         raise InvalidArgument(f"{where}.transient: a batch is logged; send transients alone")
+    op_id = limits.checked_op_id(body.op_id, f"{where}.op_id")
+    if op_id is not None and (body.transient or where != "body"):
+        raise InvalidArgument(
+            f"{where}.op_id: for an event that is kept and sent alone; several have one each in "
+            "/v1/bulk, or one together in /v1/batch"
+        )
     tags = limits.check_tags(body.tags, bounds, tags_place)
-    return Publish(body.type, data, body.key, tags, bool(body.transient))
+    return Publish(body.type, data, body.key, tags, bool(body.transient), op_id)
 
 
 def _stream_query(context: Context, request: Request) -> StreamQuery:

@@ -7,7 +7,8 @@ from functools import partial
 
 import msgspec
 
-from kissvdb.api.access.commands import check_each
+from actors import Reply
+from kissvdb.api.access.commands import check_command, check_each
 from kissvdb.api.bodies import BatchPutBody, PutBody, PutOperation
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
@@ -19,6 +20,7 @@ from kissvdb.api.state import parts
 from kissvdb.api.state.parts import number
 from kissvdb.core.state.rules import (
     Answer,
+    Command,
     Delete,
     Item,
     Page,
@@ -66,7 +68,8 @@ def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]
         condition = precondition(request.headers, body.if_revision, body.if_offset, look)
         if not creates:
             condition = of_existing(condition)
-        return Pending(context.database.submit(Put(key, value, body.ttl_ms, condition)), _written)
+        command = Put(key, value, body.ttl_ms, condition, body.op_id)
+        return Pending(_submit(context, request, command), _written)
 
     return read_then(request.body, _read_put, context, request.body, then=put)
 
@@ -78,12 +81,13 @@ def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pendin
     ttl_ms = u64(query, "ttl_ms")
     limits.check_ttl(ttl_ms, "query.ttl_ms", InvalidArgument)
 
-    creates = parts.creates(query)
+    creates, op_id = parts.creates(query), parts.op_id(query)
 
     def merge(patch: bytes) -> Pending:
         limits.check_json_size(patch, context.config.limits, "body")
         condition = parts.condition(context, request, key, query, creates=creates)
-        return Pending(context.database.submit(Patch(key, patch, ttl_ms, condition)), _written)
+        command = Patch(key, patch, ttl_ms, condition, op_id)
+        return Pending(_submit(context, request, command), _written)
 
     return read_then(request.body, compact, request.body, "body", then=merge)
 
@@ -91,8 +95,17 @@ def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pendin
 def delete_item(context: Context, request: Request) -> Pending:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
-    condition = parts.condition(context, request, key, parse_query(request.query))
-    return Pending(context.database.submit(Delete(key, condition)), parts.deleted)
+    query = parse_query(request.query)
+    condition = parts.condition(context, request, key, query)
+    command = Delete(key, condition, parts.op_id(query))
+    return Pending(_submit(context, request, command), parts.deleted)
+
+
+def _submit(context: Context, request: Request, command: Command) -> Reply:
+    if command.op_id is not None:
+        # Its key was granted with the path; the op_id is among those of this key's holder.
+        command = check_command(request.principal.grants, command)
+    return context.database.submit(command)
 
 
 async def list_items(context: Context, request: Request) -> Response:
@@ -148,6 +161,7 @@ def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:
     if body.if_revision is not None or body.if_offset is not None:
         limits.check_u64(body.if_revision, "body.if_revision")
         limits.check_u64(body.if_offset, "body.if_offset")
+    limits.checked_op_id(body.op_id, "body.op_id")
     return body, value
 
 
@@ -175,6 +189,7 @@ def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissEr
         limits.check_ttl(operation.ttl_ms, f"{where}.ttl_ms")
         limits.check_u64(operation.if_revision, f"{where}.if_revision")
         limits.check_u64(operation.if_offset, f"{where}.if_offset")
+        op_id = limits.checked_op_id(operation.op_id, f"{where}.op_id")
         condition = precondition({}, operation.if_revision, operation.if_offset, lambda: None)
         try:
             limits.check_key(operation.key, context.config.limits, f"{where}.key")
@@ -182,7 +197,7 @@ def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissEr
         except KissError as problem:
             outcomes.append(problem)
         else:
-            outcomes.append(Put(operation.key, value, operation.ttl_ms, condition))
+            outcomes.append(Put(operation.key, value, operation.ttl_ms, condition, op_id))
     return outcomes
 
 
@@ -192,11 +207,12 @@ def _written(answer: Answer) -> Response:
 
 
 def _written_members(answer: Written) -> bytes:
-    return b'"key":%b,"revision":%d,"expires_at_ms":%b,"offset":%d' % (
+    return b'"key":%b,"revision":%d,"expires_at_ms":%b,"offset":%d%b' % (
         _json(answer.key),
         answer.revision,
         number(answer.expires_at_ms),
         answer.offset,
+        parts.repeated(answer.repeated),
     )
 
 

@@ -41,4 +41,5 @@ CREATE = Parameter(
     "false: 404 when the key is absent or has expired, and nothing is written.",
     {"type": "boolean"},
 )
+OP_ID = Parameter("op_id", "An id under which a repeat is answered and not done again.", _TEXT)
 AT_ERRORS = (PastTruncated, Overloaded, Stopping)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
+from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.frame.preconditions import entity_tag, is_fresh, of_existing, precondition
@@ -42,6 +43,11 @@ def find(
 def creates(query: Mapping[str, str]) -> bool:
     """Whether a write may create its key, or bring it back."""
     return switch(query, "create", default=True)
+
+
+def op_id(query: Mapping[str, str]) -> str | None:
+    """The client's name for a write whose body has no room for one."""
+    return limits.checked_op_id(query.get("op_id") or None, "query.op_id")
 
 
 def condition(

@@ -1,0 +1,55 @@
+"""The client of a kissvdb server: `Client` for plain programs, `AsyncClient` for Trio and asyncio.
+
+It imports neither the server nor numpy, and anyio only for `AsyncClient`: ``import kissvdb.client``
+is quick.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from kissvdb.client.blocking.client import Client
+from kissvdb.client.config import Config
+from kissvdb.client.results import (
+    BatchAnswer,
+    Deleted,
+    Document,
+    Event,
+    Found,
+    Gap,
+    Hit,
+    Item,
+    Loaded,
+    Rows,
+    Search,
+    Vector,
+    Written,
+)
+
+if TYPE_CHECKING:
+    from kissvdb.client.aio.client import AsyncClient as AsyncClient
+
+__all__ = [
+    "AsyncClient",
+    "BatchAnswer",
+    "Client",
+    "Config",
+    "Deleted",
+    "Document",
+    "Event",
+    "Found",
+    "Gap",
+    "Hit",
+    "Item",
+    "Loaded",
+    "Rows",
+    "Search",
+    "Vector",
+    "Written",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AsyncClient":
+        from kissvdb.client.aio.client import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The client on Trio and asyncio. `kissvdb.client.blocking` is made of these files."""

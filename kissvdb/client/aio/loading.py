@@ -1,0 +1,83 @@
+"""Many operations through /v1/bulk, repeated without harm until each has been answered."""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from kissvdb.client.aio.http import Http
+from kissvdb.client.progress import Progress
+from kissvdb.client.results import Loaded, Refusal, float32
+from kissvdb.client.wire import MSGPACK, Call
+
+REQUEST_BYTES_MAX = 512 * 1024
+REQUEST_OPERATIONS_MAX = 2000
+REFUSALS_MAX = 1000
+
+_pack = msgspec.msgpack.encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+class Loading:
+    """Of one call of ``client.bulk``."""
+
+    def __init__(self, http: Http, load_id: str | None, progress: Progress) -> None:
+        self._http = http
+        self._id = load_id or os.urandom(8).hex()
+        self._progress = progress
+        self._done = 0
+        self._refused = 0
+        self._offset: int | None = None
+        self._refusals: list[Refusal] = []
+        self._sent = 0
+
+    async def run(self, operations: Iterable[Mapping[str, Any]]) -> Loaded:
+        """Send all of them, a request at a time."""
+        waiting: list[bytes] = []
+        size = 0
+        for number, operation in enumerate(operations):
+            waiting.append(self._packed(number, operation))
+            size += len(waiting[-1])
+            if size >= REQUEST_BYTES_MAX or len(waiting) >= REQUEST_OPERATIONS_MAX:
+                await self._send(waiting)
+                waiting, size = [], 0
+        if waiting:
+            await self._send(waiting)
+        self._progress.end()
+        return Loaded(self._done, self._refused, self._offset, self._refusals)
+
+    def _packed(self, number: int, operation: Mapping[str, Any]) -> bytes:
+        packed = dict(operation)
+        if packed.get("vector") is not None:
+            packed["vector"] = float32(packed["vector"])
+        packed.setdefault("op_id", f"{self._id}-{number}")
+        return _pack(packed)
+
+    async def _send(self, packed: list[bytes]) -> None:
+        first, self._sent = self._sent, self._sent + len(packed)
+        call = Call(
+            "POST",
+            "/v1/bulk",
+            b"".join(packed),
+            MSGPACK,
+            {"answers": "errors"},
+            safe=True,
+        )
+        answer = await self._http.answer(call)
+        for line in answer.body.splitlines():
+            found = _decode(line)
+            if found["status"] == "error":
+                self._note(first, found)
+            elif found["status"] == "done":
+                self._done += found["operations"] - found["errors"]
+                self._http.note_offset(found.get("offset"))
+                self._offset = found.get("offset") or self._offset
+        self._progress.advance(len(packed))
+
+    def _note(self, first: int, found: Mapping[str, Any]) -> None:
+        self._refused += 1
+        if len(self._refusals) < REFUSALS_MAX:
+            error = found["error"]
+            number = first + found["line"] - 1
+            self._refusals.append(Refusal(number, error["error"], error["message"]))

@@ -1,0 +1,110 @@
+"""Keys and their values."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from kissvdb.client.aio.http import Http
+from kissvdb.client.results import Deleted, Item, Written, decode
+from kissvdb.client.wire import MERGE_PATCH, Call, given, segment
+
+_json = msgspec.json.encode
+
+Items = list[Item]
+
+
+class State:
+    """``client.state``. A value is anything that JSON can hold."""
+
+    def __init__(self, http: Http) -> None:
+        self._http = http
+
+    async def get(self, key: str, *, at: int | None = None) -> Item | None:
+        """The key, or None where there is none. ``at``: as it was at that offset."""
+        call = Call("GET", _path(key), query=given(at=at), safe=True, reads=True)
+        answer = await self._http.call(call, none_at=404)
+        return None if answer is None else decode(Item, answer.body)
+
+    async def put(
+        self,
+        key: str,
+        value: Any,
+        *,
+        ttl_ms: int | None = None,
+        if_revision: int | None = None,
+        if_offset: int | None = None,
+        op_id: str | None = None,
+    ) -> Written:
+        """Set a key. ``if_revision``: only over this revision (0: only if it is absent), else
+        RevisionMismatch."""
+        op_id = self._http.op_id(op_id)
+        body = {
+            "value": value,
+            **given(ttl_ms=ttl_ms, if_revision=if_revision, if_offset=if_offset, op_id=op_id),
+        }
+        call = Call("PUT", _path(key), _json(body), safe=op_id is not None)
+        return await self._written(call)
+
+    async def patch(
+        self,
+        key: str,
+        patch: Any,
+        *,
+        ttl_ms: int | None = None,
+        if_revision: int | None = None,
+        create: bool | None = None,
+        op_id: str | None = None,
+    ) -> Written:
+        """Merge a patch (RFC 7396) into the value. ``create`` False: not into a key that is
+        absent, which is NotFound."""
+        op_id = self._http.op_id(op_id)
+        query = given(ttl_ms=ttl_ms, if_revision=if_revision, create=create, op_id=op_id)
+        safe = op_id is not None
+        return await self._written(
+            Call("PATCH", _path(key), _json(patch), MERGE_PATCH, query, safe=safe)
+        )
+
+    async def delete(
+        self, key: str, *, if_revision: int | None = None, op_id: str | None = None
+    ) -> Deleted:
+        """Remove a key."""
+        op_id = self._http.op_id(op_id)
+        query = given(if_revision=if_revision, op_id=op_id)
+        call = Call("DELETE", _path(key), query=query, safe=op_id is not None)
+        deleted: Deleted = decode(Deleted, (await self._http.answer(call)).body)
+        self._http.note_offset(deleted.offset)
+        return deleted
+
+    async def list(
+        self,
+        prefix: str = "",
+        *,
+        limit: int = 100,
+        cursor: str | None = None,
+        at: int | None = None,
+    ) -> tuple[Items, str | None]:
+        """A page of keys in order, and the cursor of the next one (None at the end)."""
+        query = given(prefix=prefix or None, limit=limit, cursor=cursor, at=at)
+        call = Call("GET", "/v1/state", query=query, safe=True, reads=True)
+        answer = await self._http.answer(call)
+        return decode(Items, answer.body), answer.headers.get("kissvdb-cursor")
+
+    async def items(self, prefix: str = "", *, at: int | None = None) -> AsyncIterator[Item]:
+        """All keys with this prefix, in order, a page at a time."""
+        cursor = None
+        while True:
+            found, cursor = await self.list(prefix, limit=1000, cursor=cursor, at=at)
+            for item in found:
+                yield item
+            if cursor is None:
+                return
+
+    async def _written(self, call: Call) -> Written:
+        written: Written = decode(Written, (await self._http.answer(call)).body)
+        self._http.note_offset(written.offset)
+        return written
+
+
+def _path(key: str) -> str:
+    return "/v1/state/" + segment(key)

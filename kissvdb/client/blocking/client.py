@@ -1,0 +1,121 @@
+"""The client: all parts over one pool of connections."""
+
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from types import TracebackType
+from typing import Any
+
+import attrs
+import msgspec
+
+from kissvdb.client.blocking.documents import Documents
+from kissvdb.client.blocking.events import Events, Stream
+from kissvdb.client.blocking.http import Http
+from kissvdb.client.blocking.loading import Loading
+from kissvdb.client.blocking.sql import Sql
+from kissvdb.client.blocking.state import State
+from kissvdb.client.blocking.vectors import Vectors
+from kissvdb.client.config import Config
+from kissvdb.client.progress import Progress
+from kissvdb.client.results import BatchAnswer, Loaded, decode
+from kissvdb.client.wire import Call, given
+
+
+class Client:
+    """Talks to one server. Safe to share between threads.
+
+    What the server refuses is raised as the exceptions of `kissvdb.errors`. Calls are repeated
+    within their time where that does no harm: see `Config`.
+    """
+
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, config: Config | None = None
+    ) -> None:
+        """``config``, or else what the environment says; ``url`` and ``key`` go before either."""
+        config = Config.from_env() if config is None else config
+        if url is not None:
+            config = attrs.evolve(config, url=url)
+        if key is not None:
+            config = attrs.evolve(config, key=key)
+        http = self._http = Http(config)
+        self.config = config
+        self.state = State(http)
+        self.events = Events(http)
+        self.stream = Stream(http)
+        self.vector = Vectors(http)
+        self.doc = Documents(http)
+        self.sql = Sql(http)
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    @property
+    def last_offset(self) -> int:
+        """The newest offset that this client has written or seen."""
+        return self._http.offset
+
+    def batch(
+        self,
+        operations: Sequence[Mapping[str, Any]],
+        *,
+        preconditions: Sequence[Mapping[str, Any]] = (),
+        op_id: str | None = None,
+    ) -> BatchAnswer:
+        """Do all of the operations or none: see docs/batch.md for what they look like. Raises what
+        the first is refused with; its ``operation`` or ``precondition`` tells which."""
+        op_id = self._http.op_id(op_id)
+        body = given(operations=operations, preconditions=list(preconditions) or None, op_id=op_id)
+        call = Call("POST", "/v1/batch", msgspec.json.encode(body), safe=op_id is not None)
+        answer: BatchAnswer = decode(BatchAnswer, (self._http.answer(call)).body)
+        self._http.note_offset(answer.last_offset)
+        return answer
+
+    def bulk(
+        self,
+        operations: Iterable[Mapping[str, Any]],
+        *,
+        load_id: str | None = None,
+        progress: bool | None = None,
+    ) -> Loaded:
+        """Load many operations, each for itself, as those of a batch. What is refused stops
+        nothing. ``load_id``: a name for the load; one that was broken off is done again under the
+        same name with the same operations, and nothing is done twice. ``progress`` None: shown
+        on a terminal."""
+        total = len(operations) if isinstance(operations, Sized) else None
+        shown = Progress("loading", total, progress)
+        return Loading(self._http, load_id, shown).run(operations)
+
+    def search(self, query: str, top_k: int = 10, **more: Any) -> list[dict[str, Any]]:
+        """Find what was ingested with `ingest`. ``more``: what else POST /search takes."""
+        body = given(query=query, top_k=top_k, **more)
+        call = Call("POST", "/search", msgspec.json.encode(body), safe=True, reads=True)
+        found = msgspec.json.decode((self._http.answer(call)).body)
+        results: list[dict[str, Any]] = found["results"]
+        return results
+
+    def ingest(self, document: Mapping[str, Any], **more: Any) -> None:
+        """Make a document findable by `search`: ``id``, ``content``, ``metadata``."""
+        body = given(document=document, **more)
+        # The same document again replaces itself.
+        self._http.answer(Call("POST", "/search/ingest", msgspec.json.encode(body), safe=True))
+
+    def health(self) -> bool:
+        """Whether the server is alive."""
+        return (self._http.answer(Call("GET", "/v1/health", safe=True))).status == 200
+
+    def ready(self) -> dict[str, Any]:
+        """Whether it is ready, its newest offset and its epoch. Raises Starting before that."""
+        answer = self._http.answer(Call("GET", "/v1/ready", safe=True))
+        found: dict[str, Any] = msgspec.json.decode(answer.body)
+        return found

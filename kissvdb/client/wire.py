@@ -1,0 +1,144 @@
+"""HTTP/1.1 without a socket: requests as bytes, and answers from bytes."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import httptools
+import msgspec
+
+from kissvdb.version import VERSION
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+NDJSON = "application/x-ndjson"
+MERGE_PATCH = "application/merge-patch+json"
+
+# What a key may have in a path as it is.
+_SAFE = "!$&'()*+,;=:@-._~"
+
+
+class Call(msgspec.Struct):
+    """A request. ``safe``: to send it twice does no more than to send it once. ``reads``: it may
+    tell which offset it wants to see."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    content_type: str = JSON
+    query: dict[str, Any] = {}
+    headers: tuple[tuple[str, str], ...] = ()
+    safe: bool = False
+    reads: bool = False
+
+    @property
+    def name(self) -> str:
+        """What to call it in a message."""
+        return f"{self.method} {self.path[:200]}"
+
+
+class Answer(msgspec.Struct):
+    """An answer. Headers by their names in lower case; ``body`` is whole unless it is streamed."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    keep_alive: bool
+
+
+def segment(text: str) -> str:
+    """A name or an id as a part of a path."""
+    return quote(text, safe=_SAFE)
+
+
+def given(**members: Any) -> dict[str, Any]:
+    """Those that say something."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
+def encode(call: Call, prefix: str, common: str, min_offset: int) -> bytes:
+    """The bytes of a request. ``prefix``: of the path. ``common``: headers of every request, each
+    with its line end."""
+    target = prefix + call.path
+    query = call.query
+    if min_offset and call.reads:
+        query = {**query, "min_offset": min_offset}
+    if query:
+        target += "?" + urlencode({name: _parameter(value) for name, value in query.items()})
+    head = f"{call.method} {target} HTTP/1.1\r\n{common}"
+    for name, value in call.headers:
+        if "\r" in value or "\n" in value:
+            raise ValueError(f"{name}: no line breaks")
+        head += f"{name}: {value}\r\n"
+    if call.body or call.method in ("PUT", "POST", "PATCH"):
+        head += f"content-type: {call.content_type}\r\ncontent-length: {len(call.body)}\r\n"
+    return b"%b\r\n%b" % (head.encode("latin-1"), call.body)
+
+
+def common_headers(host: str, key: str | None) -> str:
+    """The headers of every request. Raises ValueError for a key that is none."""
+    text = f"host: {host}\r\nuser-agent: kissvdb/{VERSION}\r\n"
+    if key is not None:
+        if not key.isascii() or not key.isprintable():
+            raise ValueError("key: printable ASCII only")
+        text += f"authorization: Bearer {key}\r\n"
+    return text
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str | int | float) else ",".join(map(str, _each(value)))
+
+
+def _each(value: Any) -> Iterable[Any]:
+    found: Iterable[Any] = value
+    return found
+
+
+class AnswerParser:
+    """Of one connection: feed it what arrives, and take the answer when there is one."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.begun = False
+        """Anything has arrived of the answer that is expected."""
+        self.has_head = False
+        self.is_complete = False
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+
+    def feed(self, data: bytes) -> None:
+        """Raises httptools.HttpParserError for what is no HTTP."""
+        self.begun = True
+        self._parser.feed_data(data)
+
+    def take(self) -> Answer:
+        """The answer, as far as it is there; the body is given away."""
+        body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        return Answer(self.status, self._headers, body, bool(self._parser.should_keep_alive()))
+
+    @property
+    def status(self) -> int:
+        """Of the answer whose head is there."""
+        return int(self._parser.get_status_code())
+
+    def expect(self) -> None:
+        """The next answer."""
+        self.begun = self.has_head = self.is_complete = False
+        self._headers = {}
+
+    # What httptools calls
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
