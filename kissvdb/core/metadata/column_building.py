@@ -8,21 +8,34 @@ import numpy as np
 from kissvdb.core.bitmaps import Rows
 from kissvdb.core.metadata import columns, string_table
 from kissvdb.core.metadata.columns import VALUES, Column, Values
-from kissvdb.core.metadata.string_table import StringTable
+from kissvdb.core.metadata.string_table import KEY_BYTES_MAX, StringTable
 
 _I64_MIN, _I64_MAX = -(2**63), 2**63 - 1
 _FLOAT_EXACT_MAX = 2**53
+_KEY_CHARS = KEY_BYTES_MAX + 1
 # Not bool: Python's True is the same key as 1.
 _TOLD = {str, int, float, type(None)}
 
 
-def encode(row_count: int, rows: Sequence[int], found: Sequence[Any]) -> Column:
-    """The column in which row rows[i] (ascending) holds the JSON value found[i]."""
-    kinds = set(map(type, found))
-    told: set[Any] = set(found if kinds <= _TOLD else (v for v in found if type(v) in _TOLD))
-    told.discard(None)
-    texts = {value for value in told if type(value) is str} if kinds != {str} else told
-    values, code_of = _dictionary(told - texts, texts)
+def encode(
+    row_count: int, rows: Rows, found: Sequence[Any], kinds: set[type] | None = None
+) -> Column:
+    """The column in which row rows[i] (uint32, ascending) holds the JSON value found[i].
+
+    ``kinds``: the types of all values, if they are known.
+    """
+    kinds = set(map(type, found)) if kinds is None else kinds
+    numbers: set[Any] = set()
+    if kinds == {str}:
+        if max(map(len, found)) > KEY_BYTES_MAX:
+            # What a key is made of: the rest of a long text is not looked at.
+            found = [text[:_KEY_CHARS] for text in found]
+        texts = set(found)
+    else:
+        told = set(found if kinds <= _TOLD else (v for v in found if type(v) in _TOLD))
+        texts = {value for value in told if type(value) is str}
+        numbers = told - texts - {None}
+    values, code_of = _dictionary(numbers, texts)
     code_of[None] = columns.NULL
     codes: Iterable[int]
     if kinds <= _TOLD:
@@ -32,7 +45,7 @@ def encode(row_count: int, rows: Sequence[int], found: Sequence[Any]) -> Column:
     return columns.make(
         row_count,
         np.fromiter(codes, np.uint32, len(found)),
-        np.array(rows, np.uint32),
+        rows,
         values,
     )
 
