@@ -6,12 +6,17 @@ import attrs
 import msgspec
 
 from kissvdb.api.frame.principal import STRANGER, Principal, Scope
-from kissvdb.config import Config, Search, Storage
+from kissvdb.config import Config, Rate, Search, Storage
 from kissvdb.errors import Forbidden, Unauthorized
 from tests.api.caller import opened
 
 # Compiled code is for the tests of kernels.
-CONFIG = Config(storage=Storage(memory=True), search=Search(compile=False))
+CONFIG = Config(
+    storage=Storage(memory=True),
+    search=Search(compile=False),
+    # Tests try wrong keys without end.
+    rate=Rate(failures_burst=0),
+)
 
 
 class ByName:
@@ -55,5 +60,5 @@ async def keyed(config=CONFIG, **principals):
     async with opened(config) as caller:
         held = principals.items()
         by_name = {name: Principal(name, role, name, grants) for name, (role, grants) in held}
-        caller.api._admission = ByName(by_name)
+        caller.api._entrance.admission = ByName(by_name)
         yield lambda name: Holder(caller, name)

@@ -336,10 +336,10 @@ async def test_who_has_grants_sees_no_more_than_these(reader):
     assert await select(hidden) == [(0,)]
     for collection in ("secret", "zero"):
         # The same whether there is one or not.
-        with pytest.raises(Forbidden, match=f"does not reach the documents of '{collection}'"):
+        with pytest.raises(Forbidden, match=f"do not have the documents '{collection}'"):
             await select(f"SELECT * FROM documents('{collection}')")
-        with pytest.raises(Forbidden, match=f"the documents of '{collection}'"):
+        with pytest.raises(Forbidden, match=f"the documents '{collection}'"):
             await select(f"SELECT * FROM text_search('{collection}', 'x')")
     for collection in ("v", "none"):
-        with pytest.raises(Forbidden, match=f"does not reach the vectors of '{collection}'"):
+        with pytest.raises(Forbidden, match=f"do not have the vectors '{collection}'"):
             await select(f"SELECT * FROM vector_search('{collection}', '[1, 2]')")

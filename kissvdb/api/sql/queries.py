@@ -120,6 +120,7 @@ def _asked(context: Context, request: Request, body: QueryBody, *, lines: bool) 
         UNLIMITED if lines else settings.query_bytes_max,
         _within(body.timeout_ms, settings.query_timeout_ms, "timeout_ms", "sql.query_timeout_ms"),
         request.principal.grants,
+        request.principal.is_admin,
     )
 
 

@@ -53,6 +53,6 @@ def check_vectors(sight: Sight | None, collection: str) -> None:
 
 def _forbidden(kind: str, collection: str) -> Forbidden:
     return Forbidden(
-        f"the key's scope does not reach the {kind} of {collection!r}: leave them out, or ask for "
-        "a key whose scope does"
+        f"the scopes of this API key do not have the {kind} {collection[:200]!r}: use another "
+        "key, or one whose scopes name them"
     )
