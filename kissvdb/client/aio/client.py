@@ -11,6 +11,7 @@ from kissvdb.client.aio.documents import Documents
 from kissvdb.client.aio.events import Events, Stream
 from kissvdb.client.aio.http import Http
 from kissvdb.client.aio.loading import Loading
+from kissvdb.client.aio.patterns import JobProgress, Lock
 from kissvdb.client.aio.sql import Sql
 from kissvdb.client.aio.state import State
 from kissvdb.client.aio.vectors import Vectors
@@ -111,6 +112,16 @@ class AsyncClient:
         await self._http.answer(
             Call("POST", "/search/ingest", msgspec.json.encode(body), safe=True)
         )
+
+    def lock(self, name: str, *, ttl_ms: int = 10_000, wait_secs: float | None = None) -> Lock:
+        """A lock among all who use the server, to be held in a ``with`` block: see `Lock`."""
+        return Lock(self.state, name, ttl_ms, wait_secs)
+
+    def progress(
+        self, key: str, of: int | None = None, *, ttl_ms: int | None = None
+    ) -> JobProgress:
+        """The progress of a job under a key, in a ``with`` block: see `JobProgress`."""
+        return JobProgress(self.state, key, of, ttl_ms)
 
     async def health(self) -> bool:
         """Whether the server is alive."""

@@ -11,6 +11,7 @@ from kissvdb.client.blocking.documents import Documents
 from kissvdb.client.blocking.events import Events, Stream
 from kissvdb.client.blocking.http import Http
 from kissvdb.client.blocking.loading import Loading
+from kissvdb.client.blocking.patterns import JobProgress, Lock
 from kissvdb.client.blocking.sql import Sql
 from kissvdb.client.blocking.state import State
 from kissvdb.client.blocking.vectors import Vectors
@@ -109,6 +110,16 @@ class Client:
         body = given(document=document, **more)
         # The same document again replaces itself.
         self._http.answer(Call("POST", "/search/ingest", msgspec.json.encode(body), safe=True))
+
+    def lock(self, name: str, *, ttl_ms: int = 10_000, wait_secs: float | None = None) -> Lock:
+        """A lock among all who use the server, to be held in a ``with`` block: see `Lock`."""
+        return Lock(self.state, name, ttl_ms, wait_secs)
+
+    def progress(
+        self, key: str, of: int | None = None, *, ttl_ms: int | None = None
+    ) -> JobProgress:
+        """The progress of a job under a key, in a ``with`` block: see `JobProgress`."""
+        return JobProgress(self.state, key, of, ttl_ms)
 
     def health(self) -> bool:
         """Whether the server is alive."""

@@ -64,11 +64,16 @@ class State:
         return self._written(Call("PATCH", _path(key), _json(patch), MERGE_PATCH, query, safe=safe))
 
     def delete(
-        self, key: str, *, if_revision: int | None = None, op_id: str | None = None
+        self,
+        key: str,
+        *,
+        if_revision: int | None = None,
+        if_offset: int | None = None,
+        op_id: str | None = None,
     ) -> Deleted:
         """Remove a key."""
         op_id = self._http.op_id(op_id)
-        query = given(if_revision=if_revision, op_id=op_id)
+        query = given(if_revision=if_revision, if_offset=if_offset, op_id=op_id)
         call = Call("DELETE", _path(key), query=query, safe=op_id is not None)
         deleted: Deleted = decode(Deleted, (self._http.answer(call)).body)
         self._http.note_offset(deleted.offset)
