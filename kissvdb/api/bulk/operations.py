@@ -14,17 +14,18 @@ from kissvdb.api.frame.preconditions import precondition
 from kissvdb.api.reading.fields import is_about_unknown, known_only
 from kissvdb.api.reading.json_body import MARK, compact, has_mark
 from kissvdb.api.reading.json_problems import explain
+from kissvdb.api.sql.values import params_of
 from kissvdb.api.vectors.bodies import NO_JSON
 from kissvdb.api.vectors.forms import json_metadata, packed, vector_of, vector_or_none
 from kissvdb.config import Limits
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.rows import rules as collection
-from kissvdb.core.sql.commands import Params, SqlCommand, Statement
+from kissvdb.core.sql.commands import SqlCommand, Statement
 from kissvdb.core.state.rules import ALWAYS, Delete, Patch, Precondition, Put
 from kissvdb.core.state.rules import Command as StateCommand
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.model import check_name
-from kissvdb.errors import InvalidArgument, KissError, NotEnabled, SqliteError
+from kissvdb.errors import InvalidArgument, KissError, NotEnabled
 
 Command = StateCommand | VectorCommand | SqlCommand
 Outcome = Command | KissError
@@ -266,19 +267,8 @@ class SqlLine(_Line, tag="sql"):
     op_id: str | None = None
 
     def command(self, bounds: Limits) -> SqlCommand:
-        statement = Statement(self.sql, sql_params(self.params, "params"))
+        statement = Statement(self.sql, params_of(self.params))
         return SqlCommand((statement,), limits.checked_op_id(self.op_id))
-
-
-def sql_params(params: list[Any] | dict[str, Any] | None, where: str) -> Params:
-    """What a statement is given. Raises SqliteError for what no column holds."""
-    named = params.items() if isinstance(params, dict) else enumerate(params or ())
-    for name, value in named:
-        if isinstance(value, list | dict):
-            raise SqliteError(
-                f"{where}[{name!r}]: no SQL value is an array or an object: send it as JSON text"
-            )
-    return params if isinstance(params, dict) else tuple(params or ())
 
 
 _Documents = DocPutLine | DocPatchLine | DocDeleteLine
