@@ -34,11 +34,12 @@ _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 class Seen(Protocol):
-    """What is looked at of an event of the stream. One of SQL also has ``table``."""
+    """What is looked at of an event of the stream. ``tables``: those that one of SQL is about."""
 
     type: str
     key: str | None
     collection: str | None
+    tables: tuple[str, ...]
 
 
 @attrs.frozen
@@ -204,8 +205,8 @@ class Grants:
         if type_.startswith("doc_"):
             return event.collection is not None and self.may_documents(event.collection)
         if type_.startswith("sql_"):
-            table = getattr(event, "table", None)
-            return table is not None and self.may_table(table)
+            tables = event.tables
+            return bool(tables) and all(map(self.may_table, tables))
         if type_ == "batch_committed" or type_.startswith(PRIVATE_TYPES):
             return False
         return self.may_event(type_, event.key)

@@ -21,7 +21,7 @@ class Seen:
     type: str
     key: str | None = None
     collection: str | None = None
-    table: str | None = None
+    tables: tuple[str, ...] = ()
 
 
 def test_a_pattern_is_a_name_or_the_beginning_of_names():
@@ -109,7 +109,7 @@ def test_events_of_the_stream_are_seen_by_what_they_are_about():
         Seen("state_deleted", "doc:d:1"),
         Seen("vector_added", collection="v"),
         Seen("vector_collection_deleted", collection="v"),
-        Seen("sql_row_changed", table="T"),
+        Seen("sql_row_changed", tables=("T",)),
         Seen("chat"),
         Seen("chat_line", "a:1"),
     ):
@@ -119,7 +119,8 @@ def test_events_of_the_stream_are_seen_by_what_they_are_about():
         Seen("state_updated", "b:1"),
         Seen("state_updated", "doc:e:1"),
         Seen("vector_added", collection="w"),
-        Seen("sql_row_changed", table="u"),
+        Seen("sql_row_changed", tables=("u",)),
+        Seen("sql_executed", tables=("T", "u")),
         Seen("talk"),
         Seen("chat", "b:1"),
     ):

@@ -69,6 +69,7 @@ class Event:
         "key",
         "offset",
         "table",
+        "tables",
         "together",
         "ts_ms",
         "type",
@@ -95,6 +96,8 @@ class Event:
         self.key = key
         self.collection = collection
         self.table = table
+        self.tables: tuple[str, ...] = () if table is None else (table,)
+        """Who may see all of these may see the event; without any, nobody who has grants."""
         self.together = 0
         """So many events after this one are of one batch: who gets the first gets them all."""
         self._tags = tags
@@ -189,6 +192,8 @@ def event_of(offset: int, ts_ms: int, record: Record) -> Event:
     if isinstance(record, SqlExecuted):
         event = Event(offset, ts_ms, "sql_executed", executed_json(record))
         event.together = record.together
+        # What a change of the schema is about, only its text says.
+        event.tables = () if record.statements else record.tables
         return event
     if not isinstance(record, EventPublished):
         return _vector_event(offset, ts_ms, record)
