@@ -194,6 +194,7 @@ OPERATIONS = {
     "doc_put": {"collection": "books", "id": "1", "doc": {}},
     "doc_patch": {"collection": "books", "id": "1", "patch": {}},
     "doc_delete": {"collection": "books", "id": "1"},
+    "sql": {"sql": "INSERT INTO items VALUES (1)"},
     "sql": {"sql": "INSERT INTO sales VALUES (1)"},
 }
 PRECONDITIONS = [

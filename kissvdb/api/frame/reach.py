@@ -34,15 +34,17 @@ class Reach:
     """``path`` and ``query``: what each parameter names, by its name; ``always``: what the route
     touches without being told its name.
 
-    ``commands``: the body holds commands, each checked where it was read. ``filtered``: the
-    operation leaves out of its answer what the key may not see. ``everything``: the whole database,
-    which only a key without grants may touch.
+    ``commands``: the body holds commands, each checked where it was read. ``tables``: it holds SQL,
+    of which SQLite tells what it touches when it is prepared. ``filtered``: the operation leaves
+    out of its answer what the key may not see. ``everything``: the whole database, which only a key
+    without grants may touch.
     """
 
     path: Mapping[str, Names] = attrs.field(default=_NONE, kw_only=True)
     query: Mapping[str, Names] = attrs.field(default=_NONE, kw_only=True)
     always: Mapping[str, Names] = attrs.field(default=_NONE, kw_only=True)
     commands: bool = attrs.field(default=False, kw_only=True)
+    tables: bool = attrs.field(default=False, kw_only=True)
     filtered: bool = attrs.field(default=False, kw_only=True)
     everything: bool = attrs.field(default=False, kw_only=True)
 
@@ -52,6 +54,7 @@ NOTHING = Reach()
 A_PAGE = Reach(path={"asset": Names.PART})
 EVERYTHING = Reach(everything=True)
 COMMANDS = Reach(commands=True)
+TABLES = Reach(tables=True)
 FILTERED = Reach(filtered=True)
 A_KEY = Reach(path={"key": Names.KEY})
 KEYS_OF_A_PREFIX = Reach(query={"prefix": Names.PREFIX})

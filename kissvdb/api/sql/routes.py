@@ -1,6 +1,6 @@
 """The routes of SQL: a part of the one table in `routes`."""
 
-from kissvdb.api.frame.reach import COMMANDS, FILTERED
+from kissvdb.api.frame.reach import FILTERED, TABLES
 from kissvdb.api.frame.route import JSON, Route, Scope, Success
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.sql import bodies, queries, schema, writes
@@ -60,7 +60,7 @@ SQL = (
         hot=True,
         bounded=False,
         scope=Scope.READ,
-        reach=FILTERED,
+        reach=TABLES,
     ),
     Route(
         "POST",
@@ -74,7 +74,7 @@ SQL = (
         errors=_WRITE_ERRORS,
         hot=True,
         scope=Scope.WRITE,
-        reach=COMMANDS,
+        reach=TABLES,
     ),
     Route(
         "POST",
@@ -88,7 +88,7 @@ SQL = (
         errors=_WRITE_ERRORS,
         hot=True,
         scope=Scope.WRITE,
-        reach=COMMANDS,
+        reach=TABLES,
     ),
     Route(
         "GET",
