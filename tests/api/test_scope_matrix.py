@@ -78,7 +78,12 @@ async def ask(holder, route):
 
 
 async def ask_all(holder, routes=IN_ORDER):
-    return {route.name: await ask(holder, route) for route in routes}
+    answers = {route.name: await ask(holder, route) for route in routes}
+    # Where the log is by now is nobody's secret.
+    return {
+        name: (status, re.sub(rb'"offset":\d+', b"", body))
+        for name, (status, body) in answers.items()
+    }
 
 
 def check_refused(route, status, body):
@@ -94,7 +99,10 @@ def check_refused(route, status, body):
         assert b'"forbidden"' in body, route.name
         assert b'"ok"' not in body
         return
-    assert status == 200 or route.reach in (NOTHING, Reach(path={"asset": Names.PART}))
+    if reach.tables and route.scope is Scope.WRITE:
+        assert status == 403, route.name
+        return
+    assert status == 200 or reach in (NOTHING, Reach(path={"asset": Names.PART})), route.name
 
 
 @pytest.fixture
@@ -106,7 +114,7 @@ async def keys():
 async def test_every_route_and_role_inside_and_outside(keys):
     for route in IN_ORDER:
         for name, (scope, _) in {"nobody": (Scope.PUBLIC, None), **KEYS}.items():
-            status, body = await ask(keys(name), route)
+            status, body = await ask(keys(None if name == "nobody" else name), route)
             where = f"{route.name} as {name}: {status} {body[:200]!r}"
             if name == "nobody":
                 assert (status == 401) == (route.scope is not Scope.PUBLIC), where
@@ -119,7 +127,7 @@ async def test_every_route_and_role_inside_and_outside(keys):
                 assert status == 403, where
             else:
                 assert status not in FORBIDDEN, where
-                assert b'"forbidden"' not in body, where
+                assert b'"error":"forbidden"' not in body, where
 
 
 async def test_who_is_outside_is_answered_alike_whether_or_not_there_is_something(keys):
@@ -150,7 +158,11 @@ async def test_what_is_refused_never_reaches_the_database(keys):
     api = keys("admin_outside").caller.api
     api._context = attrs.evolve(api._context, database=Wire("database"))
     for route in IN_ORDER:
-        if route.reach.filtered or route.reach in (NOTHING, Reach(path={"asset": Names.PART})):
+        if (
+            route.reach.filtered
+            or route.reach.tables
+            or route.reach in (NOTHING, Reach(path={"asset": Names.PART}))
+        ):
             continue
         for _ in range(2):
             check_refused(route, *await ask(keys("admin_outside"), route))
@@ -194,7 +206,6 @@ OPERATIONS = {
     "doc_put": {"collection": "books", "id": "1", "doc": {}},
     "doc_patch": {"collection": "books", "id": "1", "patch": {}},
     "doc_delete": {"collection": "books", "id": "1"},
-    "sql": {"sql": "INSERT INTO items VALUES (1)"},
     "sql": {"sql": "INSERT INTO sales VALUES (1)"},
 }
 PRECONDITIONS = [
