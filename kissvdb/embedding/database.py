@@ -28,6 +28,7 @@ from kissvdb.embedding import json_values
 from kissvdb.embedding.documents import Documents
 from kissvdb.embedding.events import Events
 from kissvdb.embedding.items import Item, Page, item_of
+from kissvdb.embedding.sql import Sql
 from kissvdb.embedding.vectors import Vectors
 from kissvdb.engine import database as engine
 from kissvdb.engine import opening
@@ -62,11 +63,12 @@ class Database:
     for what the server would refuse, too.
     """
 
-    __slots__ = ("_database", "_documents", "_vectors")
+    __slots__ = ("_database", "_documents", "_sql", "_vectors")
 
     def __init__(self, database: engine.Database) -> None:
         self._database = database
         self._documents = Documents(database)
+        self._sql = Sql(database)
         self._vectors = Vectors(database.vectors)
 
     # Keys
@@ -220,6 +222,11 @@ class Database:
     def documents(self) -> Documents:
         """The collections of documents."""
         return self._documents
+
+    @property
+    def sql(self) -> Sql:
+        """The SQL database, and everything else in one SELECT."""
+        return self._sql
 
     # The whole
 

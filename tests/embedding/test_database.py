@@ -223,7 +223,7 @@ async def test_only_what_is_public_is_seen():
         assert {name for name in dir(db) if not name.startswith("_")} == {
             *("get", "list", "put", "patch", "delete", "documents", "batch"),
             *("publish", "publish_batch", "subscribe"),
-            *("vectors", "last_offset", "epoch", "snapshot", "backup"),
+            *("vectors", "last_offset", "epoch", "snapshot", "sql", "backup"),
         }
 
 

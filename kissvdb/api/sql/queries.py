@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from kissvdb.api.bulk.operations import SQL_IS_OFF
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import Body, MistypedField, off_loop
@@ -30,10 +31,7 @@ def sql_of(context: Context) -> "Sql":
     """The SQL database. Raises NotEnabled."""
     found = context.database.sql
     if found is None:
-        raise NotEnabled(
-            "SQL is switched off on this server: set sql.enabled (SQLITE_ENABLED=1), its tables "
-            "are still there"
-        )
+        raise NotEnabled(SQL_IS_OFF)
     return found
 
 
