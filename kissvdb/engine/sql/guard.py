@@ -23,6 +23,10 @@ TEXT_BYTES_MAX: Final = 100_000
 _TEXT_BYTES_A_VALUE: Final = 64
 _VALUE_BYTES_MIN: Final = 1024
 
+_DECISIONS_MAX: Final = 20_000
+"""Questions about one statement: one for each column that it uses, also behind views. Views of views
+double with each step."""
+
 _LIMITS: Final = {
     apsw.SQLITE_LIMIT_LENGTH: functions.VALUE_BYTES_MAX,
     apsw.SQLITE_LIMIT_SQL_LENGTH: TEXT_BYTES_MAX,
@@ -109,13 +113,14 @@ class ReadRules:
         self._shadows: frozenset[str] = frozenset()
         self._active = False
         self._calls = 0
+        self._decisions = 0
         db.authorizer = self._decide
 
     def begin(self, sight: Grants | None) -> None:
         """A statement of a client's follows; ``sight`` None sees all tables."""
         self._sight = sight
         self._shadows = frozenset() if sight is None else self._shadows_of(sight)
-        self._calls = 0
+        self._calls = self._decisions = 0
         self._active = True
 
     def end(self) -> None:
@@ -134,6 +139,11 @@ class ReadRules:
         self, action: int, first: str | None, second: str | None, place: str | None, by: str | None
     ) -> int:
         if self._active:
+            self._decisions += 1
+            if self._decisions > _DECISIONS_MAX:
+                raise SqliteError(
+                    "sql: the statement is too large: it uses too many columns, or views of views"
+                )
             refusal = self._refusal(action, first or "", second or "", place)
             if refusal is not None:
                 raise refusal

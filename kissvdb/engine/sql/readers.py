@@ -20,6 +20,7 @@ from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
 from kissvdb.engine.sql.statements import translated
 from kissvdb.errors import KissError, Overloaded, Stopping
 
+HURRY_SECONDS: Final = 0.05
 WAITING_FACTOR: Final = 4
 """So many statements may wait for each connection."""
 
@@ -63,12 +64,12 @@ class Readers:
         return self._room.borrowed_tokens
 
     async def look_after(self) -> None:
-        """End statements whose time is over though nobody takes their rows, until cancelled."""
+        """End statements whose time is over, also if nobody takes their rows, until cancelled."""
         while True:
-            idle = [rows for rows in self._open if rows.is_idle]
-            for rows in idle:
+            for rows in list(self._open):
                 rows.end_if_over()
-            waits = [rows.seconds_left for rows in self._open]
+            # One that is over and still runs is at its last step, or in a call of a function.
+            waits = [max(rows.seconds_left, HURRY_SECONDS) for rows in self._open]
             with trio.move_on_after(min(waits, default=3600.0) + 0.001):
                 await self._changed.wait()
             self._changed = trio.Event()
@@ -206,18 +207,17 @@ class Rows(Generic[T]):
         return chunk
 
     @property
-    def is_idle(self) -> bool:
-        """Whether no thread is at it: it waits for who takes its rows."""
-        return self._reading is not None and not self._in_thread
-
-    @property
     def seconds_left(self) -> float:
         """Until it is ended."""
         return 0.0 if self._reading is None else self._reading.watch.seconds_left
 
     def end_if_over(self) -> None:
         """Let go of the moment it reads when its time is over; whoever iterates is told."""
-        if self._reading is not None and self._reading.watch.is_over:
+        if self._reading is None or not self._reading.watch.is_over:
+            return
+        if self._in_thread:
+            self._reading.watch.hurry()
+        else:
             self._failure = self._reading.watch.timeout()
             self._end()
 

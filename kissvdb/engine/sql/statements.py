@@ -23,7 +23,7 @@ _SPACE = r"(?>\s|--[^\n]*+|/\*.*?(?:\*/|\Z))"
 _QUERY = re.compile(rf"\A{_SPACE}*+(?:select|with|values)\b", re.DOTALL | re.IGNORECASE)
 _NOTHING = re.compile(rf"\A(?:;|{_SPACE})*+\Z", re.DOTALL)
 
-_TRY_LATER = (apsw.BusyError, apsw.LockedError, apsw.NoMemError)
+_TRY_LATER = (apsw.BusyError, apsw.LockedError)
 _DISK = (apsw.IOError, apsw.FullError, apsw.CantOpenError)
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
@@ -97,6 +97,8 @@ def _refusal(error: apsw.Error) -> KissError:
             f"{text}: a value or a row may have 1 MiB, less in a statement with many columns, "
             "functions or much text"
         )
+    if isinstance(error, apsw.NoMemError):
+        return SqliteError(f"{text}: the statement is too large, use fewer terms")
     if isinstance(error, _TRY_LATER):
         return Overloaded(f"the SQL database is busy ({text}): retry")
     if isinstance(error, _DISK):

@@ -21,6 +21,7 @@ class Watch:
         self._memory = 0
         self._stopped = False
         self._why: KissError | None = None
+        self._db = db
         db.set_progress_handler(self._is_over_now, STEPS)
 
     def begin(self, deadline: float, timeout_ms: int) -> None:
@@ -40,6 +41,11 @@ class Watch:
     def stop(self) -> None:
         """Nobody waits for it any more."""
         self._stopped = True
+        self._db.interrupt()
+
+    def hurry(self) -> None:
+        """Its time is over: stop it at its next turn, and not in thousands of steps."""
+        self._db.interrupt()
 
     @property
     def is_over(self) -> bool:
