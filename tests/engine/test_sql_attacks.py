@@ -94,7 +94,9 @@ REFUSED = {
     "format of a comma": "SELECT format('%,2000000000d', 1)",
     "replace that grows": "SELECT replace(hex(zeroblob(200000)), '0', hex(zeroblob(500)))",
     "nested replace": "SELECT replace(replace(hex(zeroblob(9999)),'0','00000000'),'0','00000000')",
-    "doubling text": "WITH RECURSIVE c(x) AS (SELECT 'x' UNION ALL SELECT x||x FROM c) SELECT max(x) FROM c",
+    "doubling text": (
+        "WITH RECURSIVE c(x) AS (SELECT 'x' UNION ALL SELECT x||x FROM c) SELECT max(x) FROM c"
+    ),
     "like pattern": f"SELECT '{'a' * 500}' LIKE '{'%a' * 200}'",
     "match without an index": "SELECT 'a' MATCH 'b'",
     "regexp": "SELECT 'aaaaaaaaaaaaaaaaaaaaaaaa!' REGEXP '(a+)+$'",
@@ -110,15 +112,23 @@ BOUNDED = {
     "count to infinity": endless("count(*)"),
     "rows to infinity": endless("x"),
     "no rows to infinity": f"{ENDLESS}SELECT x FROM c WHERE x < 0",
-    "union to infinity": "WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT x+1 FROM c) SELECT count(*) FROM c",
+    "union to infinity": (
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION SELECT x+1 FROM c) SELECT count(*) FROM c"
+    ),
     "sort to infinity": f"{ENDLESS}SELECT x FROM c ORDER BY -x",
     "distinct to infinity": f"{ENDLESS}SELECT count(DISTINCT hex(x)) FROM c",
     "group to infinity": f"{ENDLESS}SELECT x % 1000003, max(x) FROM c GROUP BY 1",
     "window to infinity": f"{ENDLESS}SELECT sum(x) OVER (ORDER BY x) FROM c",
     "big rows to infinity": f"{ENDLESS}SELECT x, zeroblob(1000000) FROM c ORDER BY 2",
-    "cross join": "SELECT count(*) FROM t a, t b, t c, t d, t e, t f WHERE a.v+b.v+c.v+d.v+e.v = -f.v",
-    "cross join of values": "SELECT count(*) FROM json_each(?1) a, json_each(?1) b, json_each(?1) c",
-    "correlated subqueries": "SELECT sum((SELECT count(*) FROM t x, t y WHERE x.v > y.v + a.v)) FROM t a, t b, t c",
+    "cross join": (
+        "SELECT count(*) FROM t a, t b, t c, t d, t e, t f WHERE a.v+b.v+c.v+d.v+e.v = -f.v"
+    ),
+    "cross join of values": (
+        "SELECT count(*) FROM json_each(?1) a, json_each(?1) b, json_each(?1) c"
+    ),
+    "correlated subqueries": (
+        "SELECT sum((SELECT count(*) FROM t x, t y WHERE x.v > y.v + a.v)) FROM t a, t b, t c"
+    ),
     "json_tree": "SELECT count(*) FROM json_tree(?1) a, json_tree(?1) b, json_tree(?1) c",
     "instr": "SELECT instr(?2, ?3)",
     "instr to infinity": endless("instr(?2, ?3)"),
@@ -144,7 +154,10 @@ BOUNDED = {
     "many terms": f"SELECT {MANY} FROM (SELECT 1 x)",
     "many in": "SELECT 1 IN (" + ",".join(["1"] * 30_000) + ")",
     "events": "SELECT count(*) FROM events a, events b, events c, events d",
-    "state": "SELECT count(*) FROM state a, state b, state c, state d, state e WHERE a.value || e.value = 'x'",
+    "state": (
+        "SELECT count(*) FROM state a, state b, state c, state d, state e "
+        "WHERE a.value || e.value = 'x'"
+    ),
 }
 """What may be answered, or stopped: what counts is when."""
 
@@ -253,7 +266,9 @@ WRITES = {
     "endless where": f"DELETE FROM t WHERE v = (SELECT max(x) FROM ({ENDLESS}SELECT x FROM c))",
     "gigabyte": "UPDATE t SET v = zeroblob(1000000000)",
     "printf": "UPDATE t SET v = printf('%2000000000d', 1)",
-    "many triggers": "UPDATE t SET v = v + 1 WHERE (SELECT count(*) FROM t a, t b, t c, t d, t e, t f)",
+    "many triggers": (
+        "UPDATE t SET v = v + 1 WHERE (SELECT count(*) FROM t a, t b, t c, t d, t e, t f)"
+    ),
     "shadow table": "INSERT INTO words_data VALUES (1, 'x')",
     "shadow table dropped": "DROP TABLE words_content",
     "csv": "CREATE VIRTUAL TABLE x USING csv(filename='/etc/passwd')",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import apsw
 
 from kissvdb.core.sql.grants import TableGrants
+from kissvdb.engine.sql.guard import calls_of
 
 MODULES = frozenset({"fts5", "fts5vocab", "rtree", "rtree_i32", "geopoly"})
 """The kinds of virtual tables that may be made: their rows lie in tables of this database."""
@@ -83,6 +84,8 @@ class ExecRules:
     def reset(self, grants: TableGrants | None) -> None:
         """Before a statement."""
         self.grants = grants
+        self.calls = 0
+        """Of functions, those that take long more often."""
         self.changes_schema = False
         self.reason: str | None = None
         """What it wanted that is denied."""
@@ -126,6 +129,7 @@ class ExecRules:
         if action == apsw.SQLITE_SELECT:
             return "CREATE TABLE AS: create the table, then insert" if self.made else None
         if action == apsw.SQLITE_FUNCTION:
+            self.calls += calls_of(second.lower())
             if second.lower() in _FORBIDDEN_FUNCTIONS:
                 return f"the function {second}"
             return None

@@ -14,6 +14,7 @@ import apsw
 from kissvdb.core.sql.commands import Statement
 from kissvdb.core.sql.grants import TableGrants
 from kissvdb.engine.sql.exec_rules import ExecRules, outside
+from kissvdb.engine.sql.guard import WriteReach
 from kissvdb.errors import Damaged, Forbidden, PayloadTooLarge, PersistenceFailed, SqliteError
 from kissvdb.storage.sql.capture import Capture
 from kissvdb.storage.sql.connecting import translated
@@ -38,6 +39,8 @@ class Executor:
         self._capture: Capture | None = None
         self._cursor: Any = None
         self._statements = 0
+        self._reach = WriteReach(file.db)
+        self._is_running = False
         self._db.authorizer = self.rules
         self._db.exec_trace = self._prepared
         self._db.set_progress_handler(self._is_too_much, _STEPS_PER_LOOK)
@@ -51,6 +54,12 @@ class Executor:
     def start_command(self) -> None:
         """The time of a command runs from here."""
         self._deadline = time.monotonic() + self._seconds_max
+
+    def hurry(self) -> None:
+        """Stop a statement whose time is over at its next turn: thousands of steps, after which it
+        is looked at, take long where each calls a slow function. From the event loop."""
+        if self._is_running and time.monotonic() > self._deadline:
+            self._db.interrupt()
 
     def execute(
         self,
@@ -75,12 +84,14 @@ class Executor:
             with self._refusals():
                 rules.preparing = True
                 cursor = self._cursor = db.cursor()
+                self._is_running = True
                 # A cached statement would not ask the rules again.
                 cursor.execute(statement.sql, statement.params, can_cache=False).fetchall()
                 counts = rules.changes_rows and not rules.changes_schema
                 affected = db.changes() if counts else 0
         finally:
-            rules.preparing = False
+            rules.preparing = self._is_running = False
+            self._reach.end()
             self._capture = self._cursor = None
         if not self._statements:
             raise SqliteError("there is no statement in it")
@@ -117,7 +128,7 @@ class Executor:
         if self._db.status(apsw.SQLITE_DBSTATUS_DEFERRED_FKS)[0]:
             raise SqliteError(_FOREIGN_KEYS)
 
-    def _prepared(self, cursor: Any, _sql: str, params: Any) -> bool:
+    def _prepared(self, cursor: Any, sql: str, params: Any) -> bool:
         """SQLite's hook between the preparation of a statement and its first step."""
         if cursor is not self._cursor or not cursor.has_vdbe:
             return True
@@ -136,6 +147,7 @@ class Executor:
             raise SqliteError("not allowed here: writing the statistics of ANALYZE")
         if self.rules.empties > 1:
             raise EmptiesFirst(next(iter(self.rules.dropped)))
+        self._reach.begin(sql, self.rules.calls, params or ())
         self.rules.preparing = False
         if self.rules.changes_schema:
             self._capture = None

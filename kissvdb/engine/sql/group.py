@@ -43,6 +43,10 @@ class Writer:
             file, seconds_max=settings.exec_timeout_ms / 1000, bytes_max=settings.bytes_max
         )
 
+    def hurry(self) -> None:
+        """Stop a statement whose time is over."""
+        self._executor.hurry()
+
     def run(self, units: Sequence[Unit], operations: Mapping[str, Operation]) -> Run:
         """Execute units in order, as many as fit into one append; at least one. ``operations``:
         those that have the op_ids of these already. Raises PersistenceFailed and Damaged for all

@@ -5,7 +5,7 @@ may be read is listed; so is what may be called. Then there are limits, so that 
 SQLite's machine, between two of which alone a statement can be stopped, takes long.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Final
 
@@ -13,19 +13,22 @@ import apsw
 
 from kissvdb.core.grants import Grants
 from kissvdb.engine.sql import functions
+from kissvdb.engine.sql.statements import Params
 from kissvdb.errors import Forbidden, InvalidArgument, KissError, SqliteError
 
 REACH_BYTES: Final = 16 * 1024 * 1024
 """Values times their length: one row of a result, or all calls of functions that follow each other
 without a turn. So the longer a statement is, the shorter are the values it may have."""
+WRITE_REACH_BYTES: Final = 4 * REACH_BYTES
+"""The same of a statement that writes: its text may have long values in it."""
 TEXT_BYTES_MAX: Final = 100_000
 """Of a statement."""
 _TEXT_BYTES_A_VALUE: Final = 64
+_WRITE_TEXT_BYTES_A_VALUE: Final = 256
 _VALUE_BYTES_MIN: Final = 1024
 
 _DECISIONS_MAX: Final = 20_000
-"""Questions about one statement: one for each column that it uses, also behind views. Views of views
-double with each step."""
+"""Questions about one statement: one for each column that it uses, also behind views."""
 
 _LIMITS: Final = {
     apsw.SQLITE_LIMIT_LENGTH: functions.VALUE_BYTES_MAX,
@@ -39,6 +42,17 @@ _LIMITS: Final = {
     apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH: 100,
     apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
     apsw.SQLITE_LIMIT_WORKER_THREADS: 0,
+}
+_WRITE_LIMITS: Final = {
+    limit: _LIMITS[limit]
+    for limit in (
+        apsw.SQLITE_LIMIT_COLUMN,
+        apsw.SQLITE_LIMIT_EXPR_DEPTH,
+        apsw.SQLITE_LIMIT_FUNCTION_ARG,
+        apsw.SQLITE_LIMIT_ATTACHED,
+        apsw.SQLITE_LIMIT_LIKE_PATTERN_LENGTH,
+        apsw.SQLITE_LIMIT_TRIGGER_DEPTH,
+    )
 }
 _SWITCHES: Final = {
     apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
@@ -95,6 +109,52 @@ def harden(db: apsw.Connection) -> None:
     db.execute("PRAGMA query_only=1; PRAGMA temp_store=2; PRAGMA mmap_size=0").fetchall()
 
 
+def limit_writes(db: apsw.Connection) -> None:
+    """No step of a statement that writes takes long, either: the same functions, the same limits.
+
+    What may be written may be read: tables have no more columns than queries."""
+    for limit, value in _WRITE_LIMITS.items():
+        db.limit(limit, value)
+    functions.bound(db)
+
+
+def calls_of(name: str) -> int:
+    """How many calls of a plain function a call of this one counts as."""
+    return _SLOW.get(name, 1)
+
+
+def limit_values(db: apsw.Connection, parts: int, reach: int) -> int:
+    """Let no value be longer than ``reach`` allows for so many; answers how long."""
+    most = min(functions.VALUE_BYTES_MAX, max(_VALUE_BYTES_MIN, reach // max(1, parts)))
+    db.limit(apsw.SQLITE_LIMIT_LENGTH, most)
+    return most
+
+
+def check_params(params: Params, bytes_max: int) -> None:
+    """Raises apsw.TooBigError: values that were bound before the limit was set are not looked at
+    by SQLite."""
+    given = params.values() if isinstance(params, Mapping) else params
+    if any(isinstance(each, str | bytes) and len(each) > bytes_max for each in given):
+        raise apsw.TooBigError("string or blob too big")
+
+
+class WriteReach:
+    """Limits the values of statements that write, as they are prepared."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        limit_writes(db)
+        self._db = db
+
+    def begin(self, sql: str, calls: int, params: Params) -> None:
+        """A statement is prepared. Raises apsw.TooBigError."""
+        parts = calls + len(sql) // _WRITE_TEXT_BYTES_A_VALUE
+        check_params(params, limit_values(self._db, parts, WRITE_REACH_BYTES))
+
+    def end(self) -> None:
+        """It is over: what follows is the server's own."""
+        self._db.limit(apsw.SQLITE_LIMIT_LENGTH, functions.VALUE_BYTES_MAX)
+
+
 class ReadRules:
     """The authorizer of one such connection: what it lets through, and what it counts.
 
@@ -130,10 +190,7 @@ class ReadRules:
     def limit_values(self, sql: str, columns: int) -> int:
         """How long values may be in a statement that is prepared: sets it, and answers it."""
         parts = self._calls + columns + len(sql) // _TEXT_BYTES_A_VALUE
-        most = max(_VALUE_BYTES_MIN, REACH_BYTES // max(1, parts))
-        most = min(functions.VALUE_BYTES_MAX, most)
-        self._db.limit(apsw.SQLITE_LIMIT_LENGTH, most)
-        return most
+        return limit_values(self._db, parts, REACH_BYTES)
 
     def _decide(
         self, action: int, first: str | None, second: str | None, place: str | None, by: str | None
@@ -184,7 +241,7 @@ class ReadRules:
         )
 
     def _call_refusal(self, name: str) -> KissError | None:
-        self._calls += _SLOW.get(name, 1)
+        self._calls += calls_of(name)
         if name in _NOT_CALLED or name not in _callable():
             return SqliteError(f"sql: the function {name} is not for queries")
         return None

@@ -24,6 +24,7 @@ from kissvdb.storage.sql import copying
 logger = logging.getLogger("kissvdb.sql")
 
 REFUSED_PAUSE_SECONDS = 2.0
+HURRY_SECONDS = 0.5
 
 T = TypeVar("T")
 
@@ -93,9 +94,16 @@ class Sql:
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(self.readers.look_after)
+                tasks.start_soon(self._hurry)
                 await self._upkeep.run(retain)
         finally:
             self.readers.close()
+
+    async def _hurry(self) -> None:
+        """See to it that no statement holds up those that wait behind it."""
+        while True:
+            await trio.sleep(HURRY_SECONDS)
+            self._owner.hurry()
 
 
 class SqlUpkeep:

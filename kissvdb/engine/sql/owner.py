@@ -63,6 +63,10 @@ class SqlOwner(Actor):
         """An offset up to which the committed database holds everything of SQL."""
         return self._committed_offset() if self._asked_at is None else self._asked_at
 
+    def hurry(self) -> None:
+        """Stop a statement whose time is over."""
+        self._writer.hurry()
+
     async def handle(self, batch: list[Envelope]) -> None:
         writes: list[Envelope] = []
         for envelope in batch:

@@ -10,7 +10,7 @@ import msgspec
 
 from kissvdb.core.grants import Grants
 from kissvdb.engine.sql.functions import VALUE_BYTES_MAX
-from kissvdb.engine.sql.guard import ReadRules, harden
+from kissvdb.engine.sql.guard import ReadRules, check_params, harden
 from kissvdb.engine.sql.statements import Params, check_alone, check_bindings
 from kissvdb.engine.sql.watch import Watch
 
@@ -182,10 +182,7 @@ class Reading:
         names = [name for name, *_ in cursor.get_description()]
         self._columns = _each_once(names)
         self._row_size = sum(map(len, self._columns)) + 4 * len(self._columns) + 3
-        bytes_max = self._rules.limit_values(query.sql, len(names))
-        given = query.params.values() if isinstance(query.params, dict) else query.params
-        if any(isinstance(each, str | bytes) and len(each) > bytes_max for each in given):
-            raise apsw.TooBigError("string or blob too big")
+        check_params(query.params, self._rules.limit_values(query.sql, len(names)))
         return True
 
 
