@@ -178,6 +178,14 @@ class UnsupportedCoding(UnsupportedMediaType):
     """The body is compressed in a way that is not read; the answer names the one that is."""
 
 
+class StillCounting(Refused):
+    """What a scope holds is being counted: whether a write is within its quota is not known yet."""
+
+    code = "unavailable"
+    status = 503
+    retry_after_secs: ClassVar[int] = 1
+
+
 class RateLimited(Refused):
     """The caller asks too often, too much at once, or with too many wrong keys."""
 

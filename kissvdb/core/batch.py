@@ -15,6 +15,7 @@ import msgspec
 
 from kissvdb.core.atomic import Atomic, AtomicDecision, mark_of
 from kissvdb.core.op_ids import shown
+from kissvdb.core.quotas import Growth
 from kissvdb.errors import Damaged, OpIdReused, Refused
 from kissvdb.records import Operation
 
@@ -70,6 +71,8 @@ class Batch(ABC, Generic[D]):
         self._pending = {}
         self._operation = operation
         self._pending_operations: dict[str, tuple[bytes, Any]] = {}
+        self.growth: Growth | None = None
+        """What quotas it counts under, if there are any; set by who makes the batch."""
         self._fingerprint: bytes | None = None
         """Of the command that is being decided, for its record."""
 
@@ -152,6 +155,11 @@ class Batch(ABC, Generic[D]):
             self._pending_operations[op_id] = (found, decision)
         return decision
 
+    def settle(self) -> None:
+        """It is installed, or never will be."""
+        if self.growth is not None:
+            self.growth.settle()
+
     def mark_together(self) -> None:
         """Tell readers of the stream that all records there are belong together."""
         mark = mark_of((), len(self.records), None, None)
@@ -162,11 +170,15 @@ class Batch(ABC, Generic[D]):
     def _undone_if_refused(self) -> Iterator[None]:
         count = len(self.records)
         pending, operations = self._pending.copy(), self._pending_operations.copy()
+        growth = None if self.growth is None else self.growth.mark()
         try:
             yield
         except (Refused, Damaged):
             del self.records[count:]
             self._pending, self._pending_operations = pending, operations
+            if growth is not None:
+                assert self.growth is not None
+                self.growth.back(growth)
             raise
 
     @abstractmethod

@@ -5,9 +5,10 @@ vectors. A write with that key which would make it more than the quota is refuse
 logged.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Self
+from weakref import WeakSet
 
 import attrs
 import msgspec
@@ -19,7 +20,7 @@ from kissvdb.core.state.reserved_keys import (
     document_prefix,
     settings_key,
 )
-from kissvdb.errors import MistypedField, QuotaExceeded
+from kissvdb.errors import MistypedField, QuotaExceeded, StillCounting
 
 NUMBER_MAX = 2**53
 """What JavaScript can still say exactly."""
@@ -91,8 +92,8 @@ def check(limits: KeyLimits, used: Amount, asked: Amount) -> None:
         now, more = getattr(used, what), getattr(asked, what)
         if most is not None and more > 0 and now + more > most:
             raise QuotaExceeded(
-                f"the quota of this key is {most} {what}; {now} are used and this asks for {more} "
-                "more: delete something first, or have the limits of the key raised",
+                f"an API key's scope may hold {most} {what}; it holds {now} and this asks for "
+                f"{more} more: delete something first, or have the key's {what}_max raised",
                 what=what,
                 used=now,
                 asked=more,
@@ -139,3 +140,96 @@ def _split(patterns: tuple[str, ...]) -> tuple[set[str], set[str]]:
 def key_bytes(key: str, value: bytes) -> int:
     """What a key of the state counts: its name in UTF-8 and its value as JSON."""
     return (len(key) if key.isascii() else len(key.encode("utf-8", "surrogatepass"))) + len(value)
+
+
+class Ledger:
+    """What the scope of one key holds, and may hold. Lives on the event loop.
+
+    ``used`` counts keys; what vectors there are, ``vectors`` tells, of the collections that the
+    grants allow. Until ``ready`` it is not known what there is.
+    """
+
+    def __init__(
+        self, limits: KeyLimits, grants: Grants | None, vectors: Callable[[Grants | None], Amount]
+    ) -> None:
+        self.limits = limits
+        self.grants = grants
+        self.scope = Scope.of(grants)
+        self.used = NOTHING
+        self.ready = False
+        self._vectors = vectors
+        # Of batches that are decided and not yet settled; one that is given up by a crash goes by
+        # itself.
+        self._growths: WeakSet[Growth] = WeakSet()
+
+    def total(self) -> Amount:
+        """All that the scope holds, and what is about to be written into it."""
+        found = self.used + self._vectors(self.grants)
+        for growth in self._growths:
+            found += growth.of(self)
+        return found
+
+    def admit(self, asked: Amount, growth: "Growth") -> None:
+        """Raises QuotaExceeded, and StillCounting while it is not known what there is."""
+        if asked.rows > 0 or asked.bytes > 0:
+            if not self.ready:
+                raise StillCounting(
+                    "what the scope of an API key holds is still being counted for its quota: "
+                    "retry in a moment"
+                )
+            check(self.limits, self.total(), asked)
+        self._growths.add(growth)
+
+    def may_vectors(self, collection: str) -> bool:
+        """Whether vectors of this collection count."""
+        return self.grants is None or self.grants.may_vectors(collection)
+
+
+class Growth:
+    """By how much one batch of decided commands makes each scope larger, until it is installed."""
+
+    def __init__(self, ledgers: Sequence[Ledger]) -> None:
+        self._ledgers = ledgers
+        self._amounts: dict[Ledger, Amount] = {}
+
+    def of(self, ledger: Ledger) -> Amount:
+        """What the batch adds so far."""
+        return self._amounts.get(ledger, NOTHING)
+
+    def of_key(self, key: str, old: bytes | None, new: bytes | None) -> None:
+        """A key gets another value; None: there is none. Raises QuotaExceeded."""
+        change = _amount_of(key, new) - _amount_of(key, old)
+        self._add([each for each in self._ledgers if each.scope.has(key)], change)
+
+    def of_vector(self, collection: str, rows: int, bytes_: int) -> None:
+        """Rows of a collection come or go. Raises QuotaExceeded."""
+        ledgers = [each for each in self._ledgers if each.may_vectors(collection)]
+        self._add(ledgers, Amount(rows, bytes_))
+
+    def _add(self, ledgers: Sequence[Ledger], change: Amount) -> None:
+        for ledger in ledgers:
+            ledger.admit(change, self)
+        for ledger in ledgers:
+            self._amounts[ledger] = self.of(ledger) + change
+
+    def mark(self) -> dict[Ledger, Amount]:
+        """Where to go `back` to."""
+        return self._amounts.copy()
+
+    def back(self, mark: dict[Ledger, Amount]) -> None:
+        """What came since the mark was refused."""
+        self._amounts = mark
+
+    def settle(self) -> None:
+        """It is installed, and counted where it is now; or it never will be."""
+        self._amounts = {}
+
+
+def _amount_of(key: str, value: bytes | None) -> Amount:
+    return NOTHING if value is None else Amount(1, key_bytes(key, value))
+
+
+def vector_bytes(vector: bytes, meta: bytes | None, text: str | None) -> int:
+    """What a row of a collection counts when it is written. The row before it counts, too, until a
+    vacuum."""
+    return len(vector) + len(meta or b"") + len((text or "").encode("utf-8", "surrogatepass"))

@@ -40,6 +40,7 @@ from kissvdb.engine.clock import Clock
 from kissvdb.engine.log.writer import Append, LogWriter
 from kissvdb.engine.model import Model
 from kissvdb.engine.owner import Many
+from kissvdb.engine.quotas.quotas import Quotas
 from kissvdb.engine.state.model import State
 from kissvdb.engine.state.past import Past
 from kissvdb.engine.store import Store
@@ -76,6 +77,9 @@ class Database:
     Writes answer when they are durable. A write that is cancelled, or fails with Stopping after
     it was sent, may still happen: use a precondition or an ``op_id`` to repeat it safely.
     """
+
+    quotas: Quotas
+    """Set by who opens it."""
 
     def __init__(
         self,
@@ -351,6 +355,7 @@ class Database:
             for model in self._models:
                 tasks.start_soon(model.look_after, self._checkpoints.retain)
             tasks.start_soon(self._checkpoints.keep)
+            tasks.start_soon(self.quotas.run)
             heartbeat_secs = self.config.stream.heartbeat_secs
             tasks.start_soon(keep_streams_alive, lambda: self.hub, heartbeat_secs)
 

@@ -87,7 +87,7 @@ async def open_database(
         database = Database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, *models
         )
-        database.embedders = embedders
+        database.embedders, database.quotas = embedders, around.quotas
         sql.readers.ours = Everything(database.sources, sql, config.limits.k_max)
         async with trio.open_nursery() as tasks:
             if isinstance(clock_ms, SteadyClock):
@@ -110,6 +110,7 @@ async def _vectors(
 ) -> Vectors:
     collections = Collections(store.collections, supervisor, around, state, config, embedders)
     registry = await supervisor.start(collections)
+    around.quotas.open([shard.view for shard in state.shards], collections.amounts)
     return Vectors(
         collections,
         registry,
@@ -172,6 +173,8 @@ def _shards(
             mailbox_size=config.state.mailbox_size,
             name=f"state-{number}",
             documents=tap,
+            quotas=around.quotas,
+            place=number,
         )
 
 

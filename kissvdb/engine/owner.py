@@ -80,6 +80,7 @@ class Held:
         assert not self._over.is_set(), "applied or released once"
         if self.records:
             self._install(first_offset, self._decided)
+            self._decided.settle()
         self._settled()
         self._over.set()
         return self.answers(first_offset)
@@ -87,6 +88,7 @@ class Held:
     def release(self) -> None:
         """They are not in the log and never will be: the owner goes on as if nothing was."""
         assert not self._over.is_set(), "applied or released once"
+        self._decided.settle()
         self._settled()
         self._over.set()
 
@@ -213,10 +215,15 @@ class Owner(Actor, Generic[B]):
         records = decided.records
         if not records:
             return 0
-        self._reserve(decided)
-        first = await self._append(records)
+        try:
+            self._reserve(decided)
+            first = await self._append(records)
+        except (PersistenceFailed, Refused):
+            decided.settle()
+            raise
         # Left alone if it is not known what the log holds: the view must not claim to have it.
         self._install(first, decided)
+        decided.settle()
         self._asked_at = None
         return first
 
@@ -233,8 +240,13 @@ class Owner(Actor, Generic[B]):
     async def _hold(self, envelope: Envelope) -> None:
         decided = self._batch()
         decisions = decided.decide_all(envelope.message.commands)
-        self._reserve(decided)
+        try:
+            self._reserve(decided)
+        except (PersistenceFailed, Refused):
+            decided.settle()
+            raise
         if envelope.abandoned:
+            decided.settle()
             return
         self._asked_at = self._committed_offset()
         held = Held(decisions, decided, self._install, self._settle)

@@ -26,7 +26,7 @@ def test_limits_are_read_strictly_and_said_again():
 def test_what_would_be_more_than_the_quota_is_refused_with_the_figures():
     limits = KeyLimits(rows_max=10, bytes_max=100)
     check(limits, Amount(9, 50), Amount(1, 50))
-    with pytest.raises(QuotaExceeded, match=r"10 rows; 10 are used and this asks for 2") as refused:
+    with pytest.raises(QuotaExceeded, match="holds 10 and this asks for 2") as refused:
         check(limits, Amount(10, 0), Amount(2, 0))
     assert refused.value.quota == {"what": "rows", "used": 10, "asked": 2, "limit": 10}
     with pytest.raises(QuotaExceeded) as refused:

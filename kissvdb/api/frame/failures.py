@@ -16,6 +16,7 @@ from kissvdb.errors import (
     PastTruncated,
     QuotaExceeded,
     RateLimited,
+    StillCounting,
     Unauthorized,
     Unavailable,
     UnsupportedCoding,
@@ -42,7 +43,7 @@ def failure(error: KissError) -> Response:
         body += b',"quota":' + msgspec.json.encode(error.quota)
     body += b"}"
     headers: Headers = ()
-    if isinstance(error, Unavailable):
+    if isinstance(error, Unavailable | StillCounting):
         headers = (("retry-after", str(error.retry_after_secs)),)
         if isinstance(error, OffsetNotReached):
             headers = (*headers, ("kissvdb-offset", str(error.offset)))

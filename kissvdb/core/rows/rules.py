@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from kissvdb.core import batch
+from kissvdb.core.quotas import vector_bytes
 from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
 from kissvdb.core.store.spec import CollectionSpec, StoredRow
 from kissvdb.errors import (
@@ -258,7 +259,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
         self.records.append(
             VectorDeleted(self._spec.name, command.id, "explicit", command.op_id, self._fingerprint)
         )
-        self._pending[command.id] = None
+        self._forget(command.id)
         return VectorDecision(DeletedVector(command.id, _NOT_YET_KNOWN), len(self.records) - 1)
 
     def _write(
@@ -271,9 +272,12 @@ class VectorBatch(batch.Batch[VectorDecision]):
         expires_at_ms: int | None,
     ) -> VectorDecision:
         found = self._stored(command.id)
+        if self.growth is not None:
+            size = vector_bytes(vector, meta, text)
+            self.growth.of_vector(self._spec.name, int(found is None), size)
         if found is not None and self._is_expired(found):
             # The old life ends in the log before the new one starts.
-            self._end(command.id)
+            self._end(command.id, counted=True)
         record = VectorWritten(
             kind,
             self._spec.name,
@@ -290,8 +294,15 @@ class VectorBatch(batch.Batch[VectorDecision]):
         answer = WrittenVector(command.id, _NOT_YET_KNOWN, expires_at_ms)
         return VectorDecision(answer, len(self.records) - 1)
 
-    def _end(self, id_: str) -> None:
+    def _end(self, id_: str, *, counted: bool = False) -> None:
+        """``counted``: what it makes free is known to the quotas already."""
         self.records.append(VectorDeleted(self._spec.name, id_, "ttl"))
+        self._forget(id_, counted=counted)
+
+    def _forget(self, id_: str, *, counted: bool = False) -> None:
+        if self.growth is not None and not counted:
+            # Its bytes stay until a vacuum.
+            self.growth.of_vector(self._spec.name, -1, 0)
         self._pending[id_] = None
 
     def _stored(self, id_: str) -> StoredRow | VectorWritten | None:

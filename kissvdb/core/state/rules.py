@@ -262,7 +262,7 @@ class StateBatch(batch.Batch[StateDecision]):
         _check(command.precondition, command.key, live)
         if live is None:
             return StateDecision(None)
-        self._pending[command.key] = None
+        self._forget(command.key, live)
         return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
 
     def _configure(self, command: Configure) -> StateDecision:
@@ -273,7 +273,7 @@ class StateBatch(batch.Batch[StateDecision]):
             return self._write(command.key, command.value, live, None, command.op_id)
         if live is None:
             return StateDecision(None)
-        self._pending[command.key] = None
+        self._forget(command.key, live)
         return self._log(KeyDeleted(command.key, "explicit", command.op_id, self._fingerprint))
 
     def _check_key(self, key: str) -> None:
@@ -289,10 +289,15 @@ class StateBatch(batch.Batch[StateDecision]):
         expires_at_ms: int | None,
         op_id: str | None,
     ) -> StateDecision:
-        if live is None and key not in self._absent and self._stored(key) is not None:
+        stored = live
+        if live is None and key not in self._absent:
+            stored = self._stored(key)
+        if self.growth is not None:
+            self.growth.of_key(key, None if stored is None else stored.value, value)
+        if live is None and stored is not None:
             # The old life ends in the log before the new one starts, so that a subscriber sees
             # why the revision restarts.
-            self._end(key)
+            self._end(key, counted=True)
         revision = 1 if live is None else live.revision + 1
         record = KeyWritten(key, value, revision, expires_at_ms, op_id, self._fingerprint)
         self._pending[key] = record
@@ -303,10 +308,16 @@ class StateBatch(batch.Batch[StateDecision]):
         records.append(record)
         return StateDecision(record, len(records) - 1)
 
-    def _end(self, key: str) -> None:
+    def _end(self, key: str, *, counted: bool = False) -> None:
+        """``counted``: what it makes free is known to the quotas already."""
         if key.startswith(reserved_keys.WATCHED):
             self.holds_documents = True
         self.records.append(KeyDeleted(key, "ttl"))
+        self._forget(key, None if counted else self._stored(key))
+
+    def _forget(self, key: str, stored: Item | None) -> None:
+        if self.growth is not None and stored is not None:
+            self.growth.of_key(key, stored.value, None)
         self._pending[key] = None
 
     def _stored(self, key: str) -> Item | None:

@@ -6,6 +6,7 @@ from actors import Address
 from kissvdb.core.state.rules import Item, StateBatch
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.owner import Owner
+from kissvdb.engine.quotas.quotas import Quotas
 from kissvdb.engine.state.view import StateView
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten
@@ -26,7 +27,10 @@ class StateShard(Owner[StateBatch]):
         mailbox_size: int,
         name: str,
         documents: DocumentTap,
+        quotas: Quotas | None = None,
+        place: int = 0,
     ) -> None:
+        """``place``: which of the shards it is."""
         super().__init__(log, committed_offset)
         self.view = view
         self.name = name
@@ -35,13 +39,15 @@ class StateShard(Owner[StateBatch]):
         self._metrics = metrics
         self._json_bytes_max = json_bytes_max
         self._documents = documents
+        self._quotas = Quotas() if quotas is None else quotas
+        self._place = place
 
     async def _make_room(self) -> None:
         await self.view.wait_for_room()
         await self._documents.wait_for_room()
 
     def _batch(self) -> StateBatch:
-        return StateBatch(
+        batch = StateBatch(
             self.view.get,
             self.view.operation,
             self._clock_ms(),
@@ -49,9 +55,12 @@ class StateShard(Owner[StateBatch]):
             admit=self._documents.admit,
             absent=self.view.absent,
         )
+        batch.growth = self._quotas.growth()
+        return batch
 
     def _install(self, first_offset: int, decided: StateBatch) -> None:
         records = decided.records
+        self._quotas.install(self._place, self.view, records)
         self.view.apply(first_offset, records)
         if decided.holds_documents:
             self._documents.installed(first_offset, records)

@@ -12,6 +12,7 @@ from kissvdb.core.filters.parse import Node
 from kissvdb.core.rows.rules import Command, Upsert, VectorBatch
 from kissvdb.engine.asking import answered, submit
 from kissvdb.engine.owner import Held, Owner
+from kissvdb.engine.quotas.quotas import Quotas
 from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
 from kissvdb.errors import (
@@ -82,6 +83,7 @@ class CollectionContext:
     clock_ms: Callable[[], int]
     threads: Threads
     metrics: Metrics
+    quotas: Quotas = attrs.field(factory=Quotas)
 
 
 @attrs.frozen
@@ -259,7 +261,9 @@ class Collection(Owner[VectorBatch]):
             self.changes += 1
 
     def _batch(self) -> VectorBatch:
-        return VectorBatch(self.rows.spec, self.rows, self._around.clock_ms())
+        batch = VectorBatch(self.rows.spec, self.rows, self._around.clock_ms())
+        batch.growth = self._around.quotas.growth()
+        return batch
 
     def _gone(self) -> NotFound:
         return no_such_collection(self.rows.spec.name)

@@ -1,7 +1,7 @@
 """The registry of vector collections: the actor that creates, opens and deletes them."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import nan
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import trio
 from actors import Actor, ActorCrashed, Address, Envelope, MailboxClosed, Supervisor
 from kissvdb import logs
 from kissvdb.config import Config
+from kissvdb.core.quotas import Amount
 from kissvdb.core.state import rules as state
 from kissvdb.core.state.reserved_keys import manifest_key
 from kissvdb.core.store.spec import CollectionSpec, is_shadow, shadow_of
@@ -162,6 +163,14 @@ class Collections(Actor):
         """An offset up to which every collection there was is there, and no other."""
         changing_at = self._changing_at
         return self._around.committed_offset() if changing_at is None else changing_at
+
+    def amounts(self) -> Iterator[tuple[str, Amount]]:
+        """What each collection holds: its rows without those that were deleted, and the bytes of
+        all of them. What is made anew beside one is not counted."""
+        for each in self.opened.values():
+            if not is_shadow(each.name):
+                numbers = each.actor.view().statistics()
+                yield each.name, Amount(numbers.live_rows, numbers.row_bytes)
 
     def running(self) -> list[tuple[Collection, Address]]:
         """The owners of all collections, and where to ask them."""
