@@ -26,6 +26,11 @@ START_PAUSE_SECONDS = 0.5
 """What clients ask first, and the loading of compiled code, go before the comparing of rows."""
 TICK_SECONDS = 0.05
 RETRY_SECONDS = 5.0
+HURRIED_CHANGES = 2048
+HURRIED_ROUNDS_MAX = 12
+HURRIED_SECONDS_MAX = 1.0
+"""With so many changes waiting a round is put off, by so many portions that are applied, each at
+most so long: what is merged with them is merged once. A search meets as many segments more."""
 SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
 
@@ -55,6 +60,10 @@ class RowsOwner(Protocol):
     @property
     def changes(self) -> int:
         """Rises with whatever makes the rows other than the last checkpoint."""
+
+    @property
+    def pending_count(self) -> int:
+        """Changes that are not in the rows yet."""
 
     @property
     def rows(self) -> "Rows": ...
@@ -103,6 +112,7 @@ class CollectionUpkeep:
             await trio.sleep(START_PAUSE_SECONDS)
             while not self._collection.dropped:
                 await self._collection.changed()
+                await self._while_hurried()
                 while await self._work("due"):
                     pass
                 if self._failed:
@@ -113,6 +123,13 @@ class CollectionUpkeep:
                 await trio.sleep(TICK_SECONDS)
         except (MailboxClosed, ActorCrashed):
             return
+
+    async def _while_hurried(self) -> None:
+        for _ in range(HURRIED_ROUNDS_MAX):
+            if self._collection.pending_count < HURRIED_CHANGES:
+                return
+            with trio.move_on_after(HURRIED_SECONDS_MAX):
+                await self._collection.changed()
 
     @asynccontextmanager
     async def alone(self, kind: str) -> AsyncIterator[None]:

@@ -125,6 +125,11 @@ class Collection(Owner[VectorBatch]):
         """Say that upkeep may be due."""
         self._changed.set()
 
+    @property
+    def pending_count(self) -> int:
+        """None: what is logged is in the rows."""
+        return 0
+
     async def changed(self) -> None:
         """Wait until upkeep may be due, since the last call."""
         await self._changed.wait()
