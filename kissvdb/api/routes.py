@@ -363,6 +363,8 @@ PAGES = (
     _page("/docs", pages.docs, "This description, to read and try", pages.HTML),
     _page("/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
     _page("/docs/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
+    _page("/kissvdb.js", pages.client, "The client for JavaScript", pages.JAVASCRIPT),
+    _page("/kissvdb.d.ts", pages.client_types, "Its types", pages.TYPESCRIPT),
     Route(
         "GET",
         "/docs/{asset...}",

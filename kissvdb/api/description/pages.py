@@ -35,6 +35,9 @@ ASSETS = {
     "NOTICE": ("swagger/NOTICE", "text/plain; charset=utf-8"),
 }
 
+JAVASCRIPT = "text/javascript; charset=utf-8"
+TYPESCRIPT = "text/plain; charset=utf-8"
+
 _CACHED = (("cache-control", "public, max-age=3600"), ("x-content-type-options", "nosniff"))
 
 # Nothing from other hosts; Swagger UI sets inline styles and shows images from data: URLs.
@@ -54,6 +57,17 @@ async def index(context: Context, request: Request) -> Response:
 
 async def docs(context: Context, request: Request) -> Response:
     return Response(await _read("docs.html"), content_type=HTML, headers=_PAGE)
+
+
+async def client(context: Context, request: Request) -> Response:
+    # Looked at again each time: an old client with a new server is nobody's wish.
+    headers = (("cache-control", "no-cache"), ("x-content-type-options", "nosniff"))
+    text = await _read("client/kissvdb.js")
+    return Response(text, content_type=JAVASCRIPT, headers=headers)
+
+
+async def client_types(context: Context, request: Request) -> Response:
+    return Response(await _read("client/kissvdb.d.ts"), content_type=TYPESCRIPT, headers=_CACHED)
 
 
 async def docs_asset(context: Context, request: Request) -> Response:
