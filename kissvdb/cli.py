@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kissvdb.commands import key_arguments
 from kissvdb.errors import OUT_OF_RESOURCES, ConfigError, KissError
 from kissvdb.version import VERSION
 
@@ -131,6 +132,12 @@ def vacuum(arguments: argparse.Namespace) -> int:
     url = arguments.url or _local_url(config.server)
     removed = kissvdb.commands.vacuum.vacuum(url, config, arguments.collection)
     return _print_lines([f"{arguments.collection}: {removed} dead rows removed"])
+
+
+def _server_of(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Where the server is, and its key."""
+    server = _load(arguments).config.server
+    return arguments.url or _local_url(server), server.api_key
 
 
 def warmup(arguments: argparse.Namespace) -> int:
@@ -285,6 +292,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one.add_argument("--collection", required=True, metavar="NAME")
     one.add_argument("--url", type=_url, help="default: the address in the configuration")
     _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
+    asking = _flags(parents=[sources])
+    asking.add_argument("--url", type=_url, help="default: the address in the configuration")
+    _add(asking, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
+    key_arguments.add(commands, command, asking, _server_of)
     one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
     one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")
     # As a server starts it: quiet, and ends when its standard input does.

@@ -261,6 +261,7 @@ class Limits:
     doc_find_max: int = _int(100, 1, 100_000)
     document_fields_max: int = _int(4096, 1, 1_000_000)
     document_depth_max: int = _int(64, 1, 128)
+    keys_max: int = _int(10_000, 1, 100_000)
     batch_operations_max: int = _int(1000, 1, 100_000)
     batch_bytes_max: int = _int(4 * MIB, KIB, 256 * MIB)
 

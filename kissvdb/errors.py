@@ -153,6 +153,14 @@ class QuotaExceeded(Refused):
         self.quota = {"what": what, "used": used, "asked": asked, "limit": limit}
 
 
+class ServerKeyMissing(Refused):
+    """Keys cannot be issued, or the last one not revoked, because the server has none of its own:
+    everybody would be locked out, or let in."""
+
+    code = "server_key_missing"
+    status = 409
+
+
 class PreconditionFailed(Refused):
     """RFC 9110 If-Match / If-None-Match does not hold (the header form of RevisionMismatch)."""
 

@@ -184,11 +184,42 @@ class SqlChanged(msgspec.Struct, frozen=True, array_like=True, tag_field="record
     new: tuple[SqlValue, ...] = ()
 
 
+class ApiKeyIssued(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="ki"):
+    """An API key came to be, or got another secret: the record is all that is known of the key.
+
+    ``hash`` is of its secret text (see `core.keys.secret`). ``scopes`` and ``permissions`` are
+    compact JSON: what it may touch (None: everything) and what its issuer wants to remember.
+    ``former_hash`` is of the secret before, which works until ``former_until_ms``.
+    """
+
+    id: str
+    name: str
+    role: str
+    hash: bytes
+    created_at_ms: int
+    scopes: bytes | None = None
+    permissions: bytes = b"{}"
+    expires_at_ms: int | None = None
+    rotated_at_ms: int | None = None
+    former_hash: bytes | None = None
+    former_until_ms: int | None = None
+
+
+class ApiKeyRevoked(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kr"):
+    """An API key went away; ``reason`` is ``explicit`` or ``expired``."""
+
+    id: str
+    reason: str
+
+
+KeyRecord = ApiKeyIssued | ApiKeyRevoked
 VectorRecord = (
     CollectionCreated | CollectionDeleted | CollectionReplaced | VectorWritten | VectorDeleted
 )
 SqlRecord = SqlExecuted | SqlChanged
-Record = KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted | SqlRecord
+Record = (
+    KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted | SqlRecord | KeyRecord
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)

@@ -29,6 +29,7 @@ from kissvdb.api.frame.content_coding import inflated, inflated_stream, is_gzip
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.failures import FailureLog, failure
 from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
+from kissvdb.api.frame.request_ids import is_sane
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
@@ -51,11 +52,6 @@ from kissvdb.metrics import Metrics
 if TYPE_CHECKING:
     from kissvdb.engine.database import Database
 
-REQUEST_ID_LENGTH_MAX = 128
-
-_REQUEST_ID_CHARACTERS = frozenset(
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-"
-)
 _UNMATCHED = "unmatched"
 # Stands for what could not be read.
 _UNREAD = Request("", "")
@@ -231,7 +227,7 @@ class Api:
                 self._check_request(bound, request)
                 if bound.media and "content-encoding" in request.headers:
                     request = await self._decoded(request)
-                answer = await self._answer_within(bound.route, request, timed)
+                answer = await self._answer_within(bound, request, timed)
         except KissError as error:
             return self._failed(error, request, bound, started)
         except Exception:
@@ -324,14 +320,16 @@ class Api:
             "limits.body_bytes_max (MAX_BODY_BYTES)"
         )
 
-    async def _answer_within(self, route: Route, request: Request, timed: bool) -> Answer:
+    async def _answer_within(self, bound: Bound, request: Request, timed: bool) -> Answer:
         if request.caller is None:
-            return await self._answer(route, request, timed)
-        return await answer_within(request, route, partial(self._answer, route, request, timed))
+            return await self._answer(bound, request, timed)
+        answer = partial(self._answer, bound, request, timed)
+        return await answer_within(request, bound.route, answer)
 
-    async def _answer(self, route: Route, request: Request, timed: bool) -> Answer:
+    async def _answer(self, bound: Bound, request: Request, timed: bool) -> Answer:
+        route = bound.route
         if self._opening is not None and route.recovered:
-            return await self._answer_when_open(self._opening, route, request)
+            return await self._answer_when_open(self._opening, bound, request)
         if request.query:
             await min_offset.wait(self._context, route, request)
         outcome = route.operation(self._context, request)
@@ -344,21 +342,24 @@ class Api:
         raise self.timeout()
 
     async def _answer_when_open(
-        self, opening: trio.Event, route: Route, request: Request
+        self, opening: trio.Event, bound: Bound, request: Request
     ) -> Answer:
-        """As `_answer`, once recovery is done; the wait is part of the time a request may take."""
+        """As `_answer`, once recovery is done; the wait is part of the time a request may take.
+        Who asks is asked again: which keys were issued is known only now."""
+        bounded = bound.route.bounded
         with trio.move_on_after(self.config.server.request_timeout_secs):
             await opening.wait()
-            if route.bounded:
-                return await self._answer(route, request, timed=False)
-        if route.bounded or self._opening is not None:
+            request = self._entrance.let_in_again(request, bound)
+            if bounded:
+                return await self._answer(bound, request, timed=False)
+        if bounded or self._opening is not None:
             raise self.timeout()
-        return await self._answer(route, request, timed=False)
+        return await self._answer(bound, request, timed=False)
 
     def _common(self, request: Request) -> Headers:
         request_headers = request.headers
         given = request_headers.get("x-request-id")
-        if given is None or not _is_sane(given):
+        if given is None or not is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
         own: Headers = (("x-request-id", given),)
         if request.caller is not None:
@@ -389,8 +390,3 @@ def _drop(outcome: object) -> None:
     """Forget a coroutine that has not begun."""
     if inspect.iscoroutine(outcome):
         outcome.close()
-
-
-def _is_sane(request_id: str) -> bool:
-    length = len(request_id)
-    return 0 < length <= REQUEST_ID_LENGTH_MAX and _REQUEST_ID_CHARACTERS.issuperset(request_id)

@@ -13,6 +13,7 @@ from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
+from kissvdb.api.keys.routes import KEYS
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
 from kissvdb.api.sql.routes import SQL
@@ -389,6 +390,7 @@ ROUTES: tuple[Route, ...] = (
     *SQL,
     *BULK,
     *BATCH,
+    *KEYS,
     *OPERATIONS,
     *PAGES,
 )

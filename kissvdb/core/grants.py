@@ -27,10 +27,13 @@ PATTERNS_MAX = 100
 """Of one kind."""
 PATTERN_BYTES_MAX = 512
 
-PRIVATE_TYPES = ("api_key_", "audit")
-"""Events whose types begin so are for admins without grants only."""
 _MANIFEST = ":manifest"
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+
+
+def is_private(type_: str) -> bool:
+    """Whether events of this type are for admins without grants only."""
+    return type_ == "audit" or type_.startswith("api_key_")
 
 
 class Seen(Protocol):
@@ -207,7 +210,7 @@ class Grants:
         if type_.startswith("sql_"):
             tables = event.tables
             return bool(tables) and all(map(self.may_table, tables))
-        if type_ == "batch_committed" or type_.startswith(PRIVATE_TYPES):
+        if type_ == "batch_committed" or is_private(type_):
             return False
         return self.may_event(type_, event.key)
 

@@ -45,7 +45,7 @@ from kissvdb.engine.state.model import State
 from kissvdb.engine.state.past import Past
 from kissvdb.engine.store import Store
 from kissvdb.engine.stream.hub import CurrentHub, Hub, StreamOnly
-from kissvdb.engine.stream.subscription import Subscription
+from kissvdb.engine.stream.subscription import Lease, Subscription
 from kissvdb.engine.tables.taking import Sources
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import keep_streams_alive
@@ -63,6 +63,7 @@ from kissvdb.records import EventPublished
 if TYPE_CHECKING:
     # For its name only: what is done here is done with any model.
     from kissvdb.engine.documents.model import Documents
+    from kissvdb.engine.keys.model import Keys
     from kissvdb.engine.sql.model import Sql
     from kissvdb.engine.vectors.model import Vectors
 
@@ -96,6 +97,7 @@ class Database:
         vectors: "Vectors",
         documents: "Documents",
         sql: "Sql",
+        keys: "Keys",
     ) -> None:
         """All of it runs. ``log`` and ``hub``: where to ask ``writer`` and the current hub."""
         self.config = config
@@ -105,6 +107,7 @@ class Database:
         self.documents = documents
         self.sql = sql if config.sql.enabled else None
         """None: switched off. What it has is kept all the same."""
+        self.keys = keys
         self.embedders: Embedders
         """Set by who opens it."""
         self.ready = True
@@ -115,7 +118,7 @@ class Database:
         self._current = current
         self._hub = hub
         self._state = state
-        self._models: tuple[Model, ...] = (state, vectors, documents, sql)
+        self._models: tuple[Model, ...] = (state, vectors, documents, sql, keys)
         self._routes: dict[type, Route] = {
             kind: model.route for model in self._models for kind in model.commands
         }
@@ -135,11 +138,14 @@ class Database:
             self._holds,
             interval_secs=config.storage.snapshot_interval_secs,
         )
-        for address in (hub, log):
+        self._watch(metrics)
+
+    def _watch(self, metrics: Metrics) -> None:
+        for address in (self._hub, self._log):
             metrics.watch(MAILBOX_DEPTH, partial(_depth, address), address.name)
         metrics.watch(SSE_CLIENTS, lambda: self.hub.client_count)
         metrics.watch(SSE_LAG, lambda: self.hub.lag_max)
-        metrics.watch(LOG_BYTES, lambda: store.log.info().bytes_kept)
+        metrics.watch(LOG_BYTES, lambda: self._store.log.info().bytes_kept)
         metrics.watch(LAST_OFFSET, lambda: self.last_offset)
 
     # State
@@ -292,9 +298,13 @@ class Database:
             raise ValueError("at least one event")
         return submit(self._log, Append(events))
 
-    def subscribe(self, query: StreamQuery) -> Subscription:
+    def subscribe(self, query: StreamQuery, lease: Lease | None = None) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""
-        return self.hub.subscribe(query)
+        subscription = self.hub.subscribe(query, lease)
+        if lease is not None:
+            # It may have ended since the request was let in.
+            subscription.end_if(self.keys.end)
+        return subscription
 
     def end_streams(self) -> None:
         """Finish every stream and refuse new ones: the first step of a shutdown."""

@@ -16,6 +16,8 @@ from kissvdb.engine.documents.model import Documents
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.documents.registry import DocumentRegistry
 from kissvdb.engine.followers import Followers
+from kissvdb.engine.keys.model import Keys
+from kissvdb.engine.keys.owner import KeyOwner
 from kissvdb.engine.log.writer import LogWriter
 from kissvdb.engine.recovery import Progress
 from kissvdb.engine.sql.group import Writer
@@ -76,14 +78,14 @@ async def open_database(
         log = await supervisor.start(writer)
         around = CollectionContext(log, committed, clock_ms, threads, metrics)
         tap = DocumentTap(committed, config.limits.collections_max)
-        shards = [
-            (shard, await supervisor.start(shard)) for shard in _shards(store, around, config, tap)
-        ]
+        made = _shards(store, around, config, tap)
+        shards = [(shard, await supervisor.start(shard)) for shard in made]
         state = State(shards, store.directory, threads, config, clock_ms, metrics)
         vectors = await _vectors(store, around, config, state, supervisor, embedders)
         documents = await _documents(store, around, config, tap, state, supervisor)
         sql = await _sql(store, around, config, state, supervisor)
-        models = (state, vectors, documents, sql)
+        keys = await _keys(store, around, config, supervisor, current)
+        models = (state, vectors, documents, sql, keys)
         database = Database(
             config, metrics, clock_ms, threads, store, writer, log, current, hub, *models
         )
@@ -98,6 +100,28 @@ async def open_database(
             yield database
             await database.finish()
             tasks.cancel_scope.cancel()
+
+
+async def _keys(
+    store: Store,
+    around: CollectionContext,
+    config: Config,
+    supervisor: Supervisor,
+    current: CurrentHub,
+) -> Keys:
+    guarded = bool(config.server.api_key)
+    keys = Keys(store.keys, around.threads.commits, around.clock_ms, guarded=guarded)
+    owner = KeyOwner(
+        store.keys,
+        around.log,
+        around.committed_offset,
+        around.clock_ms,
+        keys_max=config.limits.keys_max,
+        changed=keys.changed,
+    )
+    address = await supervisor.start(owner)
+    keys.open(owner, address, lambda end: current.hub.end_some(end))
+    return keys
 
 
 async def _vectors(

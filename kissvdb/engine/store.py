@@ -8,6 +8,7 @@ from kissvdb.config import Config
 from kissvdb.core.state.reserved_keys import DOCUMENT_PREFIX, SETTINGS_PREFIX, is_name
 from kissvdb.engine import recovery
 from kissvdb.engine.documents.document_store import DocumentStore
+from kissvdb.engine.keys.key_store import KeyStore
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.log.local import LocalLog
 from kissvdb.engine.log.memory import MemoryLog
@@ -29,6 +30,7 @@ class Store:
     collections: CollectionStore
     documents: DocumentStore
     sql: SqlStore
+    keys: KeyStore
     epoch: str
     epoch_floor: int
 
@@ -50,13 +52,15 @@ class Store:
             views: list[View] = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
-            views += (self.collections.view(), self.documents.view(), self.sql.replay)
+            keys = self.keys.replay_view(self.log.first_offset)
+            views += (self.collections.view(), self.documents.view(), self.sql.replay, keys)
             if written:
                 applied = [table.applied_offset for table in tables]
                 self.documents.distrust(self.log.first_offset, self.log.last_offset, applied)
                 self.collections.isolate_before(self.log.first_offset)
                 recovery.replay(self.log, self.log.last_offset, views, progress)
                 self.sql.mend(self.log, progress)
+            self.keys.check_salt()
             self.collections.forget_uncreated()
             self._open = stack.pop_all()
 
@@ -90,6 +94,7 @@ class Store:
         self.documents = DocumentStore(None, self.kernels)
         self.sql = SqlStore(None)
         stack.callback(self.sql.close)
+        self.keys = KeyStore(None)
 
     def _open_directory(self, config: Config, progress: Progress, stack: ExitStack) -> None:
         directory = self.directory = DataDir.open(Path(config.storage.data_dir))
@@ -103,12 +108,14 @@ class Store:
         stack.callback(self.documents.close)
         self.sql = SqlStore(directory)
         stack.callback(self.sql.close)
+        self.keys = KeyStore(directory.path)
         # The log may be shorter than the tables (the user removed it): offsets go on after both.
         floor = max(
             directory.offset_floor,
             self.collections.applied_offset_max,
             self.documents.applied_offset_max,
             self.sql.applied_offset,
+            self.keys.applied_offset,
             *(table.applied_offset for table in self.tables),
         )
         self.log = LocalLog.open(

@@ -5,6 +5,7 @@
     LOCK        flock()ed by the process that uses the directory; holds its pid
     meta.json   format_version, database_id, offset_floor, epoch, epoch_floor, has_sql
     log/        the event log
+    keys.bin, keys.salt
     state-<n>.db
     sql.db      the user's own
     .scratch-*  copies that a backup reads from; gone with it, or at the next start

@@ -1,23 +1,31 @@
 """Who may ask for what: the one place where a request is let in, whichever door it came through.
 
-With an API key set, the key decides. Without one, whoever reaches the address may do everything,
-but for web pages: a browser lets any page of the internet send requests to local servers, so a
-page must be of an origin that may use the API, and must have come by a name that is ours.
+With an API key set, or issued, the key decides. Without one, whoever reaches the address may do
+everything, but for web pages: a browser lets any page of the internet send requests to local
+servers, so a page must be of an origin that may use the API, and must have come by a name that is
+ours.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kissvdb.api.access.auth import check_api_key
+from kissvdb.api.access.auth import HOW, is_same, key_of
 from kissvdb.api.access.hosts import Hosts, authority_of, host_of, same_authority
 from kissvdb.api.access.origins import Origins
 from kissvdb.api.frame.http import Request
-from kissvdb.api.frame.principal import ANYBODY, KEY_HOLDER, STRANGER, Principal
+from kissvdb.api.frame.principal import ANYBODY, KEY_HOLDER, STRANGER, UNKNOWN, Principal, Scope
+from kissvdb.api.frame.starting import still_starting
 from kissvdb.config import Server
-from kissvdb.errors import Forbidden
+from kissvdb.core.keys.secret import id_of
+from kissvdb.errors import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
     from kissvdb.api.bound import Bound
+    from kissvdb.core.keys.view import IssuedKey
+    from kissvdb.engine.keys.model import Keys
+
+SCOPES = {"read": Scope.READ, "write": Scope.WRITE, "admin": Scope.ADMIN}
+"""By the role of a key. One that this version does not know may do nothing."""
 
 
 class Admission:
@@ -30,14 +38,22 @@ class Admission:
         # With a key a foreign page has nothing to send; where any page may call, none is foreign.
         self._watches_pages = not self._key and not origins.any
 
+        self._keys: Keys | None = None
+        self._issued: Mapping[str, IssuedKey] = {}
+        # Of keys that have asked, for as long as they are what they were then.
+        self._holders: dict[tuple[str, bytes], tuple[IssuedKey, Principal]] = {}
+
+    def open(self, keys: "Keys") -> None:
+        """From now on it is known which keys were issued."""
+        self._keys = keys
+        self._issued = keys.view.keys
+
     def admit(self, request: Request, bound: "Bound | None") -> Principal:
         """Who asks. ``bound`` None stands for a route that does not exist: strangers do not learn
-        which do. Raises Unauthorized without the key, Forbidden for a foreign page."""
-        if self._key:
-            if bound is not None and STRANGER.may(bound.route.scope):
-                return STRANGER
-            check_api_key(request.headers, request.query, self._key)
-            return KEY_HOLDER
+        which do. Raises Unauthorized without the key, Forbidden for a foreign page and for a key
+        without the role."""
+        if self._key or self._issued:
+            return self._admit_by_key(request, bound)
         headers = request.headers
         # All three here, because this is on the way of every request.
         if "origin" in headers or "sec-fetch-site" in headers or "accept-language" in headers:
@@ -46,8 +62,45 @@ class Admission:
 
     def admit_preflight(self, request: Request) -> None:
         """Let a preflight in: it carries no key. Raises Forbidden for a foreign page."""
-        if not self._key:
+        if not (self._key or self._issued):
             self.admit(request, None)
+
+    def _admit_by_key(self, request: Request, bound: "Bound | None") -> Principal:
+        if bound is not None and STRANGER.may(bound.route.scope):
+            return STRANGER
+        principal = self._holder(key_of(request.headers, request.query))
+        if principal is UNKNOWN:
+            if bound is None or not bound.route.recovered:
+                raise still_starting()
+        elif bound is not None and not principal.may(bound.route.scope):
+            raise Forbidden(
+                f"{bound.route.name} needs the role {bound.route.scope.name.lower()}: this API key "
+                f"has {principal.scope.name.lower()}"
+            )
+        return principal
+
+    def _holder(self, given: str) -> Principal:
+        """Who holds this key. Raises Unauthorized."""
+        if is_same(given, self._key):
+            return KEY_HOLDER
+        if self._keys is None:
+            if id_of(given):
+                return UNKNOWN
+            raise Unauthorized(f"the API key is not the server's: {HOW}")
+        found = self._keys.authenticate(given)
+        if found is None:
+            raise Unauthorized(f"the API key is not the server's: {HOW}")
+        issued, secret = found
+        name = (issued.record.id, secret)
+        known = self._holders.get(name)
+        if known is None or known[0] is not issued:
+            if len(self._holders) > 2 * len(self._issued):
+                # Secrets that work no more have stayed.
+                self._holders.clear()
+            scope = SCOPES.get(issued.record.role, Scope.PUBLIC)
+            holder = Principal(issued.record.name, scope, issued.record.id, issued.grants, secret)
+            known = self._holders[name] = issued, holder
+        return known[1]
 
     def _check_page(self, headers: Mapping[str, str]) -> None:
         if not self._watches_pages:

@@ -38,7 +38,8 @@ class Entrance:
             metrics.watch(AUDIT_LOST, lambda: audit.lost)
 
     def open(self, database: "Database") -> None:
-        """From now on there is a database."""
+        """From now on there is a database, and it is known which keys were issued."""
+        self.admission.open(database.keys)
         if self.audit is not None:
             self.audit.open(database)
 
@@ -70,6 +71,19 @@ class Entrance:
             error.principal = principal
             raise
         return request
+
+    def let_in_again(self, request: Request, bound: "Bound") -> Request:
+        """As `let_in`, of a request that waited for the recovery: only now it is known which keys
+        were issued. It was counted already, as one of its address if its key was not known."""
+        try:
+            principal = self.admission.admit(request, bound)
+        except Unauthorized:
+            if carries_key(request):
+                self._limiter.note_failure(self._source(request))
+            raise
+        if principal.grants is not None:
+            check_reach(principal.grants, bound.route, request)
+        return msgspec.structs.replace(request, principal=principal)
 
     def refused(self, error: KissError, request: Request, route: str, request_id: str) -> None:
         """Count a refusal, and audit it, if it is one of who may ask for what and how much."""

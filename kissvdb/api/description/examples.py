@@ -13,6 +13,7 @@ from kissvdb.api.frame.route import Route
 _NOTES = {"collection": "notes"}
 _JOB = {"key": "job:1"}
 _BOOKS = {"collection": "books"}
+_API_KEY = {"id": "0123456789abcdef"}
 _BOOK = {"collection": "books", "id": "solaris"}
 
 TOUR = """\
@@ -225,6 +226,16 @@ _EXAMPLES: Mapping[str, Example] = {
             "preconditions": [{"key": "order:2", "if_absent": True}],
         }
     ),
+    "POST /v1/auth/keys": Example(
+        body={
+            "name": "reader of jobs",
+            "role": "read",
+            "scopes": {"keys": ["job:*"], "events": ["progress"]},
+            "ttl_ms": 86_400_000,
+        }
+    ),
+    "POST /v1/auth/keys/{id}/rotate": Example(_API_KEY, body={"grace_ms": 60_000}),
+    "DELETE /v1/auth/keys/{id}": Example(_API_KEY),
     "GET /docs/{asset}": Example({"asset": "docs.js"}),
 }
 

@@ -23,6 +23,7 @@ from kissvdb.api.state.parts import repeated
 from kissvdb.config import Limits
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery, record_of
 from kissvdb.core.state.rules import U64_MAX
+from kissvdb.engine.stream.subscription import Lease
 from kissvdb.errors import InvalidArgument
 from kissvdb.records import EventPublished
 
@@ -92,7 +93,9 @@ async def stream(context: Context, request: Request) -> Response | StreamRespons
     query = _stream_query(context, request)
     if request.method == "HEAD":
         return Response(content_type="text/event-stream", headers=STREAM_HEADERS)
-    return StreamResponse(context.database.subscribe(query), headers=STREAM_HEADERS)
+    who = request.principal
+    lease = None if who.key_id is None else Lease(who.key_id, who.secret)
+    return StreamResponse(context.database.subscribe(query, lease), headers=STREAM_HEADERS)
 
 
 def _event(context: Context, request: Request) -> Publish:

@@ -44,6 +44,8 @@ class Principal(msgspec.Struct, frozen=True):
 
 STRANGER = Principal("stranger", Scope.PUBLIC)
 """Who sends no key to a server that wants one."""
+UNKNOWN = Principal("unknown", Scope.PUBLIC)
+"""Who sends a key while it is not yet known which were issued: it is asked again."""
 KEY_HOLDER = Principal("key", Scope.ADMIN)
 """Who sends the key of the configuration."""
 ANYBODY = Principal("anybody", Scope.ADMIN)

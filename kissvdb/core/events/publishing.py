@@ -9,7 +9,7 @@ import msgspec
 from kissvdb.core.grants import Grants
 from kissvdb.records import EventPublished
 
-RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_")
+RESERVED_PREFIXES = ("state_", "vector_", "doc_", "sql_", "api_key_")
 RESERVED_TYPES = frozenset({"gap", "message", "error", "open", "ended", "batch_committed", "audit"})
 """`message`, `error` and `open` have a meaning of their own in a browser's EventSource."""
 

@@ -10,18 +10,20 @@ import msgspec
 
 from kissvdb.core.events.marks import Mark, Marks, marks_of
 from kissvdb.core.events.publishing import Publish, StreamQuery
-from kissvdb.core.grants import PRIVATE_TYPES
+from kissvdb.core.grants import is_private
 from kissvdb.core.op_ids import shown
 from kissvdb.core.sql.changes import changed_json, executed_json
 from kissvdb.core.vector_json import json_numbers
-from kissvdb.epochs import Gap
 from kissvdb.records import (
+    ApiKeyIssued,
+    ApiKeyRevoked,
     BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
     CollectionReplaced,
     EventPublished,
     KeyDeleted,
+    KeyRecord,
     KeyWritten,
     Record,
     SqlChanged,
@@ -32,7 +34,6 @@ from kissvdb.records import (
 )
 
 HEARTBEAT = b": keepalive\n\n"
-OPENING = b": ok\n\n"
 
 BATCH_COMMITTED = "batch_committed"
 """The type of the mark that stands before the events of a batch."""
@@ -195,6 +196,8 @@ def event_of(offset: int, ts_ms: int, record: Record) -> Event:
         # What a change of the schema is about, only its text says.
         event.tables = () if record.statements else record.tables
         return event
+    if isinstance(record, ApiKeyIssued | ApiKeyRevoked):
+        return _api_key_event(offset, ts_ms, record)
     if not isinstance(record, EventPublished):
         return _vector_event(offset, ts_ms, record)
     return Event(
@@ -216,6 +219,22 @@ def _batch_event(offset: int, ts_ms: int, record: BatchCommitted) -> Event:
     event = Event(offset, ts_ms, BATCH_COMMITTED, data)
     event.together = record.records
     return event
+
+
+def _api_key_event(offset: int, ts_ms: int, record: KeyRecord) -> Event:
+    """For admins: see `core.grants.is_private`. No hash leaves the log."""
+    if isinstance(record, ApiKeyRevoked):
+        data = b'{"id":%b,"reason":%b}' % (_json(record.id), _json(record.reason))
+        return Event(offset, ts_ms, "api_key_revoked", data)
+    data = b'{"id":%b,"name":%b,"role":%b,"scopes":%b,"expires_at_ms":%b,"rotated_at_ms":%b}' % (
+        _json(record.id),
+        _json(record.name),
+        _json(record.role),
+        b"null" if record.scopes is None else record.scopes,
+        _json(record.expires_at_ms),
+        _json(record.rotated_at_ms),
+    )
+    return Event(offset, ts_ms, "api_key_issued", data)
 
 
 def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
@@ -280,33 +299,6 @@ def transient_event(event: Publish, ts_ms: int) -> Event:
     )
 
 
-def opening(place: int | None) -> bytes:
-    """The first of a stream: a comment and, where the client does not know it, its ``place``."""
-    return OPENING if place is None else b": ok\nid: %d\n\n" % place
-
-
-def gap_frame(gap: Gap, epoch: str) -> bytes:
-    """Says what will not come. ``epoch`` is the database's.
-
-    Its ``id:`` is where the stream goes on from, so that a client which reconnects neither hears
-    of the gap again nor loses what is written meanwhile.
-    """
-    data = b'{"from_offset":%d,"to_offset":%d,"dropped":%d,"reason":"%b","epoch":"%b"}' % (
-        gap.first,
-        gap.last,
-        gap.last - gap.first + 1,
-        gap.reason.encode(),
-        epoch.encode(),
-    )
-    return b"event: gap\nid: %d\ndata: %b\n\n" % (gap.on_from, data)
-
-
-def error_frame(code: str, message: str) -> bytes:
-    """The last event of a stream that cannot go on. It has no ``id:``: the client keeps its place
-    and may try again from there."""
-    return b"event: error\ndata: " + _json({"error": code, "message": message}) + b"\n\n"
-
-
 class Filter(msgspec.Struct, frozen=True):
     """A query's filters as one: ``passes`` tells whether an event is wanted.
 
@@ -350,7 +342,7 @@ def compile_filter(query: StreamQuery) -> Filter | None:
         sees = query.grants.may_see
         tests.append(lambda event: event.type == BATCH_COMMITTED or sees(event))
     elif not query.private:
-        tests.append(lambda event: not event.type.startswith(PRIVATE_TYPES))
+        tests.append(lambda event: not is_private(event.type))
     if query.types:
         tests.append(lambda event: event.type in query.types)
     if query.key is not None:

@@ -14,7 +14,7 @@ from kissvdb.core.events.stream import transient_event
 from kissvdb.engine.followers import Committed, Follower
 from kissvdb.engine.stream.history import History
 from kissvdb.engine.stream.ring import Ring
-from kissvdb.engine.stream.subscription import Pulse, Subscription
+from kissvdb.engine.stream.subscription import Lease, Pulse, Subscription
 from kissvdb.epochs import Epochs
 from kissvdb.errors import Overloaded, Stopping
 
@@ -75,6 +75,12 @@ class Hub(Follower):
         self._pulse.ended = True
         self._pulse.waiting.unpark_all()
 
+    def end_some(self, end: Callable[[str, bytes], str | None]) -> None:
+        """End the streams of API keys that work no more: see `Subscription.end_if`."""
+        for each in self._subscriptions:
+            each.end_if(end)
+        self._pulse.waiting.unpark_all()
+
     def beat(self) -> None:
         """Make every idle stream send a keep-alive comment."""
         self._pulse.beats += 1
@@ -92,8 +98,9 @@ class Hub(Follower):
         # One at the beginning of an epoch without a record is ahead of the newest event.
         return max((max(last - each.offset, 0) for each in self._subscriptions), default=0)
 
-    def subscribe(self, query: StreamQuery) -> Subscription:
-        """Blobs of SSE frames, from ``query.since`` on, without loss or duplicate.
+    def subscribe(self, query: StreamQuery, lease: Lease | None = None) -> Subscription:
+        """Blobs of SSE frames, from ``query.since`` on, without loss or duplicate. With a ``lease``
+        it ends when that does: see `end_some`.
 
         Raises Overloaded at ``stream.clients_max`` open streams.
         """
@@ -113,6 +120,7 @@ class Hub(Follower):
             committed_offset=self._committed_offset,
             send_bytes_max=self._config.send_bytes_max,
             closed=self._subscriptions.discard,
+            lease=lease,
         )
         self._subscriptions.add(subscription)
         return subscription

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import trio
 
+from kissvdb.core.events.frames import ended_frame, error_frame, gap_frame, opening
 from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import (
     HEARTBEAT,
@@ -14,10 +15,7 @@ from kissvdb.core.events.stream import (
     WORK_PER_EVENT,
     Event,
     compile_filter,
-    error_frame,
-    gap_frame,
     mark_frame,
-    opening,
 )
 from kissvdb.engine.stream.history import History
 from kissvdb.engine.stream.ring import Ring
@@ -28,6 +26,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 logger = logging.getLogger("kissvdb.stream")
+
+
+@attrs.frozen
+class Lease:
+    """By which secret of which API key a stream was opened: it ends with that."""
+
+    key_id: str
+    secret: bytes
 
 
 @attrs.define(eq=False)
@@ -61,6 +67,7 @@ class Subscription:
         committed_offset: Callable[[], int],
         send_bytes_max: int,
         closed: Callable[["Subscription"], None],
+        lease: Lease | None = None,
     ) -> None:
         head = committed_offset()
         since, gap = head, None
@@ -89,6 +96,9 @@ class Subscription:
         self._place: int | None = None
         self._beats = pulse.beats
         self._failed = False
+        self.lease = lease
+        """None: nothing ends it but its client, and the server."""
+        self._verdict: str | None = None
 
     def __aiter__(self) -> "Self":
         return self
@@ -122,6 +132,15 @@ class Subscription:
         """Have ``call`` called once, when the place is given up."""
         self._when_closed = call
 
+    def end_if(self, end: Callable[[str, bytes], str | None]) -> None:
+        """Let its next blob be the last, an ``ended`` event, if its lease has ended: ``end`` tells
+        why, by the key's id and the secret. Whoever waits for it must be woken."""
+        if self.lease is None or self._verdict is not None:
+            return
+        self._verdict = end(self.lease.key_id, self.lease.secret)
+        if self._verdict is not None:
+            self._place = None
+
     @property
     def ended(self) -> bool:
         """Whether nothing will come any more."""
@@ -137,7 +156,9 @@ class Subscription:
         `catch_up` or an iteration goes on, because it has to begin, to wait or to read the log."""
         ring, pulse, place = self._ring, self.pulse, self._place
         if place is None or place < ring.first_place:
-            if self._owed or self._failed or self.offset > ring.last_offset:
+            if self._owed or self._failed or self._verdict is not None:
+                return None
+            if self.offset > ring.last_offset:
                 return None
             place = self._place = ring.place_after(self.offset)
             if place is None:
@@ -176,10 +197,14 @@ class Subscription:
 
     async def _go_on(self) -> bytes:
         """What `next_nowait` could not do: a blob, or none if the ring may have more by now."""
+        if self._verdict is not None:
+            return self._last_blob(self._verdict)
         if self._owed:
             return self._owed.pop(0)
         if self.offset <= self._ring.last_offset:
-            return await self._replay()
+            blob = await self._replay()
+            # Ended while the log was read: what was read is no longer the client's to see.
+            return blob if self._verdict is None else self._last_blob(self._verdict)
         # The client has heard of a write before the ring has.
         await self.pulse.waiting.park()
         return b""
@@ -220,6 +245,10 @@ class Subscription:
                     continue
             frames.append(event.frame(vectors=self._vectors))
         return b"".join(frames)
+
+    def _last_blob(self, reason: str) -> bytes:
+        self._failed, self._place = True, None
+        return ended_frame(reason)
 
     def _fail(self, error: Exception) -> bytes:
         """The last blob: what happened. The server and all other streams go on."""

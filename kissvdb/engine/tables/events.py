@@ -7,7 +7,7 @@ import msgspec
 
 from kissvdb import records
 from kissvdb.core.events.stream import Event, event_of
-from kissvdb.core.grants import PRIVATE_TYPES
+from kissvdb.core.grants import is_private
 from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.tables.module import Column, Given, Order, Plan, VirtualTable
 from kissvdb.engine.tables.snapshot import Snapshot
@@ -61,7 +61,7 @@ class EventsTable(VirtualTable):
         if bounds.sight is not None:
             tests.append(bounds.sight.may_see)
         elif not bounds.private:
-            tests.append(lambda event: not event.type.startswith(PRIVATE_TYPES))
+            tests.append(lambda event: not is_private(event.type))
         with_data = "data" in used
         descending = order is not None and order.descending
         chunks = _backwards if descending else _forwards
