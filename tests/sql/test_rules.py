@@ -1,12 +1,15 @@
 """What a statement that writes may not do, and what a key may not touch."""
 
+import os
+import time
+
 import pytest
 
 from kissvdb.config import Sql
 from kissvdb.core.sql.commands import SqlCommand, Statement
 from kissvdb.core.sql.grants import TableGrants
 from kissvdb.engine.sql.group import Writer
-from kissvdb.errors import Forbidden, KissError, SqliteError
+from kissvdb.errors import Forbidden, KissError, PersistenceFailed, SqliteError
 from kissvdb.storage.sql.file import SqlFile
 
 
@@ -155,3 +158,36 @@ def test_a_key_of_some_tables_makes_nothing_that_reaches_others(execute):
     ):
         with pytest.raises((Forbidden, SqliteError), match=r"scopes|key of some|not allowed"):
             execute(text, grants=MINE)
+
+
+def test_a_change_of_the_schema_takes_no_longer_than_it_may(execute):
+    rows = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {})"
+    for start in range(5):
+        execute(rows.format(9000) + f" INSERT INTO t SELECT {start * 9000} + i, i FROM n")
+    with pytest.raises(SqliteError, match="exec_timeout_ms"):
+        execute("CREATE INDEX slow ON t(length(hex(hex(hex(hex(a + 100000000000))))), -a)")
+    execute("CREATE INDEX fast ON t(a)")
+
+
+def test_changed_rows_come_in_the_order_of_their_numbers(execute):
+    rows = ", ".join(f"({number}, 0)" for number in range(300, 0, -1))
+    found = execute(f"INSERT INTO t VALUES {rows}")[1:]
+    assert [each.key for each in found] == [(number,) for number in range(1, 301)]
+
+
+def test_one_call_of_a_function_takes_no_longer_than_it_may(execute):
+    long = "replace(hex(zeroblob(200000)), '0', 'a')"
+    began = time.perf_counter()
+    execute(f"INSERT INTO t(a) VALUES (instr({long} || 'b', {long} || 'c'))")
+    with pytest.raises(SqliteError, match="LIKE or GLOB pattern too complex"):
+        execute(f"INSERT INTO t(a) VALUES ('x' LIKE '{'%a' * 100}')")
+    assert time.perf_counter() - began < 5
+
+
+def test_without_room_to_commit_nothing_is_logged(execute, monkeypatch):
+    full = os.statvfs_result((4096, 4096, 100, 0, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr("os.statvfs", lambda path: full)
+    with pytest.raises(PersistenceFailed, match="too little room"):
+        execute("INSERT INTO t(a) VALUES (1)")
+    monkeypatch.undo()
+    assert len(execute("INSERT INTO t(a) VALUES (1)")) == 2

@@ -45,6 +45,8 @@ class SqlBatch(Batch[SqlDecision]):
         self.records: list[Any] = []
         self._db = file.db
         self._executor = executor
+        self.bytes_changed = 0
+        """About how much the records take in the log."""
         self._changes_max = changes_max
         self._depth = 0
 
@@ -60,6 +62,7 @@ class SqlBatch(Batch[SqlDecision]):
             self._executor.check_foreign_keys()
         records, changes = script.records(command.op_id, self._fingerprint)
         self.records += records
+        self.bytes_changed += script.bytes_changed
         return SqlDecision(tuple(script.rows_affected), changes, len(records), position)
 
     def _decide_again(self, operation: Operation) -> SqlDecision:
@@ -102,6 +105,7 @@ class _Script:
         self._changes_max = changes_max
         self._changes = 0
         self._version = 0
+        self.bytes_changed = 0
         self._capture: Capture | None = None
         self._parts: list[tuple[list[str], list[SqlChanged]]] = [([], [])]
 
@@ -187,6 +191,7 @@ class _Script:
         finally:
             capture.close()
         self._changes += len(changes)
+        self.bytes_changed += capture.bytes_taken
         if self._changes > self._changes_max:
             raise PayloadTooLarge(
                 f"it changes {self._changes} rows, and {self._changes_max} may change at once: do "

@@ -64,7 +64,19 @@ _DEFINITIONS = frozenset(
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", *_TEMPORARY_SCHEMA})
 _HARMLESS = frozenset({"json_each", "json_tree"})
 """Tables that hold what they are given."""
-_FORBIDDEN_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
+# Those that reach out of a statement, or are for finding faults of indexes.
+_FORBIDDEN_FUNCTIONS = frozenset(
+    {
+        "load_extension",
+        "fts3_tokenizer",
+        "fts5",
+        "sqlite_log",
+        "rtreecheck",
+        "rtreenode",
+        "rtreedepth",
+        "geopoly_debug",
+    }
+)
 _TABLE_MADE = frozenset({apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_VTABLE})
 
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]

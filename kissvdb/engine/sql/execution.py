@@ -82,9 +82,8 @@ class Executor:
         self._statements = 0
         try:
             with self._refusals():
-                rules.preparing = True
+                rules.preparing = self._is_running = True
                 cursor = self._cursor = db.cursor()
-                self._is_running = True
                 # A cached statement would not ask the rules again.
                 cursor.execute(statement.sql, statement.params, can_cache=False).fetchall()
                 counts = rules.changes_rows and not rules.changes_schema
@@ -105,13 +104,13 @@ class Executor:
     def empty(self, table: str, capture: Capture) -> None:
         """Delete all rows of a table as SQLite does before it drops one that foreign keys point
         to: without triggers. Raises what `execute` does."""
-        self._capture = capture
+        self._capture, self._is_running = capture, True
         self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0)
         try:
             with self._refusals():
                 self._db.execute(f"DELETE FROM {quoted(table)}", can_cache=False).fetchall()
         finally:
-            self._capture = None
+            self._capture, self._is_running = None, False
             self._db.config(apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER, 1)
 
     @contextmanager
@@ -147,18 +146,21 @@ class Executor:
             raise SqliteError("not allowed here: writing the statistics of ANALYZE")
         if self.rules.empties > 1:
             raise EmptiesFirst(next(iter(self.rules.dropped)))
-        self._reach.begin(sql, self.rules.calls, params or ())
         self.rules.preparing = False
         if self.rules.changes_schema:
-            self._capture = None
+            self._capture, self._is_running = None, False
             self._before_schema_change()
+            self._is_running = True
+        self._reach.begin(sql, self.rules.calls, params or ())
         return True
 
     def _is_too_much(self) -> bool:
-        capture = self._capture
-        if capture is None:
+        if not self._is_running:
             return False
-        return time.monotonic() > self._deadline or capture.bytes_used > self._bytes_max
+        capture = self._capture
+        if capture is not None and capture.bytes_used > self._bytes_max:
+            return True
+        return time.monotonic() > self._deadline
 
     @contextmanager
     def _refusals(self) -> Iterator[None]:

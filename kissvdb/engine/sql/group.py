@@ -20,6 +20,8 @@ Unit = SqlCommand | Atomic
 RECORDS_PER_APPEND_MAX = 4096
 """About as many become one append; a command is not taken apart."""
 
+BYTES_PER_APPEND_MAX = 4 * 1024 * 1024
+
 HELD_CHANGES_MAX = 1000
 """Rows that commands may change whose transaction is committed on the event loop."""
 
@@ -62,8 +64,12 @@ class Writer:
                 outcomes: list[Any] = []
                 for place, unit in enumerate(units[:count]):
                     outcomes.append(lost.get(place) or _outcome(decided, unit))
-                    if len(decided.records) > RECORDS_PER_APPEND_MAX:
+                    if (
+                        len(decided.records) > RECORDS_PER_APPEND_MAX
+                        or decided.bytes_changed > BYTES_PER_APPEND_MAX
+                    ):
                         break
+                self._check_room(decided)
             except TransactionLost as loss:
                 count = len(outcomes) + 1
                 lost[count - 1] = loss.refusal
@@ -88,6 +94,7 @@ class Writer:
                     f"its SQL changes {changes} rows, and in a batch with other operations "
                     f"{HELD_CHANGES_MAX} may change: split it, or send the SQL alone"
                 )
+            self._check_room(decided)
         except TransactionLost as loss:
             self.file.rollback()
             raise loss.refusal from loss
@@ -95,6 +102,10 @@ class Writer:
             self.file.rollback()
             raise
         return decided, decisions
+
+    def _check_room(self, decided: SqlBatch) -> None:
+        if decided.records:
+            self.file.check_room(decided.bytes_changed)
 
     def _begin(self, operations: Mapping[str, Operation]) -> SqlBatch:
         self.file.begin()

@@ -21,6 +21,8 @@ class Capture:
 
     def __init__(self, db: Any, schema: Schema) -> None:
         self._schema = schema
+        self.bytes_taken = 0
+        """About how much the changes take in the log."""
         self._sequences = schema.sequences()
         self._session = apsw.Session(db, "main")
         self._session.config(apsw.SQLITE_SESSION_OBJCONFIG_ROWID, 1)
@@ -45,8 +47,11 @@ class Capture:
         changes: list[SqlChanged] = []
         if not self._session.is_empty:
             table = self._schema.table
-            found = apsw.Changeset.iter(self._session.changeset())
+            changeset = self._session.changeset()
+            self.bytes_taken = len(changeset)
+            found = apsw.Changeset.iter(changeset)
             changes += [_changed(table(change.name), change) for change in found]
+            _put_in_order(changes)
         self.close()
         changes += self._sequence_changes(changes)
         return changes
@@ -74,6 +79,14 @@ class Capture:
 
 def _is_users(table: str) -> bool:
     return not table.lower().startswith("sqlite_")
+
+
+def _put_in_order(changes: list[SqlChanged]) -> None:
+    """Rows that are numbered come in the order of their numbers, table by table: a session has them
+    in no order."""
+    places = {change.table: place for place, change in enumerate(changes)}
+    if all(len(change.key) == 1 and type(change.key[0]) is int for change in changes):
+        changes.sort(key=lambda change: (places[change.table], change.key[0]))
 
 
 def _changed(table: Table, change: Any) -> SqlChanged:

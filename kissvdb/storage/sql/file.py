@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 
+from kissvdb.errors import PersistenceFailed
 from kissvdb.storage.sql.connecting import (
     BUSY_MS_MAX,
     VALUE_BYTES_MAX,
@@ -18,6 +19,8 @@ from kissvdb.storage.sql.connecting import (
 )
 
 FILE_NAME = "sql.db"
+_ROOM_BYTES_MIN = 4 * 1024 * 1024
+"""Free on the disk: the WAL grows by whole pages, also of indexes."""
 _SHARED_MEMORY = Path("/dev/shm")
 _TEMPORARY_PREFIX = "kissvdb-sql-"
 
@@ -50,6 +53,15 @@ class SqlFile:
         write_offset(self.db, offset, self.applied_offset)
         self.db.execute("COMMIT")
         self.applied_offset = offset
+
+    def check_room(self, bytes_logged: int) -> None:
+        """Make sure, before the log has it, that what is open can be committed: a COMMIT that fails
+        then ends the process. Raises PersistenceFailed."""
+        disk = os.statvfs(self.path.parent)
+        if disk.f_bavail * disk.f_frsize < _ROOM_BYTES_MIN + 4 * bytes_logged:
+            raise PersistenceFailed(
+                f"there is too little room beside {self.path} to commit SQL: nothing was written"
+            )
 
     def rollback(self) -> None:
         """Undo the transaction, if SQLite has not."""
