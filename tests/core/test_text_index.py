@@ -1,11 +1,13 @@
 """The text index against BM25 by its formula, through its whole life."""
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kissvdb.core import bitmaps
+from kissvdb.core.postings import segment_arrays
 from kissvdb.core.text.index import TextIndex
 from kissvdb.core.text.query import QueryOptions
 from kissvdb.core.text.settings import FieldSettings, TextSettings
@@ -182,7 +184,8 @@ def test_words_that_no_row_has_any_more_are_forgotten():
 
 
 def test_an_index_of_other_settings_or_of_torn_arrays_is_damaged():
-    arrays = index_of(random_rows(3, 20)).view().to_arrays()
+    # So many that some words have their rows in bits too.
+    arrays = index_of(random_rows(3, 1500)).view().to_arrays()
     with pytest.raises(Damaged, match="other settings"):
         TextIndex.from_arrays(arrays, TextSettings())
     for name in arrays:
@@ -193,6 +196,18 @@ def test_an_index_of_other_settings_or_of_torn_arrays_is_damaged():
         del torn[name]
         with pytest.raises(Damaged):
             TextIndex.from_arrays(torn, SETTINGS)
+
+
+def test_an_index_that_was_stored_without_rows_in_bits_gets_them():
+    arrays = index_of(random_rows(3, 1500)).view().to_arrays()
+    assert arrays["dense"].size
+    header = segment_arrays.decode(arrays)
+    counts = [msgspec.structs.replace(each, dense=-1) for each in header.segments]
+    old = {name: arrays[name] for name in arrays if name not in ("dense", "bits")}
+    old["header"] = segment_arrays.encode(msgspec.structs.replace(header, segments=counts))
+    again = TextIndex.from_arrays(old, SETTINGS).view().to_arrays()
+    for name in ("dense", "bits"):
+        assert again[name].tolist() == arrays[name].tolist()
 
 
 def test_a_phrase_reaches_from_no_text_of_a_field_into_the_next():

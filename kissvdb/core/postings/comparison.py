@@ -119,6 +119,7 @@ def _first_other_row(mine: Forward, other: Forward, stream: Array) -> int | None
 
 def _wrong_postings(number: int, stored: Segment, fields: Array) -> Iterator[str]:
     anew = text_segment.build(stored.forward, fields)
-    for part in ("fields", "lengths", "terms", "st", "docs", "tfs", "max_tf", "min_length"):
+    parts = ("fields", "lengths", "terms", "st", "docs", "tfs", "max_tf", "min_length")
+    for part in (*parts, "dense", "bits"):
         if not np.array_equal(getattr(stored, part), getattr(anew, part)):
             yield f"segment {number}: the postings ({part}) are not those of its rows"

@@ -13,9 +13,7 @@ from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.postings.inverting import build as build
 from kissvdb.core.postings.inverting import build_few as build_few
-from kissvdb.core.postings.inverting import with_bits as with_bits
 from kissvdb.core.postings.query import Alternatives, Atom, Plan, Totals, Weighing, weighing_of
-from kissvdb.core.postings.quick import scanning_cost
 from kissvdb.core.postings.quick import top_of_words as top_of_words
 from kissvdb.core.postings.segment import Parts
 from kissvdb.core.postings.vocabulary import (
@@ -270,7 +268,7 @@ def top(
         totals.table,
         k1,
         b,
-        0.0 if allow is _ALL_ROWS else scanning_cost(segments, allow),
+        segments.scan_cost,
         allow,
         scores,
         rows,
@@ -287,7 +285,8 @@ def top(
 
 def _is_narrow(segments: Parts, lists: Array, allow: Words) -> bool:
     """Whether scanning the allowed rows costs less than walking lists."""
-    return scanning_cost(segments, allow) < int(lists[:, :, memory.LIST_SIZE].sum())
+    scanned = bitmaps.count(allow) * segments.scan_cost
+    return scanned < int(lists[:, :, memory.LIST_SIZE].sum())
 
 
 def words_with(blob: Array, ends: Array, entries: int, prefix: bytes) -> Array:

@@ -3,7 +3,8 @@
 import attrs
 import numpy as np
 
-from kissvdb.core.postings.segment import Array, Forward, Segment
+from kissvdb.core import bitmaps
+from kissvdb.core.postings.segment import Array, Forward, Segment, bits_width
 from kissvdb.core.postings.vocabulary import FIELDS_MAX
 from kissvdb.kernels.text import build as building
 from kissvdb.kernels.text import few, lists
@@ -46,14 +47,11 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
 
 
 def with_bits(segment: Segment) -> Segment:
-    """The segment with the rows of dense terms in bits too."""
-    dense = segment.dense_terms
-    if not len(dense):
-        return segment
-    words = (segment.row_count + 63) >> 6
-    bits = np.zeros((len(dense), words + (words + 1 >> 1)), np.uint64)
+    """As ``segment.with_bits``."""
+    dense, rows = segment.dense_terms, segment.row_count
+    bits = np.zeros((len(dense), bits_width(rows)), np.uint64)
     docs, st = (np.require(each, None, ("C", "W")) for each in (segment.docs, segment.st))
-    lists.fill_bits(docs, st, dense, words, bits)
+    lists.fill_bits(docs, st, dense, bitmaps.word_count(rows), bits)
     return attrs.evolve(segment, dense=dense, bits=bits)
 
 

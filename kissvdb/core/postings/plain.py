@@ -151,11 +151,6 @@ def top(
     return best(segments, plan, weighing, k, allow)
 
 
-def with_bits(segment: Segment) -> Segment:
-    """As ``compiled.with_bits``: nothing here needs them."""
-    return segment
-
-
 def top_of_words(*asked: Any) -> None:
     """As ``compiled.top_of_words``: never."""
 

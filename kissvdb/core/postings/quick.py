@@ -5,16 +5,12 @@ from typing import Final
 
 import numpy as np
 
-from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
-from kissvdb.core.postings.segment import Array, Parts
+from kissvdb.core.postings.segment import Array
 from kissvdb.core.postings.state import State
 from kissvdb.kernels.text import forward as scanning
 from kissvdb.kernels.text import maxscore, memory
 from kissvdb.kernels.text import quick as searching
-
-SCAN_TERMS_PER_POSTING: Final = 0.5
-"""A term of a row is compared at so many times the cost of a posting walked (an estimate)."""
 
 _ALL_ROWS: Final = np.zeros(0, np.uint64)
 
@@ -62,12 +58,10 @@ def top_of_words(
     if not (k and words):
         return None
     scores, rows = np.empty(k), np.empty(k, np.int64)
-    cost = 0.0
     if allow is None:
         allow = _ALL_ROWS
-    else:
+    elif not allow.flags.carray:
         allow = np.require(allow, np.uint64, ("C", "W"))
-        cost = scanning_cost(parts, allow)
     count = searching.best(
         np.frombuffer(bytearray(words), np.uint8),
         fields,
@@ -78,7 +72,7 @@ def top_of_words(
         totals,
         k1,
         b,
-        cost,
+        parts.scan_cost,
         allow,
         scores,
         rows,
@@ -87,9 +81,3 @@ def top_of_words(
     if count == k:
         return rows, scores
     return None if count < 0 else (rows[:count], scores[:count])
-
-
-def scanning_cost(segments: Parts, allow: Words) -> float:
-    """What scanning the allowed rows costs, in postings that are walked."""
-    scanned = bitmaps.count(allow) * segments.stream_size / max(segments.row_count, 1)
-    return scanned * SCAN_TERMS_PER_POSTING

@@ -12,6 +12,8 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core import bitmaps
+
 Array = npt.NDArray[Any]
 
 GAP: Final = -1
@@ -25,6 +27,8 @@ DENSE_SHARE: Final = 32
 as much memory as its list."""
 DENSE_ROWS_MIN: Final = 512
 """In a shorter list a row is soon found."""
+SCAN_TERMS_PER_POSTING: Final = 0.5
+"""A term of a row is compared at so many times the cost of a posting walked (an estimate)."""
 LENGTH_MAX: Final = 65_535
 """A longer field of a row counts as one of so many terms."""
 
@@ -59,9 +63,9 @@ class Segment:
     max_tf: Array
     min_length: Array
     dense: Array = attrs.field(factory=lambda: np.zeros(0, np.int32))
-    """int32[D]: the places of dense terms in ``terms``; none if they were not asked for."""
+    """int32[D]: the places of dense terms in ``terms``."""
     bits: Array = attrs.field(factory=lambda: np.zeros((0, 0), np.uint64))
-    """Their rows, as ``kernels.text.lists.fill_bits`` writes them. Made of ``docs``, not stored."""
+    """Their rows (``rows_in_bits``)."""
 
     @property
     def row_count(self) -> int:
@@ -98,6 +102,8 @@ class Segment:
     def dense_terms(self) -> Array:
         """int32[D]: the places of terms that are dense."""
         rows = max(self.row_count // DENSE_SHARE, DENSE_ROWS_MIN)
+        if rows > self.row_count:
+            return np.zeros(0, np.int32)
         return np.flatnonzero(np.diff(self.st) >= rows).astype(np.int32)
 
     @cached_property
@@ -133,6 +139,11 @@ class Parts(tuple[Segment, ...]):
     def stream_size(self) -> int:
         """How many terms all rows have together."""
         return sum(len(segment.forward.stream) for segment in self)
+
+    @cached_property
+    def scan_cost(self) -> float:
+        """What it costs to scan a row, in postings that are walked."""
+        return SCAN_TERMS_PER_POSTING * self.stream_size / max(self.row_count, 1)
 
     @cached_property
     def table(self) -> Array:
@@ -171,7 +182,7 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
     terms = owner[starts]
     place_of = np.searchsorted(fields, field_of_term[owner])
     posting_lengths = lengths[place_of * rows + docs]
-    return Segment(
+    made = Segment(
         Forward(rows, np.ascontiguousarray(ptr, np.int64), np.ascontiguousarray(stream, np.int32)),
         fields.astype(np.int32),
         lengths,
@@ -182,6 +193,33 @@ def build(forward: Forward, field_of_term: Array) -> Segment:
         np.maximum.reduceat(tfs, starts) if len(starts) else np.zeros(0, np.uint8),
         np.minimum.reduceat(posting_lengths, starts) if len(starts) else np.zeros(0, np.uint16),
     )
+    return with_bits(made)
+
+
+def with_bits(segment: Segment) -> Segment:
+    """The segment with the rows of dense terms in bits too."""
+    dense = segment.dense_terms
+    return attrs.evolve(segment, dense=dense, bits=rows_in_bits(segment, dense))
+
+
+def bits_width(rows: int) -> int:
+    """How many uint64 the rows of a term in bits are."""
+    words = bitmaps.word_count(rows)
+    return words + (words + 1 >> 1)
+
+
+def rows_in_bits(segment: Segment, places: Array) -> Array:
+    """uint64[n, bits_width]: of each of the terms the bitmap of its rows, and behind that uint32,
+    how many of them come before each word of it."""
+    rows, words = segment.row_count, bitmaps.word_count(segment.row_count)
+    bits = np.zeros((len(places), bits_width(rows)), np.uint64)
+    for line, place in zip(bits, places.tolist(), strict=True):
+        flags = np.zeros(rows, np.bool_)
+        flags[segment.docs[segment.st[place] : segment.st[place + 1]]] = True
+        line[:words] = bitmaps.pack(flags)
+        counts = np.bitwise_count(line[:words])
+        line[words:].view(np.uint32)[:words] = np.cumsum(counts) - counts
+    return bits
 
 
 def joined(parts: Sequence[Forward]) -> Forward:

@@ -7,11 +7,12 @@ says how many items of each belong to which segment.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import attrs
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.postings.segment import Forward, Segment
+from kissvdb.core.postings.segment import Forward, Segment, bits_width, with_bits
 from kissvdb.errors import Damaged
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,8 @@ _DTYPES: Final[dict[str, Any]] = {
     "max_tf": np.uint8,
     "min_length": np.uint16,
 }
+_OF_BITS: Final[dict[str, Any]] = {"dense": np.int32, "bits": np.uint64}
+"""Not in files of earlier versions, which say so by their counts."""
 
 
 class Counts(msgspec.Struct, array_like=True, frozen=True):
@@ -39,6 +42,8 @@ class Counts(msgspec.Struct, array_like=True, frozen=True):
     fields: int
     terms: int
     postings: int
+    dense: int = -1
+    """Terms whose rows are in bits; -1 if they are to be put there."""
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
@@ -62,19 +67,26 @@ def pack(segments: Sequence[Segment]) -> tuple[list[Counts], dict[str, Array]]:
             len(each.fields),
             len(each.terms),
             len(each.docs),
+            len(each.dense),
         )
         for each in segments
     ]
     parts = [_arrays(segment) for segment in segments]
     return counts, {
         name: np.concatenate([np.zeros(0, dtype), *(part[name] for part in parts)])
-        for name, dtype in _DTYPES.items()
+        for name, dtype in {**_DTYPES, **_OF_BITS}.items()
     }
 
 
 def _arrays(segment: Segment) -> dict[str, Array]:
     arrays = {name: getattr(segment, name) for name in _DTYPES if name not in ("ptr", "stream")}
-    return {"ptr": segment.forward.ptr, "stream": segment.forward.stream, **arrays}
+    return {
+        "ptr": segment.forward.ptr,
+        "stream": segment.forward.stream,
+        **arrays,
+        "dense": segment.dense,
+        "bits": segment.bits.ravel(),
+    }
 
 
 def _sizes(counts: Counts) -> dict[str, int]:
@@ -109,12 +121,13 @@ def decode(arrays: Mapping[str, Array]) -> Header:
 
 def unpack(header: Header, arrays: Mapping[str, Array]) -> list[Segment]:
     """The segments of ``pack``, on the same memory. Raises Damaged."""
-    taken = dict.fromkeys(_DTYPES, 0)
+    dtypes = {**_DTYPES, **_OF_BITS}
+    taken = dict.fromkeys(dtypes, 0)
 
     def take(name: str, count: int) -> Array:
         array, start = arrays[name], taken[name]
         taken[name] = start + count
-        if array.dtype != _DTYPES[name] or count < 0 or start + count > len(array):
+        if array.dtype != dtypes[name] or count < 0 or start + count > len(array):
             raise Damaged(f"text index: the array {name!r} is too short or of a wrong type")
         return array[start : start + count]
 
@@ -123,7 +136,13 @@ def unpack(header: Header, arrays: Mapping[str, Array]) -> list[Segment]:
         for counts in header.segments:
             parts = {name: take(name, count) for name, count in _sizes(counts).items()}
             forward = Forward(counts.rows, parts.pop("ptr"), parts.pop("stream"))
-            segments.append(Segment(forward, **parts))
+            segment = Segment(forward, **parts)
+            if counts.dense < 0:
+                segments.append(with_bits(segment))
+                continue
+            width = bits_width(counts.rows)
+            dense, bits = take("dense", counts.dense), take("bits", counts.dense * width)
+            segments.append(attrs.evolve(segment, dense=dense, bits=bits.reshape(-1, width)))
     except KeyError as error:
         raise Damaged(f"text index: {error} is missing") from error
     return segments

@@ -328,8 +328,7 @@ class TextIndex:
     def _adopt(self, segments: Sequence[Segment], totals: Totals | None = None) -> None:
         if totals is None:
             totals = summed(segments, Totals.zero())
-        with_bits = engine_of(self._kernels).with_bits
-        self._replace(segments=tuple(map(with_bits, segments)), sealed=totals, tail=Tail.empty())
+        self._replace(segments=tuple(segments), sealed=totals, tail=Tail.empty())
 
 
 def _analysis(settings: TextSettings) -> str:

@@ -17,7 +17,14 @@ from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.text import heap
 from kissvdb.kernels.text import memory as at
 from kissvdb.kernels.text.lists import place_in_bits, seek
-from kissvdb.kernels.text.memory import int32_at, lowest_bit, uint8_at, uint16_at
+from kissvdb.kernels.text.memory import (
+    count_bits,
+    int32_at,
+    int64_at,
+    lowest_bit,
+    uint8_at,
+    uint16_at,
+)
 
 Array = NDArray[Any]
 
@@ -90,6 +97,65 @@ def walk(
 
 
 @helper
+def is_allowed(allow: Array, row: Number) -> Number:
+    """Whether a row is in a bitmap; an empty one is of all rows."""
+    if allow.shape[0] == 0:
+        return True
+    bit = (allow[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
+    return bit != np.uint64(0)
+
+
+@helper
+def allowed_word(allow: Array, row: Number) -> Number:
+    """The bits of a bitmap from a row on: row + i is bit i."""
+    w, shift = row >> 6, np.uint64(row & 63)
+    word = allow[w] >> shift if w < allow.shape[0] else np.uint64(0)
+    if shift != np.uint64(0) and w + 1 < allow.shape[0]:
+        word |= allow[w + 1] << (np.uint64(64) - shift)
+    return word
+
+
+@helper
+def walk_allowed(
+    lists: Array, weighing: Array, a: Number, cursor: Number, low: Number, high: Number,
+    sums: Array, touched: Array, allow: Array, base: Number,
+) -> Number:  # fmt: skip
+    """``walk`` of the rows in a bitmap; row i here is ``base + i`` there."""
+    docs, tfs, lengths = lists[a, at.LIST_DOCS], lists[a, at.LIST_TFS], lists[a, at.LIST_LENGTHS]
+    bits, size = lists[a, at.LIST_BITS], lists[a, at.LIST_SIZE]
+    weight, floor, slope = weighing[0, a], weighing[1, a], weighing[2, a]
+    if bits == 0:
+        i = cursor
+        while i < size:
+            row = int32_at(docs, i)
+            if row >= high:
+                break
+            if is_allowed(allow, base + row):
+                tf = np.float64(uint8_at(tfs, i))
+                norm = floor + slope * np.float64(uint16_at(lengths, row))
+                place = row - low
+                sums[place] += weight * tf / (tf + norm)
+                touched[place >> 6] |= np.uint64(1) << np.uint64(place & 63)
+            i += 1
+        return i
+    before = bits + 8 * lists[a, at.LIST_WORDS]
+    for w in range(low >> 6, (high + 63) >> 6):
+        mine = np.uint64(int64_at(bits, w))
+        word = mine & allowed_word(allow, base + (w << 6))
+        while word != np.uint64(0):
+            bit = lowest_bit(word)
+            word &= word - np.uint64(1)
+            below = mine & ((np.uint64(1) << np.uint64(bit)) - np.uint64(1))
+            tf = np.float64(uint8_at(tfs, int32_at(before, w) + count_bits(below)))
+            place = (w << 6) + bit - low
+            norm = floor + slope * np.float64(uint16_at(lengths, low + place))
+            sums[place] += weight * tf / (tf + norm)
+            touched[place >> 6] |= np.uint64(1) << np.uint64(place & 63)
+    last = high >> 6
+    return int32_at(before, last) if last < lists[a, at.LIST_WORDS] else size
+
+
+@helper
 def exact(
     lists: Array, weighing: Array, row: Number, order: Array, first: Number, n: Number,
     starts: Array, cursors: Array, parts: Array,
@@ -116,15 +182,6 @@ def exact(
         score += parts[a]
         parts[a] = 0.0
     return score
-
-
-@helper
-def is_allowed(allow: Array, row: Number) -> Number:
-    """Whether a row is in a bitmap; an empty one is of all rows."""
-    if allow.shape[0] == 0:
-        return True
-    bit = (allow[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
-    return bit != np.uint64(0)
 
 
 @helper
@@ -159,7 +216,7 @@ def looked_up(
 
 @helper
 def offer_window(
-    lists: Array, weighing: Array, allow: Array, base: Number, low: Number, high: Number,
+    lists: Array, weighing: Array, base: Number, low: Number, high: Number,
     order: Array, first: Number, n: Number, bounds: Array, starts: Array, cursors: Array,
     parts: Array, sums: Array, touched: Array, scores: Array, rows: Array, count: Number,
 ) -> Number:  # fmt: skip
@@ -176,8 +233,6 @@ def offer_window(
             if count == k and so_far + bounds[first] < scores[0]:
                 continue
             row = low + place
-            if not is_allowed(allow, base + row):
-                continue
             if first > 0 and not looked_up(
                 lists, weighing, row, so_far, order, first, bounds, cursors, parts, scores[0]
             ):
@@ -231,9 +286,14 @@ def best_rows(
             for i in range(first, n):
                 a = order[i]
                 starts[a] = cursors[a]
-                cursors[a] = walk(lists[s], weighing, a, cursors[a], low, high, sums, touched)
+                if allow.shape[0] == 0:
+                    cursors[a] = walk(lists[s], weighing, a, cursors[a], low, high, sums, touched)
+                else:
+                    cursors[a] = walk_allowed(
+                        lists[s], weighing, a, cursors[a], low, high, sums, touched, allow, base
+                    )
             count = offer_window(
-                lists[s], weighing, allow, base, low, high, order, first, n, bounds,
+                lists[s], weighing, base, low, high, order, first, n, bounds,
                 starts, cursors, parts, sums, touched, scores, rows, count,
             )  # fmt: skip
             low = high

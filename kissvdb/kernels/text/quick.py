@@ -22,7 +22,7 @@ from kissvdb.kernels.text.learning import (
 from kissvdb.kernels.text.lists import fill_lists
 from kissvdb.kernels.text.maxscore import best_rows, is_allowed, part
 from kissvdb.kernels.text.memory import LIST_COLUMNS, int32_at, int64_at, uint8_at
-from kissvdb.kernels.text.terms import count_rows, sieve_terms, weigh
+from kissvdb.kernels.text.terms import count_rows, is_narrow, sieve_terms, weigh
 
 Array = NDArray[Any]
 
@@ -170,7 +170,7 @@ def offer_young(
 @kernel
 def best(
     text: Array, fields: Array, weights: Array, state: Array, table: Array, turns: Array,
-    totals: Array, k1: float, b: float, scanning: float, allow: Array, scores: Array, rows: Array,
+    totals: Array, k1: float, b: float, row_cost: float, allow: Array, scores: Array, rows: Array,
     ints: Array, reals: Array, sieve: Array, sums: Array, touched: Array,
 ) -> int:  # fmt: skip
     """The best rows of all segments and of the youngest rows; answers how many, -1 if the words are
@@ -178,7 +178,7 @@ def best(
 
     text, fields, weights: as ``read_words`` takes them. state: int64[13], with the columns above.
     table, turns, allow, scores, rows, sums, touched: as ``maxscore.best_rows`` takes them; totals,
-    scanning: as ``terms.best`` does. Working memory: ints, int64[TERMS_MAX * (INT_LINES +
+    row_cost: as ``terms.best`` does. Working memory: ints, int64[TERMS_MAX * (INT_LINES +
     LIST_COLUMNS * S)]; reals, float64[TERMS_MAX * REAL_LINES]; sieve, uint64[SIEVE_WORDS of
     ``forward``].
     """
@@ -202,14 +202,14 @@ def best(
     having[:] = 0
     lists[:] = 0
     fill_lists(table, terms, of, lists)
-    walked = count_rows(lists, having)
+    count_rows(lists, having)
     sieve_terms(terms, pairs, sieve)
     young = count_young(state, pairs, sieve, counts, having, hits)
     weigh(having, of, given, totals, k1, b, weighing)
     count: int = offer_young(
         state, pairs, sieve, counts, of, weighing, hits[:young], allow, scores, rows
     )
-    if allow.shape[0] > 0 and scanning < walked:
+    if allow.shape[0] > 0 and is_narrow(lists, table, row_cost, allow):
         ends[:] = 0
         count = best_of_allowed(
             table, lists, weighing, pairs, sieve, ends[0:0], ends, counts, allow, scores, rows,

@@ -11,20 +11,38 @@ from kissvdb.kernels.text import memory as at
 from kissvdb.kernels.text.forward import best_of_allowed
 from kissvdb.kernels.text.lists import fill_lists
 from kissvdb.kernels.text.maxscore import best_rows
+from kissvdb.kernels.text.memory import count_bits
 
 Array = NDArray[Any]
 
 
 @helper
-def count_rows(lists: Array, having: Array) -> Number:
-    """Add how many rows have each term, int64[A]; answers how many that are together."""
-    total = np.int64(0)
+def count_rows(lists: Array, having: Array) -> None:
+    """Add how many rows have each term, int64[A]."""
     for s in range(lists.shape[0]):
         for a in range(lists.shape[1]):
-            size = lists[s, a, at.LIST_SIZE]
-            having[a] += size
-            total += size
-    return total
+            having[a] += lists[s, a, at.LIST_SIZE]
+
+
+@helper
+def is_narrow(lists: Array, table: Array, row_cost: Number, allow: Array) -> Number:
+    """Whether scanning the rows in a bitmap costs less than walking lists, in postings walked.
+
+    row_cost: what a row costs that is scanned.
+    """
+    allowed, row_count = np.int64(0), np.int64(1)
+    for w in range(allow.shape[0]):
+        allowed += count_bits(allow[w])
+    for s in range(table.shape[0]):
+        row_count += table[s, at.ROWS]
+    share = np.float64(allowed) / np.float64(row_count)
+    scanned, walked = row_cost * np.float64(allowed), 0.0
+    for s in range(lists.shape[0]):
+        for a in range(lists.shape[1]):
+            size, words = lists[s, a, at.LIST_SIZE], lists[s, a, at.LIST_WORDS]
+            # Of rows in bits only those are looked at that are in both bitmaps.
+            walked += np.float64(words) + share * np.float64(size) if words else np.float64(size)
+    return scanned < walked
 
 
 @helper
@@ -63,23 +81,23 @@ def sieve_terms(terms: Array, pairs: Array, sieve: Array) -> None:
 @kernel
 def best(
     table: Array, turns: Array, terms: Array, fields: Array, given: Array, totals: Array,
-    k1: float, b: float, scanning: float, allow: Array, scores: Array, rows: Array, lists: Array,
+    k1: float, b: float, row_cost: float, allow: Array, scores: Array, rows: Array, lists: Array,
     weighing: Array, numbers: Array, reals: Array, sieve: Array, sums: Array, touched: Array,
 ) -> int:  # fmt: skip
     """The best rows of all segments, best first; answers how many.
 
-    terms, fields: int64[A]. given, totals: as ``weigh`` takes them. scanning: what it costs to
-    scan the allowed rows, in postings that are walked: whichever is less is done. lists: int64[S,
+    terms, fields: int64[A]. given, totals: as ``weigh`` takes them. row_cost: what it
+    costs to scan a row, in postings that are walked: whichever is less is done. lists: int64[S,
     A, LIST_COLUMNS], zeros. Working memory: weighing, float64[3, A]; numbers, int64[5, A]; sieve,
     uint64[SIEVE_WORDS]; all others as ``maxscore.best_rows`` takes them.
     """
     fill_lists(table, terms, fields, lists)
     having = numbers[4]
     having[:] = 0
-    walked = count_rows(lists, having)
+    count_rows(lists, having)
     weigh(having, fields, given, totals, k1, b, weighing)
     count: int
-    if allow.shape[0] > 0 and scanning < walked:
+    if allow.shape[0] > 0 and is_narrow(lists, table, row_cost, allow):
         pairs, phrase_ends, counts = numbers[0:2], numbers[2], numbers[3]
         phrase_ends[:] = 0
         sieve_terms(terms, pairs, sieve)
