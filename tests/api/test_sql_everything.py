@@ -24,12 +24,17 @@ NOTES = {
 
 
 @pytest.fixture
-async def call():
-    with service() as words:
-        config = attrs.evolve(IN_MEMORY, search=Search(compile=False), embedder=words.settings())
-        async with opened(config) as caller:
-            await fill(caller)
-            yield caller
+def words():
+    with service() as found:
+        yield found
+
+
+@pytest.fixture
+async def call(words):
+    config = attrs.evolve(IN_MEMORY, search=Search(compile=False), embedder=words.settings())
+    async with opened(config) as caller:
+        await fill(caller)
+        yield caller
 
 
 async def fill(call):
@@ -114,6 +119,25 @@ async def test_what_cannot_be_is_refused_with_what_to_do(call):
         ("SELECT * FROM text_search('notes', 'a', 9999)", 400, "invalid_argument", "k must be"),
     ):
         refused(await call("POST", "/v1/sql/query", {"sql": sql}), status, code, words)
+
+
+async def test_a_text_is_embedded_once_in_a_statement_and_within_its_time(call, words):
+    sql = (
+        "SELECT n.value, s.id FROM json_each('[1,2,3]') AS n,"
+        " vector_search('texts', 'a house', 1) AS s"
+    )
+    before = len(words.texts)
+    assert await query(call, sql) == [(1, "house"), (2, "house"), (3, "house")]
+    assert words.texts[before:] == ["a house"]
+    sql = "SELECT id FROM hybrid_search('texts', 'never asked for', 1)"
+    words.may_answer.clear()
+    answer = await call("POST", "/v1/sql/query", {"sql": sql, "timeout_ms": 200})
+    words.may_answer.set()
+    refused(answer, 408, "timeout", "200 ms")
+    words.broken = True
+    sql = "SELECT id FROM vector_search('texts', 'nor this', 1)"
+    answer = await call("POST", "/v1/sql/query", {"sql": sql})
+    assert answer.status == 503, answer.body
 
 
 async def test_scopes_hold_in_every_table_and_search():

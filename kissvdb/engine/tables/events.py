@@ -12,7 +12,7 @@ from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.tables.module import Column, Given, Order, Plan, VirtualTable
 from kissvdb.engine.tables.snapshot import Snapshot
 from kissvdb.errors import Damaged, OffsetTruncated
-from kissvdb.records import LogRecord
+from kissvdb.records import KeyWritten, LogRecord
 
 CHUNK_BYTES = 256 * 1024
 WINDOW_FIRST = 64
@@ -69,19 +69,22 @@ class EventsTable(VirtualTable):
             # What passes nothing costs time, too.
             snapshot.check()
             for found in chunk:
-                event = _event(found)
+                event = _event(found, with_data=with_data)
                 if all(test(event) for test in tests):
                     data = event.data.decode() if with_data else None
                     yield found.offset, found.ts_ms, event.type, event.key, event.collection, data
 
 
-def _event(found: LogRecord) -> Event:
+def _event(found: LogRecord, *, with_data: bool) -> Event:
     try:
         record = records.decode(found.payload)
     except msgspec.MsgspecError as error:
         raise Damaged(
             f"the record with offset {found.offset} is none this version knows: {error}"
         ) from None
+    if not with_data and isinstance(record, KeyWritten):
+        # A value may be long, and would be copied.
+        record = msgspec.structs.replace(record, value=b"")
     return event_of(found.offset, found.ts_ms, record)
 
 
