@@ -3,26 +3,35 @@
 For a thread, one at a time, within a transaction.
 """
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import apsw
 
 from kissvdb.core.sql.commands import Statement
 from kissvdb.core.sql.grants import TableGrants
+from kissvdb.engine.sql import blind
 from kissvdb.engine.sql.exec_rules import ExecRules, outside
 from kissvdb.engine.sql.guard import WriteReach
-from kissvdb.errors import Damaged, Forbidden, PayloadTooLarge, PersistenceFailed, SqliteError
+from kissvdb.engine.sql.statements import is_nothing
+from kissvdb.errors import (
+    Damaged,
+    Forbidden,
+    KissError,
+    PayloadTooLarge,
+    PersistenceFailed,
+    SqliteError,
+)
 from kissvdb.storage.sql.capture import Capture
 from kissvdb.storage.sql.connecting import translated
 from kissvdb.storage.sql.file import SqlFile
 from kissvdb.storage.sql.schema import Schema, quoted
 
 _STEPS_PER_LOOK = 5000
-_MISSING = re.compile(r"no such (?:table|view|index|trigger): (.+)", re.DOTALL)
+_NO_RENAMING = "a key of some tables may not rename one"
 _FOREIGN_KEYS = "FOREIGN KEY constraint failed"
 
 
@@ -41,6 +50,7 @@ class Executor:
         self._statements = 0
         self._reach = WriteReach(file.db)
         self._is_running = False
+        self._sql = ""
         self._db.authorizer = self.rules
         self._db.exec_trace = self._prepared
         self._db.set_progress_handler(self._is_too_much, _STEPS_PER_LOOK)
@@ -80,6 +90,7 @@ class Executor:
         self._capture = capture
         self._before_schema_change = before_schema_change
         self._statements = 0
+        self._sql = statement.sql
         try:
             with self._refusals():
                 rules.preparing = self._is_running = True
@@ -88,6 +99,14 @@ class Executor:
                 cursor.execute(statement.sql, statement.params, can_cache=False).fetchall()
                 counts = rules.changes_rows and not rules.changes_schema
                 affected = db.changes() if counts else 0
+        except (SqliteError, Forbidden) as problem:
+            if grants is None or self._statements:
+                raise
+            rules.preparing = False
+            told = self._told(statement, grants)
+            if told is not None:
+                raise told from problem
+            return 0
         finally:
             rules.preparing = self._is_running = False
             self._reach.end()
@@ -100,6 +119,27 @@ class Executor:
         else:
             self._check_keys()
         return affected
+
+    def _told(self, statement: Statement, grants: TableGrants) -> KissError | None:
+        """What a statement, which cannot be prepared, is refused with: see `blind`. None: it is to
+        do nothing, as one that drops what is not there if it is."""
+        rules = ExecRules()
+        rules.reset(grants)
+
+        def may_see(table: str) -> bool:
+            return grants.may_read(table) or grants.may_write(table)
+
+        with closing(blind.schema_of(self._db, may_see)) as shadow:
+            rules.preparing = True
+            shadow.authorizer = rules
+            refusals = partial(self._refusals, rules)
+            told = blind.refusal(shadow, statement.sql, statement.params, may_see, refusals)
+        # Only the name that a table is to get may be another's.
+        if told.message != blind.HIDDEN:
+            return told
+        if not rules.changes_schema and not rules.written:
+            return None
+        return Forbidden(_NO_RENAMING) if rules.altered else told
 
     def empty(self, table: str, capture: Capture) -> None:
         """Delete all rows of a table as SQLite does before it drops one that foreign keys point
@@ -132,7 +172,7 @@ class Executor:
         if cursor is not self._cursor or not cursor.has_vdbe:
             return True
         self._statements += 1
-        if self._statements > 1:
+        if self._statements > 1 or not is_nothing(self._sql[len(sql) :]):
             raise SqliteError("one statement at a time: send several as a batch")
         if cursor.get_description():
             raise SqliteError(
@@ -163,7 +203,8 @@ class Executor:
         return time.monotonic() > self._deadline
 
     @contextmanager
-    def _refusals(self) -> Iterator[None]:
+    def _refusals(self, rules: ExecRules | None = None) -> Iterator[None]:
+        rules = rules or self.rules
         try:
             with translated("execute a statement"):
                 yield
@@ -179,10 +220,10 @@ class Executor:
                 "the statement changes more than one command may (sql.bytes_max): do it in parts"
             ) from error
         except apsw.AuthError as error:
-            reason = self.rules.reason
+            reason = rules.reason
             if reason is None:
                 raise SqliteError(str(error)) from error
-            if self.rules.forbidden:
+            if rules.forbidden:
                 raise Forbidden(reason) from error
             raise SqliteError(f"not allowed here: {reason}") from error
         except KeyError as error:
@@ -190,12 +231,6 @@ class Executor:
                 f"the statement has :{error.args[0]}, and params has no such name"
             ) from error
         except (apsw.Error, TypeError, ValueError, OverflowError) as error:
-            missing = _MISSING.fullmatch(str(error))
-            grants = self.rules.grants
-            if missing is not None and grants is not None:
-                name = missing[1].rpartition(".")[2]
-                if not (grants.may_read(name) or grants.may_write(name)):
-                    raise Forbidden(outside(name)) from error
             raise SqliteError(_told(error)) from error
 
     def _check_schema(self, grants: TableGrants | None) -> None:
@@ -221,7 +256,7 @@ class Executor:
             # It may have got another name, which SQLite does not tell.
             for table in self.rules.altered:
                 if not self._db.table_exists("main", table):
-                    raise Forbidden("a key of some tables may not rename one")
+                    raise Forbidden(_NO_RENAMING)
 
     def _check_keys(self) -> None:
         for table in self.rules.written:

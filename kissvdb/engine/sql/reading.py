@@ -1,7 +1,7 @@
 """One connection that reads, and the one statement that it has at a time."""
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -9,10 +9,12 @@ import apsw
 import msgspec
 
 from kissvdb.core.grants import Grants
+from kissvdb.engine.sql import blind
 from kissvdb.engine.sql.functions import VALUE_BYTES_MAX
 from kissvdb.engine.sql.guard import ReadRules, check_params, harden
-from kissvdb.engine.sql.statements import Params, check_alone, check_bindings
+from kissvdb.engine.sql.statements import Params, check_alone, check_bindings, translated
 from kissvdb.engine.sql.watch import Watch
+from kissvdb.errors import KissError
 
 CHUNK_ROWS_MAX: Final = 512
 CHUNK_BYTES: Final = 256 * 1024
@@ -73,6 +75,7 @@ class Reading:
         self.offset = 0
         """Of the moment that is read."""
         self.is_well = True
+        self._names, self._ours = names, ours
         self._db = db = apsw.Connection(
             str(path), flags=apsw.SQLITE_OPEN_READONLY, statementcachesize=8
         )
@@ -126,7 +129,16 @@ class Reading:
         self._cursor = cursor = self._db.cursor()
         cursor.exec_trace = self._check
         self._rules.begin(query.sight)
-        cursor.execute(query.sql, query.params, can_cache=False)
+        if query.sight is None:
+            cursor.execute(query.sql, query.params, can_cache=False)
+            return self._columns
+        try:
+            with translated():
+                cursor.execute(query.sql, query.params, can_cache=False)
+        except KissError as refusal:
+            if self._is_prepared:
+                raise
+            raise self._told(query, query.sight) from refusal
         return self._columns
 
     def fetch(self, rows_max: int) -> tuple[list[Row], int, bool]:
@@ -169,6 +181,16 @@ class Reading:
 
     def close(self) -> None:
         self._db.close()
+
+    def _told(self, query: SqlQuery, sight: Grants) -> KissError:
+        """What the statement, which cannot be prepared, is refused with: see `blind`."""
+        self._rules.end()
+        with closing(blind.schema_of(self._db, sight.may_table)) as shadow:
+            if self._ours is not None:
+                self._ours.attach(shadow)
+            harden(shadow)
+            ReadRules(shadow, self._names).begin(sight)
+            return blind.refusal(shadow, query.sql, query.params, sight.may_table, translated)
 
     def _check(self, cursor: apsw.Cursor, first: str, params: object) -> bool:
         """Called when the statement is prepared and nothing has happened yet."""

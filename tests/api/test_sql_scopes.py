@@ -1,0 +1,83 @@
+"""SQL of a key of some tables: what it is told is the same whatever else there is."""
+
+import re
+
+from kissvdb.api.frame.principal import Scope
+from tests.api.caller import message
+from tests.api.keyed import keyed
+from tests.api.tenants import grants
+
+MINE = ("CREATE TABLE a_t(x, y)", "CREATE INDEX a_i ON a_t(x)", "INSERT INTO a_t VALUES (1, 2)")
+THEIRS = (
+    "CREATE TABLE b_t(x, secret)",
+    "CREATE INDEX b_i ON b_t(x)",
+    "CREATE VIEW b_v AS SELECT * FROM b_t",
+    "CREATE TRIGGER b_g AFTER INSERT ON b_t BEGIN DELETE FROM b_t WHERE x = 0; END",
+    "INSERT INTO b_t VALUES (1, 2)",
+)
+QUERIES = (
+    *(
+        "SELECT * FROM b_t",
+        "SELECT 1 FROM b_t",
+        "SELECT count(*) FROM B_T",
+        "SELECT secret FROM b_t",
+    ),
+    *("SELECT none FROM b_t", "SELECT b_t.secret FROM a_t, b_t", "SELECT * FROM b_v"),
+    *("SELECT x FROM a_t JOIN b_t USING (secret)", "SELECT x FROM a_t WHERE x IN b_t"),
+    *("SELECT 1 FROM a_t INDEXED BY b_i", "SELECT (SELECT secret FROM b_t) FROM a_t"),
+    *("SELECT * FROM pragma_table_info('b_t')", "SELECT * FROM sqlite_schema"),
+    *("WITH b_t AS (SELECT 3 AS z) SELECT z FROM b_t", "SELECT typo FROM a_t", "SELEC"),
+    *(
+        "SELECT typo FROM a_t, b_t",
+        "SELECT * FROM main.b_t",
+        "SELECT * FROM a_t",
+        "SELECT * FROM b_",
+    ),
+    *("SELECT count(*) FROM events WHERE type LIKE 'sql%'", "SELECT none FROM events, b_t"),
+)
+WRITES = (
+    *("INSERT INTO b_t VALUES (1, 2)", "INSERT INTO b_t VALUES (1)", "UPDATE b_t SET none = 1"),
+    *("UPDATE b_t SET secret = 1", "DELETE FROM b_t WHERE none = 1", "DROP TABLE b_t"),
+    *("DROP INDEX b_i", "DROP VIEW b_v", "DROP TRIGGER b_g", "CREATE TABLE b_t(x)"),
+    *("CREATE INDEX b_i ON a_t(x)", "CREATE INDEX b_t ON a_t(x)", "CREATE INDEX a_j ON b_t(x)"),
+    *("ALTER TABLE a_t RENAME TO b_t", "ALTER TABLE b_t ADD z", "ALTER TABLE b_t RENAME x TO z"),
+    *("INSERT INTO a_t SELECT secret, 1 FROM b_t", "INSERT INTO a_t SELECT none, 1 FROM b_t"),
+    *("CREATE TABLE a_u(x REFERENCES b_t)", "CREATE TABLE a_u(x REFERENCES b_t(secret))"),
+    *("UPDATE a_t SET x = (SELECT secret FROM b_t)", "INSERT INTO a_t VALUES (1)"),
+    *("CREATE TRIGGER a_g AFTER INSERT ON a_t BEGIN DELETE FROM b_t; END", "REINDEX b_i"),
+    *("CREATE VIEW a_v AS SELECT * FROM b_t", "DELETE FROM a_t; SELECT none FROM b_t"),
+    *("DROP INDEX IF EXISTS b_i", "DROP VIEW IF EXISTS b_v", "DROP TRIGGER IF EXISTS b_g"),
+    *("DROP TABLE IF EXISTS b_t", "CREATE TABLE IF NOT EXISTS b_t(x)", "UPDATE a_t SET x = 5"),
+)
+
+
+async def told(setup):
+    """All that the key is answered, by statement."""
+    answers = {}
+    async with keyed(a=(Scope.ADMIN, grants("a")), root=(Scope.ADMIN, None)) as keys:
+        for sql in (*MINE, *setup):
+            assert (await keys("root")("POST", "/v1/sql/exec", {"sql": sql})).status == 200
+        for path, statements in (("query", QUERIES), ("exec", WRITES)):
+            for sql in statements:
+                answer = await keys("a")("POST", f"/v1/sql/{path}", {"sql": sql})
+                body = re.sub(rb'"offset":\d+', b"", answer.body)
+                answers[sql] = (answer.status, body)
+        assert (await keys("a")("GET", "/v1/sql/schema")).body.count(b'"name":"a_t"') == 1
+    return answers
+
+
+async def test_what_a_key_is_told_is_the_same_whatever_else_there_is():
+    alone, beside = await told(()), await told(THEIRS)
+    assert beside == alone
+    for sql in ("SELECT * FROM b_t", "DROP TABLE b_t", "CREATE INDEX b_i ON a_t(x)"):
+        assert beside[sql][0] == 403, sql
+    # Of its own tables it hears what SQLite says.
+    assert b"no such column: typo" in beside["SELECT typo FROM a_t"][1]
+    assert b"has 2 columns but 1 values" in beside["INSERT INTO a_t VALUES (1)"][1]
+    assert beside["UPDATE a_t SET x = 5"][0] == beside["SELECT * FROM a_t"][0] == 200
+
+
+async def test_a_refusal_names_what_was_asked_for():
+    async with keyed(a=(Scope.ADMIN, grants("a"))) as keys:
+        answer = await keys("a")("POST", "/v1/sql/query", {"sql": "SELECT 1 FROM b_t"})
+        assert "'b_t'" in message(answer)
