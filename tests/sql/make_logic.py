@@ -151,7 +151,7 @@ def selects() -> None:
     for _ in range(130):
         what, where = maker.expression(1, A), maker.condition(A)
         maker.query(f"SELECT a.id, {what} FROM a WHERE {where} ORDER BY a.id")
-    for _ in range(125):
+    for _ in range(115):
         join = pick("JOIN", "LEFT JOIN", "JOIN", "CROSS JOIN")
         on = pick("a.id = b.a_id", "a.n = b.n", "a.t = b.t", "a.g = b.t AND a.id < b.id")
         on = f"{on} AND {maker.condition((*A, *B))}" if maker.rng.random() < 0.3 else on
