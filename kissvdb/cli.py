@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kissvdb.commands import key_arguments
+from kissvdb.commands import key_arguments, terminal
 from kissvdb.errors import OUT_OF_RESOURCES, ConfigError, KissError
 from kissvdb.version import VERSION
 
@@ -301,6 +301,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     # As a server starts it: quiet, and ends when its standard input does.
     one.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     command(commands, "openapi", openapi, "print the description of the HTTP API")
+    terminal.add_to(commands, command)
     return parser, commands.choices
 
 

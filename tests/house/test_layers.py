@@ -17,7 +17,7 @@ ARROWS = {
     "storage": set(),
     "embedders": {"kernels", "actors"},
     "engine": {"kernels", "core", "storage", "embedders", "actors"},
-    "commands": {"core", "engine", "storage", "actors"},
+    "commands": {"core", "engine", "storage", "client", "actors"},
     "api": {"kernels", "core", "engine", "actors", "web"},
     "lane": {"core", "engine", "api", "actors"},
     "embedding": {"core", "engine", "api"},
