@@ -18,6 +18,10 @@ logger = logging.getLogger("kissvdb.state")
 STORE_SECONDS = 1.0
 """So often what was answered, and is in the log and in memory only, is stored in the table."""
 
+LOAD_ENTRIES = 1024
+LOAD_ROUNDS = 4
+"""Where so much came meanwhile, more is to come: it is waited for so many times as long."""
+
 REFUSED_PAUSE_SECONDS = 2.0
 """Between tries to store what the disk refused."""
 
@@ -72,8 +76,11 @@ class StateUpkeep:
         """Store what was written, soon and in large pieces, until cancelled."""
         view = self.shard.view
         while True:
-            with trio.move_on_after(STORE_SECONDS):
-                await view.store_due.wait()
+            for waited in range(LOAD_ROUNDS):
+                if view.store_due.is_set() or (waited and view.pending_entries < LOAD_ENTRIES):
+                    break
+                with trio.move_on_after(STORE_SECONDS):
+                    await view.store_due.wait()
             if view.is_pinned:
                 await trio.sleep(PINNED_PAUSE_SECONDS)
                 continue

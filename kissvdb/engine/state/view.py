@@ -16,9 +16,10 @@ from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, Operation, Record
 from kissvdb.storage.state.table import StateTable
 
-ENTRIES_MAX = 8192
-BYTES_MAX = 8 * 1024 * 1024
-"""A memtable with as much is to be stored. With twice as much it takes no more until it is."""
+ENTRIES_MAX = 16_384
+BYTES_MAX = 16 * 1024 * 1024
+"""A memtable with as much is to be stored. With twice as much it takes no more until it is. Of many
+that are stored at once more share a page: half as many cost two fifths more each."""
 
 LIST_BYTES_MAX = 4 * 1024 * 1024
 
