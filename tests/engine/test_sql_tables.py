@@ -240,6 +240,14 @@ async def test_searches_are_tables_to_be_joined(quick_reader):
         " JOIN vector_search('v', '[2.9, 0]', 7) AS s ON s.id = mine.id"
     )
     assert await select(sql) == [(3, 3, 1)]
+    sql = "SELECT count(*) FROM (SELECT id FROM vector_search('v', '[2.9, 0]'){})"
+    db = quick_reader.db
+    for n in range(10, 30):
+        await db.vectors.upsert("v", f"v{n}", [float(n), 0.0], {"n": n})
+    for limit, count in (("", 10), (" LIMIT 25", 25), (" LIMIT 5 OFFSET 20", 5), (" LIMIT -1", 10)):
+        assert await select(sql.format(limit)) == [(count,)], limit
+    sql = "SELECT id FROM vector_search('v', '[2.9, 0]') WHERE id = 'v7' LIMIT 1"
+    assert await select(sql) == [("v7",)]
     sql = "SELECT id, doc ->> 'n' FROM text_search('notes', 'title7', 3)"
     assert await select(sql) == [("n7", 7)]
     sql = "SELECT id, text FROM text_search('v', 'word7', 3)"

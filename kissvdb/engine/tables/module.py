@@ -6,7 +6,7 @@ tested by SQLite again, except where it is an argument of a table function: so w
 many rows, never too few.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 import apsw
@@ -28,9 +28,10 @@ _OPERATORS: Final = {
     apsw.SQLITE_INDEX_CONSTRAINT_GLOB: " GLOB ",
 }
 _COMPARISONS: Final = frozenset(("=", ">", ">=", "<", "<="))
-_LIMITS: Final = frozenset(
-    (apsw.SQLITE_INDEX_CONSTRAINT_LIMIT, apsw.SQLITE_INDEX_CONSTRAINT_OFFSET)
-)
+_LIMITS: Final = {
+    apsw.SQLITE_INDEX_CONSTRAINT_LIMIT: "LIMIT",
+    apsw.SQLITE_INDEX_CONSTRAINT_OFFSET: "OFFSET",
+}
 
 READINGS_KEPT: Final = 64
 """Of one table."""
@@ -92,6 +93,11 @@ class VirtualTable:
     def plan(self, plan: Plan) -> None:
         """Estimate it; keep to its order if that costs little."""
 
+    def takes_limit(self, names: Collection[str]) -> bool:
+        """Whether LIMIT and OFFSET are to be ``given``, besides what is taken. All others end where
+        SQLite asks for no more rows."""
+        return False
+
     def rows(
         self, snapshot: Snapshot, given: Given, used: frozenset[str], order: Order | None
     ) -> Iterator[tuple[Any, ...]]:
@@ -117,8 +123,12 @@ class VirtualTable:
 
     def BestIndexObject(self, info: Any) -> bool:  # noqa: N802
         taken: dict[str, int] = {}
+        limits: dict[str, int] = {}
         missing = {each.name for each in self.columns if each.required}
         for place in range(info.nConstraint):
+            limit = _LIMITS.get(info.get_aConstraint_op(place))
+            if limit is not None and info.get_aConstraint_usable(place):
+                limits[limit] = place
             operator = _OPERATORS.get(info.get_aConstraint_op(place))
             if operator is None:
                 continue
@@ -136,6 +146,9 @@ class VirtualTable:
             raise InvalidArgument(
                 f"{self.name}: {', '.join(sorted(missing))} missing: write {self.usage}"
             )
+        if self.takes_limit(taken):
+            # SQLite counts rows all the same, and offers none where others would be passed over.
+            taken |= limits
         for number, (name, place) in enumerate(taken.items(), start=1):
             info.set_aConstraintUsage_argvIndex(place, number)
             info.set_aConstraintUsage_omit(place, self._argument(name))

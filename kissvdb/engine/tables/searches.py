@@ -1,7 +1,7 @@
 """The table functions ``vector_search``, ``text_search`` and ``hybrid_search``: hits as rows, the
 best first."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -57,6 +57,9 @@ class _SearchTable(VirtualTable):
         if order is not None:
             plan.ordered = (order.column, order.descending) in (("rank", False), ("score", True))
 
+    def takes_limit(self, names: Collection[str]) -> bool:
+        return "k=" not in names and "id=" not in names
+
     def found(self, snapshot: Snapshot, given: Given, k: int) -> _Answer:
         """The search itself."""
         raise NotImplementedError
@@ -86,7 +89,10 @@ class _SearchTable(VirtualTable):
 
     def _k(self, snapshot: Snapshot, given: Given) -> int:
         k, k_max = given.get("k="), snapshot.bounds.k_max
-        k = min(K_DEFAULT, k_max) if k is None else k
+        if k is None:
+            # As many as are taken, if the statement says that.
+            limit, offset = given.get("LIMIT", -1), given.get("OFFSET", 0)
+            return min(K_DEFAULT if limit < 0 else max(limit + offset, 1), k_max)
         if not isinstance(k, int) or not 1 <= k <= k_max:
             said = k if isinstance(k, int) else kind_of(k)
             raise InvalidArgument(
