@@ -189,7 +189,8 @@ class ApiKeyIssued(msgspec.Struct, frozen=True, array_like=True, tag_field="reco
 
     ``hash`` is of its secret text (see `core.keys.secret`). ``scopes`` and ``permissions`` are
     compact JSON: what it may touch (None: everything) and what its issuer wants to remember.
-    ``former_hash`` is of the secret before, which works until ``former_until_ms``.
+    ``former_hash`` is of the secret before, which works until ``former_until_ms``. ``limits`` are
+    compact JSON (`core.quotas.KeyLimits`).
     """
 
     id: str
@@ -203,6 +204,7 @@ class ApiKeyIssued(msgspec.Struct, frozen=True, array_like=True, tag_field="reco
     rotated_at_ms: int | None = None
     former_hash: bytes | None = None
     former_until_ms: int | None = None
+    limits: bytes | None = None
 
 
 class ApiKeyRevoked(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="kr"):

@@ -98,7 +98,8 @@ class Admission:
                 # Secrets that work no more have stayed.
                 self._holders.clear()
             scope = SCOPES.get(issued.record.role, Scope.PUBLIC)
-            holder = Principal(issued.record.name, scope, issued.record.id, issued.grants, secret)
+            id_, grants, limits = issued.record.id, issued.grants, issued.limits
+            holder = Principal(issued.record.name, scope, id_, grants, secret, limits)
             known = self._holders[name] = issued, holder
         return known[1]
 

@@ -6,6 +6,7 @@ import attrs
 import msgspec
 
 from kissvdb.api.bodies import RequestBody
+from kissvdb.core.quotas import KeyLimits
 
 TIME_MS_MAX = 2**53
 """Of times and lengths of time: far enough, and exact in every client."""
@@ -39,6 +40,12 @@ _GraceMs = Annotated[
     ),
 ]
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=NAME_CHARACTERS_MAX)]
+_Limits = Annotated[
+    dict[str, int | None],
+    msgspec.Meta(
+        description="Rates and quotas of its own: " + ", ".join(KeyLimits.__struct_fields__) + "."
+    ),
+]
 _Role = Annotated[
     Literal["read", "write", "admin", "user"],
     msgspec.Meta(description="What the key may do at most; user (the default) is write."),
@@ -63,6 +70,7 @@ class NewKeyBody(RequestBody, frozen=True):
     name: _Name
     role: _Role | None = None
     scopes: ScopesBody | None = None
+    limits: _Limits | None = None
     permissions: dict[str, Any] | None = None
     ttl_ms: _LengthMs | None = None
     expires_at_ms: _TimeMs | None = None
@@ -84,6 +92,7 @@ class ApiKey:
     name: str
     role: Literal["read", "write", "admin"]
     scopes: dict[str, list[str]] | None
+    limits: dict[str, int] | None
     permissions: dict[str, Any]
     created_at_ms: int
     expires_at_ms: int | None
@@ -101,6 +110,7 @@ class NewApiKey:
     name: str
     role: Literal["read", "write", "admin"]
     scopes: dict[str, list[str]] | None
+    limits: dict[str, int] | None
     expires_at_ms: int | None
     former_until_ms: int | None
     offset: int

@@ -13,6 +13,7 @@ from kissvdb.api.keys.bodies import ApiKey, NewApiKey, NewKeyBody, RotateBody, S
 from kissvdb.api.reading.json_body import Body, off_loop
 from kissvdb.core.grants import Grants
 from kissvdb.core.keys.view import IssuedKey
+from kissvdb.core.quotas import KeyLimits
 from kissvdb.engine.keys.model import NewSecret
 from kissvdb.errors import MistypedField
 from kissvdb.records import ApiKeyIssued
@@ -46,6 +47,7 @@ async def issue(context: Context, request: Request) -> Response:
         body.name,
         "write" if body.role in (None, _USER) else str(body.role),
         scopes=_grants(body.scopes),
+        limits=None if body.limits is None else KeyLimits.from_json(body.limits, "body.limits"),
         permissions=permissions,
         ttl_ms=body.ttl_ms,
         expires_at_ms=body.expires_at_ms,
@@ -98,7 +100,8 @@ def _new(made: NewSecret) -> Response:
         made.text,
         record.name,
         _role(record),
-        _scopes(record),
+        _json_of(record.scopes),
+        _json_of(record.limits),
         record.expires_at_ms,
         record.former_until_ms,
         made.offset,
@@ -115,7 +118,8 @@ def _listed(record: ApiKeyIssued, last_used_ms: int | None) -> ApiKey:
         record.id,
         record.name,
         _role(record),
-        _scopes(record),
+        _json_of(record.scopes),
+        _json_of(record.limits),
         _decode(record.permissions),
         record.created_at_ms,
         record.expires_at_ms,
@@ -129,5 +133,5 @@ def _role(record: ApiKeyIssued) -> Any:
     return record.role
 
 
-def _scopes(record: ApiKeyIssued) -> Any:
-    return None if record.scopes is None else _decode(record.scopes)
+def _json_of(stored: bytes | None) -> Any:
+    return None if stored is None else _decode(stored)

@@ -8,6 +8,7 @@ import msgspec
 from kissvdb import logs
 from kissvdb.core.grants import Grants
 from kissvdb.core.keys.secret import HASH_BYTES, id_of
+from kissvdb.core.quotas import KeyLimits
 from kissvdb.errors import Refused
 from kissvdb.records import ApiKeyIssued, KeyRecord
 
@@ -23,15 +24,17 @@ _NOBODYS = bytes(HASH_BYTES)
 
 
 class IssuedKey(msgspec.Struct, frozen=True):
-    """A key: its last record with the offset of that, and what it may touch (None: everything)."""
+    """A key: its last record with the offset of that, what it may touch (None: everything), and its
+    own limits."""
 
     record: ApiKeyIssued
     offset: int
     grants: Grants | None
+    limits: KeyLimits | None
 
     @classmethod
     def of(cls, offset: int, record: ApiKeyIssued) -> "IssuedKey":
-        return cls(record, offset, _grants(record))
+        return cls(record, offset, _grants(record), _limits(record))
 
     def end(self, hash_: bytes, now_ms: int) -> str | None:
         """Why a secret of this key works no more: ``expired`` or ``rotated``; None: it works."""
@@ -120,3 +123,15 @@ def _grants(record: ApiKeyIssued) -> Grants | None:
         message = "the scopes of an API key cannot be read: it may touch nothing"
         logs.event(logger, logging.ERROR, message, id=record.id, error=str(error))
         return Grants()
+
+
+def _limits(record: ApiKeyIssued) -> KeyLimits | None:
+    """The limits of a key. What this version cannot read lets it hold nothing."""
+    if record.limits is None:
+        return None
+    try:
+        return KeyLimits.from_json(msgspec.json.decode(record.limits))
+    except (Refused, msgspec.DecodeError) as error:
+        message = "the limits of an API key cannot be read: it may store nothing"
+        logs.event(logger, logging.ERROR, message, id=record.id, error=str(error))
+        return KeyLimits(rows_max=0, bytes_max=0)

@@ -16,6 +16,7 @@ from kissvdb.core.grants import Grants
 from kissvdb.core.keys import secret
 from kissvdb.core.keys.rules import IssueKey, RevokeKey, RotateKey
 from kissvdb.core.keys.view import IssuedKey
+from kissvdb.core.quotas import KeyLimits
 from kissvdb.engine.asking import answered, submit
 from kissvdb.engine.keys.key_store import KeyStore
 from kissvdb.engine.keys.owner import KeyOwner
@@ -114,6 +115,7 @@ class Keys:
         role: str,
         *,
         scopes: Grants | None = None,
+        limits: KeyLimits | None = None,
         permissions: bytes = b"{}",
         ttl_ms: int | None = None,
         expires_at_ms: int | None = None,
@@ -136,6 +138,7 @@ class Keys:
             None if scopes is None else msgspec.json.encode(scopes.to_json()),
             permissions,
             expires_at_ms,
+            limits=None if limits is None else msgspec.json.encode(limits.to_json()),
         )
         return await self._ask(IssueKey(record, self._guarded), text)
 
