@@ -19,13 +19,19 @@ def url():
 
 @pytest.fixture
 def run(capsys, url):
-    """Run a command: exit code, what it printed as JSON, what went to standard error."""
+    """Run a command: what it printed, read as JSON where it is, and what went to standard error."""
+
+    def read(line):
+        try:
+            return json.loads(line)
+        except ValueError:
+            return line
 
     def run(*argv, code=0):
         found = main([argv[0], "--url", url, *argv[1:]])
         out, err = capsys.readouterr()
         assert found == code, err
-        return [json.loads(line) for line in out.splitlines()], err
+        return [read(line) for line in out.splitlines()], err
 
     return run
 
@@ -57,13 +63,9 @@ def test_what_is_followed_is_told_as_it_comes(run, url):
 def test_files_go_in_and_out(run, tmp_path, capsys, url):
     path = tmp_path / "books.csv"
     path.write_text("id,title\n1,Tide tables\n2,Harbour lights\n")
-    assert run("import", str(path), "--collection", "books")[0] == [
-        {
-            "done": 2,
-            "refused": 0,
-            "offset": run("find", "books", "--limit", "1")[0][0]["offset"] + 1,
-        }
-    ]
+    done = run("import", str(path), "--collection", "books")[0][0]
+    assert (done["done"], done["refused"]) == (2, 0)
+    assert [each["offset"] for each in run("find", "books")[0]][-1] == done["offset"]
     assert [each["id"] for each in run("find", "books", '{"title": "Tide tables"}')[0]] == ["1"]
     assert [each["id"] for each in run("search", "books", "harbour")[0]] == ["2"]
     exported, _ = run("export", "--collection", "books")
@@ -89,7 +91,7 @@ def test_sql(run):
     assert run("sql", "SELECT * FROM books WHERE id = ?", "1")[0] == [
         {"id": 1, "title": "Tide tables"}
     ]
-    assert "no such table" in run("sql", "SELECT * FROM nothing", code=1)[1]
+    assert "no such table" in run("sql", "SELECT * FROM missing", code=1)[1]
 
 
 def test_no_server_is_said_so(capsys):

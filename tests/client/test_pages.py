@@ -49,4 +49,4 @@ def test_the_commands_of_the_page_run(url, tmp_path):
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "notes.jsonl").read_text().count("\n") == 2
+    assert (tmp_path / "shelf.jsonl").read_text().count("\n") == 2
