@@ -66,15 +66,15 @@ class Api:
         self.config = config
         # Until it is set and gone, requests that need the database wait for it.
         self._opening = trio.Event() if isinstance(db, Recovering) else None
-        self._context = Context(cast("Database", db), config, metrics)
+        origins = Origins(config.server.cors_allowed_origins)
+        self._hosts = Hosts(config.server)
+        self._entrance = Entrance(config, origins, self._hosts, metrics)
+        self._context = Context(cast("Database", db), config, metrics, self._entrance.executed)
         strict = self._context.strict
         self._router = Router(
             (route.method, route.path, Bound.of(route, metrics, strict=strict)) for route in ROUTES
         )
         self._unmatched = metrics.route(_UNMATCHED)
-        origins = Origins(config.server.cors_allowed_origins)
-        self._hosts = Hosts(config.server)
-        self._entrance = Entrance(config, origins, self._hosts, metrics)
         self._cors = Cors(origins)
         self._failures = FailureLog()
         # Ids of two runs must not be taken for each other in a log.

@@ -62,6 +62,18 @@ async def test_what_an_admin_does_is_in_the_log_with_who_and_how_it_ended(lane):
     assert "the-key" not in json.dumps(found)
 
 
+async def test_changes_of_the_schema_are_noted_and_rows_are_not():
+    async with audited() as server:
+        table = "/* mine */ CREATE TABLE t (a)"
+        for sql in (table, "INSERT INTO t VALUES ('a secret')", "DROP TABLE t"):
+            answer = await server.http.post("/v1/sql/exec", json={"sql": sql}, headers=KEY)
+            assert answer.status_code == 200
+        found = [data for _, data in await events(server, 2)]
+    assert [data["statements"] for data in found] == [["CREATE TABLE t (a)"], ["DROP TABLE t"]]
+    assert found[0]["action"] == "POST /v1/sql/exec"
+    assert "a secret" not in json.dumps(found)
+
+
 @DOORS
 async def test_refusals_are_few_events_however_many_there_are(lane):
     ours = Server(api_key="the-key", trusted_proxies=("127.0.0.1",))

@@ -4,8 +4,9 @@ Who did something is known here and nowhere else, so the event follows what it t
 append of its own. No secret is in it: neither keys, nor bodies, nor queries.
 """
 
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
     from kissvdb.engine.database import Database
 
 TYPE = "audit"
+_SCHEMA = re.compile(r"(?:CREATE|DROP|ALTER)\b", re.IGNORECASE)
+_SPACE = re.compile(r"\s*")
 _NAME_LENGTH_MAX = 200
+_HEAD_LENGTH_MAX = 4096
 
 
 @attrs.define
@@ -31,6 +35,34 @@ class _Refusals:
 
     bucket: Bucket
     left_out: int = 0
+
+
+def schema_changes(statements: Sequence[str]) -> list[str]:
+    """Those of some SQL statements that change the schema, from their first word on, cut."""
+    found = []
+    for text in statements:
+        start = _first_word(text[:_HEAD_LENGTH_MAX])
+        # What is behind a longer comment than that is taken for one, rather than passed over.
+        if _SCHEMA.match(text, start) or start == _HEAD_LENGTH_MAX:
+            found.append(text[start : start + _NAME_LENGTH_MAX])
+    return found
+
+
+def _first_word(text: str) -> int:
+    """Where a statement begins, behind space and comments. Each character is looked at once."""
+    at = 0
+    while True:
+        space = _SPACE.match(text, at)
+        at = at if space is None else space.end()
+        if text.startswith("--", at):
+            end, skipped = text.find("\n", at), 1
+        elif text.startswith("/*", at):
+            end, skipped = text.find("*/", at + 2), 2
+        else:
+            return at
+        if end < 0:
+            return len(text)
+        at = end + skipped
 
 
 class Audit:

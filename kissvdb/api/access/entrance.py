@@ -1,12 +1,12 @@
 """Letting a request in: who asks (`admission`), and whether it asks too often (`limiting`)."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from kissvdb.api.access.admission import Admission
-from kissvdb.api.access.audit import Audit
+from kissvdb.api.access.audit import Audit, schema_changes
 from kissvdb.api.access.hosts import Hosts
 from kissvdb.api.access.limiting import Caller, Limiter, carries_key
 from kissvdb.api.access.origins import Origins
@@ -102,6 +102,20 @@ class Entrance:
         if self.audit is not None and status not in _REFUSED:
             address = self._peers.address_of(request)
             self.audit.done(route.name, outcome, request, request.principal, address, id_)
+
+    @property
+    def executed(self) -> Callable[[Request, Sequence[str]], None] | None:
+        """What is to hear of SQL statements that were done (`Context.executed`)."""
+        return None if self.audit is None else self._executed
+
+    def _executed(self, request: Request, statements: Sequence[str]) -> None:
+        """Audit the statements that changed the schema. The request has no id of ours yet."""
+        changes = schema_changes(statements)
+        if self.audit is not None and changes:
+            address, id_ = self._peers.address_of(request), request.headers.get("x-request-id", "")
+            who, detail = request.principal, {"statements": changes}
+            action = f"{request.method} {request.path}"
+            self.audit.done(action, "done", request, who, address, id_, detail)
 
     def _limited(self, request: Request, principal: Principal) -> Request:
         # The configuration's key is nobody's in particular: who has it is told by address, so

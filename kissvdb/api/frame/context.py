@@ -1,6 +1,7 @@
 """What every handler may use: the database, the settings, the metrics."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -18,6 +19,8 @@ class Context:
     database: "Database"
     config: Config
     metrics: Metrics
+    executed: Callable[[Any, Sequence[str]], None] | None = None
+    """What is to hear of a request's SQL statements once they are done, if anybody wants to."""
     strict: bool = attrs.field(init=False)
     """Whether what a request says and nobody reads is refused."""
 

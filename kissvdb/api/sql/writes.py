@@ -62,4 +62,6 @@ async def _done(
     command = check_command(request.principal.grants, SqlCommand(statements, op_id))
     answer: Any = await context.database.write(command)
     assert isinstance(answer, SqlExecutedAnswer)
+    if context.executed is not None and not answer.repeated:
+        context.executed(request, [each.sql for each in statements])
     return answer
