@@ -232,6 +232,43 @@ class Asks:
         event = {"type": f"{self.whose}.t", "data": self.word, "transient": True}
         return "POST", "/v1/events", event
 
+    # SQL: what is not made yet is refused alike
+
+    def table(self, n):
+        return f"{self.whose}_items" if n % 2 else f"{self.whose}_{self.word}"
+
+    def sql(self, n, m):
+        statement = [
+            f"CREATE TABLE {self.table(n)} (id INTEGER PRIMARY KEY, w TEXT)",
+            f"INSERT INTO {self.table(n)} (w) VALUES ('{self.word}')",
+            f"INSERT INTO {self.table(n)} VALUES ({n}, '{self.word}')",
+            f"UPDATE {self.table(n)} SET w = w || 'x'",
+            f"DELETE FROM {self.table(n)} WHERE id = {n}",
+            f"CREATE INDEX {self.whose}_by_w ON {self.table(n)} (w)",
+            f"DROP TABLE IF EXISTS {self.table(n)}",
+        ][m]
+        body = {"sql": statement}
+        return "POST", "/v1/sql/exec", body | ({"op_id": f"same-{n % 2}"} if m % 2 else {})
+
+    def sql_batch(self, n, m):
+        insert = {"sql": f"INSERT INTO {self.table(n)} (w) VALUES (?)", "params": [self.word]}
+        return "POST", "/v1/sql/batch", {"statements": [insert] * (1 + m % 3)}
+
+    def sql_query(self, n, m):
+        statement = [
+            f"SELECT * FROM {self.table(n)} ORDER BY id",
+            f"SELECT count(*) AS n FROM {self.table(n)}, {self.table(n + 1)}",
+            "SELECT key, value, revision FROM state ORDER BY key",
+            "SELECT type, key, collection FROM events ORDER BY offset",
+            f"SELECT id, doc FROM documents('{self.books(n)}') ORDER BY id",
+            f"SELECT id, meta FROM vectors('{self.notes(n)}') ORDER BY id",
+            "SELECT count(*) AS n FROM state",
+        ][m]
+        return "POST", "/v1/sql/query", {"sql": statement}
+
+    def sql_schema(self, n, m):
+        return "GET", "/v1/sql/schema", None
+
     # Several operations
 
     def operations(self, n, m):
@@ -284,5 +321,5 @@ class Asks:
         return method, target, body | {"valu": 1}
 
 
-NO_REQUESTS = {"key", "notes", "books", "id", "doc", "operations"}
+NO_REQUESTS = {"table", "key", "notes", "books", "id", "doc", "operations"}
 KINDS = sorted(name for name in vars(Asks) if name[0] != "_" and name not in NO_REQUESTS)

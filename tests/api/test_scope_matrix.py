@@ -172,7 +172,8 @@ async def test_what_is_refused_never_reaches_the_database(keys):
         bound, params = api.find(method, path)
         if not bound.prompt:
             continue
-        fields = {"x-api-key": "admin_outside", "content-type": headers.get("content_type", "")}
+        key = keys("admin_outside").key
+        fields = {"x-api-key": key, "content-type": headers.get("content_type", "")}
         begun = api.begin(Request(method, path, query, fields, body, params), bound)
         if begun is not None:
             check_refused(route, begun.status, begun.body)

@@ -192,6 +192,10 @@ SHARED_BATCHES = [
     ("follow", "a"),
 ]
 VECTORS = both(("create", 1, 0), ("upsert", 1, 1), ("search", 1, 2), ("list_notes", 0, 0))
+SQL = both(
+    *(("sql", 1, 0), ("sql", 1, 1), ("sql", 1, 2), ("sql_batch", 1, 2), ("sql", 1, 3)),
+    *(("sql", 1, 5), ("put", 1, 1), *(("sql_query", 1, m) for m in range(7))),
+)
 EVENTS = [("ask", "a", "publish_many", True, 1, 1), *both(("publish_many", 1, 1))]
 
 few = partial(
@@ -208,6 +212,7 @@ few = partial(
 @example(SHARED_BATCHES)
 @example(VECTORS)
 @example(EVENTS)
+@example(SQL)
 async def test_neither_tenant_learns_anything_of_the_other(steps):
     await check(steps)
 
