@@ -1,16 +1,18 @@
 """What becomes of a sql.db that is lost, damaged or older than the log reaches."""
 
-from contextlib import closing
+from contextlib import closing, suppress
 
 import apsw
 import msgspec
 import pytest
+import trio
 
 from kissvdb.cli import main
 from kissvdb.config import Config, Log, Storage
 from kissvdb.core.state.rules import Put
+from kissvdb.engine.batches import Batch
 from kissvdb.engine.opening import open_database
-from kissvdb.errors import Damaged
+from kissvdb.errors import Damaged, OutcomeUnknown, Stopping
 from kissvdb.storage.sql.file import SqlFile
 from tests.sql.dumping import dump
 from tests.sql.test_owner import command, config_of
@@ -111,3 +113,25 @@ async def test_a_check_knows_a_sound_database_from_a_damaged_one(tmp_path, capsy
     (path / "sql.db").unlink()
     assert main(asked) == 0
     assert "sql.db is missing" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_a_commit_that_fails_behind_the_log_ends_the_database_and_is_done_by_recovery(
+    tmp_path, held
+):
+    path = tmp_path / "d"
+    await filled(path)
+    insert = command("INSERT INTO t VALUES (3, 'z')")
+    with pytest.RaisesGroup(OutcomeUnknown, allow_unwrapped=True, flatten_subgroups=True):
+        async with open_database(config_of(path)) as database:
+            # SQLite asks before it commits, and is told no.
+            database.sql._owner._file.db.set_commit_hook(lambda: True)
+            with suppress(Stopping, OutcomeUnknown):
+                if held:
+                    await database.batch(Batch([Put("k", b"1"), insert]))
+                else:
+                    await database.write(insert)
+            await trio.sleep_forever()
+    async with open_database(config_of(path)) as database:
+        assert (database.get("k") is not None) == held
+    assert dump(path / "sql.db")["t"] == [(1, b"x"), (2, b"y"), (3, b"z")]

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import apsw
 import msgspec
 
 from kissvdb.core.batch import Batch
@@ -16,6 +17,7 @@ from kissvdb.engine.sql.execution import EmptiesFirst, Executor
 from kissvdb.errors import Damaged, PayloadTooLarge, Refused, SqliteError
 from kissvdb.records import Operation, SqlChanged, SqlExecuted
 from kissvdb.storage.sql.capture import Capture
+from kissvdb.storage.sql.connecting import translated
 from kissvdb.storage.sql.file import SqlFile
 
 _SAVEPOINT = "kissvdb"
@@ -185,9 +187,12 @@ class _Script:
         if capture is None:
             return
         try:
-            changes = capture.take()
+            with translated("note what changed"):
+                changes = capture.take()
         except UnicodeDecodeError as error:
             raise SqliteError(f"a text is not UTF-8 ({error})") from error
+        except apsw.Error as error:
+            raise SqliteError(f"what changed cannot be noted: {error}") from error
         finally:
             capture.close()
         self._changes += len(changes)

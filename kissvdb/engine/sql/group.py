@@ -12,6 +12,7 @@ from kissvdb.engine.sql.batch import SqlBatch, TransactionLost
 from kissvdb.engine.sql.execution import Executor
 from kissvdb.errors import Damaged, KissError, PayloadTooLarge, Refused
 from kissvdb.records import Operation
+from kissvdb.storage.sql.connecting import translated
 from kissvdb.storage.sql.file import SqlFile
 
 Unit = SqlCommand | Atomic
@@ -63,7 +64,8 @@ class Writer:
             try:
                 outcomes: list[Any] = []
                 for place, unit in enumerate(units[:count]):
-                    outcomes.append(lost.get(place) or _outcome(decided, unit))
+                    with translated("execute SQL"):
+                        outcomes.append(lost.get(place) or _outcome(decided, unit))
                     if (
                         len(decided.records) > RECORDS_PER_APPEND_MAX
                         or decided.bytes_changed > BYTES_PER_APPEND_MAX
@@ -87,7 +89,8 @@ class Writer:
         its place among them, PersistenceFailed and Damaged."""
         decided = self._begin({})
         try:
-            decisions = decided.decide_all(commands)
+            with translated("execute SQL"):
+                decisions = decided.decide_all(commands)
             changes = sum(each.changes for each in decisions)
             if changes > HELD_CHANGES_MAX:
                 raise PayloadTooLarge(
