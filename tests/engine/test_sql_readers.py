@@ -251,3 +251,14 @@ async def test_a_key_of_a_full_text_table_searches_it(readers, tenants):
     assert (await read(readers, "SELECT count(*) FROM t", sight=Grants(tables=("t",))))[1] == [
         (2000,)
     ]
+
+
+async def test_who_is_cancelled_before_the_next_rows_are_read_leaves_at_once(readers):
+    async with readers.reader(SqlQuery("SELECT * FROM t")) as rows:
+        await anext(rows)
+        with trio.fail_after(5), trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(rows)
+        assert scope.cancelled_caught
+    assert readers.busy == 0
+    assert (await read(readers, "SELECT count(*) FROM t"))[1] == [(2000,)]

@@ -8,12 +8,14 @@ state; so it has a deadline, which also ends one whose client does not take the 
 
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 import apsw
 import trio
+from outcome import Outcome
 
 from actors import Workers
 from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
@@ -119,20 +121,24 @@ class Readers:
     async def run(self, fn: Callable[..., T], *args: Any, stop: Callable[[], None]) -> T:
         """``fn(*args)`` in a thread. When cancelled it is stopped, and waited for."""
         token, ended = trio.lowlevel.current_trio_token(), trio.Event()
+        outcomes: list[Outcome[T]] = []
 
-        def job() -> T:
-            try:
-                return fn(*args)
-            finally:
-                token.run_sync_soon(ended.set)
+        def deliver(outcome: Outcome[T]) -> None:
+            outcomes.append(outcome)
+            token.run_sync_soon(ended.set)
 
+        # Either the thread begins, and then it is waited for, or it never does. `_room` is its
+        # limit.
+        await trio.lowlevel.checkpoint_if_cancelled()
+        trio.lowlevel.start_thread_soon(partial(fn, *args), deliver, "sql-reader")
         try:
-            return await self._threads.run(job, abandon_on_cancel=True)
+            await ended.wait()
         except trio.Cancelled:
             stop()
             with trio.CancelScope(shield=True):
                 await ended.wait()
             raise
+        return outcomes[0].unwrap()
 
     def _full(self) -> Overloaded:
         return Overloaded(
