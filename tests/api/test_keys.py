@@ -290,3 +290,23 @@ async def test_events_of_keys_cannot_be_forged(call):
     for type_ in ("api_key_issued", "ended", "audit"):
         answer = await call("POST", "/v1/events", {"type": type_, "data": 1}, x_api_key=KEY)
         refused(answer, 400, "invalid_argument", "api_key_*")
+
+
+async def test_a_load_that_takes_long_ends_with_its_key(served):
+    key = await made(served, role="write")
+    async with await trio.open_tcp_stream("127.0.0.1", served.port) as stream:
+        head = (
+            "POST /v1/bulk HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/x-ndjson\r\n"
+            f"transfer-encoding: chunked\r\nx-api-key: {key['key']}\r\n\r\n"
+        )
+        await stream.send_all(head.encode())
+        line = b'{"op":"put","key":"k","value":1}\n'
+        chunk = b"%x\r\n%b\r\n" % (len(line), line)
+        await stream.send_all(chunk)
+        await read_until(stream, b'"ok"')
+        await revoke(served, key)
+        await stream.send_all(chunk)
+        said = await read_until(stream, b"\n\r\n")
+        assert b'"unauthorized"' in said
+        assert b"revoked" in said
+    assert served.database.get("k").revision == 1

@@ -50,13 +50,33 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     cutter = Maps(context, grants) if media == MSGPACK else Lines(context, grants)
     answers = Answers(quiet=_is_quiet(request))
     if request.stream is not None:
-        return StreamResponse(_stream(context, request.stream, cutter, answers), NDJSON)
+        body = request.stream
+        if request.principal.key_id is not None:
+            body = _while_allowed(context, request, body)
+        return StreamResponse(_stream(context, body, cutter, answers), NDJSON)
     cutter.feed(request.body)
     cutter.end()
     blobs = []
     while (blob := await _do_next(context, cutter, answers)) is not None:
         blobs.append(blob)
     return Response(b"".join([*blobs, answers.summary()]), content_type=NDJSON)
+
+
+async def _while_allowed(
+    context: Context, request: Request, arriving: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """What arrives, until the key that sends it works no more. Raises Unauthorized then: a load may
+    take hours."""
+    who, key_id = request.principal, request.principal.key_id
+    assert key_id is not None
+    try:
+        async for data in arriving:
+            context.database.keys.check(key_id, who.secret)
+            yield data
+    finally:
+        close = getattr(arriving, "aclose", None)
+        if close is not None:
+            await close()
 
 
 async def _stream(

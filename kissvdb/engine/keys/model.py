@@ -107,6 +107,12 @@ class Keys:
         """See `End`."""
         return self.view.end(id_, hash_, self._clock_ms())
 
+    def check(self, id_: str, hash_: bytes) -> None:
+        """Raises Unauthorized unless a secret that was let in still works."""
+        ended = self.end(id_, hash_)
+        if ended is not None:
+            raise Unauthorized(f"{_ENDED[ended]}: ask for a new one")
+
     # For admins
 
     async def issue(
