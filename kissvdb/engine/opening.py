@@ -111,16 +111,23 @@ async def _keys(
 ) -> Keys:
     guarded = bool(config.server.api_key)
     keys = Keys(store.keys, around.threads.commits, around.clock_ms, guarded=guarded)
+
+    def changed() -> None:
+        around.quotas.refresh(keys.view.keys)
+        keys.changed()
+
     owner = KeyOwner(
         store.keys,
         around.log,
         around.committed_offset,
         around.clock_ms,
         keys_max=config.limits.keys_max,
-        changed=keys.changed,
+        changed=changed,
     )
     address = await supervisor.start(owner)
     keys.open(owner, address, lambda end: current.hub.end_some(end))
+    # What their scopes hold is counted from now on, whoever writes.
+    around.quotas.refresh(keys.view.keys)
     return keys
 
 
