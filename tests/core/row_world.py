@@ -1,9 +1,11 @@
 """A collection beside a model of it that is obviously right: a dict, and numpy over all of it."""
 
+import itertools
 from collections.abc import Mapping
 
 import attrs
 import numpy as np
+import pytest
 
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.kernels import Kernels
@@ -16,6 +18,16 @@ from kissvdb.records import VectorDeleted, VectorWritten
 SALT = bytes(range(SALT_BYTES))
 PLAIN = Kernels()
 """Kernels that are never loaded: everything is numpy."""
+
+
+def mostly_first(*lists):
+    """The parameters of a test of all combinations of values. By default it is run with those that
+    differ from the first values in one place at most; with the others among the long tests."""
+    made = []
+    for values in itertools.product(*lists):
+        others = sum(value != of[0] for value, of in zip(values, lists, strict=True))
+        made.append(pytest.param(*values, marks=[pytest.mark.slow] if others > 1 else []))
+    return made
 
 
 def compiled():

@@ -10,7 +10,7 @@ from kissvdb.core.rows.rules import Delete
 from kissvdb.core.rows.view import SearchTooNarrow
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
-from tests.core.row_world import World, clusters, compiled
+from tests.core.row_world import World, clusters, compiled, mostly_first
 
 DIM = 24
 
@@ -49,8 +49,9 @@ def recall(here, k=10, tree=None, **search):
     return good / wanted if wanted else 1.0
 
 
-@pytest.mark.parametrize("quantization", ["q4", "q8", "none"])
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize(
+    ("metric", "quantization"), mostly_first(list(METRICS), ["q4", "q8", "none"])
+)
 def test_the_graph_finds_what_exact_search_finds(kernels, metric, quantization):
     here = grown(kernels, 2500, metric, quantization)
     view = here.view()
@@ -201,7 +202,9 @@ def test_searches_without_compiled_kernels_scan_what_has_a_graph(kernels):
         assert mine.scores.tolist() == other.scores.tolist()
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize(
+    "metric", ["cosine", *(pytest.param(each, marks=pytest.mark.slow) for each in ("dot", "l2"))]
+)
 def test_after_half_is_updated_and_a_third_deleted_recall_is_as_before(kernels, metric):
     here = grown(kernels, 2400, metric)
     write(here, clusters(11, 1200, DIM))

@@ -9,7 +9,7 @@ from kissvdb.core.rows.rules import Upsert
 from kissvdb.core.rows.view import SearchTooNarrow
 from kissvdb.core.search import Search
 from kissvdb.kernels.arrays import METRICS
-from tests.core.row_world import World, compiled, raw
+from tests.core.row_world import World, compiled, mostly_first, raw
 
 EVERY = filters.parse({"t": 1})
 
@@ -60,8 +60,7 @@ def recall(view, queries, k=10, ef=None, **search):
     return good / (k * len(queries))
 
 
-@pytest.mark.parametrize("dim", [64, 384])
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize(("metric", "dim"), mostly_first(list(METRICS), [64, 384]))
 def test_a_scan_of_codes_tells_near_duplicates_apart(kernels, metric, dim):
     vectors, tight, _ = near_duplicates(3000, dim)
     view = world(kernels, vectors, metric).view()
@@ -78,11 +77,11 @@ def test_a_scan_of_codes_tells_near_duplicates_apart(kernels, metric, dim):
         assert [each.ids[0] for each in own] == [name(row) for row in tight]
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
 @pytest.mark.parametrize(
-    ("quantization", "count", "dim"), [("q8", 2500, 384), ("q4", 2000, 1024)], ids=["q8", "q4"]
+    ("metric", "shape"), mostly_first(list(METRICS), [("q8", 2500, 384), ("q4", 2000, 1024)])
 )
-def test_a_walk_tells_near_duplicates_apart(kernels, metric, quantization, count, dim):
+def test_a_walk_tells_near_duplicates_apart(kernels, metric, shape):
+    quantization, count, dim = shape
     vectors, tight, _ = near_duplicates(count, dim)
     view = world(kernels, vectors, metric, quantization=quantization).view()
     assert plan(view) == "graph"
@@ -124,9 +123,11 @@ def test_far_off_clusters_whose_codes_are_clipped_are_told_apart(kernels, metric
     assert recall(view, vectors[strays[:60]]) >= 0.97
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
-@pytest.mark.parametrize(("dim", "quantization"), [(64, "q4"), (384, "q8")])
-def test_copies_come_by_the_lowest_id(kernels, metric, dim, quantization):
+@pytest.mark.parametrize(
+    ("metric", "codes"), mostly_first(list(METRICS), [(64, "q4"), (384, "q8")])
+)
+def test_copies_come_by_the_lowest_id(kernels, metric, codes):
+    dim, quantization = codes
     vectors, tight, _ = near_duplicates(2500, dim)
     copies = np.random.default_rng(3).choice(tight, 100, replace=False)
     # For dot the nearest are the longest.
