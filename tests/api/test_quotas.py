@@ -100,3 +100,16 @@ async def test_keys_that_come_and_go_are_audited_without_their_secrets():
     ]
     assert {data["outcome"] for data in told} == {"done"}
     assert key["key"] not in str(told)
+
+
+async def test_who_lacks_the_role_is_counted_and_audited_as_who_it_is():
+    async with keyed(audit=Audit(enabled=True)) as server:
+        key = await issued(server, role="read")
+        answer = await server.http.post("/v1/snapshot", headers={"x-api-key": key["key"]})
+        assert answer.status_code == 403
+        metrics = (await server.http.get("/v1/metrics", headers=ADMIN)).text
+        assert 'kissvdb_http_refusals_total{reason="forbidden",role="read"} 1.0' in metrics
+        frames = await collect(server.database, 2, types=frozenset({"audit"}), private=True)
+    refused = frames[1][2]["data"]
+    assert (refused["key_id"], refused["role"]) == (key["id"], "read")
+    assert refused["outcome"] == "forbidden"

@@ -134,7 +134,7 @@ def test_wrong_keys_bar_an_address_for_a_while_and_no_other():
     limiter.check_failures("a")
     for n in range(100):
         limiter.note_failure(str(n))
-    assert len(limiter._failures) == 16
+    assert len(limiter.failures) == 16
 
 
 async def test_a_body_that_comes_too_fast_is_read_more_slowly(autojump_clock):

@@ -73,10 +73,12 @@ class Admission:
             if bound is None or not bound.route.recovered:
                 raise still_starting()
         elif bound is not None and not principal.may(bound.route.scope):
-            raise Forbidden(
+            refusal = Forbidden(
                 f"{bound.route.name} needs the role {bound.route.scope.name.lower()}: this API key "
                 f"has {principal.scope.name.lower()}"
             )
+            refusal.principal = principal
+            raise refusal
         return principal
 
     def _holder(self, given: str) -> Principal:

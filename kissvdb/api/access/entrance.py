@@ -51,8 +51,7 @@ class Entrance:
         is there must not learn that it is busy.
         """
         limiter = self._limiter
-        public = bound is not None and bound.route.scope is Scope.PUBLIC
-        if limiter.has_failures and not public and carries_key(request):
+        if limiter.failures and not _is_public(bound) and carries_key(request):
             limiter.check_failures(self._source(request))
         try:
             principal = self.admission.admit(request, bound)
@@ -62,8 +61,11 @@ class Entrance:
             raise
         if principal is not ANYBODY:
             request = msgspec.structs.replace(request, principal=principal)
+        elif not limiter.limits_all:
+            # An open server: most requests there are.
+            return request
         try:
-            if not public and (limiter.limits_all or principal.limits):
+            if (limiter.limits_all or principal.limits) and not _is_public(bound):
                 request = self._limited(request, principal)
             if principal.grants is not None and bound is not None:
                 check_reach(principal.grants, bound.route, request)
@@ -138,6 +140,10 @@ def _who(error: KissError, request: Request) -> Principal | None:
     if isinstance(error, Unauthorized):
         return None
     return error.principal if isinstance(error.principal, Principal) else request.principal
+
+
+def _is_public(bound: "Bound | None") -> bool:
+    return bound is not None and bound.route.scope is Scope.PUBLIC
 
 
 def put_off(request: Request) -> None:

@@ -167,7 +167,8 @@ class Limiter:
         self._rate = rate
         self._now = now
         self._callers: OrderedDict[str, Caller] = OrderedDict()
-        self._failures: OrderedDict[str, Bucket] = OrderedDict()
+        self.failures: OrderedDict[str, Bucket] = OrderedDict()
+        """By address, of who sent wrong keys lately: empty, nobody need be looked for."""
         self.limits_all = bool(
             rate.requests_per_sec
             or rate.body_bytes_per_sec
@@ -206,16 +207,11 @@ class Limiter:
 
     # Wrong keys
 
-    @property
-    def has_failures(self) -> bool:
-        """Whether anybody sent a wrong key lately: else nobody need be looked for."""
-        return bool(self._failures)
-
     def check_failures(self, caller: str) -> None:
         """Raises RateLimited for an address that sent too many wrong keys, before its next key is
         looked at: a guess that is right must not be told from others. Other addresses are not
         touched."""
-        bucket = self._failures.get(caller)
+        bucket = self.failures.get(caller)
         if bucket is None:
             return
         wait = bucket.wait_secs(self._now())
@@ -228,7 +224,7 @@ class Limiter:
 
     def note_failure(self, caller: str) -> None:
         """A wrong key came from there."""
-        rate, failures = self._rate, self._failures
+        rate, failures = self._rate, self.failures
         if not rate.failures_burst:
             return
         now = self._now()
