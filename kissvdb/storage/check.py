@@ -13,6 +13,7 @@ from pathlib import Path
 import attrs
 
 from kissvdb.errors import ConfigError
+from kissvdb.storage import keys
 from kissvdb.storage.data_dir import META_NAME, lock
 from kissvdb.storage.log.inspection import CheckReport, VerifyRows, examine, no_rows
 from kissvdb.storage.log.repair import RepairReport, foresee, mend
@@ -21,11 +22,12 @@ __all__ = ["CheckReport", "RepairReport", "check", "repair"]
 
 
 def check(path: str | os.PathLike[str], verify_rows: VerifyRows = no_rows) -> CheckReport:
-    """Verify every frame of every segment, their order, the indexes, meta.json, the tables, the
-    checkpoints of collections, and by ``verify_rows`` their rows. Where there are problems, say
+    """Verify every frame of every segment, their order, the indexes, meta.json, tables, API keys,
+    the checkpoints of collections, and by ``verify_rows`` their rows. Where there are problems, say
     what a repair would do."""
     with _locked(path, shared=True) as directory:
         report = examine(directory, verify_rows)
+        report = attrs.evolve(report, problems=(*report.problems, *keys.problems(directory)))
         return report if report.ok else attrs.evolve(report, repairs=foresee(directory))
 
 

@@ -9,6 +9,7 @@ Both are for the server's own user only. A backup holds both: without the salt n
 """
 
 import os
+from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
@@ -73,6 +74,17 @@ def read_salt(directory: Path, size: int) -> bytes | None:
 def write_salt(directory: Path, salt: bytes) -> None:
     """Keep the salt, durably."""
     _replace(directory, SALT_NAME, salt)
+
+
+def problems(directory: Path) -> Iterator[str]:
+    """What is wrong with the files, for a check."""
+    try:
+        there = read(directory) is not None
+    except Damaged as damage:
+        yield damage.message
+        return
+    if there and not (directory / SALT_NAME).exists():
+        yield f"{directory / SALT_NAME} is missing: no API key works; restore it, or rotate them"
 
 
 def _replace(directory: Path, name: str, content: bytes) -> None:

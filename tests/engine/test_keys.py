@@ -27,6 +27,7 @@ from kissvdb.errors import (
 )
 from kissvdb.records import ApiKeyRevoked
 from kissvdb.storage import backup
+from kissvdb.storage.check import check
 from kissvdb.storage.keys import KEYS_NAME, SALT_NAME
 from tests.engine.sse import collect, parse
 from tests.patience import PATIENCE_SECS
@@ -243,10 +244,6 @@ async def test_what_is_issued_while_the_file_is_written_is_not_taken_for_written
         assert db.keys.durable_offset == db.last_offset
 
 
-def files_in(directory):
-    return [path for path in directory.rglob("*") if path.is_file()]
-
-
 async def test_the_files_are_for_the_server_alone_and_hold_no_secret(config):
     directory = Path(config.storage.data_dir)
     async with open_database(config) as db:
@@ -259,7 +256,8 @@ async def test_the_files_are_for_the_server_alone_and_hold_no_secret(config):
     for name in (KEYS_NAME, SALT_NAME):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
     random = made.text.rpartition("_")[2].encode()
-    assert not [file for file in files_in(directory) if random in file.read_bytes()]
+    files = [path for path in sorted(directory.rglob("*")) if path.is_file()]  # noqa: ASYNC240
+    assert not [path for path in files if random in path.read_bytes()]
 
 
 async def test_a_backup_has_the_keys(config, tmp_path):
@@ -289,9 +287,12 @@ async def test_a_damaged_file_stops_the_start_and_a_lost_salt_only_the_keys(conf
         with pytest.raises(Damaged, match=KEYS_NAME):
             async with open_database(config):
                 pass
+        assert KEYS_NAME in "".join(check(directory).problems)
     (directory / KEYS_NAME).write_bytes(sound)
+    assert check(directory).ok
     salt = (directory / SALT_NAME).read_bytes()
     (directory / SALT_NAME).unlink()
+    assert SALT_NAME in "".join(check(directory).problems)
     async with open_database(config) as db:
         assert name_of(db, made.text) is None
         assert "keys.salt is missing" in caplog.text
