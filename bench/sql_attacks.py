@@ -6,7 +6,6 @@ tests/engine/test_sql_attacks.py over and over. No part of it asserts a time.
 """
 
 import argparse
-import http.client
 import json
 import multiprocessing
 import sys
@@ -18,6 +17,8 @@ from pathlib import Path
 # Import from the root instead of from here: http.py beside this file is not Python's http.
 sys.path.pop(0)
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import http.client
 
 from bench.load import servers
 from bench.load.process import call
