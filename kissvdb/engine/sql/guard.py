@@ -13,7 +13,7 @@ import apsw
 
 from kissvdb.core.grants import Grants
 from kissvdb.engine.sql import functions
-from kissvdb.engine.sql.statements import Params
+from kissvdb.engine.sql.statements import TEXT_CHARACTERS_MAX, Params
 from kissvdb.errors import Forbidden, InvalidArgument, KissError, SqliteError
 
 REACH_BYTES: Final = 16 * 1024 * 1024
@@ -21,8 +21,6 @@ REACH_BYTES: Final = 16 * 1024 * 1024
 without a turn. So the longer a statement is, the shorter are the values it may have."""
 WRITE_REACH_BYTES: Final = 4 * REACH_BYTES
 """The same of a statement that writes: its text may have long values in it."""
-TEXT_BYTES_MAX: Final = 100_000
-"""Of a statement."""
 _TEXT_BYTES_A_VALUE: Final = 64
 _WRITE_TEXT_BYTES_A_VALUE: Final = 256
 _VALUE_BYTES_MIN: Final = 1024
@@ -32,7 +30,7 @@ _DECISIONS_MAX: Final = 20_000
 
 _LIMITS: Final = {
     apsw.SQLITE_LIMIT_LENGTH: functions.VALUE_BYTES_MAX,
-    apsw.SQLITE_LIMIT_SQL_LENGTH: TEXT_BYTES_MAX,
+    apsw.SQLITE_LIMIT_SQL_LENGTH: 4 * TEXT_CHARACTERS_MAX,
     apsw.SQLITE_LIMIT_COLUMN: 200,
     apsw.SQLITE_LIMIT_EXPR_DEPTH: 200,
     apsw.SQLITE_LIMIT_COMPOUND_SELECT: 50,

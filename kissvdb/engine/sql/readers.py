@@ -6,22 +6,24 @@ nor a writer for it. What it holds back is the WAL, which cannot begin anew whil
 state; so it has a deadline, which also ends one whose client does not take the rows.
 """
 
+import sys
 import time
 from collections.abc import Callable, Collection
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
 
 import apsw
 import trio
-from outcome import Outcome
 
-from actors import Workers
+from kissvdb.engine.sql.reader_threads import ReaderThread
 from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
-from kissvdb.engine.sql.statements import translated
+from kissvdb.engine.sql.statements import check_length, translated
 from kissvdb.errors import KissError, Overloaded, Stopping
 
+SWITCH_SECONDS: Final = 0.0005
+"""While there are statements the event loop gets the interpreter back after this time, not 5 ms: it
+may have to wait behind each of them, several times for one request (measured: a fourth)."""
 HURRY_SECONDS: Final = 0.05
 WAITING_FACTOR: Final = 4
 """So many statements may wait for each connection."""
@@ -48,10 +50,10 @@ class Readers:
         self.ours: OurTables | None = None
         self.true_offset = true_offset
         self.connections_max = connections_max
-        self._threads = Workers(connections_max)
         self._room = trio.CapacityLimiter(connections_max)
         self._idle: list[Reading] = []
         self._open: set[Rows[Any]] = set()
+        self._switch_seconds = sys.getswitchinterval()
         self._changed = trio.Event()
         self._closed = False
 
@@ -97,54 +99,42 @@ class Readers:
             raise self._full()
         if self._idle:
             return self._idle.pop()
+        thread = ReaderThread()
         try:
             with translated():
-                return await self._threads.run(Reading, self._path, self._names, self.ours)
+                made = (thread, self._path, self._names, self.ours)
+                return await thread.run(Reading, *made, stop=_nothing)
         except BaseException:
+            thread.close()
             self._room.release_on_behalf_of(rows)
             raise
 
     def begun(self, rows: "Rows[Any]") -> None:
         """These rows hold on to a moment from now on."""
         self._open.add(rows)
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._changed.set()
 
     def leave(self, rows: "Rows[Any]", connection: "Reading") -> None:
         """The connection is free again, if it is well."""
         self._open.discard(rows)
+        if not self._open:
+            sys.setswitchinterval(self._switch_seconds)
         self._room.release_on_behalf_of(rows)
         if self._closed or not connection.is_well:
             connection.close()
         else:
             self._idle.append(connection)
 
-    async def run(self, fn: Callable[..., T], *args: Any, stop: Callable[[], None]) -> T:
-        """``fn(*args)`` in a thread. When cancelled it is stopped, and waited for."""
-        token, ended = trio.lowlevel.current_trio_token(), trio.Event()
-        outcomes: list[Outcome[T]] = []
-
-        def deliver(outcome: Outcome[T]) -> None:
-            outcomes.append(outcome)
-            token.run_sync_soon(ended.set)
-
-        # Either the thread begins, and then it is waited for, or it never does. `_room` is its
-        # limit.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        trio.lowlevel.start_thread_soon(partial(fn, *args), deliver, "sql-reader")
-        try:
-            await ended.wait()
-        except trio.Cancelled:
-            stop()
-            with trio.CancelScope(shield=True):
-                await ended.wait()
-            raise
-        return outcomes[0].unwrap()
-
     def _full(self) -> Overloaded:
         return Overloaded(
             f"all {self.connections_max} connections for SQL queries are busy: retry, or raise "
             "sql.readers"
         )
+
+
+def _nothing() -> None:
+    """To open a connection takes no time: it is waited for."""
 
 
 class Rows(Generic[T]):
@@ -176,6 +166,7 @@ class Rows(Generic[T]):
         self._failure: KissError | None = None
 
     async def __aenter__(self) -> Self:
+        check_length(self.query.sql)
         deadline = time.monotonic() + self.query.timeout_ms / 1000
         reading = self._reading = await self._readers.enter(self)
         try:
@@ -246,7 +237,7 @@ class Rows(Generic[T]):
         assert reading is not None
         self._in_thread = True
         try:
-            return await self._readers.run(fn, reading, *args, stop=reading.watch.stop)
+            return await reading.thread.run(fn, reading, *args, stop=reading.watch.stop)
         except apsw.InterruptError:
             raise reading.watch.refusal() from None
         finally:

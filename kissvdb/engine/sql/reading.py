@@ -12,6 +12,7 @@ from kissvdb.core.grants import Grants
 from kissvdb.engine.sql import blind
 from kissvdb.engine.sql.functions import VALUE_BYTES_MAX
 from kissvdb.engine.sql.guard import ReadRules, check_params, harden
+from kissvdb.engine.sql.reader_threads import ReaderThread
 from kissvdb.engine.sql.statements import Params, check_alone, check_bindings, translated
 from kissvdb.engine.sql.watch import Watch
 from kissvdb.errors import KissError
@@ -71,7 +72,15 @@ class Reading:
     Raises what apsw raises, and what `ReadRules` and `statements` do.
     """
 
-    def __init__(self, path: Path, names: Collection[str], ours: OurTables | None) -> None:
+    def __init__(
+        self,
+        thread: ReaderThread,
+        path: Path,
+        names: Collection[str],
+        ours: OurTables | None,
+    ) -> None:
+        self.thread = thread
+        """Its own; closed with it."""
         self.offset = 0
         """Of the moment that is read."""
         self.is_well = True
@@ -181,6 +190,7 @@ class Reading:
 
     def close(self) -> None:
         self._db.close()
+        self.thread.close()
 
     def _told(self, query: SqlQuery, sight: Grants) -> KissError:
         """What the statement, which cannot be prepared, is refused with: see `blind`."""

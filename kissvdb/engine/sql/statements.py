@@ -28,6 +28,19 @@ _DISK = (apsw.IOError, apsw.FullError, apsw.CantOpenError)
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
+TEXT_CHARACTERS_MAX = 100_000
+"""Of a statement that reads."""
+
+
+def check_length(sql: str) -> None:
+    """Raises SqliteError for a text that SQLite would not take: before anybody looks at it."""
+    if len(sql) > TEXT_CHARACTERS_MAX:
+        raise SqliteError(
+            f"sql: {len(sql)} characters, a query may have {TEXT_CHARACTERS_MAX}: bind values as "
+            "params, a list as JSON text for json_each"
+        )
+
+
 def check_query(sql: str) -> None:
     """Raises InvalidArgument unless the text begins as what reads does. That it only reads is seen
     to by the authorizer: this is for who took the wrong route."""
