@@ -12,9 +12,9 @@ from typing import Final
 import apsw
 
 from kissvdb.core.grants import Grants
-from kissvdb.engine.sql import functions
 from kissvdb.engine.sql.statements import TEXT_CHARACTERS_MAX, Params
 from kissvdb.errors import Forbidden, InvalidArgument, KissError, SqliteError
+from kissvdb.storage.sql import functions
 
 REACH_BYTES: Final = 16 * 1024 * 1024
 """Values times their length: one row of a result, or all calls of functions that follow each other

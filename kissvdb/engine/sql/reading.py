@@ -10,12 +10,12 @@ import msgspec
 
 from kissvdb.core.grants import Grants
 from kissvdb.engine.sql import blind
-from kissvdb.engine.sql.functions import VALUE_BYTES_MAX
 from kissvdb.engine.sql.guard import ReadRules, check_params, harden
 from kissvdb.engine.sql.reader_threads import ReaderThread
 from kissvdb.engine.sql.statements import Params, check_alone, check_bindings, translated
 from kissvdb.engine.sql.watch import Watch
 from kissvdb.errors import KissError
+from kissvdb.storage.sql.functions import VALUE_BYTES_MAX
 
 CHUNK_ROWS_MAX: Final = 512
 CHUNK_BYTES: Final = 256 * 1024
