@@ -87,7 +87,8 @@ BEYOND = {
 
 def test_every_limit_that_can_be_met_is_looked_at():
     fields = {name.partition(".")[2] for name in SETTINGS if name.startswith("limits.")}
-    assert {name.split()[0] for name in BEYOND} == fields
+    # Keys are issued by servers that have one of their own: tests/engine/test_keys.py.
+    assert {name.split()[0] for name in BEYOND} == fields - {"keys_max"}
 
 
 @pytest.mark.parametrize("name", BEYOND)
