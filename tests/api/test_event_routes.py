@@ -51,7 +51,7 @@ async def test_a_transient_event_has_no_offset(call: Caller):
         ({"type": "é"}, "body.type"),
         ({"type": "log\n"}, "body.type"),
         ({"type": "x" * 65}, "64"),
-        ({"type": "gap"}, "reserved: batch_committed, error, gap, message, open, state_*"),
+        ({"type": "gap"}, "reserved: audit, batch_committed, ended, error, gap"),
         ({"type": "message"}, "belongs to the database"),
         ({"type": "state_updated"}, "state_*"),
         ({"type": "vector_anything"}, "vector_*"),

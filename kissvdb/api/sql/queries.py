@@ -116,15 +116,17 @@ def _asked(context: Context, request: Request, body: QueryBody, *, lines: bool) 
         params_of(body.params),
         _within(body.rows_max, rows_most, "rows_max", "sql.query_rows_max, or ask for NDJSON"),
         UNLIMITED if lines else settings.query_bytes_max,
-        _within(body.timeout_ms, settings.query_timeout_ms, "timeout_ms", "sql.query_timeout_ms"),
+        _within(
+            body.timeout_ms, settings.query_timeout_ms, "timeout_ms", "sql.query_timeout_ms", 1
+        ),
         request.principal.grants,
         request.principal.is_admin,
     )
 
 
-def _within(wanted: int | None, most: int, name: str, setting: str) -> int:
+def _within(wanted: int | None, most: int, name: str, setting: str, least: int = 0) -> int:
     if wanted is None:
         return most
-    if not 0 <= wanted <= most:
-        raise MistypedField(f"body.{name}: must be 0 to {most}, not {wanted}: see {setting}")
+    if not least <= wanted <= most:
+        raise MistypedField(f"body.{name}: must be {least} to {most}, not {wanted}: see {setting}")
     return wanted
