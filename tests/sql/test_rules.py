@@ -110,6 +110,11 @@ OUTSIDE = (
     "UPDATE {} SET a = 1",
     "INSERT INTO team_a(a) SELECT a FROM {}",
     "DELETE FROM team_a WHERE a IN (SELECT a FROM {})",
+    "WITH w AS (SELECT a FROM {}) INSERT INTO team_a(a) SELECT a FROM w",
+    "WITH team_w(n) AS (SELECT count(*) FROM {}) INSERT INTO team_a SELECT 1, n FROM team_w",
+    "UPDATE team_a SET a = w.a FROM (SELECT a FROM {}) AS w",
+    "UPDATE team_a SET a = (WITH w AS (SELECT a FROM {}) SELECT a FROM w)",
+    "ALTER TABLE team_a ADD COLUMN other REFERENCES {}(id)",
     "DROP TABLE {}",
     "ALTER TABLE {} ADD COLUMN b",
     "CREATE INDEX team_i ON {}(a)",
@@ -158,6 +163,40 @@ def test_a_key_of_some_tables_makes_nothing_that_reaches_others(execute):
     ):
         with pytest.raises((Forbidden, SqliteError), match=r"scopes|key of some|not allowed"):
             execute(text, grants=MINE)
+
+
+def test_a_trigger_does_what_its_maker_could_and_no_with_clause_passes_for_one(execute):
+    execute("CREATE TABLE team_a(id INTEGER PRIMARY KEY, a)", grants=MINE)
+    execute("CREATE TABLE secret(id INTEGER PRIMARY KEY, a)")
+    execute("INSERT INTO secret VALUES (1, 'pw')")
+    trigger = (
+        "CREATE TRIGGER {} AFTER INSERT ON team_a BEGIN"
+        " UPDATE secret SET a = a || 'x' WHERE id IN (SELECT id FROM secret); END"
+    )
+    execute(trigger.format("log"))
+    assert len(execute("INSERT INTO team_a(a) VALUES ('catalog')", grants=MINE)) == 3
+    execute(trigger.format('"it\'s"'))
+    for name in ("log", '"log"', "[log]", "'log'", '"it\'s"', "'it''s'"):
+        text = f"WITH {name} AS (SELECT a FROM secret) INSERT INTO team_a(a) SELECT a FROM {name}"
+        with pytest.raises(Forbidden):
+            execute(text, grants=MINE)
+
+
+def test_a_pattern_that_takes_names_of_sqlite_in_does_not_show_everybodys_schema(execute):
+    some = TableGrants(read=("s*", "p*", "d*", "json*"), write=("s*",))
+    execute("CREATE TABLE sales(a)", grants=some)
+    for source in ("sql FROM sqlite_master", "name FROM pragma_table_list", "name FROM dbstat"):
+        with pytest.raises(Forbidden):
+            execute(f"INSERT INTO sales SELECT {source}", grants=some)
+    execute("INSERT INTO sales SELECT value FROM json_each('[1]')", grants=some)
+    everything = TableGrants(read=("*",), write=("*",))
+    execute("INSERT INTO sales SELECT sql FROM sqlite_master", grants=everything)
+
+
+def test_a_foreign_key_to_anothers_table_stays_when_its_table_changes(execute):
+    execute("CREATE TABLE secret(id INTEGER PRIMARY KEY)")
+    execute("CREATE TABLE team_a(id INTEGER PRIMARY KEY, a REFERENCES secret)")
+    execute("ALTER TABLE team_a ADD COLUMN b", grants=MINE)
 
 
 def test_a_change_of_the_schema_takes_no_longer_than_it_may(execute):

@@ -4,6 +4,7 @@ Nothing is decided by looking at the text. What the log could not follow is refu
 one's own, other databases, temporary objects, settings; and what the caller has no grant for.
 """
 
+import re
 from collections.abc import Callable
 
 import apsw
@@ -62,7 +63,7 @@ _DEFINITIONS = frozenset(
     }
 )
 _SCHEMA_TABLES = frozenset({"sqlite_master", "sqlite_schema", *_TEMPORARY_SCHEMA})
-_HARMLESS = frozenset({"json_each", "json_tree"})
+HARMLESS = frozenset({"json_each", "json_tree"})
 """Tables that hold what they are given."""
 # Those that reach out of a statement, or are for finding faults of indexes.
 _FORBIDDEN_FUNCTIONS = frozenset(
@@ -77,6 +78,9 @@ _FORBIDDEN_FUNCTIONS = frozenset(
         "geopoly_debug",
     }
 )
+_OWN = ("sqlite_", "pragma_")
+_QUOTE = re.compile(r"""["'`\]]""")
+"""In a name: the statement may have it written otherwise."""
 _TABLE_MADE = frozenset({apsw.SQLITE_CREATE_TABLE, apsw.SQLITE_CREATE_VTABLE})
 
 Authorizer = Callable[[int, str | None, str | None, str | None, str | None], int]
@@ -93,9 +97,19 @@ class ExecRules:
         self.grants: TableGrants | None = None
         self.reset(None)
 
-    def reset(self, grants: TableGrants | None) -> None:
-        """Before a statement."""
+    def reset(
+        self,
+        grants: TableGrants | None,
+        sql: str = "",
+        triggers: frozenset[str] = frozenset(),
+        modules: frozenset[str] = frozenset(),
+    ) -> None:
+        """Before a statement, ``sql``. ``triggers``: the names of all there are; ``modules``: of
+        tables that nobody made."""
         self.grants = grants
+        self._sql = sql
+        self._triggers = triggers
+        self._modules = modules
         self.calls = 0
         """Of functions, those that take long more often."""
         self.changes_schema = False
@@ -209,20 +223,33 @@ class ExecRules:
         return f"writing {table}: it is SQLite's own"
 
     def _read_problem(self, table: str, by: str | None) -> str | None:
-        if self.grants is None or by is not None or self.changes_schema:
+        if self.grants is None or self.changes_schema:
             return None
-        if table in _HARMLESS:
+        if table in HARMLESS or (by is not None and self._is_trigger(by)):
             return None
         return self._grant_problem(table, write=False)
+
+    def _is_trigger(self, by: str) -> bool:
+        """Whether a trigger reads, and not the statement: SQLite names also a ``WITH`` here, which
+        may be called as a trigger is. Then the statement has the name in its text."""
+        if by not in self._triggers or _QUOTE.search(by):
+            return False
+        return re.search(rf"(?<![\w$]){re.escape(by)}(?![\w$])", self._sql) is None
 
     def _grant_problem(self, table: str, *, write: bool) -> str | None:
         grants = self.grants
         if grants is None:
             return None
-        if (grants.may_write if write else grants.may_read)(table):
+        may = grants.may_write if write else grants.may_read
+        # What tells of everybody's tables is for who may have all of them.
+        if may("" if self._is_sqlites(table) else table):
             return None
         self.forbidden = True
         return outside(table)
+
+    def _is_sqlites(self, table: str) -> bool:
+        name = table.lower()
+        return name.startswith(_OWN) or name in self._modules
 
 
 def outside(name: str) -> str:

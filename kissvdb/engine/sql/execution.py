@@ -14,7 +14,7 @@ import apsw
 from kissvdb.core.sql.commands import Statement
 from kissvdb.core.sql.grants import TableGrants
 from kissvdb.engine.sql import blind
-from kissvdb.engine.sql.exec_rules import ExecRules, outside
+from kissvdb.engine.sql.exec_rules import HARMLESS, ExecRules, outside
 from kissvdb.engine.sql.guard import WriteReach
 from kissvdb.engine.sql.statements import is_nothing
 from kissvdb.errors import (
@@ -51,6 +51,9 @@ class Executor:
         self._reach = WriteReach(file.db)
         self._is_running = False
         self._sql = ""
+        self._parents: dict[str, set[str]] = {}
+        listed = self._db.execute("SELECT lower(name) FROM pragma_module_list").fetchall()
+        self._modules = frozenset(str(name) for (name,) in listed) - HARMLESS
         self._db.authorizer = self.rules
         self._db.exec_trace = self._prepared
         self._db.set_progress_handler(self._is_too_much, _STEPS_PER_LOOK)
@@ -86,7 +89,11 @@ class Executor:
         began the transaction.
         """
         rules, db = self.rules, self._db
-        rules.reset(grants)
+        if grants is None:
+            rules.reset(None)
+        else:
+            rules.reset(grants, statement.sql, self.schema.triggers(), self._modules)
+        self._parents = {}
         self._capture = capture
         self._before_schema_change = before_schema_change
         self._statements = 0
@@ -124,7 +131,7 @@ class Executor:
         """What a statement, which cannot be prepared, is refused with: see `blind`. None: it is to
         do nothing, as one that drops what is not there if it is."""
         rules = ExecRules()
-        rules.reset(grants)
+        rules.reset(grants, statement.sql, frozenset(), self._modules)
 
         def may_see(table: str) -> bool:
             return grants.may_read(table) or grants.may_write(table)
@@ -189,6 +196,8 @@ class Executor:
         self.rules.preparing = False
         if self.rules.changes_schema:
             self._capture, self._is_running = None, False
+            if self.rules.grants is not None:
+                self._parents = {each: self._parents_of(each) for each in self.rules.altered}
             self._before_schema_change()
             self._is_running = True
         self._reach.begin(sql, self.rules.calls, params or ())
@@ -245,11 +254,9 @@ class Executor:
             self._check_names_granted(grants)
 
     def _check_names_granted(self, grants: TableGrants) -> None:
-        for table in self.rules.made:
-            parents = self._db.execute(
-                'SELECT "table" FROM pragma_foreign_key_list(?)', (table,)
-            ).fetchall()
-            for (parent,) in parents:
+        for table in (*self.rules.made, *self.rules.altered):
+            # A foreign key would keep others from deleting what it points to.
+            for parent in self._parents_of(table) - self._parents.get(table, set()):
                 if not grants.may_read(parent):
                     raise Forbidden(outside(parent))
         if self.rules.altered:
@@ -257,6 +264,11 @@ class Executor:
             for table in self.rules.altered:
                 if not self._db.table_exists("main", table):
                     raise Forbidden(_NO_RENAMING)
+
+    def _parents_of(self, table: str) -> set[str]:
+        """The tables that its foreign keys point to."""
+        found = self._db.execute('SELECT "table" FROM pragma_foreign_key_list(?)', (table,))
+        return {str(parent) for (parent,) in found.fetchall()}
 
     def _check_keys(self) -> None:
         for table in self.rules.written:

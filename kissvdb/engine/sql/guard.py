@@ -227,7 +227,11 @@ class ReadRules:
             return None
         if name in self._modules or name == "sqlite_temp_master":
             return SqliteError(f"sql: {as_written} is not for queries")
-        if self._sight is None or self._sight.may_table(as_written) or name in self._shadows:
+        if self._sight is None or name in self._shadows:
+            return None
+        # What tells of everybody's tables is for who may have all of them.
+        is_sqlites = name.startswith(("sqlite_", "pragma_"))
+        if self._sight.may_table("" if is_sqlites else as_written):
             return None
         if name in _SCHEMA_TABLES or name.startswith("pragma_"):
             return Forbidden(

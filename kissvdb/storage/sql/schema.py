@@ -38,12 +38,14 @@ class Schema:
         self._tables: dict[str, Table] = {}
         self._nullable: dict[str, str] | None = None
         self._has_sequences: bool | None = None
+        self._triggers: frozenset[str] | None = None
 
     def forget(self) -> None:
         """The schema changed, or a change was undone."""
         self._tables.clear()
         self._nullable = None
         self._has_sequences = None
+        self._triggers = None
 
     def table(self, name: str) -> Table:
         """The table of this name. It exists."""
@@ -55,6 +57,13 @@ class Schema:
     def names(self) -> set[str]:
         """Of all tables and views."""
         return {name for name, _, _ in self._db.execute(_TABLES)}
+
+    def triggers(self) -> frozenset[str]:
+        """The names of all triggers."""
+        if self._triggers is None:
+            found = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            self._triggers = frozenset(str(name) for (name,) in found.fetchall())
+        return self._triggers
 
     def nullable_key(self, name: str) -> str | None:
         """The column that is the primary key of this table though SQLite lets it be NULL.
