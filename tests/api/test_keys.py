@@ -261,6 +261,22 @@ async def test_open_streams_end_with_their_key(served, end, reason):
     assert answer.status_code == 401
 
 
+@pytest.mark.parametrize("path", ["/v1/stream?", "/v1/state/k?"])
+async def test_a_key_that_is_revoked_while_its_request_waits_gets_no_answer(call, path):
+    key, answers = await issued(call, role="read"), []
+
+    async def ask():
+        target = f"{path}min_offset=2&timeout_ms=10000"
+        answers.append(await call("GET", target, x_api_key=key["key"]))
+
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(ask)
+        await wait_all_tasks_blocked()
+        await call("DELETE", f"/v1/auth/keys/{key['id']}", x_api_key=KEY)
+        await call("PUT", "/v1/state/k", {"value": 1}, x_api_key=KEY)
+    refused(answers[0], 401, "unauthorized", "revoked")
+
+
 async def test_open_streams_end_when_their_key_expires(served):
     key = await made(served, role="read", ttl_ms=1500)
     async with streaming(served, key["key"]) as stream:

@@ -65,6 +65,12 @@ class Admission:
         if not (self._key or self._issued):
             self.admit(request, None)
 
+    def check_again(self, principal: Principal) -> None:
+        """Raises Unauthorized if the key of a request that was let in, and had to wait, works no
+        more: whatever ends with the key was not there to be ended."""
+        if principal.key_id is not None and self._keys is not None:
+            self._keys.check(principal.key_id, principal.secret)
+
     def _admit_by_key(self, request: Request, bound: "Bound | None") -> Principal:
         if bound is not None and STRANGER.may(bound.route.scope):
             return STRANGER

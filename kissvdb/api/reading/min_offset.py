@@ -20,16 +20,16 @@ def is_reached(context: Context, route: Route, request: Request) -> bool:
     return not offset or offset <= context.database.applied_offset
 
 
-async def wait(context: Context, route: Route, request: Request) -> None:
-    """Return when the route may answer. Raises OffsetNotReached after ``timeout_ms``, and
-    InvalidArgument."""
+async def wait(context: Context, route: Route, request: Request) -> bool:
+    """Return when the route may answer, and whether it had to be waited for. Raises
+    OffsetNotReached after ``timeout_ms``, and InvalidArgument."""
     offset, timeout_ms = _asked(context, route, request)
     database = context.database
     if not offset or offset <= database.applied_offset:
-        return
+        return False
     with trio.move_on_after(timeout_ms / 1000):
         await database.reached(offset)
-        return
+        return True
     raise OffsetNotReached(
         f"offset {offset} is not reached within {timeout_ms} ms (timeout_ms): this server is at "
         f"{database.applied_offset}; ask again, or is the offset of another epoch?",
