@@ -330,9 +330,8 @@ class Api:
         route = bound.route
         if self._opening is not None and route.recovered:
             return await self._answer_when_open(self._opening, bound, request)
-        if request.query:
-            if await min_offset.wait(self._context, route, request):
-                self._entrance.admission.check_again(request.principal)
+        if request.query and await min_offset.wait(self._context, route, request):
+            self._entrance.admission.check_again(request.principal)
         outcome = route.operation(self._context, request)
         if isinstance(outcome, Response):
             return outcome

@@ -1,13 +1,15 @@
 """SQL commands through the database: executed, logged, answered, replayed."""
 
+import attrs
 import pytest
 import trio
 
-from kissvdb.config import Config, Sql, Storage
+from kissvdb.config import Config, Sql, State, Storage
 from kissvdb.core.sql.commands import SqlCommand, Statement
 from kissvdb.core.state.rules import Put
 from kissvdb.engine.batches import Batch
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.errors import OpIdReused, PayloadTooLarge, SqliteError
 from tests.sql.dumping import dump
 
@@ -143,3 +145,33 @@ async def test_in_memory_it_is_the_same(tmp_path):
         assert dump(path)["t"] == [(1, b"\0x")]
         assert database.applied_offset == 3
     assert not path.parent.exists()
+
+
+async def test_queries_that_follow_each_other_without_a_gap_do_not_keep_the_wal_growing(tmp_path):
+    config = attrs.evolve(config_of(tmp_path / "d"), state=State(checkpoint_pages=20))
+    async with open_database(config) as database:
+        await database.write(command("CREATE TABLE t(id INTEGER PRIMARY KEY, a)"))
+        numbers = "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 900)"
+        await database.write(command(f"{numbers} INSERT INTO t SELECT i, hex(zeroblob(50)) FROM n"))
+        done = 0
+
+        async def read():
+            nonlocal done
+            while True:
+                async with database.sql.reader(SqlQuery("SELECT a FROM t")):
+                    await trio.sleep(0.1)
+                done += 1
+
+        wal = tmp_path / "d" / "sql.db-wal"
+        async with trio.open_nursery() as readers:
+            for _ in range(3):
+                readers.start_soon(read)
+                # When one ends the others are at their middle.
+                await trio.sleep(0.03)
+            for n in range(45):
+                await database.write(command(f"UPDATE t SET a = hex(zeroblob(50)) || {n}"))
+                await trio.sleep(0.01)
+            readers.cancel_scope.cancel()
+        assert done > 3
+        # Each of them is 27 pages: all of them were 5 MB.
+        assert wal.stat().st_size < 3_000_000

@@ -25,6 +25,8 @@ logger = logging.getLogger("kissvdb.sql")
 
 REFUSED_PAUSE_SECONDS = 2.0
 HURRY_SECONDS = 0.5
+WAL_FACTOR_MAX = 4
+"""With a WAL so many times as large as one that is moved, no query begins until it is moved."""
 
 T = TypeVar("T")
 
@@ -51,7 +53,8 @@ class Sql:
         self._owner = owner
         self._directory = directory
         self._threads = threads
-        self._upkeep = SqlUpkeep(owner, address, path, threads, durable=directory is not None)
+        durable = directory is not None
+        self._upkeep = SqlUpkeep(owner, address, path, threads, readers, durable=durable)
         metrics.watch(MAILBOX_DEPTH, lambda: address.statistics().depth, address.name)
         metrics.watch(VIEW_APPLIED_OFFSET, lambda: owner.true_offset, address.name)
 
@@ -114,12 +117,20 @@ class SqlUpkeep:
     save_is_due = True
 
     def __init__(
-        self, owner: SqlOwner, address: Address, path: Path, threads: Threads, *, durable: bool
+        self,
+        owner: SqlOwner,
+        address: Address,
+        path: Path,
+        threads: Threads,
+        readers: Readers,
+        *,
+        durable: bool,
     ) -> None:
         self._owner = owner
         self._address = address
         self._path = path
         self._threads = threads
+        self._readers = readers
         self._durable = durable
         self.durable_offset: int | None = 0 if durable else None
 
@@ -140,6 +151,11 @@ class SqlUpkeep:
             self._owner.checkpoint_due = trio.Event()
             try:
                 await self.save()
+                if self._owner.wal_factor > WAL_FACTOR_MAX:
+                    # What readers look at cannot be moved: where they follow each other without a
+                    # gap, the next ones wait for one.
+                    async with self._readers.kept_out():
+                        await self.save()
                 await retain()
             except PersistenceFailed as error:
                 logs.event(logger, logging.WARNING, error.message)

@@ -63,6 +63,11 @@ class SqlOwner(Actor):
         """An offset up to which the committed database holds everything of SQL."""
         return self._committed_offset() if self._asked_at is None else self._asked_at
 
+    @property
+    def wal_factor(self) -> float:
+        """How large the WAL is, by that from which on a checkpoint is due."""
+        return self._file.wal_pages / self._checkpoint_pages
+
     def hurry(self) -> None:
         """Stop a statement whose time is over."""
         self._writer.hurry()

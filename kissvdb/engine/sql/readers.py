@@ -8,7 +8,8 @@ state; so it has a deadline, which also ends one whose client does not take the 
 
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Generic, Self, TypeVar
@@ -56,6 +57,9 @@ class Readers:
         self._switch_seconds = sys.getswitchinterval()
         self._changed = trio.Event()
         self._closed = False
+        self._gate = trio.Event()
+        self._gate.set()
+        self._left = trio.Event()
 
     def reader(self, query: SqlQuery, shape: Callable[[list[Row]], T] | None = None) -> "Rows[T]":
         """A statement as an async context manager: see `Rows`. ``shape`` is called in the thread
@@ -78,6 +82,19 @@ class Readers:
                 await self._changed.wait()
             self._changed = trio.Event()
 
+    @asynccontextmanager
+    async def kept_out(self) -> AsyncIterator[None]:
+        """For as long as the block nothing is read, and none is waited for longer than it may take;
+        who comes waits."""
+        self._gate = gate = trio.Event()
+        try:
+            while self.busy:
+                self._left = trio.Event()
+                await self._left.wait()
+            yield
+        finally:
+            gate.set()
+
     def close(self) -> None:
         """Close what is idle; what is still read closes when it ends."""
         self._closed = True
@@ -91,9 +108,13 @@ class Readers:
         """A connection for these rows. Raises Overloaded and Stopping."""
         if self._closed:
             raise Stopping("the server is shutting down: retry")
-        if self._room.statistics().tasks_waiting >= WAITING_FACTOR * self.connections_max:
+        waiting_count = self._room.statistics().tasks_waiting
+        waiting_count += self._gate.statistics().tasks_waiting
+        if waiting_count >= WAITING_FACTOR * self.connections_max:
             raise self._full()
         with trio.move_on_after(rows.query.timeout_ms / 1000) as waiting:
+            if not self._gate.is_set():
+                await self._gate.wait()
             await self._room.acquire_on_behalf_of(rows)
         if waiting.cancelled_caught:
             raise self._full()
@@ -106,7 +127,7 @@ class Readers:
                 return await thread.run(Reading, *made, stop=_nothing)
         except BaseException:
             thread.close()
-            self._room.release_on_behalf_of(rows)
+            self._release(rows)
             raise
 
     def begun(self, rows: "Rows[Any]") -> None:
@@ -120,11 +141,15 @@ class Readers:
         self._open.discard(rows)
         if not self._open:
             sys.setswitchinterval(self._switch_seconds)
-        self._room.release_on_behalf_of(rows)
+        self._release(rows)
         if self._closed or not connection.is_well:
             connection.close()
         else:
             self._idle.append(connection)
+
+    def _release(self, rows: "Rows[Any]") -> None:
+        self._room.release_on_behalf_of(rows)
+        self._left.set()
 
     def _full(self) -> Overloaded:
         return Overloaded(
