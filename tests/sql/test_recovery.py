@@ -135,3 +135,41 @@ async def test_a_commit_that_fails_behind_the_log_ends_the_database_and_is_done_
     async with open_database(config_of(path)) as database:
         assert (database.get("k") is not None) == held
     assert dump(path / "sql.db")["t"] == [(1, b"x"), (2, b"y"), (3, b"z")]
+
+
+SPELLINGS = (
+    (
+        "CREATE TABLE t(k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, v, u UNIQUE)",
+        "INSERT INTO t VALUES ('a', 1, 1), ('b', 2, 2), ('c', 3, 3)",
+        "UPDATE t SET k = 'A' WHERE k = 'a'",
+        "UPDATE t SET k = 'B', v = 9 WHERE k = 'b'",
+        "DELETE FROM t WHERE k = 'c'",
+        "INSERT INTO t VALUES ('C', 4, 3)",
+    ),
+    (
+        "CREATE TABLE t(k TEXT COLLATE RTRIM, n NOT NULL, v, PRIMARY KEY (k, n)) WITHOUT ROWID",
+        "INSERT INTO t VALUES ('a', 1, 1), ('b', 2, 2)",
+        "UPDATE t SET k = k || ' ', n = n + 0.0",
+    ),
+    (
+        "CREATE TABLE t(k PRIMARY KEY NOT NULL, u UNIQUE)",
+        "INSERT INTO t VALUES (1, 1), (2, 2)",
+        "UPDATE t SET k = k + 0.0",
+        "INSERT OR REPLACE INTO t VALUES (1, 3)",
+    ),
+)
+
+
+@pytest.mark.parametrize("texts", SPELLINGS)
+@pytest.mark.parametrize("together", [True, False])
+async def test_keys_that_compare_equal_in_another_spelling_are_recovered(tmp_path, texts, together):
+    config = config_of(tmp_path / "d")
+    async with open_database(config) as database:
+        for script in [texts] if together else [[text] for text in texts]:
+            await database.write(command(*script))
+    before = dump(tmp_path / "d" / "sql.db")
+    for left in (tmp_path / "d").glob("sql.db*"):
+        left.unlink()
+    async with open_database(config):
+        pass
+    assert dump(tmp_path / "d" / "sql.db") == before

@@ -36,8 +36,11 @@ def apply(db: Any, schema: Schema, executed: SqlExecuted, changes: Sequence[SqlC
         rows = [change for change in changes if change.table != SEQUENCE]
         kept = [_take_out(db, schema, change) for change in rows]
         for change, row in zip(rows, kept, strict=True):
-            if change.op != "delete":
+            if change.op == "update":
                 _put_in(db, change, row)
+        for change in rows:
+            if change.op == "insert":
+                _put_in_anew(db, change)
         for change in changes:
             if change.table == SEQUENCE:
                 _set_sequence(db, change)
@@ -80,6 +83,20 @@ def _put_in(db: Any, change: SqlChanged, kept: dict[str, Any]) -> None:
     db.execute(
         f"INSERT INTO {quoted(change.table)}({listed}) VALUES ({places})", tuple(row.values())
     )
+
+
+def _put_in_anew(db: Any, change: SqlChanged) -> None:
+    """Insert a row. A key that got another spelling which compares equal (``COLLATE NOCASE``, 1 and
+    1.0) is an insert of the one, for the session extension, and no change, or an update, of the
+    other: that goes."""
+    try:
+        _put_in(db, change, {})
+    except apsw.ConstraintError:
+        table, where = quoted(change.table), _is(change.key_columns)
+        db.execute(f"DELETE FROM {table} WHERE {where}", change.key)
+        if not db.changes():
+            raise
+        _put_in(db, change, {})
 
 
 def _set_sequence(db: Any, change: SqlChanged) -> None:
