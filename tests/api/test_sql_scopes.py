@@ -100,3 +100,40 @@ async def test_a_refusal_names_what_was_asked_for():
     async with keyed(a=(Scope.ADMIN, grants("a"))) as keys:
         answer = await keys("a")("POST", "/v1/sql/query", {"sql": "SELECT 1 FROM b_t"})
         assert "'b_t'" in message(answer)
+
+
+async def test_a_key_makes_tables_with_all_constraints():
+    async with keyed(a=(Scope.ADMIN, grants("a")), root=(Scope.ADMIN, None)) as keys:
+        for sql, status in (
+            ("CREATE TABLE a_t(id TEXT PRIMARY KEY NOT NULL, x UNIQUE)", 200),
+            ("INSERT INTO a_t VALUES ('one', 1)", 200),
+            ("CREATE TABLE b_t(id TEXT PRIMARY KEY NOT NULL)", 403),
+            ("CREATE INDEX sqlite_autoindex_b_1 ON a_t(x)", 400),
+            ("DROP INDEX sqlite_autoindex_b_t_1", 403),
+            ("DROP TABLE a_t", 200),
+        ):
+            answer = await keys("a")("POST", "/v1/sql/exec", {"sql": sql})
+            assert answer.status == status, (sql, answer.body)
+
+
+async def test_a_spatial_index_is_read_by_who_may():
+    async with keyed(a=(Scope.ADMIN, grants("a")), root=(Scope.ADMIN, None)) as keys:
+        for name in ("a_box", "b_box"):
+            for sql in (
+                f"CREATE VIRTUAL TABLE {name} USING rtree(id, x0, x1)",
+                f"INSERT INTO {name} VALUES (1, 0, 2)",
+            ):
+                assert (await keys("root")("POST", "/v1/sql/exec", {"sql": sql})).status == 200
+
+        async def status(key, sql):
+            return (await keys(key)("POST", "/v1/sql/query", {"sql": sql})).status
+
+        for key in ("a", "root"):
+            assert await status(key, "SELECT id FROM a_box WHERE x0 < 1") == 200
+            assert (await keys(key)("GET", "/v1/sql/schema")).status == 200
+            writes = "WITH w AS (SELECT 1) INSERT INTO a_box_node SELECT 9, x'00' FROM w"
+            assert await status(key, writes) == 400
+        assert await status("root", "SELECT id FROM b_box") == 200
+        there = "WITH w AS (SELECT 1) INSERT INTO {}_node SELECT 9, x'00' FROM w"
+        assert await status("a", "SELECT id FROM b_box") == 403
+        assert await status("a", there.format("b_box")) == await status("a", there.format("b_c"))

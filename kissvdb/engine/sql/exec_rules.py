@@ -189,7 +189,9 @@ class ExecRules:
         elif action in (apsw.SQLITE_CREATE_INDEX, apsw.SQLITE_DROP_INDEX):
             # Indexes have names among those of everybody.
             self.makes_index = action == apsw.SQLITE_CREATE_INDEX
-            problem = self._grant_problem(first, write=True)
+            # That of a UNIQUE or PRIMARY KEY is SQLite's own: nobody else may give such a name.
+            implied = self.makes_index and first.startswith("sqlite_autoindex_")
+            problem = None if implied else self._grant_problem(first, write=True)
             if problem is not None:
                 return problem
         elif action == apsw.SQLITE_ALTER_TABLE:

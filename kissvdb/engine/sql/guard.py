@@ -136,6 +136,9 @@ def check_params(params: Params, bytes_max: int) -> None:
         raise apsw.TooBigError("string or blob too big")
 
 
+_SPATIAL_TABLES = ("_node", "_parent", "_rowid")
+
+
 class WriteReach:
     """Limits the values of statements that write, as they are prepared."""
 
@@ -214,6 +217,8 @@ class ReadRules:
         if action == apsw.SQLITE_PRAGMA:
             return self._pragma_refusal(first.lower(), second)
         if action in _WRITES:
+            if self._prepares_index(first.lower()):
+                return None
             return InvalidArgument(
                 f"sql: a query only reads, and this writes {first}: send it to /v1/sql/exec"
             )
@@ -221,6 +226,13 @@ class ReadRules:
             "sql: a query only reads: no transactions, no other databases, no changes of the "
             "schema (those go to /v1/sql/exec)"
         )
+
+    def _prepares_index(self, name: str) -> bool:
+        """A spatial index prepares its writes when a connection first uses it, also to be read.
+        The connection is a read-only one: whoever does write such a table is refused by that."""
+        if not name.endswith(_SPATIAL_TABLES):
+            return False
+        return self._sight is None or name in self._shadows
 
     def _read_refusal(self, name: str, as_written: str) -> KissError | None:
         if name in self._ours or name in _VALUE_TABLES:
