@@ -6,7 +6,9 @@ import trio
 
 from kissvdb import errors
 from kissvdb.client import AsyncClient, Config, Gap
+from kissvdb.config import Server
 from kissvdb.testing import serve
+from tests.api.wire import configured, door
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +61,24 @@ async def test_a_place_in_another_history_is_a_gap(url):
             found = await anext(stream)
     assert isinstance(found, Gap)
     assert found.reason == "epoch"
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "hypercorn"])
+async def test_a_load_whose_key_is_revoked_in_its_midst_does_not_pass_for_a_whole_one(lane):
+    async with door(configured(lane, server=Server(api_key="k"))) as served:
+        body = {"name": "load", "limits": {"body_bytes_per_sec": 50_000}}
+        answer = await served.http.post("/v1/auth/keys", json=body, headers={"x-api-key": "k"})
+        key = answer.json()
+
+        async def revoke():
+            while served.database.get("load:0") is None:
+                await trio.sleep(0.01)
+            await served.http.delete(f"/v1/auth/keys/{key['id']}", headers={"x-api-key": "k"})
+
+        config = Config(url=f"http://127.0.0.1:{served.port}", key=key["key"])
+        async with AsyncClient(config=config) as client, trio.open_nursery() as tasks:
+            tasks.start_soon(revoke)
+            with pytest.raises(errors.Unauthorized, match="revoked"):
+                await client.bulk(
+                    {"op": "put", "key": f"load:{n}", "value": "x" * 1000} for n in range(400)
+                )

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from kissvdb.client import errors
 from kissvdb.client.aio.http import Http
 from kissvdb.client.progress import Progress
 from kissvdb.client.results import Loaded, Refusal, float32
 from kissvdb.client.wire import MSGPACK, Call
+from kissvdb.errors import KissError
 
 REQUEST_BYTES_MAX = 512 * 1024
 REQUEST_OPERATIONS_MAX = 2000
@@ -65,6 +67,7 @@ class Loading:
             safe=True,
         )
         answer = await self._http.answer(call)
+        found: dict[str, Any] = {}
         for line in answer.body.splitlines():
             found = _decode(line)
             if found["status"] == "error":
@@ -73,6 +76,9 @@ class Loading:
                 self._done += found["operations"] - found["errors"]
                 self._http.note_offset(found.get("offset"))
                 self._offset = found.get("offset") or self._offset
+        if found.get("status") != "done":
+            # It ends with how it went, unless it broke off, as when the key works no more.
+            raise _broken_off(call.name, found)
         self._progress.advance(len(packed))
 
     def _note(self, first: int, found: Mapping[str, Any]) -> None:
@@ -81,3 +87,10 @@ class Loading:
             error = found["error"]
             number = first + found["line"] - 1
             self._refusals.append(Refusal(number, error["error"], error["message"]))
+
+
+def _broken_off(call: str, last: Mapping[str, Any]) -> KissError:
+    if not last:
+        return errors.lost(call, timed_out=False)
+    error = last["error"]
+    return errors.of_body(0, error["error"], error["message"])
