@@ -71,8 +71,7 @@ async def test_a_load_whose_key_is_revoked_in_its_midst_does_not_pass_for_a_whol
         key = answer.json()
 
         async def revoke():
-            while served.database.get("load:0") is None:
-                await trio.sleep(0.01)
+            await served.database.reached(2)
             await served.http.delete(f"/v1/auth/keys/{key['id']}", headers={"x-api-key": "k"})
 
         config = Config(url=f"http://127.0.0.1:{served.port}", key=key["key"])

@@ -7,6 +7,7 @@ import attrs
 import numpy as np
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Storage
 from kissvdb.core.events.publishing import Publish
@@ -188,6 +189,37 @@ async def test_a_table_has_readers_again_once_statements_end(tmp_path):
         second.close()
         (table,) = {shard.view.table.idle_readers for shard in reader.db.sources.state.shards}
         assert table == 2
+
+
+async def test_snapshots_without_a_gap_do_not_keep_the_wal_growing(tmp_path):
+    async with opened(Storage(data_dir=str(tmp_path))) as reader:
+        db, sql = reader.db, "SELECT count(*) FROM state"
+        (upkeep, *_) = db.sources.state.targets()
+        upkeep._wal_pages_max = 1
+        writer = upkeep.shard.view.table.writer
+        snapshot = await reader.snapshot(sql)
+        for n in range(50):
+            await db.put(f"k{n}", "x" * 1000)
+        await stored(db)
+        await upkeep.bound_wal(nothing)
+        assert writer.wal_pages > 4
+        async with trio.open_nursery() as tasks:
+            counts = []
+
+            async def count():
+                counts.append(await reader.select(sql))
+
+            tasks.start_soon(count)
+            await wait_all_tasks_blocked(0.05)
+            assert not counts
+            snapshot.close()
+            await upkeep.bound_wal(nothing)
+        assert writer.wal_pages == 0
+        assert counts == [[(50,)]]
+
+
+async def nothing():
+    """Nothing of the log may go."""
 
 
 def test_the_collections_of_a_statement_are_bounded():

@@ -109,12 +109,17 @@ class Caller:
     async def paced(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """A body that is read while it comes, no faster than the caller may send."""
         bucket = self._bytes
-        async for blob in body:
-            if bucket is not None:
-                bucket.take(self._now(), len(blob))
-            yield blob
-            if bucket is not None:
-                await trio.sleep(bucket.wait_secs(self._now()))
+        try:
+            async for blob in body:
+                if bucket is not None:
+                    bucket.take(self._now(), len(blob))
+                yield blob
+                if bucket is not None:
+                    await trio.sleep(bucket.wait_secs(self._now()))
+        finally:
+            close = getattr(body, "aclose", None)
+            if close is not None:
+                await close()
 
     def headers(self) -> Headers:
         """What every answer says: what is left."""

@@ -25,6 +25,9 @@ LOAD_ROUNDS = 4
 REFUSED_PAUSE_SECONDS = 2.0
 """Between tries to store what the disk refused."""
 
+WAL_FACTOR_MAX = 4
+"""With a WAL so many times as large as one that is moved, no snapshot begins until it is moved."""
+
 PINNED_PAUSE_SECONDS = 0.02
 """Between looks whether a table in memory may be written again."""
 
@@ -87,12 +90,22 @@ class StateUpkeep:
             try:
                 if view.pending_entries:
                     await self.store()
-                if view.table.writer.wal_pages > self._wal_pages_max:
-                    await self.checkpoint()
-                    await retain()
+                await self.bound_wal(retain)
             except PersistenceFailed as error:
                 logs.event(logger, logging.WARNING, error.message)
                 await trio.sleep(REFUSED_PAUSE_SECONDS)
+
+    async def bound_wal(self, retain: Retain) -> None:
+        """Make the table's file durable if its WAL is large.
+
+        What snapshots look at cannot be moved: where they follow each other without a gap, the
+        next ones wait for one.
+        """
+        view, writer = self.shard.view, self.shard.view.table.writer
+        if writer.wal_pages > self._wal_pages_max:
+            await self.checkpoint()
+            await retain()
+        view.keep_readers_out(writer.wal_pages > WAL_FACTOR_MAX * self._wal_pages_max)
 
     async def store(self) -> None:
         """Bring the table to where its shard is now. Raises PersistenceFailed."""

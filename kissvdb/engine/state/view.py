@@ -41,6 +41,8 @@ class StateView:
         self._stores_no_more = False
         self._room = trio.Event()
         self._pins: set[object] = set()
+        self._readable = trio.Event()
+        self._readable.set()
 
     def get(self, key: str) -> Item | None:
         """The key as it was written last, expired or not."""
@@ -191,9 +193,18 @@ class StateView:
         """Whether nothing may be stored now."""
         return bool(self._pins)
 
-    async def wait_until_stored(self) -> None:
-        """Return when little waits to be stored: whoever pins the table must wait for this first,
-        so that it is stored at all."""
+    def keep_readers_out(self, wanted: bool) -> None:
+        """Have snapshots wait before they begin, or let them in."""
+        if not wanted:
+            self._readable.set()
+        elif self._readable.is_set():
+            self._readable = trio.Event()
+
+    async def wait_until_readable(self) -> None:
+        """Return when a snapshot may begin: else the table might never be stored, or moved."""
+        await self._readable.wait()
+        if self.table.path is not None:
+            return
         while _is_full(self._young) and not self._stores_no_more and self._refusal is None:
             self.store_due.set()
             await self._room.wait()

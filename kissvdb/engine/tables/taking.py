@@ -129,9 +129,8 @@ class _Taking:
         if self._uses.keys:
             for shard in sources.state.shards:
                 table = shard.view.table
-                if table.path is None:
-                    await shard.view.wait_until_stored()
-                elif not table.idle_readers:
+                await shard.view.wait_until_readable()
+                if table.path is not None and not table.idle_readers:
                     await sources.threads.commits.run(table.open_reader)
 
     def now(self, *, is_held: bool = False) -> Snapshot | None:
