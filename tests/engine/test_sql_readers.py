@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.core.grants import Grants
-from kissvdb.engine.sql.readers import Readers
+from kissvdb.engine.sql.readers import WAITING_FACTOR, Readers
 from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.errors import (
     Forbidden,
@@ -192,7 +192,7 @@ async def test_when_all_connections_are_busy_some_wait_and_some_are_turned_away(
         with pytest.raises(Overloaded, match="busy"):
             await read(readers, "SELECT 1", timeout_ms=20)
         async with trio.open_nursery() as askers:
-            for _ in range(10):
+            for _ in range(2 * WAITING_FACTOR + 2):
                 askers.start_soon(ask)
             await wait_all_tasks_blocked()
             over.set()

@@ -26,7 +26,7 @@ SWITCH_SECONDS: Final = 0.0005
 """While there are statements the event loop gets the interpreter back after this time, not 5 ms: it
 may have to wait behind each of them, several times for one request (measured: a fourth)."""
 HURRY_SECONDS: Final = 0.05
-WAITING_FACTOR: Final = 4
+WAITING_FACTOR: Final = 16
 """So many statements may wait for each connection."""
 
 T = TypeVar("T")
