@@ -319,3 +319,18 @@ async def test_retention_keeps_what_a_running_backup_needs(tmp_path):
         await db.snapshot()
         # Not from 0: that chunk is still in the cache of those who replay.
         assert (await collect(db, 1, since=2))[0][0] == "gap"
+
+
+async def test_a_start_after_a_stop_reads_no_log_for_what_is_in_files(tmp_path):
+    config = Config(storage=Storage(data_dir=str(tmp_path)))
+    read = []
+
+    def progress(what, done, total):
+        read.append(what)
+
+    async with open_database(config) as db:
+        for number in range(5):
+            await db.put("k", number)
+    async with open_database(config, progress=progress) as db:
+        assert db.get("k").value == b"4"
+    assert "replaying the log" not in read

@@ -112,10 +112,12 @@ class KeyStore:
     def write(self, content: Content) -> None:
         """Make it the file. Raises OSError."""
         assert self._directory is not None
+        # The one is never there without the other.
+        self.keep_salt()
         files.write(self._directory, _encode(content))
 
     def note(self, content: Content) -> tuple[tuple[str, bytes], ...]:
-        """The files of a backup, by name; none while there never was a key."""
+        """The files of a backup, by name; none before the first are stored."""
         if not self._salt_stored:
             return ()
         return (files.KEYS_NAME, files.packed(_encode(content))), (files.SALT_NAME, self.salt)

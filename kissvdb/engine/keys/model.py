@@ -31,6 +31,8 @@ logger = logging.getLogger("kissvdb.keys")
 TICK_SECONDS = 1.0
 """So often the clock is looked at while there is a key with an end: it may be set, or stand still
 while the machine sleeps."""
+BEHIND_MAX = 10_000
+"""So many records of others may follow the file before it is written anew."""
 SWEEP_SECONDS = 60.0
 """So often keys that expired long ago are forgotten."""
 
@@ -211,12 +213,20 @@ class Keys:
 
     @property
     def save_is_due(self) -> bool:
-        """Whether the file lacks anything."""
+        """Whether the file lacks anything, or is so old that a start would read much of the log."""
+        return self._lacks_anything or self._records_behind >= BEHIND_MAX
+
+    @property
+    def _lacks_anything(self) -> bool:
         return self._store.changed_at is not None or self.last_used_ms != self._saved_used
+
+    @property
+    def _records_behind(self) -> int:
+        return self._owner.true_offset - self._store.applied_offset
 
     async def save(self) -> None:
         async with self._saving:
-            if not self.save_is_due:
+            if not (self._lacks_anything or self._records_behind):
                 return
             store, used = self._store, dict(self.last_used_ms)
             content = store.content(self._owner.true_offset)
@@ -226,6 +236,7 @@ class Keys:
             except OSError as error:
                 raise PersistenceFailed(f"API keys cannot be stored: {error}") from error
             store.changed_at = store.changed_again_at
+            store.applied_offset = content.applied_offset
             self._saved_used = used
 
     async def finish(self) -> None:
