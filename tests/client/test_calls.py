@@ -135,6 +135,7 @@ def test_a_batch_is_done_together_or_not_at_all(client):
 def test_a_load_says_what_was_refused_and_can_be_done_again(client):
     operations = [{"op": "put", "key": f"l{n}", "value": n} for n in range(5000)]
     operations[3000] = {"op": "put", "key": "", "value": 0}
+    operations[0]["op_id"] = None
     loaded = client.bulk(operations, load_id="load-1")
     assert (loaded.done, loaded.refused) == (4999, 1)
     assert [(each.number, each.code) for each in loaded.refusals] == [(3000, "invalid_argument")]

@@ -262,3 +262,13 @@ async def test_who_is_cancelled_before_the_next_rows_are_read_leaves_at_once(rea
         assert scope.cancelled_caught
     assert readers.busy == 0
     assert (await read(readers, "SELECT count(*) FROM t"))[1] == [(2000,)]
+
+
+@pytest.mark.parametrize("table", ["sqlite_schema", "sqlite_master", "pragma_table_list"])
+async def test_a_pattern_that_takes_names_of_sqlite_in_does_not_show_all_tables(readers, table):
+    for pattern in (("s*", "p*"), ("sqlite_*", "pragma_*")):
+        with pytest.raises(Forbidden):
+            await read(readers, f"SELECT name FROM {table}", sight=Grants(tables=pattern))
+    if table != "pragma_table_list":
+        everything = Grants(tables=("*",))
+        assert (await read(readers, f"SELECT name FROM {table}", sight=everything))[1] == [("t",)]

@@ -53,7 +53,9 @@ class Loading:
         packed = dict(operation)
         if packed.get("vector") is not None:
             packed["vector"] = float32(packed["vector"])
-        packed.setdefault("op_id", f"{self._id}-{number}")
+        if packed.get("op_id") is None:
+            # Without, what is sent again would be done again.
+            packed["op_id"] = f"{self._id}-{number}"
         return _pack(packed)
 
     def _send(self, packed: list[bytes]) -> None:
