@@ -1,12 +1,13 @@
 """HTTP/1.1 without a socket: requests as bytes, and answers from bytes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import httptools
 import msgspec
 
+from kissvdb.errors import InvalidArgument
 from kissvdb.version import VERSION
 
 JSON = "application/json"
@@ -54,6 +55,17 @@ def segment(text: str) -> str:
 def given(**members: Any) -> dict[str, Any]:
     """Those that say something."""
     return {name: value for name, value in members.items() if value is not None}
+
+
+def sql_params(params: Sequence[Any] | Mapping[str, Any]) -> Sequence[Any] | Mapping[str, Any]:
+    """Parameters of SQL as they are. Raises InvalidArgument for bytes: JSON has none, and base64
+    would silently be bound as a text."""
+    given = params.values() if isinstance(params, Mapping) else params
+    if any(isinstance(each, bytes | bytearray | memoryview) for each in given):
+        raise InvalidArgument(
+            "params: bytes cannot be bound: pass value.hex() and write unhex(?) in the statement"
+        )
+    return params
 
 
 def encode(call: Call, prefix: str, common: str, min_offset: int) -> bytes:

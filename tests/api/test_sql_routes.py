@@ -263,6 +263,13 @@ async def test_the_schema(call):
     assert found["offset"] == call.database.last_offset
 
 
+async def test_the_schema_where_a_view_lost_its_table(call):
+    for sql in ("CREATE TABLE t(a)", "CREATE VIEW v AS SELECT * FROM t", "DROP TABLE t"):
+        assert (await call("POST", "/v1/sql/exec", {"sql": sql})).status == 200
+    tables = reading(await call("GET", "/v1/sql/schema"))["tables"]
+    assert [(each["name"], each["columns"]) for each in tables] == [("v", [])]
+
+
 async def test_switched_off_it_is_not_there():
     async with opened(QUICK, sql=Sql(enabled=False)) as call:
         for method, route, body in (

@@ -180,3 +180,15 @@ def test_it_imports_neither_the_server_nor_numpy():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+def test_bytes_are_no_parameters_of_sql(client):
+    client.sql.exec("CREATE TABLE blobs(b BLOB)")
+    insert = "INSERT INTO blobs VALUES ({})"
+    for bad in ([b"\x00"], {"b": bytearray(1)}):
+        with pytest.raises(errors.InvalidArgument, match="unhex"):
+            client.sql.exec(insert.format("?"), bad)
+        with pytest.raises(errors.InvalidArgument, match="unhex"):
+            client.sql.batch([(insert.format("?"), bad)])
+    client.sql.exec(insert.format("unhex(?)"), [b"\x00\xff".hex()])
+    assert client.sql.query("SELECT hex(b) AS h FROM blobs").rows == [{"h": "00FF"}]

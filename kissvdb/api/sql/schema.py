@@ -13,17 +13,18 @@ from kissvdb.errors import PayloadTooLarge
 
 TABLES_MAX = 10_000
 
+# A view of a table that was dropped has no columns (ncol), and asking for them is an error.
 _TABLES = """
 SELECT json_object(
   'name', t.name, 'kind', t.type, 'strict', iif(t.strict, json('true'), json('false')),
   'without_rowid', iif(t.wr, json('true'), json('false')),
   'sql', (SELECT m.sql FROM sqlite_schema m WHERE m.name = t.name AND m.type IN ('table', 'view')),
-  'columns', json((
+  'columns', iif(t.type = 'view' AND t.ncol <= 0, json('[]'), json((
     SELECT json_group_array(json_object(
       'name', name, 'type', type, 'not_null', iif("notnull", json('true'), json('false')),
       'default', dflt_value, 'primary_key', pk,
       'generated', iif(hidden IN (2, 3), json('true'), json('false'))) ORDER BY cid)
-    FROM pragma_table_xinfo(t.name) WHERE hidden <> 1)),
+    FROM pragma_table_xinfo(t.name) WHERE hidden <> 1))),
   'indexes', json((
     SELECT json_group_array(json_object(
       'name', i.name, 'unique', iif(i."unique", json('true'), json('false')),

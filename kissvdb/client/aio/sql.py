@@ -7,7 +7,7 @@ import msgspec
 
 from kissvdb.client.aio.http import Http
 from kissvdb.client.results import Rows, decode
-from kissvdb.client.wire import Call, given
+from kissvdb.client.wire import Call, given, sql_params
 
 Params = Sequence[Any] | Mapping[str, Any]
 
@@ -21,14 +21,14 @@ class Sql:
     async def query(self, sql: str, params: Params = (), **more: Any) -> Rows:
         """Read. ``params`` by position or by name. ``more``: what else the route takes, as rows_max
         and explain."""
-        body = given(sql=sql, params=params or None, **more)
+        body = given(sql=sql, params=sql_params(params) or None, **more)
         call = Call("POST", "/v1/sql/query", msgspec.json.encode(body), safe=True, reads=True)
         rows: Rows = decode(Rows, (await self._http.answer(call)).body)
         return rows
 
     async def exec(self, sql: str, params: Params = (), *, op_id: str | None = None) -> int:
         """Write, or change the schema; how many rows changed."""
-        body = given(sql=sql, params=params or None)
+        body = given(sql=sql, params=sql_params(params) or None)
         found = await self._write("/v1/sql/exec", body, op_id)
         return int(found["rows_affected"])
 
@@ -36,7 +36,8 @@ class Sql:
         self, statements: Sequence[tuple[str, Params]], *, op_id: str | None = None
     ) -> dict[str, Any]:
         """Several statements in one transaction, all or none."""
-        body = {"statements": [given(sql=sql, params=params) for sql, params in statements]}
+        listed = [given(sql=sql, params=sql_params(params)) for sql, params in statements]
+        body = {"statements": listed}
         return await self._write("/v1/sql/batch", body, op_id)
 
     async def schema(self) -> dict[str, Any]:
