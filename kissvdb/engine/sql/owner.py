@@ -22,6 +22,9 @@ from kissvdb.engine.state.model import State
 from kissvdb.errors import Damaged, OutcomeUnknown, PersistenceFailed, Refused, Unavailable
 from kissvdb.records import Record, SqlExecuted
 
+INLINE_BYTES_MAX = 32 * 1024
+"""Changes of so many bytes are committed on the event loop."""
+
 
 @attrs.frozen
 class Save:
@@ -156,7 +159,7 @@ class SqlOwner(Actor):
             except BaseException:
                 self._file.rollback()
                 raise
-            await self._commit(first + len(records) - 1, len(records))
+            await self._commit(first + len(records) - 1, decided)
             for place, record in enumerate(records):
                 if isinstance(record, SqlExecuted) and record.op_id is not None:
                     self._state.note(first + place, record)
@@ -190,10 +193,15 @@ class SqlOwner(Actor):
             raise
         return first
 
-    async def _commit(self, offset: int, changes: int) -> None:
+    async def _commit(self, offset: int, decided: SqlBatch) -> None:
         """What escapes here ends the process: the log has what this has not."""
+        records = decided.records
+        is_large = decided.bytes_changed > INLINE_BYTES_MAX or len(records) > HELD_CHANGES_MAX
         try:
-            if changes > HELD_CHANGES_MAX:
+            # What a change of the schema writes, as an index of many rows, no record tells.
+            if is_large or any(
+                isinstance(each, SqlExecuted) and each.statements for each in records
+            ):
                 await self._workers.run(self._file.commit, offset)
             else:
                 # Without an fsync, and of few pages: a thread would cost more.
