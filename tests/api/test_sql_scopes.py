@@ -137,3 +137,13 @@ async def test_a_spatial_index_is_read_by_who_may():
         there = "WITH w AS (SELECT 1) INSERT INTO {}_node SELECT 9, x'00' FROM w"
         assert await status("a", "SELECT id FROM b_box") == 403
         assert await status("a", there.format("b_box")) == await status("a", there.format("b_c"))
+
+
+async def test_an_alteration_names_no_broken_view_of_others():
+    async with keyed(a=(Scope.ADMIN, grants("a")), root=(Scope.ADMIN, None)) as keys:
+        for sql in (*MINE, *THEIRS[:3], "DROP TABLE b_t"):
+            assert (await keys("root")("POST", "/v1/sql/exec", {"sql": sql})).status == 200
+        for sql in ("ALTER TABLE a_t RENAME COLUMN x TO z", "ALTER TABLE a_t DROP COLUMN y"):
+            answer = await keys("a")("POST", "/v1/sql/exec", {"sql": sql})
+            assert answer.status == 400
+            assert "b_" not in message(answer)

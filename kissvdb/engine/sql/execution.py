@@ -32,6 +32,12 @@ from kissvdb.storage.sql.schema import Schema, quoted
 
 _STEPS_PER_LOOK = 5000
 _NO_RENAMING = "a key of some tables may not rename one"
+# ALTER TABLE looks through all views and triggers, and names one that has lost a table.
+_OF_ANOTHER = ("error in view ", "error in trigger ")
+_CANNOT_ALTER = (
+    "the table cannot be altered: a view or a trigger of this database is broken, or would be; ask "
+    "whoever has a key without scopes"
+)
 _FOREIGN_KEYS = "FOREIGN KEY constraint failed"
 
 
@@ -107,7 +113,11 @@ class Executor:
                 counts = rules.changes_rows and not rules.changes_schema
                 affected = db.changes() if counts else 0
         except (SqliteError, Forbidden) as problem:
-            if grants is None or self._statements:
+            if grants is None:
+                raise
+            if problem.message.startswith(_OF_ANOTHER):
+                raise SqliteError(_CANNOT_ALTER) from problem
+            if self._statements:
                 raise
             rules.preparing = False
             told = self._told(statement, grants)
