@@ -190,5 +190,7 @@ def test_bytes_are_no_parameters_of_sql(client):
             client.sql.exec(insert.format("?"), bad)
         with pytest.raises(errors.InvalidArgument, match="unhex"):
             client.sql.batch([(insert.format("?"), bad)])
+        with pytest.raises(errors.InvalidArgument, match="unhex"):
+            client.batch([{"op": "sql", "sql": insert.format("?"), "params": bad}])
     client.sql.exec(insert.format("unhex(?)"), [b"\x00\xff".hex()])
     assert client.sql.query("SELECT hex(b) AS h FROM blobs").rows == [{"h": "00FF"}]

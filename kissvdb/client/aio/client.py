@@ -18,7 +18,7 @@ from kissvdb.client.aio.vectors import Vectors
 from kissvdb.client.config import Config
 from kissvdb.client.progress import Progress
 from kissvdb.client.results import BatchAnswer, Loaded, decode
-from kissvdb.client.wire import Call, given
+from kissvdb.client.wire import Call, given, sql_params
 
 
 class AsyncClient:
@@ -75,6 +75,8 @@ class AsyncClient:
     ) -> BatchAnswer:
         """Do all of the operations or none: see docs/batch.md for what they look like. Raises what
         the first is refused with; its ``operation`` or ``precondition`` tells which."""
+        for operation in operations:
+            sql_params(operation.get("params") or ())
         op_id = self._http.op_id(op_id)
         body = given(operations=operations, preconditions=list(preconditions) or None, op_id=op_id)
         call = Call("POST", "/v1/batch", msgspec.json.encode(body), safe=op_id is not None)
