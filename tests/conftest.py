@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from kissvdb.sources import ALIASES, PREFIX, WITHOUT_EFFECT
 
@@ -28,6 +29,13 @@ if os.environ.get(PORTABLE):
     os.environ["KISSVDB_CPU"] = "portable"
 # Wherever a test starts Python, it tests this checkout and not what is installed.
 os.environ["PYTHONPATH"] = str(ROOT)
+
+
+def pytest_configure(config):
+    """Generated examples are the same in every default run; the long tests look for new ones."""
+    settings.register_profile("same", derandomize=True)
+    if config.option.markexpr != "slow":
+        settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -117,6 +117,8 @@ class Scope:
         documents, begun = _split(grants.documents)
         starts |= {document_prefix(each) for each in documents}
         names |= {settings_key(each) for each in documents}
+        # No document, but granted with them: see `Grants.may_key`.
+        names |= {DOCUMENT_PREFIX + each for each in documents}
         starts |= {DOCUMENT_PREFIX + each for each in begun}
         starts |= {SETTINGS_PREFIX + each for each in begun}
         kept: list[str] = []

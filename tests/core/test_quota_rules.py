@@ -1,7 +1,7 @@
 """What counts under a key's quota, and how limits are read."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kissvdb.core.grants import Grants
@@ -43,6 +43,7 @@ PATTERNS = st.lists(
 
 
 @given(keys=PATTERNS, documents=PATTERNS, name=st.text("ab:", max_size=6), shape=st.integers(0, 2))
+@example(keys=(), documents=("a",), name="a", shape=1)
 def test_what_counts_is_what_the_grants_allow(keys, documents, name, shape):
     grants = Grants(keys=keys, documents=documents)
     key = (name, f"doc:{name}", f"docs:{name}:manifest")[shape]
