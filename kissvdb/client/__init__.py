@@ -1,7 +1,6 @@
 """The client of a kissvdb server: `Client` for plain programs, `AsyncClient` for Trio and asyncio.
 
-It imports neither the server nor numpy, and anyio only for `AsyncClient`: ``import kissvdb.client``
-is quick.
+It imports neither the server nor numpy, and anyio only for `AsyncClient`.
 """
 
 from typing import TYPE_CHECKING, Any
