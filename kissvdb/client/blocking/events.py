@@ -175,20 +175,20 @@ class Subscription:
 
     def _connect(self) -> Connection:
         headers: tuple[tuple[str, str], ...] = ()
-        query = self._query
-        if self._parser.last_id is not None:
-            # The rest of an event that broke off comes again, whole.
-            parser = EventParser()
-            parser.last_id = self._parser.last_id
-            self._parser = parser
+        query, place = self._query, self._parser.last_id
+        # The rest of an event that broke off comes again, whole.
+        self._parser = EventParser()
+        self._parser.last_id = place
+        if place is not None:
             query = {name: query[name] for name in query if name not in ("since", "epoch")}
-            headers = (("last-event-id", parser.last_id), ("kissvdb-epoch", self.epoch))
+            headers = (("last-event-id", place), ("kissvdb-epoch", self.epoch))
         call = Call("GET", "/v1/stream", query=query, headers=headers)
-        try:
-            connection, answer = self._http.open(call, self._http.config.timeout_secs)
-        except KissError as error:
-            self._pause(error)
-            return self._connect()
+        while True:
+            try:
+                connection, answer = self._http.open(call, self._http.config.timeout_secs)
+                break
+            except KissError as error:
+                self._pause(error)
         self._connection = connection
         self.epoch = answer.headers.get("kissvdb-epoch", self.epoch)
         # What came behind the head.
