@@ -14,6 +14,7 @@ from kissvdb.api.events import handlers as events
 from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.keys.routes import KEYS
+from kissvdb.api.maps.routes import MAPS
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
 from kissvdb.api.sql.routes import SQL
@@ -386,6 +387,7 @@ ROUTES: tuple[Route, ...] = (
     *DOCUMENTS,
     *EVENTS,
     *VECTORS,
+    *MAPS,
     *SEARCH,
     *SQL,
     *BULK,

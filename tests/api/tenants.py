@@ -203,6 +203,9 @@ class Asks:
     def scroll(self, n, m):
         return "POST", f"/v1/vector/{self.notes(n)}/scroll", {"limit": 1 + m, "include_meta": True}
 
+    def map_vectors(self, n, m):
+        return "POST", f"/v1/vector/{self.notes(n)}/map", {"sample": 2 + m, "field": "w"}
+
     def list_notes(self, n, m):
         return "GET", "/v1/vector", None
 

@@ -225,7 +225,7 @@ def test_every_route_states_its_scope():
     reads_by_post = {name for name in scopes[Scope.READ] if not name.startswith("GET ")}
     vectors, documents = "POST /v1/vector/{collection}/", "POST /v1/doc/{collection}/"
     assert reads_by_post == {
-        *(f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll")),
+        *(f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll", "map")),
         *(f"{documents}{what}" for what in ("find", "search")),
         *("POST /search", "POST /v1/sql/query"),
     }

@@ -183,6 +183,7 @@ _EXAMPLES: Mapping[str, Example] = {
     "GET /v1/vector/{collection}/get": Example(_NOTES, query={"id": "a"}),
     "POST /v1/vector/{collection}/count": Example(_NOTES, body={"filters": {"lang": "en"}}),
     "POST /v1/vector/{collection}/scroll": Example(_NOTES, body={"limit": 2}),
+    "POST /v1/vector/{collection}/map": Example(_NOTES, body={"sample": 1000, "field": "lang"}),
     "POST /v1/vector/{collection}/reindex": Example(_NOTES, body={"embedder": "default"}),
     "DELETE /v1/vector/{collection}/reindex": Example(_NOTES),
     "DELETE /v1/vector/{collection}": Example(_NOTES),

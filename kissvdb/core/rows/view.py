@@ -16,6 +16,7 @@ from kissvdb.core.index.index import Index
 from kissvdb.core.index.index import SearchTooNarrow as SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.metadata.index import MetadataView
+from kissvdb.core.projection import Projection, project, sample
 from kissvdb.core.rows import groups as row_groups
 from kissvdb.core.rows import hybrid, text_search
 from kissvdb.core.rows import search as row_search
@@ -33,6 +34,9 @@ from kissvdb.core.text.query import TextQuery
 Array = npt.NDArray[Any]
 
 _NOT_ASKED = object()
+
+PROJECTIONS_MAX = 4
+"""Maps of its rows that a view remembers, each of some 20 bytes a row of a sample."""
 
 BITMAPS_MAX = 32
 """Filters whose bitmaps a view remembers, until the next write brings a new view."""
@@ -75,6 +79,7 @@ class RowsView:
     texts: TextView | None = None
     # None: to be found out by reading documents.
     _bitmaps: dict[str, Words | None] = attrs.field(factory=dict, init=False, repr=False)
+    _projections: dict[Any, Projection] = attrs.field(factory=dict, init=False, repr=False)
 
     @property
     def indexed_rows(self) -> int:
@@ -277,6 +282,26 @@ class RowsView:
         words = self.bitmap(tree, namespace)
         rows = np.arange(self.data.count) if words is None else bitmaps.row_numbers(words)
         return self.ids.ids_at(rows[:limit].tolist())
+
+    def project(
+        self, most: int, tree: Node | None = None, namespace: str | None = None
+    ) -> Projection:
+        """At most ``most`` of the visible rows that pass, each as likely, as points of a plane.
+        Raises Damaged."""
+        key = most, _bitmap_key(_within(namespace, tree))
+        known = self._projections.get(key)
+        if known is not None:
+            return known
+        words = self.bitmap(tree, namespace)
+        passing = np.arange(self.data.count) if words is None else bitmaps.row_numbers(words)
+        rows = sample(passing, most)
+        self.data.check(rows.tolist())
+        points, explained = project(self.data.vectors[rows, : self.data.dim])
+        made = Projection(rows, points, explained, len(passing))
+        if len(self._projections) >= PROJECTIONS_MAX:
+            self._projections.clear()
+        self._projections[key] = made
+        return made
 
     def statistics(self) -> Statistics:
         """Numbers for people."""

@@ -1,0 +1,1 @@
+"""Vectors to look at: a sample of a collection as points of a plane."""
