@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that ``kissvdb --help`` stays quick.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from kissvdb.version import VERSION
@@ -30,11 +31,10 @@ _HOMES = {
 def _check_actors() -> None:
     """Another package of that name would fail later, and far from here."""
     from importlib.util import find_spec
-    from pathlib import Path
 
     spec = find_spec("actors")
     places = [] if spec is None else list(spec.submodule_search_locations or [])
-    if not any(Path(place, "mailbox.py").is_file() for place in places):
+    if not any(os.path.isfile(os.path.join(place, "mailbox.py")) for place in places):
         found = "none" if spec is None else f"another one, {spec.origin or places[0]}"
         raise ImportError(
             f"kissvdb comes with a package 'actors', and Python finds {found}: rename that, or "

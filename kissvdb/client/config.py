@@ -1,10 +1,9 @@
 """Where the server is, and how patient a client is with it."""
 
 import os
-from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-import attrs
+import msgspec
 
 URL_DEFAULT = "http://127.0.0.1:9917"
 URL_NAMES = ("KISSVDB_URL", "KISS_VDB_URL", "RUSTKISS_URL", "VDB_BASE_URL")
@@ -14,8 +13,7 @@ TIMEOUT_NAMES = ("KISSVDB_TIMEOUT", "RUSTKISS_TIMEOUT")
 _PORTS = {"http": 80, "https": 443}
 
 
-@attrs.frozen
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where to connect to. ``host`` as the header says it, ``path`` what a proxy has in front."""
 
     address: str
@@ -25,25 +23,32 @@ class Origin:
     path: str
 
 
-@attrs.frozen
-class Config:
+class Config(msgspec.Struct, frozen=True):
     """``timeout_secs`` is for a whole call, its repeats included. ``retries``: how often a call is
     sent again that could not be answered, if that is safe. ``op_ids``: give every write an id, so
     that it is; without, a write whose answer is lost raises OutcomeUnknown."""
 
     url: str = URL_DEFAULT
-    key: str | None = attrs.field(default=None, repr=False)
+    key: str | None = None
     timeout_secs: float = 30.0
     retries: int = 8
     op_ids: bool = True
     read_your_writes: bool = True
     """Reads tell the server the newest offset that this client knows of."""
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        shown = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        # A key is not shown.
+        return [(name, "..." if name == "key" and value else value) for name, value in shown]
+
+    def __repr__(self) -> str:
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in self.__rich_repr__())})"
+
     @classmethod
-    def from_env(cls, env_file: str | Path | None = ".env") -> "Config":
+    def from_env(cls, env_file: str | os.PathLike[str] | None = ".env") -> "Config":
         """From KISSVDB_URL, KISSVDB_KEY and KISSVDB_TIMEOUT (and the names they had), in the
         environment or else in ``env_file``, if there is one. Raises ValueError."""
-        found = {} if env_file is None else _read(Path(env_file))
+        found = {} if env_file is None else _read(env_file)
         found.update(os.environ)
         timeout = _first(found, TIMEOUT_NAMES)
         try:
@@ -55,6 +60,8 @@ class Config:
 
     def origin(self) -> Origin:
         """The parts of ``url``. Raises ValueError."""
+        from urllib.parse import urlsplit
+
         parts = urlsplit(self.url if "://" in self.url else f"http://{self.url}")
         if parts.scheme not in _PORTS or not parts.hostname:
             raise ValueError(f"url: http://HOST:PORT or https://HOST, not {self.url!r}")
@@ -70,10 +77,11 @@ def _first(found: dict[str, str], names: tuple[str, ...]) -> str | None:
     return next((found[name] for name in names if found.get(name)), None)
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: str | os.PathLike[str]) -> dict[str, str]:
     """NAME=VALUE lines; what is none of these is somebody else's."""
     try:
-        text = path.read_text("utf-8")
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
     except (OSError, UnicodeDecodeError):
         return {}
     found = {}

@@ -1,7 +1,5 @@
 """When a call is sent again, and after how long. Without a clock: see the connections."""
 
-import random
-
 import msgspec
 
 from kissvdb.errors import KissError
@@ -39,6 +37,8 @@ class Retries(msgspec.Struct):
     def pause(self, asked: float | None) -> float:
         """Seconds to wait: what the server asked for, else longer each time. Not the same for all
         clients, or all would come back at once."""
+        import random
+
         longest = min(PAUSE_MAX_SECS, FIRST_PAUSE_SECS * 2.0 ** (self.count - 1))
         own = random.uniform(longest / 2, longest)
         return own if asked is None else asked + own / 2

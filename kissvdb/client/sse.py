@@ -1,7 +1,5 @@
 """Server-sent events without a socket (WHATWG HTML, section 9.2): bytes in, events out."""
 
-from typing import Any
-
 import msgspec
 
 from kissvdb.client.results import Event, Gap
@@ -17,31 +15,14 @@ class Ended(msgspec.Struct):
     message: str
 
 
-class _Envelope(msgspec.Struct):
-    type: str
-    data: Any
-    offset: int | None = None
-    ts_ms: int = 0
-    key: str | None = None
-    tags: tuple[str, ...] = ()
-
-
-class _Gap(msgspec.Struct):
-    from_offset: int
-    to_offset: int
-    dropped: int
-    reason: str
-    epoch: str = ""
-
-
 class _Error(msgspec.Struct):
     error: str = "ended"
     message: str = "the server ended the stream"
     reason: str = ""
 
 
-_envelope = msgspec.json.Decoder(_Envelope).decode
-_gap = msgspec.json.Decoder(_Gap).decode
+_envelope = msgspec.json.Decoder(Event).decode
+_gap = msgspec.json.Decoder(Gap).decode
 _error = msgspec.json.Decoder(_Error).decode
 
 
@@ -82,10 +63,8 @@ class EventParser:
 
 def _read(type_: str, data: bytes) -> Event | Gap | Ended:
     if type_ == "gap":
-        gap = _gap(data)
-        return Gap(gap.from_offset, gap.to_offset, gap.dropped, gap.reason, gap.epoch)
+        return _gap(data)
     if type_ in END_TYPES:
         error = _error(data)
         return Ended(error.error, error.reason or error.message)
-    found = _envelope(data)
-    return Event(found.type, found.data, found.offset, found.ts_ms, found.key, found.tags)
+    return _envelope(data)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
-import attrs
 import msgspec
 
 from kissvdb.client import Client, Config, Event, Gap
@@ -73,7 +72,7 @@ def _told(stream: Subscription, count: int | None) -> Iterator[Any]:
     with stream:
         for event in stream:
             if isinstance(event, Gap):
-                yield {"type": "gap", **attrs.asdict(event)}
+                yield {"type": "gap", **msgspec.structs.asdict(event)}
                 continue
             assert isinstance(event, Event)
             yield event
@@ -102,7 +101,7 @@ def _search(client: Client, arguments: Namespace) -> Iterator[Any]:
     else:
         found = client.doc.search(arguments.collection, arguments.text, arguments.k, **more)
     for hit in found:
-        said = attrs.asdict(hit, recurse=False)
+        said = msgspec.structs.asdict(hit)
         yield {name: value for name, value in said.items() if value is not None}
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence, Sized
 from types import TracebackType
 from typing import Any
 
-import attrs
 import msgspec
 
 from kissvdb.client.aio.documents import Documents
@@ -34,9 +33,9 @@ class AsyncClient:
         """``config``, or else what the environment says; ``url`` and ``key`` go before either."""
         config = Config.from_env() if config is None else config
         if url is not None:
-            config = attrs.evolve(config, url=url)
+            config = msgspec.structs.replace(config, url=url)
         if key is not None:
-            config = attrs.evolve(config, key=key)
+            config = msgspec.structs.replace(config, key=key)
         http = self._http = Http(config)
         self.config = config
         self.state = State(http)

@@ -1,7 +1,6 @@
 """Plain sockets. The other client has the same with anyio."""
 
 import socket
-import ssl
 import time
 
 from kissvdb.client.config import Origin
@@ -37,6 +36,9 @@ def connect(origin: Origin, timeout_secs: float) -> Stream:
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if origin.tls:
+            # Not above: it takes as long as the sockets, and most servers are near.
+            import ssl
+
             context = ssl.create_default_context()
             sock = context.wrap_socket(sock, server_hostname=origin.address)
     except BaseException:
