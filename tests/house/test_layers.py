@@ -23,6 +23,10 @@ ARROWS = {
     "embedding": {"core", "engine", "api"},
     "web": set(),
     "client": set(),
+    "adapters": {"client"},
+    "langchain": {"adapters", "client"},
+    "langgraph": {"adapters", "client"},
+    "llamaindex": {"adapters", "client"},
 }
 TOP = {"actors", "bench", "config", "docs", "kissvdb", "scripts", "tests"}
 # Of one room in another order than all: what is below does not know what stands on it.

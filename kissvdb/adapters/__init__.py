@@ -1,0 +1,1 @@
+"""What the bridges to frameworks (`kissvdb.langchain` and others) have in common."""
