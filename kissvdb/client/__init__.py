@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from kissvdb.client.blocking.client import Client
 from kissvdb.client.config import Config
 from kissvdb.client.results import (
+    ApiKey,
     BatchAnswer,
     Deleted,
     Document,
@@ -17,7 +18,9 @@ from kissvdb.client.results import (
     Hit,
     Item,
     Loaded,
+    NewApiKey,
     Rows,
+    Scrolled,
     Search,
     Vector,
     Written,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from kissvdb.client.aio.client import AsyncClient as AsyncClient
 
 __all__ = [
+    "ApiKey",
     "AsyncClient",
     "BatchAnswer",
     "Client",
@@ -39,7 +43,9 @@ __all__ = [
     "Hit",
     "Item",
     "Loaded",
+    "NewApiKey",
     "Rows",
+    "Scrolled",
     "Search",
     "Vector",
     "Written",

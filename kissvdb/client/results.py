@@ -68,10 +68,10 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Vector(msgspec.Struct, frozen=True):
-    """A vector as it was sent, in float32, with its metadata."""
+    """A vector as it was sent, in float32, with its metadata. None: it was not asked for."""
 
     id: str
-    vector: list[float]
+    vector: list[float] | None = None
     meta: Any = None
     text: str | None = None
     expires_at_ms: int | None = None
@@ -81,6 +81,20 @@ class Vector(msgspec.Struct, frozen=True):
         import numpy as np
 
         return np.asarray(self.vector, dtype=np.float32)
+
+
+class Scrolled(msgspec.Struct, frozen=True):
+    """A page of vectors, in the order they were written. ``cursor``: of the next one, None at the
+    end."""
+
+    items: list[Vector]
+    cursor: str | None = None
+
+    def __iter__(self) -> Iterator[Vector]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
 
 
 class Hit(msgspec.Struct, frozen=True):
@@ -193,6 +207,43 @@ class Gap(msgspec.Struct, frozen=True):
     epoch: str = ""
 
     type = "gap"
+
+
+class ApiKey(msgspec.Struct, frozen=True):
+    """An API key as it is listed: nobody can tell its secret again."""
+
+    id: str
+    name: str
+    role: str
+    scopes: dict[str, list[str]] | None = None
+    limits: dict[str, int] | None = None
+    permissions: dict[str, Any] = {}
+    created_at_ms: int = 0
+    expires_at_ms: int | None = None
+    rotated_at_ms: int | None = None
+    former_until_ms: int | None = None
+    last_used_ms: int | None = None
+
+
+class NewApiKey(msgspec.Struct, frozen=True):
+    """A key that was issued or rotated. ``key`` is its secret, told this once."""
+
+    id: str
+    key: str
+    name: str
+    role: str
+    offset: int
+    scopes: dict[str, list[str]] | None = None
+    limits: dict[str, int] | None = None
+    expires_at_ms: int | None = None
+    former_until_ms: int | None = None
+
+    def __repr__(self) -> str:
+        # No secret in a log.
+        return f"NewApiKey(id={self.id!r}, name={self.name!r}, role={self.role!r}, key=...)"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id), ("name", self.name), ("role", self.role), ("key", "...")]
 
 
 def float32(vector: Any) -> bytes:

@@ -40,7 +40,11 @@ def node(*arguments, **options):
 
 @needs_node
 def test_every_part_in_node(url):
-    done = node(PROGRAM, MODULE.as_uri(), url)
+    start = (
+        f"import {{ run }} from {PROGRAM.as_uri()!r};"
+        f"console.log(await run(await import({MODULE.as_uri()!r}), {url!r})); process.exit(0)"
+    )
+    done = node("--input-type=module", "-e", start)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert done.stdout.strip() == "ok"
 

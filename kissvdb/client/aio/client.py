@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kissvdb.client.aio.admin import Admin, Keys
 from kissvdb.client.aio.documents import Documents
 from kissvdb.client.aio.events import Events, Stream
 from kissvdb.client.aio.http import Http
@@ -44,6 +45,8 @@ class AsyncClient:
         self.vector = Vectors(http)
         self.doc = Documents(http)
         self.sql = Sql(http)
+        self.keys = Keys(http)
+        self.admin = Admin(http)
 
     async def __aenter__(self) -> "AsyncClient":
         return self

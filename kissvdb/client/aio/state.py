@@ -1,6 +1,6 @@
 """Keys and their values."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -45,6 +45,14 @@ class State:
         }
         call = Call("PUT", _path(key), _json(body), safe=op_id is not None)
         return await self._written(call)
+
+    async def put_batch(self, operations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Set several keys, each for itself: ``{"key", "value", "ttl_ms", "if_revision"}``.
+        What became of each; for all or none of them see ``client.batch``."""
+        named = self._http.with_op_ids(operations)
+        safe = all("op_id" in each for each in named)
+        call = Call("POST", "/v1/state/batch_put", _json({"operations": named}), safe=safe)
+        return self._http.note_results((await self._http.answer(call)).body)
 
     async def patch(
         self,

@@ -1,12 +1,12 @@
 """Vector collections: written and searched with numbers in binary, or with texts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from kissvdb.client.aio.http import Http
-from kissvdb.client.results import Search, Vector, Written, decode, float32
+from kissvdb.client.results import Scrolled, Search, Vector, Written, decode, float32
 from kissvdb.client.wire import MSGPACK, Call, given, segment
 
 _pack = msgspec.msgpack.encode
@@ -76,13 +76,16 @@ class Vectors:
     ) -> list[dict[str, Any]]:
         """Write several, each for itself, in order: items as ``{"id", "vector", "meta", "text"}``.
         For more than some hundreds see ``client.bulk``."""
-        packed = [_packed(item) for item in items]
-        call = Call("POST", _path(collection, "upsert_batch"), _pack({"items": packed}), MSGPACK)
-        found = await self._json(call)
-        results: list[dict[str, Any]] = found["results"]
-        for each in results:
-            self._http.note_offset(each.get("offset"))
-        return results
+        named = [_packed(item) for item in self._http.with_op_ids(items)]
+        body, safe = _pack({"items": named}), all("op_id" in each for each in named)
+        call = Call("POST", _path(collection, "upsert_batch"), body, MSGPACK, safe=safe)
+        return self._http.note_results((await self._http.answer(call)).body)
+
+    async def delete_batch(self, collection: str, ids: Sequence[str]) -> list[dict[str, Any]]:
+        """Remove several; what became of each."""
+        body = msgspec.json.encode({"ids": list(ids)})
+        call = Call("POST", _path(collection, "delete_batch"), body)
+        return self._http.note_results((await self._http.answer(call)).body)
 
     async def get(self, collection: str, id: str) -> Vector | None:
         """The vector with this id, or None."""
@@ -142,6 +145,42 @@ class Vectors:
         )
         found: _Searches = decode(_Searches, (await self._http.answer(call)).body)
         return found.results
+
+    async def scroll(
+        self, collection: str, *, limit: int = 100, cursor: str | None = None, **more: Any
+    ) -> Scrolled:
+        """A page of all vectors, in the order they were written. ``more``: filters, namespace,
+        include_meta, include_vector, include_text."""
+        body = msgspec.json.encode(given(limit=limit, cursor=cursor, **more))
+        call = Call("POST", _path(collection, "scroll"), body, safe=True, reads=True)
+        found: Scrolled = decode(Scrolled, (await self._http.answer(call)).body)
+        return found
+
+    async def all(self, collection: str, **more: Any) -> AsyncIterator[Vector]:
+        """Every vector, as `scroll`, a page at a time."""
+        cursor = None
+        while True:
+            page = await self.scroll(collection, cursor=cursor, **more)
+            for vector in page.items:
+                yield vector
+            cursor = page.cursor
+            if cursor is None:
+                return
+
+    async def vacuum(self, collection: str) -> int:
+        """Drop dead rows now; how many."""
+        found = await self._json(Call("POST", _path(collection, "vacuum"), safe=True))
+        return int(found["removed"])
+
+    async def reindex(self, collection: str, embedder: str) -> dict[str, Any]:
+        """Begin to make all vectors anew of their texts, by another embedder; `info` tells how far
+        it is."""
+        body = msgspec.json.encode({"embedder": embedder})
+        return await self._json(Call("POST", _path(collection, "reindex"), body))
+
+    async def end_reindex(self, collection: str) -> bool:
+        """Give up making vectors anew; whether that was going on."""
+        return bool((await self._json(Call("DELETE", _path(collection, "reindex"))))["ended"])
 
     async def _write(
         self, kind: str, collection: str, id: str, vector: Any, meta: Any, more: dict[str, Any]

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kissvdb.client.blocking.admin import Admin, Keys
 from kissvdb.client.blocking.documents import Documents
 from kissvdb.client.blocking.events import Events, Stream
 from kissvdb.client.blocking.http import Http
@@ -44,6 +45,8 @@ class Client:
         self.vector = Vectors(http)
         self.doc = Documents(http)
         self.sql = Sql(http)
+        self.keys = Keys(http)
+        self.admin = Admin(http)
 
     def __enter__(self) -> "Client":
         return self

@@ -1,6 +1,6 @@
 """Documents: JSON under an id in a collection, found by fields and by words."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,6 +40,21 @@ class Documents:
         query = given(ttl_ms=ttl_ms, if_revision=if_revision, op_id=op_id)
         call = Call("PUT", _path(collection, id), _json(doc), query=query, safe=op_id is not None)
         return self._written(call)
+
+    def put_batch(
+        self, collection: str, documents: Iterable[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Write several, each for itself: ``{"id", "doc", "ttl_ms", "if_revision"}``. What
+        became of each. For more than some hundreds see ``client.bulk``."""
+        named = self._http.with_op_ids(documents)
+        body, safe = _json({"documents": named}), all("op_id" in each for each in named)
+        call = Call("POST", _path(collection, "put_batch"), body, safe=safe)
+        return self._http.note_results((self._http.answer(call)).body)
+
+    def delete_batch(self, collection: str, ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Remove several; what became of each."""
+        call = Call("POST", _path(collection, "delete_batch"), _json({"ids": list(ids)}))
+        return self._http.note_results((self._http.answer(call)).body)
 
     def patch(
         self,
@@ -122,10 +137,25 @@ class Documents:
         listed: list[dict[str, Any]] = msgspec.json.decode(answer.body)["collections"]
         return listed
 
+    def info(self, collection: str) -> dict[str, Any]:
+        """One collection, closely. Raises NotFound."""
+        return self._json(Call("GET", _path(collection), safe=True, reads=True))
+
+    def configure(self, collection: str, **settings: Any) -> dict[str, Any]:
+        """Set how the words of a collection are read: ``text={"default": {"language": "german"}}``."""
+        return self._json(Call("PUT", _path(collection), _json(settings), safe=True))
+
+    def vacuum(self, collection: str) -> int:
+        """Drop dead rows now; how many."""
+        found = self._json(Call("POST", _path(collection, "vacuum"), safe=True))
+        return int(found["removed"])
+
     def drop(self, collection: str) -> dict[str, Any]:
         """Remove a collection and all that is in it."""
-        answer = self._http.answer(Call("DELETE", _path(collection)))
-        found: dict[str, Any] = msgspec.json.decode(answer.body)
+        return self._json(Call("DELETE", _path(collection)))
+
+    def _json(self, call: Call) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode((self._http.answer(call)).body)
         self._http.note_offset(found.get("offset"))
         return found
 

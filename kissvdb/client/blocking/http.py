@@ -1,9 +1,12 @@
 """Calls over kept connections: repeated where that is safe, within one deadline."""
 
 import os
+from collections.abc import Iterable, Mapping
 from itertools import count
+from typing import Any
 
 import httptools
+import msgspec
 
 from kissvdb.client import errors, wire
 from kissvdb.client.blocking import net
@@ -91,6 +94,16 @@ class Http:
             return given
         return f"{self._op_id_prefix}-{next(self._op_ids)}"
 
+    def with_op_ids(self, items: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Writes with an id each, as they were given or new ones; without, if there are to be
+        none."""
+        named = [dict(item) for item in items]
+        for item in named:
+            op_id = self.op_id(item.get("op_id"))
+            if op_id is not None:
+                item["op_id"] = op_id
+        return named
+
     def close(self) -> None:
         """Close what is kept. Calls that are under way end on their own."""
         self._closed = True
@@ -159,6 +172,13 @@ class Http:
         """Something of the database at this offset was seen."""
         if offset is not None and offset > self.offset:
             self.offset = offset
+
+    def note_results(self, body: bytes) -> list[dict[str, Any]]:
+        """The ``results`` of several writes."""
+        results: list[dict[str, Any]] = msgspec.json.decode(body)["results"]
+        for each in results:
+            self.note_offset(each.get("offset"))
+        return results
 
     def _encode(self, call: Call) -> bytes:
         offset = self.offset if self.config.read_your_writes else 0

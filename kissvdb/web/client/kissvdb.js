@@ -78,6 +78,12 @@ class Http {
     return opId ?? (this.opIds ? `${this.prefix}-${++this.count}` : undefined);
   }
 
+  /** Writes with an id each, and whether all have one. */
+  named(items) {
+    const found = items.map(({ opId, ...item }) => ({ ...item, op_id: item.op_id ?? this.opId(opId) }));
+    return [found, found.every((item) => item.op_id !== undefined)];
+  }
+
   headers(more) {
     return given({ authorization: this.key && `Bearer ${this.key}`, ...more });
   }
@@ -134,6 +140,13 @@ class Http {
     if (!Array.isArray(found)) this.note(found.last_offset ?? found.offset ?? 0);
     return found;
   }
+
+  /** What became of several writes. */
+  async results(path, body, safe = false) {
+    const { results } = await this.json("POST", path, { body, safe });
+    for (const each of results) this.note(each.offset ?? 0);
+    return results;
+  }
 }
 
 const pauseMs = (count, asked) => {
@@ -166,6 +179,12 @@ class State {
     const op_id = this.#http.opId(opId);
     const body = { value, ...given({ ttl_ms: ttlMs, if_revision: ifRevision, if_offset: ifOffset, op_id }) };
     return this.#http.json("PUT", `/v1/state/${segment(key)}`, { body, safe: op_id !== undefined });
+  }
+
+  /** Several keys, each for itself: `[{key, value, ttl_ms, if_revision}]`. */
+  putBatch(items) {
+    const [operations, safe] = this.#http.named(items);
+    return this.#http.results("/v1/state/batch_put", { operations }, safe);
   }
 
   /** Merge a patch (RFC 7396). */
@@ -254,9 +273,52 @@ class Vectors {
     return this.#write("update", collection, item);
   }
 
-  async upsertBatch(collection, items) {
-    const body = { items: items.map(withNumbers) };
-    return (await this.#http.json("POST", this.#path(collection, "upsert_batch"), { body })).results;
+  upsertBatch(collection, wanted) {
+    const [items, safe] = this.#http.named(wanted.map(withNumbers));
+    return this.#http.results(this.#path(collection, "upsert_batch"), { items }, safe);
+  }
+
+  deleteBatch(collection, ids) {
+    return this.#http.results(this.#path(collection, "delete_batch"), { ids });
+  }
+
+  /** Remove all that pass; how many. */
+  async deleteByFilter(collection, filters, more = {}) {
+    const body = { filters, ...more };
+    return (await this.#http.json("POST", this.#path(collection, "delete_by_filter"), { body })).deleted;
+  }
+
+  async count(collection, filters, more = {}) {
+    const body = given({ filters, ...more });
+    return (await this.#http.json("POST", this.#path(collection, "count"), { body, safe: true })).count;
+  }
+
+  /** A page in the order of writing: `{limit, cursor, filters, include_meta, include_vector}`. */
+  scroll(collection, wanted = {}) {
+    return this.#http.json("POST", this.#path(collection, "scroll"), { body: given(wanted), safe: true });
+  }
+
+  /** Every vector, a page at a time. */
+  async *all(collection, wanted = {}) {
+    let cursor;
+    do {
+      const page = await this.scroll(collection, { ...wanted, cursor });
+      yield* page.items;
+      cursor = page.cursor;
+    } while (cursor);
+  }
+
+  async vacuum(collection) {
+    return (await this.#http.json("POST", this.#path(collection, "vacuum"), { safe: true })).removed;
+  }
+
+  /** Make all vectors anew of their texts, by another embedder. */
+  reindex(collection, embedder) {
+    return this.#http.json("POST", this.#path(collection, "reindex"), { body: { embedder } });
+  }
+
+  async endReindex(collection) {
+    return (await this.#http.json("DELETE", this.#path(collection, "reindex"))).ended;
   }
 
   get(collection, id) {
@@ -274,6 +336,12 @@ class Vectors {
   search(collection, wanted) {
     const body = { include_meta: true, ...withNumbers(wanted) };
     return this.#http.json("POST", this.#path(collection, "search"), { body, safe: true });
+  }
+
+  /** A search for each of the vectors, with the same wishes. */
+  async searchBatch(collection, vectors, wanted = {}) {
+    const body = { include_meta: true, ...wanted, vectors: vectors.map(numbers) };
+    return (await this.#http.json("POST", this.#path(collection, "search_batch"), { body, safe: true })).results;
   }
 
   #write(kind, collection, { opId, ...item }) {
@@ -316,6 +384,52 @@ class Documents {
     return this.#http.json("DELETE", path, { safe: op_id !== undefined });
   }
 
+  /** Several, each for itself: `[{id, doc, ttl_ms, if_revision}]`. */
+  putBatch(collection, wanted) {
+    const [documents, safe] = this.#http.named(wanted);
+    return this.#http.results(`${this.#path(collection)}/put_batch`, { documents }, safe);
+  }
+
+  deleteBatch(collection, ids) {
+    return this.#http.results(`${this.#path(collection)}/delete_batch`, { ids });
+  }
+
+  /** Remove all that pass; how many. */
+  async deleteByFilter(collection, filter) {
+    return (await this.#http.json("POST", `${this.#path(collection)}/delete_by_filter`, { body: { filter } })).deleted;
+  }
+
+  async collections() {
+    return (await this.#http.json("GET", "/v1/doc")).collections;
+  }
+
+  info(collection) {
+    return this.#http.json("GET", this.#path(collection));
+  }
+
+  /** How its words are read: `{ text: { default: { language: "german" } } }`. */
+  configure(collection, settings) {
+    return this.#http.json("PUT", this.#path(collection), { body: settings, safe: true });
+  }
+
+  async vacuum(collection) {
+    return (await this.#http.json("POST", `${this.#path(collection)}/vacuum`, { safe: true })).removed;
+  }
+
+  drop(collection) {
+    return this.#http.json("DELETE", this.#path(collection));
+  }
+
+  /** Every document that passes, a page at a time. */
+  async *all(collection, wanted = {}) {
+    let cursor;
+    do {
+      const page = await this.find(collection, given({ limit: 100, ...wanted, cursor }));
+      yield* page.documents;
+      cursor = page.cursor;
+    } while (cursor);
+  }
+
   /** `{filter, limit, sort, fields, cursor, count, facets}`: as POST /v1/doc/{collection}/find. */
   find(collection, wanted = {}) {
     return this.#http.json("POST", `${this.#path(collection)}/find`, { body: wanted, safe: true });
@@ -342,7 +456,78 @@ class Sql {
     const body = { sql, ...given({ params, op_id }) };
     return this.#http.json("POST", "/v1/sql/exec", { body, safe: op_id !== undefined });
   }
+
+  /** Several in one transaction: `[{sql, params}]`. */
+  batch(statements, { opId } = {}) {
+    const op_id = this.#http.opId(opId);
+    const body = { statements, ...given({ op_id }) };
+    return this.#http.json("POST", "/v1/sql/batch", { body, safe: op_id !== undefined });
+  }
+
+  schema() {
+    return this.#http.json("GET", "/v1/sql/schema");
+  }
 }
+
+/** API keys; needs one of the role admin. */
+class Keys {
+  #http;
+  constructor(http) {
+    this.#http = http;
+  }
+
+  list() {
+    return this.#http.json("GET", "/v1/auth/keys");
+  }
+
+  /** `{role, scopes, limits, ttlMs, expiresAtMs}`; the answer's `key` is its secret, told this once. */
+  issue(name, { role, scopes, limits, ttlMs, expiresAtMs, permissions } = {}) {
+    const body = given({ name, role, scopes, limits, permissions, ttl_ms: ttlMs, expires_at_ms: expiresAtMs });
+    return this.#http.json("POST", "/v1/auth/keys", { body });
+  }
+
+  /** Another secret; for `graceMs` the former one works, too. */
+  rotate(id, { graceMs, ttlMs, expiresAtMs } = {}) {
+    const body = given({ grace_ms: graceMs, ttl_ms: ttlMs, expires_at_ms: expiresAtMs });
+    return this.#http.json("POST", `/v1/auth/keys/${segment(id)}/rotate`, { body });
+  }
+
+  /** False if there was none. */
+  async revoke(id) {
+    return (await this.#http.call("DELETE", `/v1/auth/keys/${segment(id)}`, { safe: true, none: 404 })) !== null;
+  }
+}
+
+class Admin {
+  #http;
+  constructor(http) {
+    this.#http = http;
+  }
+
+  /** A checkpoint now; up to which offset every file holds all. */
+  async snapshot() {
+    return (await this.#http.json("POST", "/v1/snapshot", { safe: true })).offset;
+  }
+
+  /** A consistent copy: the body of a response, a tar. It is one only if it is read to its end. */
+  async backup({ signal } = {}) {
+    const response = await this.#http.fetch(`${this.#http.url}/v1/backup`, { headers: this.#http.headers(), signal });
+    if (!response.ok) throw refusal(response.status, await response.text());
+    return response.body;
+  }
+
+  async metrics() {
+    return (await this.#http.call("GET", "/v1/metrics")).text;
+  }
+
+  async embedders() {
+    return (await this.#http.json("GET", "/v1/embedders")).embedders;
+  }
+}
+
+const BULK_CHARACTERS_MAX = 256 * 1024;
+const BULK_OPERATIONS_MAX = 2000;
+const REFUSALS_MAX = 1000;
 
 /** Talks to one server: the one that this module came from, unless `url` says another. */
 export class Client {
@@ -355,6 +540,8 @@ export class Client {
     this.vector = new Vectors(http);
     this.doc = new Documents(http);
     this.sql = new Sql(http);
+    this.keys = new Keys(http);
+    this.admin = new Admin(http);
   }
 
   /** The newest offset that this client has written or seen. */
@@ -369,8 +556,65 @@ export class Client {
     return this.#http.json("POST", "/v1/batch", { body, safe: op_id !== undefined });
   }
 
+  /**
+   * Many operations, each for itself, of any iterable. `loadId` names the load: one that was broken off
+   * is done again under its name with the same operations, and nothing is done twice.
+   */
+  async bulk(operations, { loadId = `${this.#http.prefix}-load-${++this.#http.count}` } = {}) {
+    const loaded = { done: 0, refused: 0, offset: null, refusals: [] };
+    let lines = [];
+    let size = 0;
+    let sent = 0;
+    const send = async () => {
+      if (lines.length) await this.#load(lines.join("\n"), sent - lines.length, loaded);
+      [lines, size] = [[], 0];
+    };
+    for await (const operation of operations) {
+      const op_id = operation.op_id ?? `${loadId}-${sent}`;
+      const vector = numbers(operation.vector);
+      const line = JSON.stringify({ ...operation, op_id, ...given({ vector }) });
+      if (size + line.length > BULK_CHARACTERS_MAX || lines.length === BULK_OPERATIONS_MAX) await send();
+      lines.push(line);
+      size += line.length;
+      sent += 1;
+    }
+    await send();
+    return loaded;
+  }
+
+  async #load(body, first, loaded) {
+    const { text } = await this.#http.call("POST", "/v1/bulk?answers=errors", { body, type: "application/x-ndjson", safe: true });
+    let last = {};
+    for (const line of text.split("\n").filter(Boolean)) {
+      last = JSON.parse(line);
+      if (last.status === "done") {
+        loaded.done += last.operations - last.errors;
+        loaded.offset = last.offset ?? loaded.offset;
+        this.#http.note(last.offset ?? 0);
+      } else if (last.status === "error") {
+        loaded.refused += 1;
+        const { error: code, message } = last.error;
+        if (loaded.refusals.length < REFUSALS_MAX) loaded.refusals.push({ number: first + last.line - 1, code, message });
+      }
+    }
+    if (last.status === "done") return;
+    // It ends with how it went, unless it broke off, as when the key works no more.
+    const { error = "outcome_unknown", message = "the load broke off; do it again under its loadId" } = last.error ?? {};
+    throw new KissError(error, message);
+  }
+
+  /** Make a document findable by `search`: `{id, content, metadata}`. */
+  async ingest(document, more = {}) {
+    await this.#http.call("POST", "/search/ingest", { body: { document, ...more }, safe: true });
+  }
+
   async search(text, more = {}) {
     return (await this.#http.json("POST", "/search", { body: { query: text, ...more }, safe: true })).results;
+  }
+
+  /** Whether the server is alive. */
+  async health() {
+    return (await this.#http.call("GET", "/v1/health")) !== null;
   }
 
   ready() {
