@@ -142,7 +142,7 @@ class Documents:
         return await self._json(Call("GET", _path(collection), safe=True, reads=True))
 
     async def configure(self, collection: str, **settings: Any) -> dict[str, Any]:
-        """Set how the words of a collection are read: ``text={"default": {"language": "german"}}``."""
+        """Set how words are read: ``text={"default": {"language": "german"}}``."""
         return await self._json(Call("PUT", _path(collection), _json(settings), safe=True))
 
     async def vacuum(self, collection: str) -> int:
