@@ -1,14 +1,12 @@
 """The one table of routes: every door serves it, and the description is made from it."""
 
-from typing import Any
-
 import msgspec
 
 from kissvdb.api import bodies, operations
 from kissvdb.api.batch.routes import BATCH
 from kissvdb.api.bulk import handlers as bulk
 from kissvdb.api.bulk import operations as bulk_operations
-from kissvdb.api.description import pages
+from kissvdb.api.description.routes import page_routes
 from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame import reach as touches
@@ -340,47 +338,7 @@ OPERATIONS = (
 )
 
 
-def _page(path: str, operation: pages.Page, summary: str, media: str) -> Route:
-    type_ = dict[str, Any] if media == pages.YAML else None
-    answer = Success(summary, type_, media=media)
-    return Route(
-        "GET",
-        path,
-        operation,
-        summary,
-        "pages",
-        answer,
-        scope=Scope.PUBLIC,
-        reach=touches.NOTHING,
-        recovered=False,
-        any_query=True,
-    )
-
-
-_DESCRIPTION = pages.described(lambda: ROUTES)
-
-PAGES = (
-    _page("/", pages.index, "The first page", pages.HTML),
-    _page("/index.html", pages.index, "The first page", pages.HTML),
-    _page("/docs", pages.docs, "This description, to read and try", pages.HTML),
-    _page("/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
-    _page("/docs/openapi.yaml", _DESCRIPTION, "This description", pages.YAML),
-    _page("/kissvdb.js", pages.client, "The client for JavaScript", pages.JAVASCRIPT),
-    _page("/kissvdb.d.ts", pages.client_types, "Its types", pages.TYPESCRIPT),
-    Route(
-        "GET",
-        "/docs/{asset...}",
-        pages.docs_asset,
-        "Files of the page /docs",
-        "pages",
-        Success("The file.", media="*/*"),
-        errors=(InvalidArgument, NotFound),
-        scope=Scope.PUBLIC,
-        reach=touches.A_PAGE,
-        recovered=False,
-        any_query=True,
-    ),
-)
+PAGES = page_routes(lambda: ROUTES)
 
 ROUTES: tuple[Route, ...] = (
     *STATE,

@@ -215,6 +215,7 @@ def test_every_route_states_its_scope():
         *("GET /", "GET /index.html", "GET /docs", "GET /docs/{asset}", "GET /docs/openapi.yaml"),
         *("GET /openapi.yaml", "GET /v1/health", "GET /v1/ready"),
         *("GET /kissvdb.js", "GET /kissvdb.d.ts"),
+        *("GET /page/{asset}", "GET /views/{asset}", "GET /vendor/{asset}"),
     }
     assert scopes[Scope.ADMIN] == {
         *("POST /v1/snapshot", "GET /v1/backup", "GET /v1/auth/keys", "POST /v1/auth/keys"),

@@ -224,7 +224,10 @@ async def test_a_door_can_ask_for_the_route_before_the_body(call: Caller):
     # A client that only uses the data never leaves the lane.
     cold = {route.path for route in ROUTES if not route.hot and route.tag not in ("pages", "keys")}
     assert cold == {"/v1/snapshot", "/v1/backup", "/v1/metrics", "/v1/embedders"}
-    assert not any(route.hot for route in ROUTES if route.tag == "pages")
+    # Nor does who only looks at the page.
+    assert {route.path for route in ROUTES if route.hot and route.tag == "pages"} == {
+        *("/", "/index.html", "/page/{asset}", "/views/{asset}", "/vendor/{asset}")
+    }
 
 
 async def test_requests_are_counted_by_route(call: Caller):

@@ -114,7 +114,7 @@ def test_the_commands_of_the_description_and_of_the_first_page_run_as_they_stand
     set -e
     """
     script += "\n".join([*blocks, *shown])
-    script = script.replace('<span class="origin"></span>', url).replace("localhost:9917", url)
+    script = script.replace("localhost:9917", url)
     done = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_SECS
     )

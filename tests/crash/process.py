@@ -32,12 +32,13 @@ def free_port():
 class ServerProcess:
     """``kissvdb serve`` on one port and one directory, started and killed at will."""
 
-    def __init__(self, directory, *arguments, port=None):
+    def __init__(self, directory, *arguments, port=None, environment=None):
         self.directory = directory
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = directory.parent / f"{directory.name}.log"
         self._arguments = arguments
+        self._environment = {**os.environ, **(environment or {})}
         self._process = None
 
     def start(self, prepare=None):
@@ -45,7 +46,9 @@ class ServerProcess:
         command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(self.port)]
         command += ["--data-dir", str(self.directory), *self._arguments]
         with self.log_path.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=prepare)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, preexec_fn=prepare, env=self._environment
+            )
         deadline = time.monotonic() + PATIENCE_SECS
         while time.monotonic() < deadline:
             assert self._process.poll() is None, self.log_path.read_text()

@@ -238,6 +238,9 @@ _EXAMPLES: Mapping[str, Example] = {
     "POST /v1/auth/keys/{id}/rotate": Example(_API_KEY, body={"grace_ms": 60_000}),
     "DELETE /v1/auth/keys/{id}": Example(_API_KEY),
     "GET /docs/{asset}": Example({"asset": "docs.js"}),
+    "GET /page/{asset}": Example({"asset": "app.js"}),
+    "GET /views/{asset}": Example({"asset": "views.css"}),
+    "GET /vendor/{asset}": Example({"asset": "preact.js"}),
 }
 
 _NONE = Example()

@@ -1,4 +1,4 @@
-"""The first page, the description and its viewer: files of the package, open to all."""
+"""The description of the API, its viewer and the clients: files of the package, open to all."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
@@ -22,7 +22,6 @@ YAML = "text/yaml; charset=utf-8"
 
 # An allowlist: nothing a client sends is ever used as a path.
 ASSETS = {
-    "index.js": ("index.js", "text/javascript; charset=utf-8"),
     "docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "swagger-ui.css": ("swagger/swagger-ui.css", "text/css; charset=utf-8"),
     "swagger-ui-bundle.js": ("swagger/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
@@ -49,10 +48,6 @@ _PAGE = (
     ),
     ("x-content-type-options", "nosniff"),
 )
-
-
-async def index(context: Context, request: Request) -> Response:
-    return Response(await _read("index.html"), content_type=HTML, headers=_PAGE)
 
 
 async def docs(context: Context, request: Request) -> Response:

@@ -114,3 +114,28 @@ class NewApiKey:
     expires_at_ms: int | None
     former_until_ms: int | None
     offset: int
+
+
+@attrs.frozen
+class Used:
+    """What the scope of a key holds, whoever wrote it."""
+
+    rows: int
+    bytes: int
+
+
+@attrs.frozen
+class Me:
+    """Who asks. ``scopes`` null: everything that the role allows. ``used``: of a key with a quota.
+    ``protected``: the server wants a key."""
+
+    name: str
+    role: str
+    id: str | None
+    scopes: dict[str, list[str]] | None
+    limits: dict[str, int] | None
+    used: Used | None
+    expires_at_ms: int | None
+    protected: bool
+    version: str
+    started_at_ms: int

@@ -4,7 +4,8 @@ from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.reach import Names, Reach
 from kissvdb.api.frame.route import JSON, Route, Scope, Success
 from kissvdb.api.keys import handlers
-from kissvdb.api.keys.bodies import ApiKey, NewApiKey, NewKeyBody, RotateBody
+from kissvdb.api.keys.bodies import ApiKey, Me, NewApiKey, NewKeyBody, RotateBody
+from kissvdb.api.keys.me import me
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.state.parameters import WRITE_ERRORS
 from kissvdb.errors import InvalidArgument, NotFound, ServerKeyMissing
@@ -12,6 +13,19 @@ from kissvdb.errors import InvalidArgument, NotFound, ServerKeyMissing
 _A_KEY = Reach(path={"id": Names.PART}, everything=True)
 
 KEYS = (
+    Route(
+        "GET",
+        "/v1/auth/me",
+        me,
+        "Who am I, and what may I do?",
+        "keys",
+        Success("The caller as the server sees it, and the server.", Me),
+        hot=True,
+        waits=False,
+        recovered=False,
+        scope=Scope.READ,
+        reach=touches.NOTHING,
+    ),
     Route(
         "GET",
         "/v1/auth/keys",

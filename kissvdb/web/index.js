@@ -1,1 +1,0 @@
-for (const each of document.querySelectorAll(".origin")) each.textContent = location.origin;

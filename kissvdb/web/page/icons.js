@@ -1,0 +1,40 @@
+// Line drawings of 16 by 16, in the colour of the text.
+import { html } from "/vendor/preact.js";
+
+const PATHS = {
+  overview: "M2 9.5 5 6l3 3 6-6.5M2 13.5h12",
+  stream: "M2 4h6M2 8h12M2 12h9M11 4h3",
+  state: "M4 2.5v11M4 5h4M4 10.5h4M9.5 3.5h4v3h-4zM9.5 9h4v3h-4z",
+  vectors: "M3 13 13 3M13 3H8.5M13 3v4.5M3 13l7 0M3 13V6",
+  search: "M7 2.5a4.5 4.5 0 1 0 0 9 4.5 4.5 0 0 0 0-9M10.4 10.4 13.5 13.5",
+  map: "M4 4.5h.01M7 8.5h.01M11.5 5h.01M10 11.5h.01M5 12h.01M12.5 9h.01M2 2v12h12",
+  documents: "M4 2h5.5L12.5 5v9h-8.5zM9.3 2v3.2h3.2M6 8.5h4.5M6 11h4.5",
+  sql: "M2.5 4c0-1 2.4-1.7 5.5-1.7s5.5.7 5.5 1.7-2.4 1.7-5.5 1.7S2.5 5 2.5 4v8c0 1 2.4 1.7 5.5 1.7s5.5-.7 5.5-1.7V4M2.5 8c0 1 2.4 1.7 5.5 1.7s5.5-.7 5.5-1.7",
+  batch: "M8 2 14 5 8 8 2 5zM2 8l6 3 6-3M2 11l6 3 6-3",
+  keys: "M6 9.5a3 3 0 1 1 1.8-2.6L14 7v3h-2v-1.5h-1.5M4.2 7.5h.01",
+  backup: "M8 2v7.5M5 7l3 3 3-3M2.5 11v2.5h11V11",
+  menu: "M2.5 4.5h11M2.5 8h11M2.5 11.5h11",
+  close: "M4 4l8 8M12 4l-8 8",
+  copy: "M5.5 5.5h7v8h-7zM3.5 10.5v-8h7",
+  check: "M3 8.5 6.5 12 13 4.5",
+  code: "M5.5 4.5 2 8l3.5 3.5M10.5 4.5 14 8l-3.5 3.5",
+  right: "M6 3.5 10.5 8 6 12.5",
+  down: "M3.5 6 8 10.5 12.5 6",
+  up: "M3.5 10 8 5.5 12.5 10",
+  plus: "M8 3v10M3 8h10",
+  trash: "M3 4.5h10M6 4.5v-2h4v2M4.5 4.5l.6 9h5.8l.6-9M6.8 7v4M9.2 7v4",
+  edit: "M10.5 3 13 5.5 6 12.5l-3 .5.5-3z",
+  pause: "M5.5 3.5v9M10.5 3.5v9",
+  play: "M5 3l8 5-8 5z",
+  refresh: "M13 8a5 5 0 1 1-1.5-3.6M13 2.5v3h-3",
+  sun: "M8 5.2a2.8 2.8 0 1 0 0 5.6 2.8 2.8 0 0 0 0-5.6M8 1.5v1.2M8 13.3v1.2M1.5 8h1.2M13.3 8h1.2M3.4 3.4l.9.9M11.7 11.7l.9.9M3.4 12.6l.9-.9M11.7 4.3l.9-.9",
+  moon: "M13 9.5A5.5 5.5 0 0 1 6.5 3 5.5 5.5 0 1 0 13 9.5",
+  screen: "M2 3h12v8H2zM6 13.5h4M8 11v2.5",
+  help: "M6 6a2 2 0 1 1 2.8 1.8c-.5.3-.8.6-.8 1.4M8 11.5h.01M8 1.8a6.2 6.2 0 1 0 0 12.4A6.2 6.2 0 0 0 8 1.8",
+  warning: "M8 2.5 14 13H2zM8 6.5v3M8 11.3h.01",
+  filter: "M2 3.5h12L9.5 8.5v4l-3 1.5V8.5z",
+  folder: "M2 4h4l1.5 1.5H14v7H2z",
+  external: "M6.5 3.5h-3v9h9v-3M9 3h4v4M13 3 7.5 8.5",
+};
+
+export const Icon = ({ name }) => html`<svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d=${PATHS[name] ?? PATHS.code} /></svg>`;
