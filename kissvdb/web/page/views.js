@@ -2,4 +2,10 @@
 // looked at and gives a module with `view = {component}`; `letter` is its shortcut after "g".
 export const VIEWS = [
   { id: "overview", title: "Overview", icon: "overview", letter: "o", load: () => import("/page/overview.js") },
+  { id: "vectors", title: "Vectors", icon: "vectors", letter: "v", load: () => import("/views/vectors.js") },
+  { id: "documents", title: "Documents", icon: "documents", letter: "d", load: () => import("/views/documents.js") },
+  { id: "sql", title: "SQL", icon: "sql", letter: "q", load: () => import("/views/sql.js") },
+  { id: "batch", title: "Batch", icon: "batch", letter: "b", load: () => import("/views/batch.js") },
+  { id: "keys", title: "Keys", icon: "keys", letter: "k", load: () => import("/views/keys.js") },
+  { id: "backup", title: "Backup", icon: "backup", letter: "u", load: () => import("/views/backup.js") },
 ];

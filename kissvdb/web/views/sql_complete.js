@@ -1,0 +1,95 @@
+// What may come next, as a list at the caret: chosen with the arrows and Tab or Enter, asked for with
+// Ctrl-Space, gone with Escape.
+
+import { html, useEffect, useRef, useState } from "/page/parts.js";
+import { completions } from "/views/sql_words.js";
+
+/** Where the caret is in the text of an element; null where it is not in it. */
+function caretIn(element) {
+  const selection = getSelection();
+  if (!selection.rangeCount || !selection.isCollapsed || !element.contains(selection.anchorNode)) return null;
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  range.setEnd(selection.anchorNode, selection.anchorOffset);
+  return range.toString().length;
+}
+
+function placeOf(element) {
+  const range = getSelection().getRangeAt(0).cloneRange();
+  const box = element.parentElement.getBoundingClientRect();
+  const rects = range.getClientRects();
+  const at = rects.length ? rects[0] : element.getBoundingClientRect();
+  return { left: Math.max(0, Math.min(at.left - box.left, box.width - 250)), top: (rects.length ? at.bottom : at.top + 26) - box.top + 3 };
+}
+
+/** `{onKey, onChange, popup}` for an editor. ``tables`` and ``collections``: see `completions`. */
+export function useCompletion(tables, collections) {
+  const [list, setList] = useState(null);
+  const element = useRef();
+  const typing = useRef(false);
+  const known = useRef();
+  known.current = { tables, collections };
+
+  const look = (asked) => {
+    const editor = element.current;
+    const caret = editor && caretIn(editor);
+    if (caret === null || caret === undefined) return setList(null);
+    const found = completions(editor.textContent, caret, known.current.tables, known.current.collections);
+    if (!found?.options.length || (!asked && !typing.current)) return setList(null);
+    return setList({ ...found, at: 0, typed: caret - found.from, place: placeOf(editor) });
+  };
+  useEffect(() => {
+    const ended = (event) => !element.current?.contains(event.target) && setList(null);
+    document.addEventListener("pointerdown", ended);
+    return () => document.removeEventListener("pointerdown", ended);
+  }, []);
+
+  const choose = (option, handle) => {
+    setList(null);
+    typing.current = false;
+    for (let n = 0; n < list.typed; n++) getSelection().modify("extend", "backward", "character");
+    handle.insert(option.text);
+  };
+  const held = useRef();
+
+  function onKey(event, editor, handle) {
+    element.current = editor;
+    held.current = handle;
+    const swallow = () => (event.preventDefault(), event.stopImmediatePropagation());
+    if (event.key === " " && event.ctrlKey) {
+      swallow();
+      return look(true);
+    }
+    typing.current = event.key.length === 1 && !event.ctrlKey && !event.metaKey ? true : event.key === "Backspace" && Boolean(list);
+    if (!list) return undefined;
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (move) {
+      swallow();
+      const size = list.options.length;
+      return setList({ ...list, at: (list.at + move + size) % size, moved: true });
+    }
+    // Enter means a new line unless a word was chosen or its name goes on.
+    if (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && (list.moved || list.typed > 0))) {
+      swallow();
+      return choose(list.options[list.at], handle);
+    }
+    if (event.key === "Escape") {
+      swallow();
+      return setList(null);
+    }
+    if (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") setList(null);
+    return undefined;
+  }
+
+  // The text is coloured anew after the key: the caret is where it belongs only then.
+  const onChange = () => requestAnimationFrame(() => look(false));
+  const popup = list && html`<ul class="v-completion" role="listbox" aria-label="What may come here" style=${{ left: `${list.place.left}px`, top: `${list.place.top}px` }}>
+    ${list.options.map(
+      (option, n) => html`<li key=${option.label} role="option" aria-selected=${n === list.at ? "true" : "false"}
+        ref=${n === list.at ? (each) => each?.scrollIntoView({ block: "nearest" }) : undefined}
+        onPointerDown=${(event) => (event.preventDefault(), choose(option, held.current))}>
+        <code>${option.label}</code><span>${option.detail || option.kind}</span></li>`,
+    )}
+  </ul>`;
+  return { onKey, onChange, popup };
+}
