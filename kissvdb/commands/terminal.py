@@ -78,14 +78,44 @@ def _add_found(one: Command) -> None:
 
 
 def _add_files(one: Command) -> None:
-    made = one("import", "load a file: of keys, or of documents")
-    made.add_argument("file", metavar="FILE", help=".jsonl or .csv; - reads JSON lines")
-    made.add_argument("--collection", metavar="NAME", help="documents of it, instead of keys")
-    made.add_argument("--id", default="id", metavar="FIELD", help="of a document (default id)")
+    made = one("import", "load a file: of keys, documents or vectors")
+    made.add_argument(
+        "file", metavar="FILE", help=".jsonl, .csv, .parquet or .npy; - reads standard input"
+    )
+    _add_kinds(made, "as what the file is read, if its name does not say it (default jsonl)")
+    made.add_argument("--id", default="id", metavar="FIELD", help="of a row (default id)")
+    made.add_argument("--ids", metavar="FILE", help="of an array's rows, one a line or .npy")
+    made.add_argument(
+        "--metric",
+        choices=("cosine", "dot", "l2"),
+        help="of a collection of vectors that is made, if there is none (default cosine)",
+    )
+    made.add_argument("--texts", action="store_true", help="every cell of a CSV is a text")
     made.add_argument("--load-id", metavar="NAME", help="of a load that may be done again")
-    made = one("export", "write keys or documents as JSON lines")
+    made.add_argument(
+        "--skip", type=_count, default=0, metavar="N", help="the first rows: they are done"
+    )
+    made = one("export", "write keys, documents or vectors into a file")
     made.add_argument("prefix", metavar="PREFIX", nargs="?", default="", help=PREFIX_HELP)
+    _add_kinds(made, "what is written, if the name of the file does not say it (default jsonl)")
+    made.add_argument(
+        "--output", default="-", metavar="FILE", help="instead of standard output; replaced whole"
+    )
+    made.add_argument("--ids", metavar="FILE", help="gets the ids of an array's rows")
+
+
+def _add_kinds(made: Any, format_help: str) -> None:
+    from kissvdb.commands.files.formats import FORMATS
+
+    made.add_argument("--format", choices=FORMATS, help=format_help)
     made.add_argument("--collection", metavar="NAME", help="documents of it, instead of keys")
+    made.add_argument("--vectors", metavar="NAME", help="vectors of this collection")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ArgumentTypeError(f"a number from 0 on, not {text!r}")
+    return int(text[:20])
 
 
 def _json_object(text: str) -> dict[str, Any]:

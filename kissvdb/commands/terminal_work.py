@@ -3,17 +3,16 @@
 Answers are lines of JSON, one a thing, for people and pipes.
 """
 
-import csv
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from kissvdb.client import Client, Config, Event, Gap
 from kissvdb.client.blocking.events import Subscription
+from kissvdb.commands.files import transfer
 from kissvdb.errors import NotFound, Refused
 
 
@@ -114,54 +113,6 @@ def _sql(client: Client, arguments: Namespace) -> Iterator[Any]:
         yield {"rows_affected": client.sql.exec(arguments.statement, params)}
 
 
-def _import(client: Client, arguments: Namespace) -> Iterator[Any]:
-    with _opened(arguments.file) as file:
-        rows = csv.DictReader(file) if arguments.file.endswith(".csv") else _json_lines(file)
-        make = _document if arguments.collection else _key
-        operations = (make(number, row, arguments) for number, row in enumerate(rows, 1))
-        loaded = client.bulk(operations, load_id=arguments.load_id)
-    for refusal in loaded.refusals:
-        print(f"{refusal.number + 1}: {refusal.code}: {refusal.message}", file=sys.stderr)
-    yield {"done": loaded.done, "refused": loaded.refused, "offset": loaded.offset}
-
-
-def _export(client: Client, arguments: Namespace) -> Iterator[Any]:
-    if arguments.collection is None:
-        for item in client.state.items(arguments.prefix):
-            yield {"key": item.key, "value": item.value}
-        return
-    for document in client.doc.all(arguments.collection):
-        yield {"id": document.id, "doc": document.doc}
-
-
-def _opened(name: str) -> TextIO:
-    return sys.stdin if name == "-" else Path(name).open(encoding="utf-8", newline="")
-
-
-def _json_lines(file: Iterable[str]) -> Iterator[Mapping[str, Any]]:
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            try:
-                yield msgspec.json.decode(line, type=dict[str, Any])
-            except msgspec.MsgspecError as error:
-                raise Refused(f"line {number}: not a JSON object: {error}") from error
-
-
-def _key(number: int, row: Mapping[str, Any], arguments: Namespace) -> dict[str, Any]:
-    if "key" not in row or "value" not in row:
-        raise Refused(f"line {number}: has no key and value; for documents give --collection")
-    return {"op": "put", "key": row["key"], "value": row["value"]}
-
-
-def _document(number: int, row: Mapping[str, Any], arguments: Namespace) -> dict[str, Any]:
-    # As `export` wrote it, or a document with its id among its fields.
-    exported = set(row) == {"id", "doc"}
-    if not exported and arguments.id not in row:
-        raise Refused(f"line {number}: has no field {arguments.id!r}; say which it is with --id")
-    id_, doc = (row["id"], row["doc"]) if exported else (row[arguments.id], dict(row))
-    return {"op": "doc_put", "collection": arguments.collection, "id": str(id_), "doc": doc}
-
-
 def _value(text: str) -> Any:
     if text == "-":
         text = sys.stdin.read()
@@ -182,6 +133,6 @@ _COMMANDS: dict[str, Callable[[Client, Namespace], Iterable[Any]]] = {
     "find": _find,
     "search": _search,
     "sql": _sql,
-    "import": _import,
-    "export": _export,
+    "import": transfer.load,
+    "export": transfer.dump,
 }

@@ -34,19 +34,3 @@ def test_the_programs_of_the_page_run(url, number, tmp_path):
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.strip()
-
-
-def test_the_commands_of_the_page_run(url, tmp_path):
-    (commands,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-euc", commands],
-        cwd=tmp_path,
-        env={**os.environ, "KISSVDB_URL": url, "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECS,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (tmp_path / "shelf.jsonl").read_text().count("\n") == 2

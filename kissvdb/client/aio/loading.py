@@ -10,7 +10,7 @@ from kissvdb.client import errors
 from kissvdb.client.aio.http import Http
 from kissvdb.client.progress import Progress
 from kissvdb.client.results import Loaded, Refusal, float32
-from kissvdb.client.wire import MSGPACK, Call
+from kissvdb.client.wire import MSGPACK, NDJSON, Call, given
 from kissvdb.errors import KissError
 
 REQUEST_BYTES_MAX = 512 * 1024
@@ -39,13 +39,20 @@ class Loading:
         waiting: list[bytes] = []
         size = 0
         for number, operation in enumerate(operations):
-            waiting.append(self._packed(number, operation))
-            size += len(waiting[-1])
+            try:
+                packed = self._packed(number, operation)
+            except OverflowError:
+                # msgpack has no integers of more than 64 bits, and JSON has.
+                await self._send(waiting)
+                await self._send([self._line(number, operation)], NDJSON)
+                waiting, size = [], 0
+                continue
+            waiting.append(packed)
+            size += len(packed)
             if size >= REQUEST_BYTES_MAX or len(waiting) >= REQUEST_OPERATIONS_MAX:
                 await self._send(waiting)
                 waiting, size = [], 0
-        if waiting:
-            await self._send(waiting)
+        await self._send(waiting)
         self._progress.end()
         return Loaded(self._done, self._refused, self._offset, self._refusals)
 
@@ -58,13 +65,22 @@ class Loading:
             packed["op_id"] = f"{self._id}-{number}"
         return _pack(packed)
 
-    async def _send(self, packed: list[bytes]) -> None:
+    def _line(self, number: int, operation: Mapping[str, Any]) -> bytes:
+        """The operation as JSON, its vector as base64."""
+        line = {"op_id": f"{self._id}-{number}"} | given(**operation)
+        if "vector" in line:
+            line["vector_b64"] = float32(line.pop("vector"))
+        return msgspec.json.encode(line) + b"\n"
+
+    async def _send(self, packed: list[bytes], media: str = MSGPACK) -> None:
+        if not packed:
+            return
         first, self._sent = self._sent, self._sent + len(packed)
         call = Call(
             "POST",
             "/v1/bulk",
             b"".join(packed),
-            MSGPACK,
+            media,
             {"answers": "errors"},
             safe=True,
         )
