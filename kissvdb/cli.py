@@ -157,6 +157,12 @@ def warmup(arguments: argparse.Namespace) -> int:
     return _print_lines([f"{what}, in {done.seconds:.1f} s; the code is in {directory}"])
 
 
+def mcp(arguments: argparse.Namespace) -> int:
+    from kissvdb.commands import mcp as bridge
+
+    return bridge.run(arguments.url, arguments.key)
+
+
 def openapi(arguments: argparse.Namespace) -> int:
     from kissvdb.api.description import openapi
     from kissvdb.api.routes import ROUTES
@@ -301,6 +307,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     # As a server starts it: quiet, and ends when its standard input does.
     one.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     command(commands, "openapi", openapi, "print the description of the HTTP API")
+    one = command(commands, "mcp", mcp, "serve an agent: MCP on standard input and output")
+    one.add_argument("--url", type=_url, help="default: KISSVDB_URL, or http://127.0.0.1:9917")
+    one.add_argument("--key", help="default: KISSVDB_KEY")
     terminal.add_to(commands, command)
     return parser, commands.choices
 

@@ -69,7 +69,8 @@ class Api:
         origins = Origins(config.server.cors_allowed_origins)
         self._hosts = Hosts(config.server)
         self._entrance = Entrance(config, origins, self._hosts, metrics)
-        self._context = Context(cast("Database", db), config, metrics, self._entrance.executed)
+        executed = self._entrance.executed
+        self._context = Context(cast("Database", db), config, metrics, executed, self.dispatch)
         strict = self._context.strict
         self._router = Router(
             (route.method, route.path, Bound.of(route, metrics, strict=strict)) for route in ROUTES

@@ -13,6 +13,7 @@ from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
 from kissvdb.api.keys.routes import KEYS
 from kissvdb.api.maps.routes import MAPS
+from kissvdb.api.mcp.routes import MCP
 from kissvdb.api.reading.json_body import MistypedField
 from kissvdb.api.search.routes import SEARCH
 from kissvdb.api.sql.routes import SQL
@@ -351,6 +352,7 @@ ROUTES: tuple[Route, ...] = (
     *BULK,
     *BATCH,
     *KEYS,
+    *MCP,
     *OPERATIONS,
     *PAGES,
 )

@@ -228,7 +228,7 @@ def test_every_route_states_its_scope():
     assert reads_by_post == {
         *(f"{vectors}{what}" for what in ("search", "search_batch", "count", "scroll", "map")),
         *(f"{documents}{what}" for what in ("find", "search")),
-        *("POST /search", "POST /v1/sql/query"),
+        *("POST /search", "POST /v1/sql/query", "POST /mcp"),
     }
     assert not any(name.startswith("GET ") for name in scopes[Scope.WRITE])
 

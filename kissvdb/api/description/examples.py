@@ -227,6 +227,7 @@ _EXAMPLES: Mapping[str, Example] = {
             "preconditions": [{"key": "order:2", "if_absent": True}],
         }
     ),
+    "POST /mcp": Example(body={"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
     "POST /v1/auth/keys": Example(
         body={
             "name": "reader of jobs",

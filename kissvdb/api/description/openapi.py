@@ -157,8 +157,13 @@ def _operation(
         by_status[error.status].append(error)
     for status in sorted(by_status):
         name = _refusal_name(by_status[status])
-        responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
         refusals[name] = by_status[status]
+        if str(status) not in responses:
+            responses[str(status)] = {"$ref": f"#/components/responses/{name}"}
+        else:
+            # What a protocol of its own refuses looks different.
+            content = responses[str(status)]["content"][JSON]
+            content["schema"] = {"anyOf": [content["schema"], schemas[repr(bodies.ErrorBody)]]}
     operation["responses"] = responses
     return operation
 

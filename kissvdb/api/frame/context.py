@@ -1,10 +1,11 @@
 """What every handler may use: the database, the settings, the metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kissvdb.api.frame.http import Answer, Request
 from kissvdb.config import Config
 from kissvdb.metrics import Metrics
 
@@ -21,6 +22,8 @@ class Context:
     metrics: Metrics
     executed: Callable[[Any, Sequence[str]], None] | None = None
     """What is to hear of a request's SQL statements once they are done, if anybody wants to."""
+    ask: Callable[[Request], Awaitable[Answer]] | None = None
+    """Another request, let in and answered as any that comes from outside."""
     strict: bool = attrs.field(init=False)
     """Whether what a request says and nobody reads is refused."""
 

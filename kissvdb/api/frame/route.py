@@ -72,7 +72,8 @@ class Route:
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
     while the data is still recovered; other requests wait for it. ``any_query``: unknown parameters
     are not the server's business (a page's own scripts read them). ``audited``: who used it is
-    an event of type ``audit``, where these are wanted.
+    an event of type ``audit``, where these are wanted. ``relays``: it asks other routes, each of
+    which is limited itself.
     """
 
     method: str
@@ -95,6 +96,7 @@ class Route:
     recovered: bool = True
     any_query: bool = False
     audited: bool = False
+    relays: bool = False
 
     def __attrs_post_init__(self) -> None:
         named, queried = set(self.path_parameters), {each.name for each in self.parameters}
@@ -111,7 +113,7 @@ class Route:
     def searches(self) -> bool:
         """Whether it reads what needs a body to say, and may take long: of these a caller may have
         only so many at once."""
-        return self.scope is Scope.READ and self.body is not None
+        return self.scope is Scope.READ and self.body is not None and not self.relays
 
     @property
     def all_parameters(self) -> tuple[Parameter, ...]:
