@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kissvdb.commands import key_arguments, terminal
+from kissvdb.commands.complete import command as completion
+from kissvdb.commands.doctor import command as doctor
+from kissvdb.commands.service import command as service
 from kissvdb.errors import OUT_OF_RESOURCES, ConfigError, KissError
 from kissvdb.version import VERSION
 
@@ -311,6 +314,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one.add_argument("--url", type=_url, help="default: KISSVDB_URL, or http://127.0.0.1:9917")
     one.add_argument("--key", help="default: KISSVDB_KEY")
     terminal.add_to(commands, command)
+    doctor.add_to(commands, command, serving, _load)
+    service.add_to(commands, command)
+    completion.add_to(commands, command, parser)
     return parser, commands.choices
 
 
@@ -343,8 +349,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     if not first or (first.startswith("-") and first not in ("-h", "--help", "--version")):
         argv = ["serve", *argv]
     elif not first.startswith("-") and first not in commands:
-        there = f"there are {', '.join(commands)}"
-        parser.error(f"unknown command {first!r}{_nearest(first, commands)}; {there}")
+        known = [name for name in commands if not name.startswith("_")]
+        there = f"there are {', '.join(known)}"
+        parser.error(f"unknown command {first!r}{_nearest(first, known)}; {there}")
     arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         _refuse(arguments.parser, unknown)

@@ -59,18 +59,23 @@ def claim_cache(data_dir: Path | None) -> Path:
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given)
-    beside = _PACKAGE / "__pycache__"
+    beside, *others = cache_places(data_dir)
     if _is_writable(beside):
         return beside
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    places = [Path(home) / "kissvdb" / "kernels"]
-    if data_dir is not None:
-        places.append(data_dir.absolute() / "cache" / "kernels")
-    for place in places:
+    for place in others:
         if _is_writable(place):
             os.environ[CACHE_VARIABLE] = str(place)
             return place
     return beside
+
+
+def cache_places(data_dir: Path | None) -> list[Path]:
+    """Where compiled code may be kept if nobody says otherwise, the first that can be written."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    places = [_PACKAGE / "__pycache__", Path(home) / "kissvdb" / "kernels"]
+    if data_dir is not None:
+        places.append(data_dir.absolute() / "cache" / "kernels")
+    return places
 
 
 def is_warm(directory: Path) -> bool:
