@@ -75,7 +75,7 @@ async def running(config: Config, *, memory_floor: int = 0) -> AsyncIterator[Ser
         serving.start_soon(_serve_http, api, config, sockets, stop, stopped)
         try:
             async with open_database(
-                config, metrics=metrics, progress=Progress(), memory_floor=memory_floor
+                config, metrics=metrics, progress=Progress(metrics), memory_floor=memory_floor
             ) as database:
                 api.open(database)
                 try:
@@ -247,12 +247,15 @@ def _first_known(group: BaseExceptionGroup[BaseException]) -> BaseException | No
 
 
 class Progress:
-    """Says how far recovery is, once a second, if it takes longer than that."""
+    """Says how far recovery is, once a second, if it takes longer than that; and whenever asked,
+    through the metrics."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._next_at = time.monotonic() + PROGRESS_SECONDS
 
     def __call__(self, what: str, done: int, total: int) -> None:
+        self._metrics.recovery = (what, done, total)
         now = time.monotonic()
         if now >= self._next_at:
             self._next_at = now + PROGRESS_SECONDS

@@ -116,6 +116,11 @@ class Histogram:
     def count(self) -> int:
         return sum(self.counts)
 
+    @property
+    def bounds(self) -> tuple[float, ...]:
+        """Upper bounds of ``counts``, but for the last, which has none."""
+        return self._bounds
+
     def cumulative(self) -> list[tuple[str, float]]:
         """(upper bound, observations at most that), as the text format wants them."""
         buckets, seen = [], 0
@@ -157,6 +162,8 @@ class Metrics:
         self.log_fsync_seconds = Histogram(LATENCY_SECONDS)
         self.log_batch_records = Histogram(BATCH_RECORDS)
         self.started_at_secs = time.time()
+        self.recovery = ("", 0, 0)
+        """What recovery does, how far it is and how far it goes. Set by its thread as one."""
         self._refusals: dict[tuple[str, str], Counter] = {}
         self._routes: dict[str, RouteMetrics] = {}
         self._gauges: dict[str, dict[tuple[str, ...], Read]] = {name: {} for name in GAUGES}
@@ -181,6 +188,17 @@ class Metrics:
     def forget(self, gauge: str, *labels: str) -> None:
         """Undo ``watch`` for these labels."""
         self._gauges[gauge].pop(labels, None)
+
+    def gauge(self, name: str) -> dict[tuple[str, ...], float]:
+        """The values of a gauge now, by their labels."""
+        return {labels: read() for labels, read in self._gauges[name].items()}
+
+    def requests(self) -> Iterator[tuple[str, int, Histogram]]:
+        """Every route that was asked for, with a class of status (2 for 2xx) and its times."""
+        for name, route in self._routes.items():
+            for status_class, histogram in enumerate(route.by_class):
+                if histogram is not None:
+                    yield name, status_class, histogram
 
     def render(self) -> bytes:
         """The page for ``GET /v1/metrics``, in CONTENT_TYPE."""

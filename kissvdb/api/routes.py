@@ -30,6 +30,7 @@ from kissvdb.api.state.parameters import (
     U64,
     WRITE_ERRORS,
 )
+from kissvdb.api.stats import Stats, stats
 from kissvdb.api.vectors.bodies import EmbedderList
 from kissvdb.api.vectors.embedders import list_embedders
 from kissvdb.api.vectors.routes import VECTORS
@@ -331,6 +332,19 @@ OPERATIONS = (
         "Metrics for Prometheus",
         "operations",
         Success("Prometheus text format 0.0.4.", media=METRICS),
+        waits=False,
+        recovered=False,
+        scope=Scope.READ,
+        reach=touches.EVERYTHING,
+    ),
+    Route(
+        "GET",
+        "/v1/stats",
+        stats,
+        "The most important metrics as JSON, and how far recovery is",
+        "operations",
+        Success("Counted since the start.", Stats),
+        hot=True,
         waits=False,
         recovered=False,
         scope=Scope.READ,

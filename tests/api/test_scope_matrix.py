@@ -263,7 +263,7 @@ def test_a_route_without_a_decision_cannot_be_made():
 def test_the_table_decides_deliberately():
     """Route by route: what is about the whole database, and what touches no data at all."""
     assert {route.name for route in ROUTES if route.reach.everything} == {
-        *("GET /v1/metrics", "POST /v1/snapshot", "GET /v1/backup"),
+        *("GET /v1/metrics", "GET /v1/stats", "POST /v1/snapshot", "GET /v1/backup"),
         *("GET /v1/auth/keys", "POST /v1/auth/keys", "DELETE /v1/auth/keys/{id}"),
         "POST /v1/auth/keys/{id}/rotate",
     }

@@ -24,7 +24,7 @@ KEYS = (
         waits=False,
         recovered=False,
         scope=Scope.READ,
-        reach=touches.NOTHING,
+        reach=touches.FILTERED,
     ),
     Route(
         "GET",
