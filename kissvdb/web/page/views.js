@@ -2,6 +2,8 @@
 // looked at and gives a module with `view = {component}`; `letter` is its shortcut after "g".
 export const VIEWS = [
   { id: "overview", title: "Overview", icon: "overview", letter: "o", load: () => import("/page/overview.js") },
+  { id: "stream", title: "Events", icon: "stream", letter: "e", load: () => import("/page/stream.js") },
+  { id: "state", title: "State", icon: "state", letter: "s", load: () => import("/page/state.js") },
   { id: "vectors", title: "Vectors", icon: "vectors", letter: "v", load: () => import("/views/vectors.js") },
   { id: "documents", title: "Documents", icon: "documents", letter: "d", load: () => import("/views/documents.js") },
   { id: "sql", title: "SQL", icon: "sql", letter: "q", load: () => import("/views/sql.js") },
