@@ -88,6 +88,35 @@ class StateItem:
 
 
 @attrs.frozen
+class StateBranch:
+    """Keys that begin with ``prefix``: ``keys`` of them were counted, and there may be ``more``."""
+
+    prefix: str
+    keys: U64
+    more: bool
+
+
+@attrs.frozen
+class StateLeaf:
+    """A key, without its value, which has so many ``bytes``."""
+
+    key: str
+    revision: U64
+    expires_at_ms: U64 | None
+    bytes: U64
+
+
+@attrs.frozen
+class StateTree:
+    """One level, in byte order. ``cursor``: of the next page, if there is one."""
+
+    prefix: str
+    entries: list[StateBranch | StateLeaf]
+    cursor: str | None
+    offset: U64
+
+
+@attrs.frozen
 class WrittenKey:
     """A write that is durable. ``repeated``: it had been, under this op_id."""
 

@@ -30,6 +30,7 @@ from kissvdb.api.state.parameters import (
     U64,
     WRITE_ERRORS,
 )
+from kissvdb.api.state.tree import tree
 from kissvdb.api.stats import Stats, stats
 from kissvdb.api.vectors.bodies import EmbedderList
 from kissvdb.api.vectors.embedders import list_embedders
@@ -71,6 +72,24 @@ STATE = (
             AT,
         ),
         errors=(InvalidArgument, *AT_ERRORS),
+        hot=True,
+        scope=Scope.READ,
+        reach=touches.KEYS_OF_A_PREFIX,
+    ),
+    Route(
+        "GET",
+        "/v1/tree",
+        tree,
+        "List keys as a tree, one level of it",
+        "state",
+        Success("Branches and keys below the prefix, true at one offset.", bodies.StateTree),
+        parameters=(
+            Parameter("prefix", "The branch, up to its separator; empty for the root.", _TEXT),
+            Parameter("separator", "What names are cut at (default :), 1 to 16 characters.", _TEXT),
+            Parameter("limit", "At most so many entries (default 100, cut to 1000).", U64),
+            Parameter("cursor", "That of the page before.", _TEXT),
+        ),
+        errors=(InvalidArgument, Overloaded, Stopping),
         hot=True,
         scope=Scope.READ,
         reach=touches.KEYS_OF_A_PREFIX,

@@ -116,7 +116,7 @@ async def list_items(context: Context, request: Request) -> Response:
     limit = LIST_LIMIT_DEFAULT if limit is None else limit
     cursor = query.get("cursor")
     most = max(1, min(limit, context.config.limits.list_limit_max))
-    after = _key_of(cursor) if cursor else None
+    after = key_of(cursor) if cursor else None
     at = parts.at_offset(query)
     if at is None:
         page = await context.database.list(prefix, limit=most, after=after)
@@ -252,12 +252,17 @@ def _page(page: Page) -> Response:
         last = item.key
     headers = [("kissvdb-offset", str(page.offset))]
     if cursor is not None:
-        token = urlsafe_b64encode(cursor.encode()).rstrip(b"=").decode()
-        headers.append(("kissvdb-cursor", token))
+        headers.append(("kissvdb-cursor", cursor_of(cursor)))
     return Response(b"[%b]" % b",".join(texts), headers=tuple(headers))
 
 
-def _key_of(cursor: str) -> str:
+def cursor_of(key: str) -> str:
+    """A page that begins there, as clients hand it back."""
+    return urlsafe_b64encode(key.encode()).rstrip(b"=").decode()
+
+
+def key_of(cursor: str) -> str:
+    """The key of a cursor. Raises InvalidArgument."""
     padded = cursor + "=" * (-len(cursor) % 4)
     try:
         key = urlsafe_b64decode(padded.encode("ascii")).decode()

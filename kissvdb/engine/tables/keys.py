@@ -5,6 +5,7 @@ connection of its own that holds on to the moment or, of a table in memory, whic
 loop's connection, in pages that the loop is asked for, while nothing new is stored into it.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import chain, islice
@@ -47,6 +48,7 @@ class ShardKeys:
         self._reader = reader
         self._token = trio.lowlevel.current_trio_token()
         self._overlay: dict[str, Item | None] = {}
+        self._names: list[str] | None = None
 
     def begin(self, is_over: Callable[[], bool]) -> None:
         """The moment is now. Raises apsw.BusyError where it has to be tried again."""
@@ -55,10 +57,12 @@ class ShardKeys:
         else:
             self._reader.begin(is_over)
         self._overlay = self.view.overlay()
+        self._names = None
 
     def end(self) -> None:
         """Let go of the moment."""
         self._overlay = {}
+        self._names = None
         if self._reader is None:
             self.view.unpin(self)
         else:
@@ -87,15 +91,27 @@ class ShardKeys:
         if not overlay:
             return stored
         older = (row for row in stored if row[0] not in overlay)
+        if ordered:
+            return merge(older, self._newer(wanted, now_ms))
         newer = [
             _row(item)
             for key, item in overlay.items()
             if item is not None and wanted.holds(key) and _lives(item, now_ms)
         ]
-        if ordered:
-            newer.sort()
-            return merge(older, newer)
         return chain(newer, older)
+
+    def _newer(self, wanted: KeyRange, now_ms: int) -> Iterator[Row]:
+        """Those of the copy, in order; only as far as they are asked for."""
+        if self._names is None:
+            # Once for all ranges of a statement.
+            self._names = sorted(self._overlay)
+        names = self._names
+        start = 0 if wanted.low is None else bisect_left(names, wanted.low)
+        end = len(names) if wanted.high is None else bisect_left(names, wanted.high)
+        for place in range(start, end):
+            item = self._overlay[names[place]]
+            if item is not None and _lives(item, now_ms):
+                yield _row(item)
 
     def _stored(self, wanted: KeyRange, now_ms: int, *, values: bool) -> Iterator[Row]:
         if self._reader is None:
