@@ -36,6 +36,7 @@ from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
 from kissvdb.metrics import Metrics
 from kissvdb.settings import Loaded
+from kissvdb.storage.sql.connecting import count_no_memory
 from kissvdb.version import VERSION
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ def serve(loaded: Loaded, url_file: Path | None = None) -> int:
             config.server.connections_max,
             room,
         )
+    count_no_memory()
     try:
         trio.run(_serve_until_signalled, loaded, url_file)
     except BaseExceptionGroup as group:

@@ -8,6 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.core.grants import Grants
+from kissvdb.engine.sql.reader_threads import Turns
 from kissvdb.engine.sql.readers import WAITING_FACTOR, Readers
 from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.errors import (
@@ -138,9 +139,9 @@ async def test_what_takes_too_long_is_stopped(readers):
     assert (await read(readers, "SELECT 1"))[1] == [(1,)]
 
 
-async def test_what_takes_too_much_memory_is_stopped(readers):
+async def test_what_needs_too_much_room_is_stopped(readers):
     sql = f"SELECT count(*) FROM (SELECT x, hex(zeroblob(5000)) y FROM ({ENDLESS}) ORDER BY y, x)"
-    with pytest.raises(SqliteError, match="MiB of memory"):
+    with pytest.raises(SqliteError, match="MiB of what it sorts"):
         await read(readers, sql, timeout_ms=60_000)
 
 
@@ -272,3 +273,57 @@ async def test_a_pattern_that_takes_names_of_sqlite_in_does_not_show_all_tables(
     if table != "pragma_table_list":
         everything = Grants(tables=("*",))
         assert (await read(readers, f"SELECT name FROM {table}", sight=everything))[1] == [("t",)]
+
+
+def lay_trap(writer, name):
+    """Views of which the last is the first 512 times."""
+    writer.execute(f"CREATE VIEW {name}0 AS SELECT * FROM t")
+    for n in range(9):
+        inner = f"SELECT * FROM {name}{n}"
+        writer.execute(f"CREATE VIEW {name}{n + 1} AS {inner} UNION ALL {inner}")
+
+
+async def test_views_of_views_are_counted_before_sqlite_writes_them_out(readers, writer):
+    _, found = await read(readers, "SELECT 1")
+    lay_trap(writer, "deep")
+    with pytest.raises(SqliteError, match="views of views"):
+        await read(readers, "SELECT * FROM deep9")
+    _, found = await read(readers, "SELECT count(*) FROM deep3")
+    assert found == [(16_000,)]
+
+
+async def test_views_that_a_key_may_not_see_are_told_as_what_is_not_there(readers, writer):
+    lay_trap(writer, "deep")
+    sight = Grants(tables=("t",))
+    refusals = []
+    for name in ("deep9", "nope9"):
+        with pytest.raises(Forbidden) as caught:
+            await read(readers, f"SELECT * FROM {name}", sight=sight)
+        refusals.append(caught.value.message.replace(name, "X"))
+    assert refusals[0] == refusals[1]
+
+
+async def test_who_computes_for_long_lets_others_have_their_turn(readers, nursery):
+    readers._turns = Turns(1)
+    scope = trio.CancelScope()
+
+    async def endless():
+        with scope:
+            await read(readers, f"SELECT count(*) FROM ({ENDLESS})", timeout_ms=60_000)
+
+    nursery.start_soon(endless)
+    await wait_all_tasks_blocked()
+    for _ in range(3):
+        _, found = await read(readers, "SELECT 1", timeout_ms=20_000)
+        assert found == [(1,)]
+    assert readers.busy == 1
+    scope.cancel()
+
+
+def test_a_turn_is_given_to_who_waits_and_not_waited_for_without_end():
+    turns = Turns(1)
+    assert turns.take()
+    assert not turns.take()
+    assert not turns.are_wanted
+    turns.give()
+    assert turns.take()

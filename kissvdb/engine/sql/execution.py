@@ -11,6 +11,7 @@ from typing import Any
 
 import apsw
 
+from kissvdb.core.sql import views
 from kissvdb.core.sql.commands import Statement
 from kissvdb.core.sql.grants import TableGrants
 from kissvdb.engine.sql import blind
@@ -58,6 +59,8 @@ class Executor:
         self._is_running = False
         self._sql = ""
         self._parents: dict[str, set[str]] = {}
+        self._views: dict[str, str] | None = None
+        self._view_sizes: dict[str, int] = {}
         listed = self._db.execute("SELECT lower(name) FROM pragma_module_list").fetchall()
         self._modules = frozenset(str(name) for (name,) in listed) - HARMLESS
         self._db.authorizer = self.rules
@@ -95,6 +98,7 @@ class Executor:
         began the transaction.
         """
         rules, db = self.rules, self._db
+        self._check_views(statement, grants)
         if grants is None:
             rules.reset(None)
         else:
@@ -136,6 +140,20 @@ class Executor:
         else:
             self._check_keys()
         return affected
+
+    def _check_views(self, statement: Statement, grants: TableGrants | None) -> None:
+        """Raises SqliteError, which tells of views that its key may read."""
+        texts = self.schema.views()
+        if texts is not self._views:
+            self._views, self._view_sizes = texts, views.sizes_of(texts)
+        try:
+            views.check(statement.sql, self._view_sizes)
+        except SqliteError as refusal:
+            if grants is None:
+                raise
+            readable = {name: text for name, text in texts.items() if grants.may_read(name)}
+            views.check(statement.sql, views.sizes_of(readable))
+            raise self._told(statement, grants) or Forbidden(blind.HIDDEN) from refusal
 
     def _told(self, statement: Statement, grants: TableGrants) -> KissError | None:
         """What a statement, which cannot be prepared, is refused with: see `blind`. None: it is to
@@ -262,6 +280,11 @@ class Executor:
                     raise SqliteError(problem)
         if grants is not None:
             self._check_names_granted(grants)
+        texts = self.schema.views()
+        sizes = views.sizes_of(texts)
+        if any(size > self._view_sizes.get(name, 0) for name, size in views.too_large(sizes)):
+            raise SqliteError(views.TOO_LARGE)
+        self._views, self._view_sizes = texts, sizes
 
     def _check_names_granted(self, grants: TableGrants) -> None:
         for table in (*self.rules.made, *self.rules.altered):

@@ -104,7 +104,8 @@ def harden(db: apsw.Connection) -> None:
     for limit, value in _LIMITS.items():
         db.limit(limit, value)
     functions.bound(db)
-    db.execute("PRAGMA query_only=1; PRAGMA temp_store=2; PRAGMA mmap_size=0").fetchall()
+    # What does not fit into caches goes to files: see `watch`.
+    db.execute("PRAGMA query_only=1; PRAGMA temp_store=1; PRAGMA mmap_size=0").fetchall()
 
 
 def limit_writes(db: apsw.Connection) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 import apsw
 import trio
 
-from kissvdb.engine.sql.reader_threads import ReaderThread
+from kissvdb.engine.sql.reader_threads import ReaderThread, Turns, turns_count
 from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
 from kissvdb.engine.sql.statements import check_length, translated
 from kissvdb.errors import KissError, Overloaded, Stopping
@@ -25,7 +25,8 @@ from kissvdb.errors import KissError, Overloaded, Stopping
 SWITCH_SECONDS: Final = 0.0005
 """While there are statements the event loop gets the interpreter back after this time, not 5 ms: it
 may have to wait behind each of them, several times for one request (measured: a fourth)."""
-HURRY_SECONDS: Final = 0.05
+LOOK_SECONDS: Final = 0.05
+"""Between two looks at what a statement takes."""
 WAITING_FACTOR: Final = 16
 """So many statements may wait for each connection."""
 
@@ -52,6 +53,7 @@ class Readers:
         self.true_offset = true_offset
         self.connections_max = connections_max
         self._room = trio.CapacityLimiter(connections_max)
+        self._turns = Turns(turns_count())
         self._idle: list[Reading] = []
         self._open: set[Rows[Any]] = set()
         self._switch_seconds = sys.getswitchinterval()
@@ -77,8 +79,9 @@ class Readers:
             for rows in list(self._open):
                 rows.end_if_over()
             # One that is over and still runs is at its last step, or in a call of a function.
-            waits = [max(rows.seconds_left, HURRY_SECONDS) for rows in self._open]
-            with trio.move_on_after(min(waits, default=3600.0) + 0.001):
+            waits = [rows.seconds_left or LOOK_SECONDS for rows in self._open]
+            wait = min(LOOK_SECONDS, *waits) if waits else 3600.0
+            with trio.move_on_after(wait + 0.001):
                 await self._changed.wait()
             self._changed = trio.Event()
 
@@ -120,7 +123,7 @@ class Readers:
             raise self._full()
         if self._idle:
             return self._idle.pop()
-        thread = ReaderThread()
+        thread = ReaderThread(self._turns)
         try:
             with translated():
                 made = (thread, self._path, self._names, self.ours)
@@ -235,11 +238,11 @@ class Rows(Generic[T]):
 
     def end_if_over(self) -> None:
         """Let go of the moment it reads when its time is over; whoever iterates is told."""
-        if self._reading is None or not self._reading.watch.is_over:
+        if self._reading is None:
             return
         if self._in_thread:
-            self._reading.watch.hurry()
-        else:
+            self._reading.watch.look()
+        elif self._reading.watch.is_over:
             self._failure = self._reading.watch.timeout()
             self._end()
 

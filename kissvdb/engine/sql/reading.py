@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from kissvdb.core.grants import Grants
+from kissvdb.core.sql import views
 from kissvdb.engine.sql import blind
 from kissvdb.engine.sql.guard import ReadRules, check_params, harden
 from kissvdb.engine.sql.reader_threads import ReaderThread
@@ -93,7 +94,7 @@ class Reading:
             self._showing = None if ours is None else ours.attach(db)
             harden(db)
             self._rules = ReadRules(db, names)
-            self.watch = Watch(db)
+            self.watch = Watch(db, thread.take_turns)
         except BaseException:
             db.close()
             raise
@@ -102,6 +103,9 @@ class Reading:
         self._columns: tuple[str, ...] = ()
         self._row_size = 0
         self._is_prepared = False
+        self._views: dict[str, str] = {}
+        self._view_sizes: dict[str, int] = {}
+        self._views_version = -1
         self._query = SqlQuery("")
 
     def begin(self) -> None:
@@ -137,6 +141,7 @@ class Reading:
         self._is_prepared = False
         self._cursor = cursor = self._db.cursor()
         cursor.exec_trace = self._check
+        self._check_views(query)
         self._rules.begin(query.sight)
         if query.sight is None:
             cursor.execute(query.sql, query.params, can_cache=False)
@@ -190,7 +195,25 @@ class Reading:
 
     def close(self) -> None:
         self._db.close()
+        self.watch.close()
         self.thread.close()
+
+    def _check_views(self, query: SqlQuery) -> None:
+        """Raises SqliteError, which tells of views that its reader may see."""
+        version: int = self._db.execute("PRAGMA schema_version").get
+        if version != self._views_version:
+            found = self._db.execute("SELECT name, sql FROM sqlite_schema WHERE type='view'")
+            self._views = {str(name): str(sql) for name, sql in found.fetchall()}
+            self._view_sizes = views.sizes_of(self._views)
+            self._views_version = version
+        try:
+            views.check(query.sql, self._view_sizes)
+        except KissError as refusal:
+            if query.sight is None:
+                raise
+            seen = {name: sql for name, sql in self._views.items() if query.sight.may_table(name)}
+            views.check(query.sql, views.sizes_of(seen))
+            raise self._told(query, query.sight) from refusal
 
     def _told(self, query: SqlQuery, sight: Grants) -> KissError:
         """What the statement, which cannot be prepared, is refused with: see `blind`."""

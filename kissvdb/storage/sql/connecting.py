@@ -34,6 +34,15 @@ _REFUSALS = (
 _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 
 
+def count_no_memory() -> None:
+    """Have SQLite allocate without counting how much it has: that takes a lock which all its
+    threads share, and one that holds it may wait for a core. For a process that has nothing of
+    SQLite open: the setting cannot be changed while it is in use."""
+    apsw.shutdown()
+    apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
+    apsw.initialize()
+
+
 def connect(path: Path, *, durable: bool) -> Any:
     """A connection that writes. ``durable``: the file is there to stay.
 

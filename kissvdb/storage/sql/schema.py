@@ -39,6 +39,7 @@ class Schema:
         self._nullable: dict[str, str] | None = None
         self._has_sequences: bool | None = None
         self._triggers: frozenset[str] | None = None
+        self._views: dict[str, str] | None = None
 
     def forget(self) -> None:
         """The schema changed, or a change was undone."""
@@ -46,6 +47,7 @@ class Schema:
         self._nullable = None
         self._has_sequences = None
         self._triggers = None
+        self._views = None
 
     def table(self, name: str) -> Table:
         """The table of this name. It exists."""
@@ -64,6 +66,13 @@ class Schema:
             found = self._db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
             self._triggers = frozenset(str(name) for (name,) in found.fetchall())
         return self._triggers
+
+    def views(self) -> dict[str, str]:
+        """The text of each view, by name: the same object until the schema changes."""
+        if self._views is None:
+            found = self._db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'view'")
+            self._views = {str(name): str(sql) for name, sql in found.fetchall()}
+        return self._views
 
     def nullable_key(self, name: str) -> str | None:
         """The column that is the primary key of this table though SQLite lets it be NULL.

@@ -1,0 +1,36 @@
+"""How many views a statement has SQLite write out, told by texts."""
+
+import pytest
+
+from kissvdb.core.sql import views
+from kissvdb.errors import SqliteError
+
+
+def doubling(depth):
+    texts = {"d0": "CREATE VIEW d0 AS SELECT * FROM t"}
+    for n in range(depth):
+        texts[f"d{n + 1}"] = f"CREATE VIEW d{n + 1} AS SELECT * FROM d{n} JOIN D{n} AS other"
+    return texts
+
+
+def test_a_view_counts_what_it_names_as_often_as_it_does():
+    sizes = views.sizes_of(doubling(5))
+    assert [sizes[f"d{n}"] for n in range(6)] == [1, 3, 7, 15, 31, 63]
+
+
+def test_more_than_the_most_is_as_good_as_more():
+    assert views.sizes_of(doubling(2000))["d2000"] == views.WRITTEN_OUT_MAX + 1
+
+
+def test_names_in_any_quotes_and_cases():
+    sizes = {'my "own"': 600}
+    for text in ('"my ""own"""', "'My \"Own\"'", '`my "own"`', '[MY "OWN"]'):
+        views.check(f"SELECT * FROM {text}", sizes)
+        with pytest.raises(SqliteError, match="views of views"):
+            views.check(f"SELECT * FROM {text}, {text} AS b", sizes)
+
+
+def test_views_that_name_each_other_end():
+    texts = {"a": "CREATE VIEW a AS SELECT * FROM b, b", "b": "CREATE VIEW b AS SELECT * FROM a, a"}
+    assert set(views.sizes_of(texts)) == {"a", "b"}
+    assert views.sizes_of({"x": "CREATE VIEW x AS SELECT * FROM x"}) == {"x": 1}
