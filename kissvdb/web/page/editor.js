@@ -5,6 +5,7 @@ import { highlight } from "/page/highlight.js";
 
 /** So long a text is edited without colours: they are made anew at every key. */
 const COLOURED_MAX = 50_000;
+const TOLD_MAX = 100;
 
 /**
  * `value` is taken over when it is another than what is there; `onChange(text)` at every key.
@@ -14,6 +15,8 @@ export function Code({ value, onChange, language = "json", label, readOnly = fal
   const box = useRef();
   const jar = useRef();
   const latest = useRef({});
+  // What the caller was told and has not given back as `value` yet: that lags behind quick fingers.
+  const told = useRef([]);
   latest.current = { onChange, onKey };
   useEffect(() => {
     const element = box.current;
@@ -26,16 +29,26 @@ export function Code({ value, onChange, language = "json", label, readOnly = fal
     const made = CodeJar(element, paint, { tab: "  ", addClosing: false, catchTab: false, spellcheck: false });
     jar.current = made;
     made.updateCode(value ?? "", false);
-    made.onUpdate((text) => latest.current.onChange?.(text));
+    const tell = (text) => {
+      told.current = [...told.current.slice(-TOLD_MAX), text];
+      latest.current.onChange?.(text);
+    };
+    made.onUpdate(tell);
+    // What comes without a key: an input method, a drop, dictation.
+    const given = () => tell(made.toString());
+    element.addEventListener("input", given);
     if (readOnly) element.setAttribute("contenteditable", "false");
     if (handle) handle.current = { element, focus: () => element.focus(), insert: (text) => document.execCommand("insertText", false, text) };
     return () => {
       element.removeEventListener("keydown", keys, true);
+      element.removeEventListener("input", given);
       made.destroy();
     };
   }, [language, readOnly]);
   useEffect(() => {
-    if (jar.current && jar.current.toString() !== (value ?? "")) jar.current.updateCode(value ?? "", false);
+    const known = told.current.lastIndexOf(value);
+    told.current = told.current.slice(known + 1);
+    if (known < 0 && jar.current && jar.current.toString() !== (value ?? "")) jar.current.updateCode(value ?? "", false);
   }, [value]);
   return html`<div
     class=${`code ${readOnly ? "read-only" : ""}`} ref=${box} role="textbox" aria-multiline="true" aria-label=${label}

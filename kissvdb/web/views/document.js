@@ -123,7 +123,7 @@ function Conflict({ theirs, mine, was, busy, onMine, onTheirs }) {
   const title = theirs.gone ? "It was deleted meanwhile" : was ? `Somebody was first: it is at revision ${theirs.revision} now, you read ${was}` : `There is such a document already, at revision ${theirs.revision}`;
   return html`<section class="v-conflict" role="alert" aria-label="Conflict">
     <strong>${title}</strong>
-    <pre class="v-diff">${difference(theirs.text, mine).map(
+    <pre class="v-diff">${difference(theirs.text, pretty(mine)).map(
       ({ kind, text }, n) => html`<span key=${n} class=${`v-${kind}`}>${{ same: " ", less: "−", more: "+" }[kind]} ${text}${"\n"}</span>`,
     )}</pre>
     <p class="muted">− what is there now, + what you wrote</p>

@@ -122,7 +122,7 @@ export function Facets({ facets, onPick }) {
   return html`<div class="v-facets">
     ${names.map(
       ([name, { values, distinct }]) => html`<section key=${name} aria-label=${`values of ${name}`}>
-        <h3>${name} <span class="muted">${count(distinct)}</span></h3>
+        <h2>${name} <span class="muted">${count(distinct)}</span></h2>
         <ul>
           ${values.map(
             (each) => html`<li key=${JSON.stringify(each.value)}>

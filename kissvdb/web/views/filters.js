@@ -90,18 +90,18 @@ export function Fields({ value, onPick, most = 12, prefix = "" }) {
   if (value === null || value === undefined) return null;
   const entries = flat(value, prefix);
   const some = all ? entries : entries.slice(0, most);
-  return html`<dl class="v-fields">
+  return html`<div class="v-fields"><dl>
     ${some.map(
       ([path, each]) => html`<div key=${path}>
         <dt>${path || "value"}</dt>
         <dd>${pickable(path, each, onPick)}</dd>
       </div>`,
-    )}
+    )}</dl>
     ${entries.length > most &&
     html`<button type="button" class="v-link" onClick=${() => setAll(!all)}>
       ${all ? "fewer fields" : `${entries.length - most} more fields`}
     </button>`}
-  </dl>`;
+  </div>`;
 }
 
 function flat(value, prefix) {

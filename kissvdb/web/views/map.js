@@ -117,7 +117,7 @@ function Plane({ name, points, colour, busy, onPick }) {
         )}
       </ul>
     </div>
-    <aside class="v-beside">
+    <aside class="v-beside" aria-label="Points and their rows">
       <${Row} name=${name} id=${points[at]?.id} onPick=${onPick} />
       <input type="search" aria-label="Find in the list" placeholder="find an id or value in the list" value=${text} onInput=${(event) => setText(event.target.value)} />
       <${List} points=${points} listed=${listed} at=${at} colours=${colours} setAt=${setAt} name=${name} />

@@ -108,7 +108,7 @@ function Console() {
         ${wrong && html`<p class="v-note">This statement writes: a query is refused. <button type="button" class="v-link" onClick=${() => setMode("exec")}>Switch to Execute</button></p>`}
         ${busy ? html`<${Spinner} label="The statement runs" />` : html`<${Result} result=${result} />`}
       </div>
-      <aside class="v-sql-side">
+      <aside class="v-sql-side" aria-label="Schema and history">
         <${Schema} schema=${schema} onInsert=${insert} onAsk=${(text) => (setSql(text), setMode("query"))} />
         <${History} history=${history} onPick=${(each) => (setSql(each.sql), setMode(each.mode))} onClear=${() => (setHistory([]), kept.set("sql.history", []))} />
       </aside>

@@ -82,7 +82,7 @@ export function useCompletion(tables, collections) {
   }
 
   // The text is coloured anew after the key: the caret is where it belongs only then.
-  const onChange = () => requestAnimationFrame(() => look(false));
+  const onChange = () => typing.current && requestAnimationFrame(() => look(false));
   const popup = list && html`<ul class="v-completion" role="listbox" aria-label="What may come here" style=${{ left: `${list.place.left}px`, top: `${list.place.top}px` }}>
     ${list.options.map(
       (option, n) => html`<li key=${option.label} role="option" aria-selected=${n === list.at ? "true" : "false"}

@@ -22,7 +22,7 @@ function Fold({ title, detail, children, onAsk }) {
   const [open, setOpen] = useState(false);
   return html`<li>
     <div class="v-fold">
-      <button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => setOpen(!open)}>${open ? "▾" : "▸"} <code>${title}</code> <span class="muted">${detail}</span></button>
+      <button type="button" aria-expanded=${open ? "true" : "false"} onClick=${() => setOpen(!open)}><span aria-hidden="true">${open ? "▾" : "▸"} </span><code>${title}</code> <span class="muted">${detail}</span></button>
       ${onAsk && html`<button type="button" class="v-link" aria-label=${`Write a query of ${title}`} onClick=${onAsk}>query</button>`}
     </div>
     ${open && children}
