@@ -14,6 +14,12 @@ class Unreachable(Unavailable):
     code = "unreachable"
 
 
+class LeaseLost(errors.RevisionMismatch):
+    """A lease ended, or may have passed to another, before what was to be done under it."""
+
+    code = "lease_lost"
+
+
 class ServerFailed(KissError):
     """The server answered with an error that this client does not know."""
 

@@ -8,17 +8,28 @@ import msgspec
 
 from kissvdb.client.aio.admin import Admin, Keys
 from kissvdb.client.aio.documents import Documents
-from kissvdb.client.aio.events import Events, Stream
+from kissvdb.client.aio.events import Events, Stream, Subscription
 from kissvdb.client.aio.http import Http
-from kissvdb.client.aio.loading import Loading
+from kissvdb.client.aio.jobs import Queue
+from kissvdb.client.aio.leader import Leader
+from kissvdb.client.aio.loading import Loading, batch
 from kissvdb.client.aio.patterns import JobProgress, Lock
+from kissvdb.client.aio.sharing import Cache, Limiter
 from kissvdb.client.aio.sql import Sql
 from kissvdb.client.aio.state import State
 from kissvdb.client.aio.vectors import Vectors
 from kissvdb.client.config import Config
 from kissvdb.client.progress import Progress
-from kissvdb.client.results import BatchAnswer, Loaded, decode
-from kissvdb.client.wire import Call, given, sql_params
+from kissvdb.client.results import BatchAnswer, Loaded
+from kissvdb.client.wire import Call, given
+
+TOPIC = "topic"
+"""The type of the events of topics."""
+
+
+def topic_key(topic: str) -> str:
+    """What the messages of a topic are about."""
+    return f"topic:{topic}"
 
 
 class AsyncClient:
@@ -77,14 +88,7 @@ class AsyncClient:
     ) -> BatchAnswer:
         """Do all of the operations or none: see docs/batch.md for what they look like. Raises what
         the first is refused with; its ``operation`` or ``precondition`` tells which."""
-        for operation in operations:
-            sql_params(operation.get("params") or ())
-        op_id = self._http.op_id(op_id)
-        body = given(operations=operations, preconditions=list(preconditions) or None, op_id=op_id)
-        call = Call("POST", "/v1/batch", msgspec.json.encode(body), safe=op_id is not None)
-        answer: BatchAnswer = decode(BatchAnswer, (await self._http.answer(call)).body)
-        self._http.note_offset(answer.last_offset)
-        return answer
+        return await batch(self._http, operations, preconditions, op_id)
 
     async def bulk(
         self,
@@ -120,6 +124,36 @@ class AsyncClient:
     def lock(self, name: str, *, ttl_ms: int = 10_000, wait_secs: float | None = None) -> Lock:
         """A lock among all who use the server, to be held in a ``with`` block: see `Lock`."""
         return Lock(self.state, name, ttl_ms, wait_secs)
+
+    def leader(self, name: str, *, ttl_ms: int = 15_000, wait_secs: float | None = None) -> Leader:
+        """One leader among all who use the server, in a ``with`` block: see `Leader`."""
+        return Leader(self.config, name, ttl_ms, wait_secs)
+
+    def limiter(self, name: str, *, per_sec: float, burst: int = 1) -> Limiter:
+        """A rate that all who use the server share: see `Limiter`."""
+        return Limiter(self.state, name, per_sec, burst)
+
+    def cache(self, name: str, *, ttl_ms: int, making_ms: int = 30_000) -> Cache:
+        """A shared cache, also as a decorator of a function: see `Cache`."""
+        return Cache(self.state, name, ttl_ms, making_ms)
+
+    def queue(self, name: str, *, lease_ms: int = 30_000, tries_max: int = 5) -> Queue:
+        """Jobs, each for one worker at a time: see `Queue`."""
+        return Queue(self._http, name, lease_ms, tries_max)
+
+    async def publish(self, topic: str, data: Any, *, op_id: str | None = None) -> int | None:
+        """Send a message to a topic; its offset. It is kept as long as the log is."""
+        return await self.events.publish(TOPIC, data, key=topic_key(topic), op_id=op_id)
+
+    def subscribe(
+        self, topic: str, *, since: int | str = "now", epoch: str | None = None
+    ) -> Subscription:
+        """The messages of a topic, or of all that begin so (``"orders.*"``): from now on, or after
+        an offset, each once and in order; see `Subscription`."""
+        key = topic_key(topic)
+        if key.endswith("*"):
+            return self.stream.events(since=since, types=[TOPIC], key_prefix=key[:-1], epoch=epoch)
+        return self.stream.events(since=since, types=[TOPIC], key=key, epoch=epoch)
 
     def progress(
         self, key: str, of: int | None = None, *, ttl_ms: int | None = None

@@ -1,7 +1,7 @@
-"""Many operations through /v1/bulk, repeated without harm until each has been answered."""
+"""Many operations: all or none of them by /v1/batch, each for itself by /v1/bulk."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -9,8 +9,8 @@ import msgspec
 from kissvdb.client import errors
 from kissvdb.client.aio.http import Http
 from kissvdb.client.progress import Progress
-from kissvdb.client.results import Loaded, Refusal, float32
-from kissvdb.client.wire import MSGPACK, NDJSON, Call, given
+from kissvdb.client.results import BatchAnswer, Loaded, Refusal, decode, float32
+from kissvdb.client.wire import MSGPACK, NDJSON, Call, given, sql_params
 from kissvdb.errors import KissError
 
 REQUEST_BYTES_MAX = 512 * 1024
@@ -21,8 +21,25 @@ _pack = msgspec.msgpack.encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
+async def batch(
+    http: Http,
+    operations: Sequence[Mapping[str, Any]],
+    preconditions: Sequence[Mapping[str, Any]] = (),
+    op_id: str | None = None,
+) -> BatchAnswer:
+    """See ``client.batch``."""
+    for operation in operations:
+        sql_params(operation.get("params") or ())
+    op_id = http.op_id(op_id)
+    body = given(operations=operations, preconditions=list(preconditions) or None, op_id=op_id)
+    call = Call("POST", "/v1/batch", msgspec.json.encode(body), safe=op_id is not None)
+    answer: BatchAnswer = decode(BatchAnswer, (await http.answer(call)).body)
+    http.note_offset(answer.last_offset)
+    return answer
+
+
 class Loading:
-    """Of one call of ``client.bulk``."""
+    """Of one call of ``client.bulk``: repeated without harm until each has been answered."""
 
     def __init__(self, http: Http, load_id: str | None, progress: Progress) -> None:
         self._http = http

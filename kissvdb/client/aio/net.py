@@ -1,9 +1,11 @@
 """Sockets by anyio, for Trio and asyncio. The other client has the same with plain sockets."""
 
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
-from anyio.abc import ByteStream
+from anyio import CancelScope, move_on_after
+from anyio.abc import ByteStream, TaskGroup
 
 from kissvdb.client.config import Origin
 
@@ -50,3 +52,33 @@ async def connect(origin: Origin, timeout_secs: float) -> Stream:
                 origin.address, origin.port, tls=True, tls_standard_compatible=False
             )
         )
+
+
+def shielded(timeout_secs: float) -> CancelScope:
+    """A block that is done although its task is cancelled, for at most so long."""
+    return move_on_after(timeout_secs, shield=True)
+
+
+class Ticking:
+    """Something that is done again and again while a block runs."""
+
+    def __init__(self) -> None:
+        self._tasks: TaskGroup | None = None
+
+    async def start(self, beat: Callable[[], Awaitable[None]], every_secs: float) -> None:
+        """In the task that also closes it, with nothing opened in between that stays open."""
+        self._tasks = anyio.create_task_group()
+        await self._tasks.__aenter__()
+        self._tasks.start_soon(self._run, beat, every_secs)
+
+    async def _run(self, beat: Callable[[], Awaitable[None]], every_secs: float) -> None:
+        while True:
+            await anyio.sleep(every_secs)
+            await beat()
+
+    async def aclose(self) -> None:
+        """No beat is under way when it is closed."""
+        if self._tasks is not None:
+            self._tasks.cancel_scope.cancel()
+            await self._tasks.__aexit__(None, None, None)
+            self._tasks = None

@@ -1,7 +1,10 @@
 """Plain sockets. The other client has the same with anyio."""
 
 import socket
+import threading
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 
 from kissvdb.client.config import Origin
 
@@ -45,3 +48,32 @@ def connect(origin: Origin, timeout_secs: float) -> Stream:
         sock.close()
         raise
     return Stream(sock)
+
+
+def shielded(timeout_secs: float) -> nullcontext[None]:
+    """Nobody cancels a thread; the other client has something here."""
+    return nullcontext()
+
+
+class Ticking:
+    """Something that is done again and again while a block runs, in a thread."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, beat: Callable[[], None], every_secs: float) -> None:
+        """A thread that is none of those the process waits for."""
+        self._thread = threading.Thread(target=self._run, args=(beat, every_secs), daemon=True)
+        self._thread.start()
+
+    def _run(self, beat: Callable[[], None], every_secs: float) -> None:
+        while not self._over.wait(every_secs):
+            beat()
+
+    def close(self) -> None:
+        """No beat is under way when it is closed."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
