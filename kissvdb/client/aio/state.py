@@ -54,6 +54,8 @@ class State:
         call = Call("POST", "/v1/state/batch_put", _json({"operations": named}), safe=safe)
         return self._http.note_results((await self._http.answer(call)).body)
 
+    batch_put = put_batch
+
     async def patch(
         self,
         key: str,

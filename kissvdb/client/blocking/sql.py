@@ -32,6 +32,8 @@ class Sql:
         found = self._write("/v1/sql/exec", body, op_id)
         return int(found["rows_affected"])
 
+    execute = exec
+
     def batch(
         self, statements: Sequence[tuple[str, Params]], *, op_id: str | None = None
     ) -> dict[str, Any]:
