@@ -246,6 +246,22 @@ class NewApiKey(msgspec.Struct, frozen=True):
         return [("id", self.id), ("name", self.name), ("role", self.role), ("key", "...")]
 
 
+class Me(msgspec.Struct, frozen=True):
+    """Who this client is to the server. ``scopes`` None: all that the role allows. ``protected``:
+    the server wants a key."""
+
+    name: str
+    role: str
+    id: str | None = None
+    scopes: dict[str, list[str]] | None = None
+    limits: dict[str, int] | None = None
+    used: dict[str, int] | None = None
+    expires_at_ms: int | None = None
+    protected: bool = False
+    version: str = ""
+    started_at_ms: int = 0
+
+
 def float32(vector: Any) -> bytes:
     """The numbers of a vector as little-endian float32: a sequence, or anything with a dtype."""
     if isinstance(vector, bytes | bytearray | memoryview):

@@ -124,6 +124,7 @@ class AnswerParser:
         """Anything has arrived of the answer that is expected."""
         self.has_head = False
         self.is_complete = False
+        self._keeps_alive = False
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
 
@@ -136,7 +137,7 @@ class AnswerParser:
         """The answer, as far as it is there; the body is given away."""
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
-        return Answer(self.status, self._headers, body, bool(self._parser.should_keep_alive()))
+        return Answer(self.status, self._headers, body, self._keeps_alive)
 
     @property
     def status(self) -> int:
@@ -160,4 +161,6 @@ class AnswerParser:
         self._chunks.append(body)
 
     def on_message_complete(self) -> None:
+        # Afterwards the parser has forgotten it, and says no.
+        self._keeps_alive = bool(self._parser.should_keep_alive())
         self.is_complete = True

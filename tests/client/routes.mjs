@@ -65,6 +65,7 @@ await db.batch([{ op: "put", key: "m", value: 1 }]);
 await db.bulk([{ op: "put", key: "m", value: 1 }]);
 await db.ingest({ id: 1, vector: [1, 0], content: "harbour", metadata: {} });
 await db.search("TEST_VEC:1,0", { mode: "vector" });
+if ((await db.keys.me()).role !== "admin") throw new Error("no admin");
 const made = await db.keys.issue("js", { role: "read", scopes: { keys: ["a:*"] }, ttlMs: 60000 });
 const again = await db.keys.rotate(made.id, { graceMs: 0 });
 if (made.key === again.key || (await db.keys.list())[0].id !== made.id) throw new Error("no other secret");

@@ -8,6 +8,7 @@ import pytest
 
 from kissvdb import errors
 from kissvdb.client import Client, Config, Event, Item
+from kissvdb.client.blocking import net
 from kissvdb.testing import serve
 from tests.client import blocking
 
@@ -27,6 +28,17 @@ def client(server):
 def test_the_client_for_plain_programs_is_made_of_the_other():
     for name in blocking.names():
         assert (blocking.TARGET / name).read_text() == blocking.made(name), name
+
+
+def test_calls_one_after_another_have_one_connection(server, monkeypatch):
+    made = []
+    connect = net.connect
+    monkeypatch.setattr(net, "connect", lambda *given: made.append(1) or connect(*given))
+    with Client(config=Config(url=server.url)) as client:
+        for n in range(5):
+            client.state.put("kept", n)
+            client.state.get("kept")
+    assert made == [1]
 
 
 def test_keys(client):

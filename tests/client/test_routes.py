@@ -107,6 +107,7 @@ def use_documents_and_sql(client):
 
 
 def use_what_admins_do(client, url, path):
+    assert (client.keys.me().role, client.keys.me().protected) == ("admin", True)
     made = client.keys.issue("job", role="write", scopes={"keys": ["a:*"]}, ttl_ms=60_000)
     assert made.key not in repr(made)
     with Client(url, made.key) as other:

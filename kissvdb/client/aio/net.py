@@ -1,13 +1,19 @@
 """Sockets by anyio, for Trio and asyncio. The other client has the same with plain sockets."""
 
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 from anyio import CancelScope, move_on_after
-from anyio.abc import ByteStream, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 
 from kissvdb.client.config import Origin
+from kissvdb.client.readable import readable
+
+if TYPE_CHECKING:
+    from kissvdb.client.on_trio import TrioStream
 
 monotonic = time.monotonic
 sleep = anyio.sleep
@@ -37,13 +43,24 @@ class Stream:
             except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
                 raise ConnectionError(f"the connection broke: {error}") from error
 
+    def is_readable(self) -> bool:
+        """Something has arrived, or it has ended."""
+        return readable(self._stream.extra(SocketAttribute.raw_socket).fileno())
+
     async def aclose(self) -> None:
         """Never waits for the other side."""
         await anyio.aclose_forcefully(self._stream)
 
 
-async def connect(origin: Origin, timeout_secs: float) -> Stream:
+Connected: TypeAlias = "Stream | TrioStream"
+
+
+async def connect(origin: Origin, timeout_secs: float) -> Connected:
     """Raises OSError and TimeoutError."""
+    if not origin.tls and _on_trio():
+        from kissvdb.client import on_trio
+
+        return await on_trio.connect(origin.address, origin.port, timeout_secs)
     with anyio.fail_after(timeout_secs):
         if not origin.tls:
             return Stream(await anyio.connect_tcp(origin.address, origin.port))
@@ -57,6 +74,11 @@ async def connect(origin: Origin, timeout_secs: float) -> Stream:
 def shielded(timeout_secs: float) -> CancelScope:
     """A block that is done although its task is cancelled, for at most so long."""
     return move_on_after(timeout_secs, shield=True)
+
+
+def _on_trio() -> bool:
+    trio = sys.modules.get("trio")
+    return trio is not None and bool(trio.lowlevel.in_trio_run())
 
 
 class Ticking:

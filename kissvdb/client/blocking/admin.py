@@ -7,13 +7,14 @@ import msgspec
 
 from kissvdb.client import errors
 from kissvdb.client.blocking.http import Http, Lost
-from kissvdb.client.results import ApiKey, NewApiKey, decode
+from kissvdb.client.results import ApiKey, Me, NewApiKey, decode
 from kissvdb.client.wire import Call, given, segment
 
 ApiKeys = list[ApiKey]
 
 _json = msgspec.json.encode
 _KEYS = "/v1/auth/keys"
+_ME = "/v1/auth/me"
 SILENCE_MAX_SECS = 60.0
 """In the middle of a backup."""
 
@@ -23,6 +24,11 @@ class Keys:
 
     def __init__(self, http: Http) -> None:
         self._http = http
+
+    def me(self) -> Me:
+        """Who this client is, and what it may do. Needs no admin."""
+        found: Me = decode(Me, (self._http.answer(Call("GET", _ME, safe=True))).body)
+        return found
 
     def list(self) -> ApiKeys:
         """All that were issued, the oldest first, without their secrets."""

@@ -33,7 +33,7 @@ class Lost(Exception):
 class Connection:
     """One connection, one call at a time."""
 
-    def __init__(self, stream: net.Stream) -> None:
+    def __init__(self, stream: net.Connected) -> None:
         self.stream = stream
         self.parser = AnswerParser()
         self.used = False
@@ -187,6 +187,10 @@ class Http:
     def _attempt(self, call: Call, deadline: float) -> Answer:
         while True:
             connection = self._kept() or self._connect(deadline)
+            if connection.used and not call.safe and connection.stream.is_readable():
+                # The server has closed it. A call that may not be repeated is not lost in it.
+                connection.stream.close()
+                continue
             try:
                 answer = connection.answer(self._encode(call), deadline)
             except Lost as lost:

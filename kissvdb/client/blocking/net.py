@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 from kissvdb.client.config import Origin
+from kissvdb.client.readable import readable
 
 monotonic = time.monotonic
 sleep = time.sleep
@@ -28,9 +29,16 @@ class Stream:
         self._sock.settimeout(max(timeout_secs, 0.001))
         return self._sock.recv(65536)
 
+    def is_readable(self) -> bool:
+        """Something has arrived, or it has ended."""
+        return readable(self._sock.fileno())
+
     def close(self) -> None:
         """Never waits for the other side."""
         self._sock.close()
+
+
+Connected = Stream
 
 
 def connect(origin: Origin, timeout_secs: float) -> Stream:

@@ -122,6 +122,20 @@ export interface NewApiKey {
   offset: number;
 }
 
+export interface Me {
+  name: string;
+  role: "read" | "write" | "admin";
+  id: string | null;
+  scopes: Record<string, string[]> | null;
+  limits: Record<string, number> | null;
+  used: Record<string, number> | null;
+  expires_at_ms: number | null;
+  /** The server wants a key. */
+  protected: boolean;
+  version: string;
+  started_at_ms: number;
+}
+
 export interface KeyEnd {
   ttlMs?: number;
   expiresAtMs?: number;
@@ -220,6 +234,7 @@ export class Client {
     schema(): Promise<Record<string, unknown>>;
   };
   readonly keys: {
+    me(): Promise<Me>;
     list(): Promise<ApiKey[]>;
     issue(name: string, options?: KeyEnd & { role?: "read" | "write" | "admin"; scopes?: Record<string, string[]>; limits?: Record<string, number>; permissions?: object }): Promise<NewApiKey>;
     rotate(id: string, options?: KeyEnd & { graceMs?: number }): Promise<NewApiKey>;

@@ -476,6 +476,11 @@ class Keys {
     this.#http = http;
   }
 
+  /** Who this client is, and what it may do. Needs no admin. */
+  me() {
+    return this.#http.json("GET", "/v1/auth/me");
+  }
+
   list() {
     return this.#http.json("GET", "/v1/auth/keys");
   }
