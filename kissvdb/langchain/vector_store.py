@@ -9,11 +9,12 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 
 from kissvdb.adapters.loads import load
+from kissvdb.adapters.spread import spread
 from kissvdb.adapters.threads import in_thread
 from kissvdb.client import Client
 from kissvdb.client.results import Hit
 from kissvdb.errors import AlreadyExists, NotFound
-from kissvdb.langchain.scoring import relevance, spread
+from kissvdb.langchain.scoring import relevance
 
 Scored = list[tuple[Document, float]]
 

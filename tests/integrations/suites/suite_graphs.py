@@ -222,6 +222,7 @@ def test_no_part_of_a_thread_ends_before_the_thread(client, name):
     assert graph.get_state(thread("t")).values["notes"] == ["x" * 1000, "a", "b"]
 
 
+@pytest.mark.slow
 def test_deleted_is_gone_with_all_its_keys(client, saver, name):
     graph = graph_of(saver, note("x" * 100_000))
     for each in ("t", "té:/" * 40, "u"):
@@ -236,6 +237,7 @@ def test_deleted_is_gone_with_all_its_keys(client, saver, name):
     assert list(client.state.items(name + ":")) == []
 
 
+@pytest.mark.slow
 def test_values_may_be_large_and_writes_many(saver):
     big = "é" * 400_000
     graph = graph_of(saver, note(big))

@@ -24,6 +24,7 @@ class TestVectorStore(VectorStoreIntegrationTests):
         return KissVectorStore(name, self.get_embeddings(), client=client)
 
 
+@pytest.mark.slow
 class TestVectorStoreOfWordsAndVectors(VectorStoreIntegrationTests):
     @pytest.fixture
     def vectorstore(self, client, name):

@@ -1,5 +1,6 @@
 """langgraph-checkpoint-conformance, in full."""
 
+import pytest
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.checkpoint.conformance.capabilities import Capability
 
@@ -10,6 +11,7 @@ async def test_the_saver_has_all_capabilities_and_passes_all_their_tests(client,
     await conforms(client, name)
 
 
+@pytest.mark.slow
 async def test_it_conforms_with_a_time_to_live_as_well(client, name):
     await conforms(client, name, ttl_secs=3600)
 

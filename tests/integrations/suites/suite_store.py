@@ -105,6 +105,7 @@ def test_a_put_replaces_the_value_and_all_its_texts(stores, client, name):
         store.batch([PutOp(("a.b",), "k", {"n": 1})])
 
 
+@pytest.mark.slow
 async def test_many_operations_at_once(stores):
     store, _ = stores
     await store.abatch([PutOp(("a",), f"k{n}", {"text": "sea", "n": n}) for n in range(300)])
