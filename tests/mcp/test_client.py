@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 
 import httpx
 import pytest
@@ -54,12 +54,17 @@ def url(tmp_path_factory):
         yield address
 
 
-def over_http(url):
+@asynccontextmanager
+async def over_http(url):
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
-    client = httpx2.AsyncClient(headers={"authorization": f"Bearer {KEY}"}, timeout=PATIENCE_SECS)
-    return streamable_http_client(f"{url}/mcp", http_client=client)
+    key = {"authorization": f"Bearer {KEY}"}
+    async with (
+        httpx2.AsyncClient(headers=key, timeout=PATIENCE_SECS) as client,
+        streamable_http_client(f"{url}/mcp", http_client=client) as streams,
+    ):
+        yield streams
 
 
 def over_bridge(url):
@@ -82,15 +87,17 @@ async def test_tools_resources_and_prompts(sdk, url, transport, mode):
             assert tools["recall"].annotations.read_only_hint
             assert tools["forget"].annotations.destructive_hint
             # The client holds structured content to the schema of the tool.
+            put = await client.call_tool("state_put", {"key": f"k:{mode}", "value": {"a": "ü"}})
+            offset = put.structured_content["offset"]
             answers = [
-                await client.call_tool("state_put", {"key": f"k:{mode}", "value": {"a": "ü"}}),
+                put,
                 await client.call_tool("state_get", {"key": f"k:{mode}"}),
                 await client.call_tool("publish", {"type": "t", "data": 1}),
                 await client.call_tool("collections", {}),
                 await client.call_tool("find", {"collection": "c", "count": True}),
                 await client.call_tool("search", {"collection": "c", "text": "x"}),
                 await client.call_tool("sql_query", {"sql": "SELECT 1 AS one"}),
-                await client.call_tool("as_of", {"offset": 1, "collection": "c"}),
+                await client.call_tool("as_of", {"offset": offset, "collection": "c"}),
                 await client.call_tool("changed_since", {"offset": 0, "collection": "c"}),
             ]
             assert not any(each.is_error for each in answers)

@@ -120,9 +120,21 @@ def schema_of(type_: Any) -> dict[str, Any]:
     made = msgspec.json.schema(type_)
     definitions: dict[str, Any] = dict(made.pop("$defs"))
     root: dict[str, Any] = dict(definitions.pop(made["$ref"].rpartition("/")[2]))
+    _drop_formats([root, *definitions.values()])
     # A name of ours, and what is said of it, is no help to who fills it in.
     root.pop("title", None)
     root.pop("description", None)
     for each in definitions.values():
         each.pop("title", None)
     return {**root, "$defs": definitions} if definitions else root
+
+
+def _drop_formats(schemas: list[Any]) -> None:
+    """Validators of JSON Schema know none that are of OpenAPI (uint64), and say so each time."""
+    for schema in schemas:
+        if isinstance(schema, dict):
+            if isinstance(schema.get("format"), str):
+                del schema["format"]
+            _drop_formats(list(schema.values()))
+        elif isinstance(schema, list):
+            _drop_formats(schema)
