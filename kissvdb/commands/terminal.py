@@ -5,6 +5,8 @@ from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from typing import Any
 
+from kissvdb.commands import top
+
 PREFIX_HELP = "only keys that start so"
 
 Command = Callable[..., Any]
@@ -13,8 +15,8 @@ Command = Callable[..., Any]
 def add_to(commands: Any, command: Command) -> None:
     """Add the commands to the parser. ``command`` makes one of them, as in `kissvdb.cli`."""
 
-    def one(name: str, help: str) -> Any:
-        made = command(commands, name, lambda arguments: _run(name, arguments), help)
+    def one(name: str, help: str, run: Any = None) -> Any:
+        made = command(commands, name, run or (lambda arguments: _run(name, arguments)), help)
         made.add_argument("--url", help="default: KISSVDB_URL, or http://127.0.0.1:9917")
         made.add_argument("--key", help="default: KISSVDB_KEY")
         return made
@@ -23,6 +25,7 @@ def add_to(commands: Any, command: Command) -> None:
     _add_events(one)
     _add_found(one)
     _add_files(one)
+    top.add_to(one)
 
 
 def _run(name: str, arguments: Namespace) -> int:

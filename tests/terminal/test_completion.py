@@ -131,6 +131,7 @@ def test_fish(capsys, url, tmp_path, monkeypatch):
         assert not unwanted & offered, (line, answer)
 
 
+@pytest.mark.slow
 def test_zsh(capsys, url, tmp_path):
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed")
