@@ -112,11 +112,10 @@ def log_dump(arguments: argparse.Namespace) -> int:
 
 
 def backup(arguments: argparse.Namespace) -> int:
-    server = _load(arguments).config.server
+    url, api_key = _server_of(arguments)
     import kissvdb.commands.backup
 
-    url = arguments.url or _local_url(server)
-    offset = kissvdb.commands.backup.fetch(url, server.api_key, Path(arguments.directory))
+    offset = kissvdb.commands.backup.fetch(url, api_key, Path(arguments.directory))
     return _print_lines([f"{arguments.directory} holds {url}, at offset {offset}"])
 
 
@@ -138,9 +137,11 @@ def vacuum(arguments: argparse.Namespace) -> int:
 
 
 def _server_of(arguments: argparse.Namespace) -> tuple[str, str]:
-    """Where the server is, and its key."""
+    """Where the server is, and its key: flags, what the clients read, the configuration."""
     server = _load(arguments).config.server
-    return arguments.url or _local_url(server), server.api_key
+    url = arguments.url or os.environ.get("KISSVDB_URL") or _local_url(server)
+    by_flag = any(name == "server.api_key" for name, _, _ in arguments.flags)
+    return url, server.api_key if by_flag else os.environ.get("KISSVDB_KEY") or server.api_key
 
 
 def warmup(arguments: argparse.Namespace) -> int:
@@ -289,10 +290,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     inner = log.add_subparsers(metavar="COMMAND", required=True)
     one = command(inner, "dump", log_dump, "print records as JSON lines", sources, data)
     one.add_argument("--since", type=_offset, default=0, metavar="N", help="after this offset")
-    one = command(commands, "backup", backup, "copy a running server at one offset", sources)
+    asking = _flags(parents=[sources])
+    asking.add_argument("--url", type=_url, help="default: KISSVDB_URL, or as configured")
+    said = "default: KISSVDB_KEY, or as configured"
+    _add(asking, "server.api_key", "--key", "--api-key", metavar="KEY", help=said)
+    one = command(commands, "backup", backup, "copy a running server at one offset", asking)
     one.add_argument("directory", metavar="DIR", help="a new directory")
-    one.add_argument("--url", type=_url, help="default: the address in the configuration")
-    _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
     one = command(
         commands, "restore", restore, "fill a data directory from a backup", sources, data
     )
@@ -300,10 +303,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     one = command(commands, "vacuum", vacuum, "drop the dead rows of a collection", sources, data)
     one.add_argument("--collection", required=True, metavar="NAME")
     one.add_argument("--url", type=_url, help="default: the address in the configuration")
-    _add(one, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
-    asking = _flags(parents=[sources])
-    asking.add_argument("--url", type=_url, help="default: the address in the configuration")
-    _add(asking, "server.api_key", "--api-key", metavar="KEY", help="default: as configured")
+    _add(one, "server.api_key", "--key", "--api-key", metavar="KEY", help="default: as configured")
     key_arguments.add(commands, command, asking, _server_of)
     one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
     one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")

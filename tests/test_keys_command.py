@@ -78,3 +78,17 @@ def test_wrong_usage_is_said(capsys, arguments):
         main(["keys", *arguments])
     assert left.value.code == 2
     assert "kissvdb keys" in capsys.readouterr().err
+
+
+def test_it_asks_where_the_clients_do(url, monkeypatch, capsys):
+    monkeypatch.setenv("KISSVDB_URL", url)
+    monkeypatch.setenv("KISSVDB_KEY", KEY)
+    assert main(["keys", "list"]) == 0
+    # A flag goes first, under either of its names.
+    for flag in ("--key", "--api-key"):
+        assert main(["keys", "list", flag, "wrong"]) == 1
+    monkeypatch.setenv("KISSVDB_KEY", "wrong")
+    assert main(["keys", "list", "--key", KEY]) == 0
+    monkeypatch.setenv("KISSVDB_URL", "http://127.0.0.1:9")
+    assert main(["keys", "list", "--url", url, "--key", KEY]) == 0
+    assert "refused" in capsys.readouterr().err

@@ -82,7 +82,7 @@ def _of(id_: str) -> str:
 def _call(url: str, api_key: str, path: str, method: str, body: Any = None) -> Any:
     if not api_key:
         raise Refused(
-            "keys are issued with the server's own key: give it as RUSTKISS_API_KEY or --api-key"
+            "keys are issued with the server's own key: KISSVDB_KEY, RUSTKISS_API_KEY or --key"
         )
     with calling(
         url, api_key, path, method=method, body=body, idle_seconds_max=IDLE_SECONDS_MAX

@@ -44,6 +44,7 @@ export async function run({ Client, KissError }, url, key) {
 
   // Vectors, as numbers and as typed arrays
   await db.vector.create("places", { dim: 3, metric: "cosine" });
+  assert.equal((await db.vector.create("places", { dim: 3, metric: "cosine", existOk: true })).count, 0);
   await db.vector.upsert("places", { id: "a", vector: [1, 0, 0.5], meta: { lang: "en" } });
   await db.vector.upsertBatch("places", [{ id: "b", vector: new Float32Array([0, 1, 0]) }]);
   const { hits } = await db.vector.search("places", { vector: new Float32Array([1, 0, 0.5]), k: 2 });

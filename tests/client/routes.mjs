@@ -20,6 +20,7 @@ await db.state.putBatch([{ key: "n", value: null }]);
 await db.state.get("k");
 await db.state.patch("k", { a: 1 });
 await all(db.state.items());
+await db.state.tree("a:");
 await db.state.delete("k");
 await db.events.publish("log", 1);
 const v = db.vector;
@@ -73,6 +74,7 @@ if (!(await db.keys.revoke(made.id)) || (await db.keys.revoke(made.id))) throw n
 await db.admin.snapshot();
 await db.admin.metrics();
 await db.admin.embedders();
+await db.admin.stats();
 await all(await db.admin.backup());
 for await (const _ of db.subscribe()) break;
 console.log(JSON.stringify([...asked]));

@@ -95,6 +95,7 @@ def test_events_are_followed_from_an_offset(client):
 def test_vectors_of_any_kind(client, made):
     name = f"v-{made([]).__class__.__name__}"
     client.vector.create(name, 3, "cosine")
+    assert client.vector.create(name, 3, "cosine", exist_ok=True)["count"] == 0
     client.vector.upsert(name, "a", made([1.0, 0.0, 0.5]), {"lang": "en"})
     results = client.vector.upsert_batch(
         name, [{"id": "b", "vector": made([0.0, 1.0, 0.0]), "meta": {"lang": "de"}}]

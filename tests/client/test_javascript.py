@@ -51,7 +51,9 @@ def test_every_part_in_node(url):
 
 @needs_node
 def test_the_programs_of_the_page_run_in_node(url, tmp_path):
-    shown = re.findall(r"```js\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    pages = (PAGE, ROOT / "README.md")
+    texts = "".join(page.read_text(encoding="utf-8") for page in pages)
+    shown = re.findall(r"```js\n(.*?)```", texts, re.DOTALL)
     assert shown
     for number, text in enumerate(shown):
         path = tmp_path / f"{number}.mjs"

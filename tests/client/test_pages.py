@@ -11,8 +11,14 @@ import pytest
 from kissvdb.testing import serve
 from tests.patience import PATIENCE_SECS
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "clients.md"
-PROGRAMS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "clients.md"
+PROGRAMS = [
+    program
+    for page in (PAGE, ROOT / "README.md")
+    for program in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    if "kissvdb.client" in program
+]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ WITHOUT = {
     **{f"{route.method} {route.path}": "a page or a file, for browsers" for route in PAGES},
     "GET /v1/events": "another name of GET /v1/stream",
     "POST /v1/vector/{collection}/map": "what the page draws",
+    "POST /mcp": "agents speak it",
 }
 KEY = "the-server-s-own"
 
@@ -56,6 +57,7 @@ def use_state_and_vectors(client):
     client.state.get("k")
     client.state.patch("k", {"a": 1})
     list(client.state.items())
+    client.state.tree("a:")
     client.state.delete("k")
     client.events.publish("log", 1)
     vector = client.vector
@@ -125,6 +127,7 @@ def use_what_admins_do(client, url, path):
     assert client.admin.snapshot() >= made.offset
     assert "# TYPE" in client.admin.metrics()
     client.admin.embedders()
+    client.admin.stats()
     with path.open("wb") as file:
         for piece in client.admin.backup():
             file.write(piece)

@@ -121,6 +121,12 @@ class Admin:
         """As Prometheus reads them."""
         return (await self._http.answer(Call("GET", "/v1/metrics", safe=True))).body.decode()
 
+    async def stats(self) -> dict[str, Any]:
+        """Counts and sizes, as the page shows them."""
+        answer = await self._http.answer(Call("GET", "/v1/stats", safe=True))
+        found: dict[str, Any] = msgspec.json.decode(answer.body)
+        return found
+
     async def embedders(self) -> list[dict[str, Any]]:
         """What makes vectors of texts, and whether it is available."""
         answer = await self._http.answer(Call("GET", "/v1/embedders", safe=True))

@@ -113,6 +113,21 @@ class State:
             if cursor is None:
                 return
 
+    def tree(
+        self,
+        prefix: str = "",
+        *,
+        separator: str = ":",
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> dict[str, Any]:
+        """A page of one level of keys as a tree: branches and keys below ``prefix``, which ends
+        with the separator, or is empty for the root."""
+        query = given(prefix=prefix or None, separator=separator, limit=limit, cursor=cursor)
+        call = Call("GET", "/v1/tree", query=query, safe=True, reads=False)
+        found: dict[str, Any] = msgspec.json.decode((self._http.answer(call)).body)
+        return found
+
     def _written(self, call: Call) -> Written:
         written: Written = decode(Written, (self._http.answer(call)).body)
         self._http.note_offset(written.offset)

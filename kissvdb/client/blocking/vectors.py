@@ -8,6 +8,7 @@ import msgspec
 from kissvdb.client.blocking.http import Http
 from kissvdb.client.results import Scrolled, Search, Vector, Written, decode, float32
 from kissvdb.client.wire import MSGPACK, Call, given, segment
+from kissvdb.errors import AlreadyExists
 
 _pack = msgspec.msgpack.encode
 
@@ -23,13 +24,21 @@ class Vectors:
         collection: str,
         dim: int | None = None,
         metric: str | None = None,
+        *,
+        exist_ok: bool = False,
         **settings: Any,
     ) -> dict[str, Any]:
         """Make a collection: of ``dim`` numbers by ``metric`` (cosine, dot, l2), or with
         ``embedder="default"``, which makes the vectors of texts. ``settings``: what else the
-        description of the route lists. Raises AlreadyExists."""
+        description of the route lists. Raises AlreadyExists, but with ``exist_ok`` answers what is
+        there."""
         body = given(dim=dim, metric=metric, **settings)
-        return self._json(Call("POST", _path(collection), msgspec.json.encode(body)))
+        try:
+            return self._json(Call("POST", _path(collection), msgspec.json.encode(body)))
+        except AlreadyExists:
+            if not exist_ok:
+                raise
+        return self.info(collection)
 
     create_collection = create
 

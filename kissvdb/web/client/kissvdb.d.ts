@@ -183,6 +183,7 @@ export class Client {
     patch(key: string, patch: unknown, options?: { ttlMs?: number; ifRevision?: number; create?: boolean; opId?: string }): Promise<Written>;
     delete(key: string, options?: { ifRevision?: number; ifOffset?: number; opId?: string }): Promise<Deleted>;
     list(prefix?: string, options?: { limit?: number; cursor?: string; at?: number }): Promise<{ items: Item[]; cursor: string | null; offset: number }>;
+    tree(prefix?: string, options?: { separator?: string; limit?: number; cursor?: string }): Promise<Record<string, unknown>>;
     items(prefix?: string, options?: { at?: number }): AsyncIterable<Item>;
   };
   readonly events: {
@@ -244,6 +245,7 @@ export class Client {
     snapshot(): Promise<number>;
     backup(options?: { signal?: AbortSignal }): Promise<ReadableStream<Uint8Array>>;
     metrics(): Promise<string>;
+    stats(): Promise<Record<string, unknown>>;
     embedders(): Promise<Record<string, unknown>[]>;
   };
   batch(operations: Record<string, unknown>[], options?: { preconditions?: Record<string, unknown>[]; opId?: string }): Promise<Record<string, unknown>>;

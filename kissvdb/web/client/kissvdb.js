@@ -210,6 +210,11 @@ class State {
     };
   }
 
+  /** One level of keys as a tree: branches and keys below a prefix that ends with the separator. */
+  tree(prefix = "", { separator, limit, cursor } = {}) {
+    return this.#http.json("GET", `/v1/tree${query({ prefix, separator, limit, cursor })}`);
+  }
+
   /** All keys with this prefix, in order. */
   async *items(prefix = "", { at } = {}) {
     let cursor;
@@ -245,8 +250,14 @@ class Vectors {
     return `/v1/vector/${segment(collection)}${rest ? `/${rest}` : ""}`;
   }
 
-  create(collection, settings) {
-    return this.#http.json("POST", this.#path(collection), { body: settings });
+  /** `existOk`: what is there already is answered as `info` does. */
+  async create(collection, { existOk = false, ...settings }) {
+    try {
+      return await this.#http.json("POST", this.#path(collection), { body: settings });
+    } catch (error) {
+      if (!existOk || error.code !== "already_exists") throw error;
+      return this.info(collection);
+    }
   }
 
   drop(collection) {
@@ -523,6 +534,11 @@ class Admin {
 
   async metrics() {
     return (await this.#http.call("GET", "/v1/metrics")).text;
+  }
+
+  /** Counts and sizes. */
+  stats() {
+    return this.#http.json("GET", "/v1/stats");
   }
 
   async embedders() {
