@@ -67,7 +67,8 @@ def test_a_leader_without_a_network_steps_down_before_another_one_can_lead(serve
     with Client(config=Config(url=proxy.url)) as cut_off, cut_off.leader("l", ttl_ms=900) as leader:
         assert leader.is_leading
         # What it says from now on arrives nowhere.
-        leader._http._idle.clear()
+        while (kept := leader._http._kept()) is not None:
+            kept.stream.close()
         proxy.close()
         leader._http.origin = Config(url="http://127.0.0.1:9").origin()
         with client.leader("l", ttl_ms=900, wait_secs=PATIENCE_SECS) as next_one:
@@ -201,3 +202,13 @@ def test_a_topic_from_now_on_and_from_a_place(client):
         ("topic:orders.us", 1),
         ("topic:orders.eu", 2),
     ]
+
+
+def test_keys_of_others_are_not_taken_for_its_own(client):
+    for key in ("cache:odd:k", "limit:odd", "queue:odd:job:1"):
+        client.state.put(key, 5)
+    with pytest.raises(errors.InvalidArgument, match="somebody else's key"):
+        client.cache("odd", ttl_ms=1000).get("k", lambda: 1)
+    with pytest.raises(errors.InvalidArgument, match="somebody else's key"):
+        client.limiter("odd", per_sec=1).try_acquire()
+    assert client.queue("odd").get() is None

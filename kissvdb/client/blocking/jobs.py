@@ -69,7 +69,11 @@ class Queue:
         cursor = None
         while True:
             page, cursor = self._state.list(self._key("job", ""), limit=PAGE, cursor=cursor)
-            free = [item for item in page if self._key("lease", self._id(item)) not in held]
+            free = [
+                item
+                for item in page
+                if self._key("lease", self._id(item)) not in held and _is_job(item)
+            ]
             while free:
                 item = free.pop(random.randrange(min(len(free), CHOICE)))
                 job = self._take(item)
@@ -148,6 +152,11 @@ class Queue:
             if error.operation != 0:
                 raise
             raise LeaseLost(f"{self._prefix}: job {job.id!r} is no longer this worker's") from error
+
+
+def _is_job(item: Item) -> bool:
+    """Keys of others may begin so, too."""
+    return isinstance(item.value, dict) and item.value.keys() >= {"data", "tries"}
 
 
 class Job:

@@ -13,6 +13,7 @@ from kissvdb.client.blocking import net
 from kissvdb.client.blocking.state import State
 from kissvdb.client.results import Written
 from kissvdb.errors import (
+    InvalidArgument,
     KissError,
     OutcomeUnknown,
     PayloadTooLarge,
@@ -126,7 +127,11 @@ class Limiter:
         if item is None:
             self._bucket = self._offset = None
             return
-        bucket = msgspec.convert(item.value, _Bucket)
+        try:
+            bucket = msgspec.convert(item.value, _Bucket)
+        except msgspec.ValidationError as error:
+            said = f"{self._key}: somebody else's key, for it holds no limiter: {error}"
+            raise InvalidArgument(said) from error
         if bucket.at_ms is None:
             bucket.at_ms = float((item.expires_at_ms or 0) - bucket.ttl_ms)
         self._bucket, self._offset = bucket, item.offset
@@ -180,6 +185,8 @@ class Cache:
                 continue
             except _NO_SERVER:
                 return _plain(make())
+            if not isinstance(item.value, dict) or not item.value.keys() & {"value", "making"}:
+                raise InvalidArgument(f"{place}: somebody else's key, for it holds no cached value")
             if "value" in item.value:
                 return item.value["value"]
             net.sleep(pause)
