@@ -5,6 +5,7 @@ security policy has failed, whatever else it says.
 """
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
@@ -40,30 +41,45 @@ class Site:
         return self.http.post("/v1/events", json=body).raise_for_status().json()
 
 
-def started(directory, key=""):
-    environment = {"API_KEY": key} if key else {}
+def started(directory, key="", **environment):
+    if key:
+        environment["API_KEY"] = key
     server = ServerProcess(directory, environment=environment)
     server.start()
     headers = {"authorization": f"Bearer {key}"} if key else {}
     return Site(server, httpx.Client(base_url=server.url, headers=headers, timeout=PATIENCE_SECS))
 
 
-@pytest.fixture
-def site(tmp_path):
-    """An open server of this test's own."""
-    found = started(tmp_path / "data")
-    yield found
-    found.http.close()
-    found.server.kill()
+@contextmanager
+def serving(directory, key="", **environment):
+    found = started(directory, key, **environment)
+    try:
+        yield found
+    finally:
+        found.http.close()
+        found.server.kill()
 
 
-@pytest.fixture
-def locked_site(tmp_path):
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """An open server, shared by the tests of a module: each writes names of its own."""
+    with serving(tmp_path_factory.mktemp("site") / "data") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def memory_site(tmp_path_factory):
+    """A server that keeps nothing: each start begins another history."""
+    directory = tmp_path_factory.mktemp("memory") / "data"
+    with serving(directory, KISSVDB_STORAGE_MEMORY="true") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def locked_site(tmp_path_factory):
     """A server that wants a key: ADMIN_KEY."""
-    found = started(tmp_path / "locked", ADMIN_KEY)
-    yield found
-    found.http.close()
-    found.server.kill()
+    with serving(tmp_path_factory.mktemp("locked") / "data", ADMIN_KEY) as found:
+        yield found
 
 
 # Not longer: Playwright leaves an event loop of asyncio in the thread, which other tests want.

@@ -65,7 +65,7 @@ function Edit({ item, text, onText, ttl, onTtl, onSave, onCancel, busy }) {
   };
   return html`
     <${Code} value=${text} onChange=${onText} label="Value as JSON" rows=${12} onKey=${save} invalid=${Boolean(wrong)} />
-    ${wrong ? html`<small class="bad" role="status">Not JSON yet: ${wrong}</small>` : html`<small class="muted">${bytes(new Blob([text]).size)}. Saved only over revision ${item.revision}; Ctrl-S saves</small>`}
+    ${wrong ? html`<small class="bad" role="status">Not JSON yet: ${wrong}</small>` : html`<small class="muted">Saved only over revision ${item.revision}. Ctrl-S saves</small>`}
     <div class="row">
       <${Field} label="Expires"><select value=${ttl.kind} onChange=${(event) => onTtl({ ...ttl, kind: event.target.value })}>
         ${Object.entries(TTLS).map(([kind, title]) => html`<option value=${kind}>${kind === "keep" && item.expires_at_ms === null ? "Never, as now" : title}</option>`)}

@@ -12,11 +12,11 @@ const perSecond = (n) => `${short(n)}/s`;
 const percent = (n) => `${short(n)} %`;
 
 const CHARTS = [
-  { title: "Requests", format: perSecond, series: [["requests", "answered"], ["errors", "refused or failed", "--chart-2"]] },
+  { title: "Requests", format: perSecond, series: [["requests", "answered"], ["errors", "errors", "--chart-2"]] },
   { title: "Time to answer", format: duration, series: [["median", "median"], ["slowest", "99 %", "--chart-2"]] },
   { title: "Written", format: perSecond, series: [["keys", "keys"], ["vectors", "vectors", "--chart-2"], ["events", "events", "--chart-3"]] },
   { title: "Log made durable", format: duration, series: [["fsyncMedian", "median"], ["fsyncSlowest", "99 %", "--chart-2"]] },
-  { title: "Event streams", format: short, max: 4, series: [["streams", "open"], ["lag", "events behind, the slowest", "--chart-2"]] },
+  { title: "Event streams", format: short, max: 4, series: [["streams", "open"], ["lag", "events behind", "--chart-2"]] },
   { title: "Log on disk", format: bytes, series: [["log", "bytes"]] },
   { title: "Memory", format: bytes, series: [["memory", "resident"]] },
   { title: "Processor", format: percent, max: 20, series: [["cpu", "of one core"]] },
@@ -39,7 +39,7 @@ function Tiles({ stats }) {
     <${Tile} label="Log" hint=${`${count(stats.logged_records)} records written`}>${bytes(stats.log_bytes)}<//>
     <${Tile} label="Streams" hint=${`${count(stats.stream_lag_events)} events behind`}>${count(stats.streams)}<//>
     <${Tile} label="Memory" hint=${last.cpu === undefined ? "" : `${percent(last.cpu)} of a core`}>${bytes(stats.process.resident_bytes)}<//>
-    <${Tile} label="Up for" hint=${`since ${moment(stats.started_at_ms)}`}>${duration(Math.max(1000, stats.now_ms - stats.started_at_ms))}<//>
+    <${Tile} label="Up for" hint=${`since ${moment(stats.started_at_ms).slice(5, 16)}`}>${duration(Math.max(1000, stats.now_ms - stats.started_at_ms))}<//>
   </div>`;
 }
 

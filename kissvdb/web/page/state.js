@@ -1,12 +1,12 @@
 // The keys as a tree: complete, live, to edit, to delete, to take away.
-import { api, call, query, refusal } from "/page/api.js";
+import { call, me, query, refusal } from "/page/api.js";
 import { follow } from "/page/feed.js";
 import { problem } from "/page/json_text.js";
 import { KeyPanel, writeKey } from "/page/key_panel.js";
 import { useCommands } from "/page/menu.js";
 import { go } from "/page/router.js";
 import { keysBelow, Tree } from "/page/tree.js";
-import { Badge, Button, bytes, Code, confirm, count, Dialog, duration, Empty, Field, Head, html, Icon, kept, Problem, saveFile, Save, Table, toast, toCsv, useEffect, useMemo, useRef, useState } from "/page/parts.js";
+import { Badge, Button, bytes, Code, confirm, count, Dialog, duration, Empty, Field, Head, html, Icon, kept, Problem, saveFile, useSignal, Save, Table, toast, toCsv, useEffect, useMemo, useRef, useState } from "/page/parts.js";
 
 const DELETES_AT_ONCE = 1000;
 const TYPED_FROM = 100;
@@ -24,6 +24,7 @@ const CSV = [
 function useTree(root, separator, watched) {
   const [, draw] = useState(0);
   const tree = useRef(null);
+  const granted = useSignal(me)?.scopes?.keys;
   const [seen, setSeen] = useState(null);
   const [problem, setProblem] = useState(null);
   const name = useRef(watched);
@@ -32,7 +33,7 @@ function useTree(root, separator, watched) {
   useEffect(() => {
     let timer = 0;
     let waiting = [];
-    const made = (tree.current = new Tree(root, separator, () => draw((n) => n + 1)));
+    const made = (tree.current = new Tree(root, separator, root ? null : granted, () => draw((n) => n + 1)));
     draw((n) => n + 1);
     const flush = () => {
       timer = 0;
@@ -135,6 +136,8 @@ async function deleteAll(keys, onDone) {
   return { refused, first };
 }
 
+const howMany = ({ keys, more }) => (more ? (keys ? `${count(keys)}+ keys` : "keys") : keys === 1 ? "1 key" : `${count(keys)} keys`);
+
 const NAME_COLUMN = { id: "name", title: "Name", value: (row) => row.name, width: "auto" };
 
 const columns = (tree) => [
@@ -151,7 +154,7 @@ const columns = (tree) => [
       return html`<span class="leaf mono" style=${pad}><span class="leaf-mark"></span>${row.label}</span>`;
     },
   },
-  { id: "size", title: "Size", width: "110px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${row.keys || !row.more ? count(row.keys) : ""}${row.more ? "+" : ""} keys</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
+  { id: "size", title: "Size", width: "110px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${howMany(row)}</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
   { id: "revision", title: "Revision", width: "90px", align: "right", copy: false, value: (row) => row.revision },
   { id: "expires", title: "Expires", width: "110px", align: "right", copy: false, value: (row) => row.expires_at_ms, render: (row) => (row.expires_at_ms ? duration(Math.max(0, row.expires_at_ms - Date.now())) : "") },
 ];

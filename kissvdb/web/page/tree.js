@@ -25,8 +25,9 @@ const ORDERS = {
 };
 
 export class Tree {
-  constructor(root, separator, changed) {
-    Object.assign(this, { root, separator, changed, levels: new Map(), open: new Set([root]), stale: false, closed: false });
+  /** `granted`: the patterns of a key that may not list everything; they are the root then. */
+  constructor(root, separator, granted, changed) {
+    Object.assign(this, { root, separator, granted, changed, levels: new Map(), open: new Set([root]), stale: false, closed: false });
     this.load(root);
   }
 
@@ -44,6 +45,12 @@ export class Tree {
   async load(prefix) {
     const level = this.level(prefix);
     if (level.loading || (level.begun && level.cursor === null)) return;
+    if (prefix === "" && this.granted && !this.granted.includes("*")) {
+      const entries = [...this.granted].sort().map((each) => (each.endsWith("*") ? { prefix: each.slice(0, -1), keys: 0, more: true } : { key: each }));
+      Object.assign(level, { entries, begun: true });
+      this.changed();
+      return;
+    }
     level.loading = true;
     level.error = null;
     try {
