@@ -94,12 +94,13 @@ def test_a_key_is_made_only_where_there_is_none(page, site, visit):
     assert site.get("/v1/state/there")["value"] == 1
 
 
-def test_a_key_that_only_reads_some_names(page, locked_site):
+def test_a_key_that_only_reads_some_names(page, locked_site, visit):
     """It sees what it may, and what it may not is off and says why."""
     body = {"name": "reader", "role": "read", "scopes": {"keys": ["job:*", "one"]}}
     made = locked_site.http.post("/v1/auth/keys", json=body).json()
     for name in ("job:1", "secret:1", "one"):
         locked_site.put(name, {"n": 1})
+    visit.allow("401")
     page.goto(locked_site.url)
     page.evaluate("key => sessionStorage.setItem('kissvdb.key', key)", made["key"])
     page.goto(f"{locked_site.url}/#/state")

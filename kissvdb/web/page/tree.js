@@ -60,6 +60,7 @@ export class Tree {
         if (this.closed || this.levels.get(prefix) !== level) return;
         level.entries.push(...page.entries);
         level.cursor = page.cursor;
+        level.offset ??= page.offset;
         level.begun = true;
         this.changed();
       } while (level.cursor !== null && level.entries.length < EAGER_MAX);
@@ -111,18 +112,18 @@ export class Tree {
     return rows;
   }
 
-  /** Events of the stream, as `{type, data}`. */
+  /** Events of the stream, as `{type, offset, data}`. */
   apply(events) {
     if (events.length > CHANGES_MAX) {
       this.stale = true;
       this.changed();
       return;
     }
-    for (const { type, data } of events) this.#applyOne(type === "state_deleted", data);
+    for (const { type, offset, data } of events) this.#applyOne(type === "state_deleted", offset, data);
     this.changed();
   }
 
-  #applyOne(gone, data) {
+  #applyOne(gone, offset, data) {
     const { key } = data;
     if (!key.startsWith(this.root)) return;
     let prefix = this.root;
@@ -135,6 +136,12 @@ export class Tree {
       if (level.cursor !== null && (!level.entries.length || before(nameOf(level.entries.at(-1)), name))) return;
       const place = this.#place(level.entries, name);
       const found = level.entries[place] && nameOf(level.entries[place]) === name ? level.entries[place] : null;
+      // What the level was read with already.
+      if (offset <= level.offset) {
+        if (at < 0) return;
+        prefix = name;
+        continue;
+      }
       if (at < 0) {
         const leaf = { key, revision: data.revision, expires_at_ms: data.expires_at_ms ?? null, bytes: new Blob([JSON.stringify(data.value) ?? ""]).size, changed: Date.now() };
         if (gone) level.entries.splice(place, found ? 1 : 0);
