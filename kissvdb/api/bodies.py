@@ -88,22 +88,17 @@ class StateItem:
 
 
 @attrs.frozen
-class StateBranch:
-    """Keys that begin with ``prefix``: ``keys`` of them were counted, and there may be ``more``."""
+class StateEntry:
+    """A branch: ``keys`` that begin with ``prefix`` were counted, and there may be ``more``. Or a
+    key, without its value, which has so many ``bytes``."""
 
-    prefix: str
-    keys: U64
-    more: bool
-
-
-@attrs.frozen
-class StateLeaf:
-    """A key, without its value, which has so many ``bytes``."""
-
-    key: str
-    revision: U64
-    expires_at_ms: U64 | None
-    bytes: U64
+    prefix: str | UnsetType = UNSET
+    keys: U64 | UnsetType = UNSET
+    more: bool | UnsetType = UNSET
+    key: str | UnsetType = UNSET
+    revision: U64 | UnsetType = UNSET
+    expires_at_ms: U64 | UnsetType | None = UNSET
+    bytes: U64 | UnsetType = UNSET
 
 
 @attrs.frozen
@@ -111,7 +106,7 @@ class StateTree:
     """One level, in byte order. ``cursor``: of the next page, if there is one."""
 
     prefix: str
-    entries: list[StateBranch | StateLeaf]
+    entries: list[StateEntry]
     cursor: str | None
     offset: U64
 
