@@ -35,7 +35,15 @@ export function Code({ value, onChange, language = "json", label, readOnly = fal
     };
     made.onUpdate(tell);
     // What comes without a key: an input method, a drop, dictation.
-    const given = () => tell(made.toString());
+    const given = () => {
+      if (element.querySelector("br, div, p")) {
+        // Lines that the browser made: in its text they would be lost.
+        const place = made.save();
+        made.updateCode(element.innerText, false);
+        made.restore(place);
+      }
+      tell(made.toString());
+    };
     element.addEventListener("input", given);
     if (readOnly) element.setAttribute("contenteditable", "false");
     if (handle) handle.current = { element, focus: () => element.focus(), insert: (text) => document.execCommand("insertText", false, text) };

@@ -29,7 +29,7 @@ const Lines = ({ lines }) => html`<pre class="diff" tabindex="0" aria-label="Dif
 
 /** Somebody else has written in between: both, line by line, and what to do. */
 function Conflict({ mine, theirs, onMine, onTheirs, onBack }) {
-  const lines = useMemo(() => diff(mine, theirs ? pretty(theirs.text) : ""), [mine, theirs]);
+  const lines = useMemo(() => diff(pretty(mine), theirs ? pretty(theirs.text) : ""), [mine, theirs]);
   return html`<div class="conflict" role="alert">
     <strong>${theirs ? `Somebody else has written this key: it is at revision ${theirs.revision} now` : "Somebody else has deleted this key"}</strong>
     <p><span class="good">+ yours</span>, <span class="bad">− theirs</span>. Nothing is written yet.</p>

@@ -16,6 +16,7 @@ const CHARTS = [
   { title: "Time to answer", format: duration, series: [["median", "median"], ["slowest", "99 %", "--chart-2"]] },
   { title: "Written", format: perSecond, series: [["keys", "keys"], ["vectors", "vectors", "--chart-2"], ["events", "events", "--chart-3"]] },
   { title: "Log made durable", format: duration, series: [["fsyncMedian", "median"], ["fsyncSlowest", "99 %", "--chart-2"]] },
+  { title: "Log writes", format: perSecond, series: [["fsyncs", "made durable, each of many records"]] },
   { title: "Event streams", format: short, max: 4, series: [["streams", "open"], ["lag", "events behind", "--chart-2"]] },
   { title: "Log on disk", format: bytes, series: [["log", "bytes"]] },
   { title: "Memory", format: bytes, series: [["memory", "resident"]] },
