@@ -16,7 +16,8 @@ MARK = "sample.unfinished"
 
 JSON = "'content-type: application/json'"
 HINTS = """\
-kissvdb serves on {url} (data in {data}). In another terminal, try:
+kissvdb serves on {url} (data in {data}). The page: {url}/
+In another terminal, try:
 
   curl -X PUT {url}/v1/state/job:1 -H {json} -d '{{"value":{{"progress":0.5}}}}'
   curl {url}/v1/state/job:1
