@@ -1,6 +1,6 @@
 """How soon the page is there: ``.venv/bin/python -m bench.page [--keys N] [--vectors N]``.
 
-Starts a server (or takes that of ``--url``), loads keys and vectors, then opens the page in Chromium
+Starts a server (or takes that of ``--url``), loads keys and vectors, opens the page in Chromium
 with nothing kept, and says when something was painted first (First Contentful Paint), when the
 figures and the root of the tree of keys were drawn, and what came over the wire.
 """
