@@ -85,7 +85,7 @@ def main():
     arguments = parser.parse_args()
     views = {
         "overview": lambda page: page.get_by_text("Time to answer").wait_for(),
-        "state": lambda page: page.get_by_text("user:", exact=True).wait_for(),
+        "state": lambda page: page.locator("td .leaf").first.wait_for(),
         "vectors": lambda page: page.get_by_text("bench", exact=True).first.wait_for(),
     }
     with contextlib.ExitStack() as stack:
