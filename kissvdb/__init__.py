@@ -28,18 +28,22 @@ _HOMES = {
 }
 
 
+# Installed from a wheel it is called otherwise, here and in all imports: see setup.py.
+_ACTORS = "actors"
+
+
 def _check_actors() -> None:
     """Another package of that name would fail later, and far from here."""
     from importlib.util import find_spec
 
-    spec = find_spec("actors")
+    spec = find_spec(_ACTORS)
     places = [] if spec is None else list(spec.submodule_search_locations or [])
     if not any(os.path.isfile(os.path.join(place, "mailbox.py")) for place in places):
         found = "none" if spec is None else f"another one, {spec.origin or places[0]}"
         raise ImportError(
-            f"kissvdb comes with a package 'actors', and Python finds {found}: rename that, or "
+            f"kissvdb comes with a package {_ACTORS!r}, and Python finds {found}: rename that, or "
             "start Python where it is not on sys.path",
-            name="actors",
+            name=_ACTORS,
         )
 
 
