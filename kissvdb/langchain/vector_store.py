@@ -101,7 +101,9 @@ class KissVectorStore(VectorStore):
         for place, text in enumerate(texts):
             meta = (metadatas[place] if metadatas else None) or {}
             operation: dict[str, Any] = {"op": "upsert", "collection": self.collection}
-            operation |= {"id": named[place], "text": text, "meta": meta}
+            operation |= {"id": named[place], "meta": meta}
+            if text or vectors is None:
+                operation["text"] = text
             if vectors is not None:
                 operation["vector"] = vectors[place]
             if ttl_secs is not None:

@@ -58,8 +58,10 @@ class KissVectorStore(BasePydanticVectorStore):
             meta = {**node_to_metadata_dict(node, remove_text=True), "_id": node.node_id}
             upsert = {"op": "upsert", "collection": self.collection, "id": node.node_id}
             text = node.get_content(metadata_mode=MetadataMode.NONE)
-            vector = {} if node.embedding is None else {"vector": node.embedding}
-            operations.append({**upsert, "meta": meta, "text": text, **vector})
+            made: dict[str, Any] = {} if node.embedding is None else {"vector": node.embedding}
+            if text or not made:
+                made["text"] = text
+            operations.append({**upsert, "meta": meta, **made})
         if operations:
             try:
                 load(self._client, operations)

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypedDict
 
+import httpx
 import pytest
 import trio
 from langgraph.channels.delta import DeltaChannel
@@ -14,7 +15,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
 from kissvdb.client import Client
+from kissvdb.config import Config, Server, Storage
+from kissvdb.errors import Forbidden
 from kissvdb.langgraph import KissSaver, ThreadConflict
+from kissvdb.testing import serve
 
 
 class Notes(TypedDict):
@@ -286,3 +290,25 @@ def test_methods_run_on_trio_as_well(saver):
         return found.checkpoint["channel_values"]["notes"], len(listed)
 
     assert trio.run(main) == (["a"], 2)
+
+
+@pytest.mark.slow
+def test_a_key_that_is_confined_to_its_names_suffices():
+    secret = "admin-secret-of-this-test"
+    config = Config(server=Server(port=0, api_key=secret), storage=Storage(memory=True))
+    scopes = {"keys": ["agents:*"], "documents": ["agents"]}
+    with serve(config) as server:
+        asked = {"name": "agent", "role": "write", "scopes": scopes}
+        key = httpx.post(
+            f"{server.url}/v1/auth/keys", json=asked, headers={"x-api-key": secret}
+        ).json()["key"]
+        with Client(server.url, key) as confined:
+            saver = KissSaver(confined, name="agents", ttl_secs=60)
+            graph = graph_of(saver, note("a"))
+            assert graph.invoke({"notes": []}, thread("t"))["notes"] == ["a"]
+            saver.copy_thread("t", "u")
+            saver.prune(["t"])
+            saver.delete_thread("t")
+            assert len(list(saver.list(None))) == 3
+            with pytest.raises(Forbidden):
+                KissSaver(confined, name="others").get_tuple(thread("t"))
