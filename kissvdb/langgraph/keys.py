@@ -51,13 +51,15 @@ class Tip:
     life: str
     touched_ms: int
     place: Place
+    expires_at_ms: int | None
 
     @classmethod
     def of(cls, item: Item) -> "Tip":
         """From its key."""
         value = item.value
         place = Place(value["thread"], value["ns"])
-        return cls(value["id"], item.offset, value["life"], value["touched_ms"], place)
+        ends = item.expires_at_ms
+        return cls(value["id"], item.offset, value["life"], value["touched_ms"], place, ends)
 
 
 @attrs.frozen

@@ -62,8 +62,17 @@ class Reader:
 
     def tip(self, place: Place) -> Tip | None:
         """None: the place is empty."""
+        tip = self.tip_there(place)
+        return tip if tip is not None and self.lives(tip) else None
+
+    def tip_there(self, place: Place) -> Tip | None:
+        """Also one whose time is over."""
         item = self.client.state.get(self.keys.tip(place), at=self.at)
         return None if item is None else Tip.of(item)
+
+    def lives(self, tip: Tip) -> bool:
+        """Whether it still counts."""
+        return True
 
     def tips(self, thread: str | None = None) -> Iterator[Tip]:
         """Of all namespaces of a thread, or of all threads."""

@@ -64,12 +64,13 @@ class Writer(Reader):
         """Store a checkpoint and move the tip there. Raises ThreadConflict."""
         self.refuse_past()
         for _ in range(ATTEMPTS):
-            tip = self.tip(wanted.place)
+            there = self.tip_there(wanted.place)
+            tip = there if there is not None and self.lives(there) else None
             self._check(wanted, tip)
             touched_ms = self._touched(wanted.place, tip)
             life = os.urandom(6).hex() if tip is None else tip.life
             operations = self._operations(wanted, life)
-            operations.append(self._move(wanted, tip, life, touched_ms))
+            operations.append(self._move(wanted, there, life, touched_ms))
             try:
                 self.client.batch(operations)
                 return
@@ -103,12 +104,13 @@ class Writer(Reader):
             "the state and run again from there"
         )
 
-    def _move(self, wanted: Put, tip: Tip | None, life: str, touched_ms: int) -> dict[str, Any]:
+    def _move(self, wanted: Put, there: Tip | None, life: str, touched_ms: int) -> dict[str, Any]:
         place = wanted.place
         value = {"id": wanted.checkpoint["id"], "life": life, "touched_ms": touched_ms}
         value |= {"thread": place.thread, "ns": place.ns}
-        over = {"if_revision": 0} if tip is None else {"if_offset": tip.offset}
-        return put(self.keys.tip(place), value, self.ttl_ms, **over)
+        over = {"if_revision": 0} if there is None else {"if_offset": there.offset}
+        lives_ms = self.part_ms if place.ns else self.ttl_ms
+        return put(self.keys.tip(place), value, lives_ms, **over)
 
     def _operations(self, wanted: Put, life: str) -> list[dict[str, Any]]:
         """What goes into the batch beside the tip; what is too large for that is written now."""
@@ -209,6 +211,16 @@ class Writer(Reader):
 
     # Time to live
 
+    def lives(self, tip: Tip) -> bool:
+        """A namespace within a thread ends with the thread, however long ago it was written; its
+        tip lives as long as a part. One that is alone ends by itself."""
+        if self.ttl_ms is None or not tip.place.ns or tip.expires_at_ms is None:
+            return True
+        written_ms = tip.expires_at_ms - self.ttl_ms * PARTS_LIVE
+        if time.time() * 1000 < written_ms + self.ttl_ms:
+            return True
+        return self.tip_there(Place(tip.place.thread, "")) is not None
+
     def _touched(self, place: Place, tip: Tip | None) -> int:
         """Since when the parts have their full time; they get it anew if that is too long ago."""
         now_ms = int(time.time() * 1000)
@@ -223,12 +235,17 @@ class Writer(Reader):
 
     def _touch(self, place: Place) -> None:
         more: dict[str, Any] = {"patch": {}, "ttl_ms": self.part_ms}
+        state, thread = self.client.state, place.thread
+        # The thread's end is its own; the tip that is being moved must be as it was read.
+        others = {self.keys.tip(Place(thread, "")), self.keys.tip(place)}
         keys = (
             {"op": "patch", "key": item.key, "if_revision": item.revision, **more}
-            for item in self.client.state.items(self.keys.parts(place))
+            for prefix in (self.keys.thread(thread), self.keys.tips(thread))
+            for item in state.items(prefix)
+            if item.key not in others
         )
         load(self.client, keys, forgive="revision_mismatch")
-        where = {"thread": {"$eq": place.thread}, "ns": {"$eq": place.ns}}
+        where = {"thread": {"$eq": thread}}
         heads = self.client.doc.all(self.keys.name, where, fields=["id"])
         patch = {"op": "doc_patch", "collection": self.keys.name, **more}
         load(

@@ -207,6 +207,28 @@ def test_a_thread_ends_whole_and_its_name_begins_anew(client, name):
     assert saver.get_tuple(held.config) is None
 
 
+def test_a_namespace_ends_with_its_thread_and_not_before(client, name):
+    saver = KissSaver(client, name=name, ttl_secs=3600)
+    outer, inner = (
+        {"configurable": {"thread_id": "t", "checkpoint_ns": ns}} for ns in ("", "inner:1")
+    )
+    checkpoint = {"v": 1, "id": "1", "ts": "", "channel_values": {}, "channel_versions": {}}
+    checkpoint["versions_seen"] = {}
+    for each in (outer, inner):
+        saver.put(each, checkpoint, {}, {})
+    first, second = (item.key for item in client.state.items(f"{name}:t:"))
+    # The inner one was written long ago.
+    client.state.patch(second, {}, ttl_ms=3_600_000)
+    assert saver.get_tuple(inner) is not None
+    client.state.delete(first)
+    assert saver.get_tuple(inner) is None
+    saver.put(inner, {**checkpoint, "id": "2"}, {}, {})
+    assert [each.checkpoint["id"] for each in saver.list(inner)] == ["2"]
+    client.state.patch(second, {"touched_ms": 1})
+    saver.put(saver.get_tuple(inner).config, {**checkpoint, "id": "3"}, {}, {})
+    assert [each.checkpoint["id"] for each in saver.list(inner)] == ["3", "2"]
+
+
 def test_no_part_of_a_thread_ends_before_the_thread(client, name):
     saver = KissSaver(client, name=name, ttl_secs=3600)
     graph = graph_of(saver, note("a"))
