@@ -99,6 +99,7 @@ def test_a_stream_is_told_line_by_line_and_ends_when_it_is_cancelled(url):
         assert process.wait(PATIENCE_SECS) == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_is_said_and_one_that_comes_back_is_used(tmp_path):
     storage = Storage(data_dir=str(tmp_path / "data"))
     with serve(attrs.evolve(CONFIG, storage=storage)) as server:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 import trio
 
+from kissvdb.testing import serve
 from tests.patience import PATIENCE_SECS
 
 pytestmark = [
@@ -152,3 +153,25 @@ async def test_a_wrong_key_is_told(sdk, url):
     ):
         async with sdk.Client(bridge):
             pass
+
+
+# The package of npm, if somebody has it: `npm install @modelcontextprotocol/conformance`, Node 22.
+CONFORMANCE = os.environ.get("MCP_CONFORMANCE", "")
+SCENARIOS = ("server-initialize", "ping", "tools-list", "resources-list", "prompts-list")
+
+
+@pytest.mark.skipif(not CONFORMANCE, reason="MCP_CONFORMANCE: where its dist/index.js is")
+@pytest.mark.parametrize("scenario", [*SCENARIOS, "dns-rebinding-protection"])
+def test_the_conformance_package_finds_no_fault(scenario):
+    """The scenarios that are about any server; the others want tools of their own making."""
+    with serve() as server:
+        command = ["node", CONFORMANCE, "server", "--url", f"{server.url}/mcp"]
+        done = subprocess.run(
+            [*command, "--scenario", scenario],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_SECS,
+            check=False,
+        )
+    assert done.returncode == 0, done.stdout
+    assert " 0 failed" in done.stdout

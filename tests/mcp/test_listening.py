@@ -21,9 +21,11 @@ from tests.patience import PATIENCE_SECS
 ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "hypercorn"])
+@pytest.fixture
 async def server(request):
-    config = configured(request.param, Server(api_key="s3cret"), search=Search(compile=False))
+    """Through the fast lane, unless a test asks for both doors."""
+    lane = getattr(request, "param", True)
+    config = configured(lane, Server(api_key="s3cret"), search=Search(compile=False))
     async with door(config) as opened:
         yield opened
 
@@ -77,6 +79,7 @@ def uri_of(found):
     return found["params"]["uri"]
 
 
+@pytest.mark.parametrize("server", [True, False], ids=["lane", "hypercorn"], indirect=True)
 async def test_what_changes_is_told_and_nothing_else(server):
     uris = ["kissvdb://state/job:1", "kissvdb://doc/books", "kissvdb://doc/books/a%2Fb"]
     async with listening(server, resourceSubscriptions=uris, toolsListChanged=True) as told:

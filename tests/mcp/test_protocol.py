@@ -190,7 +190,7 @@ async def check_never_a_500(call, sent, headers):
 
 
 async def test_whatever_comes_there_is_an_answer(call):
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(hostile())
     def collect(each):
         tried.append(each)

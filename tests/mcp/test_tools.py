@@ -92,6 +92,14 @@ async def test_what_is_refused_says_what_to_do(rpc):
     assert "not_found" in await rpc.refused("state_get", key="nothing")
     assert "write $gte" in await rpc.refused("find", collection="c", filter={"a": {"gte": 1}})
     assert "arguments.offset" in await rpc.refused("as_of", offset=-1)
+    assert "arguments.offset: offset 999" in await rpc.refused("as_of", offset=999)
+    ahead = await rpc.tool("changed_since", offset=999)
+    assert ahead["lost"]["reason"] == "ahead"
+    assert "arguments.filter.$bad" in await rpc.refused("recall", query="x", filter={"$bad": 1})
+    assert "invalid_argument: id: must have" in await rpc.refused("forget", id="")
+    assert "arguments.text" in await rpc.refused("remember", text="")
+    assert "arguments.query: " in await rpc.refused("recall", query="-")
+    assert (await rpc.result("tools/call", name="collections", arguments=None))["isError"] is False
     assert "no such table" in await rpc.refused("sql_query", sql="SELECT * FROM nowhere")
     assert "a query begins with SELECT" in await rpc.refused("sql_query", sql="DELETE FROM nowhere")
     assert "of documents only" in await rpc.refused(

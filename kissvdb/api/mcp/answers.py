@@ -60,10 +60,12 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """Changes that the log does not tell any more."""
+    """Changes that are not told. ``reason``: ``trimmed``, the log does not have them any more;
+    ``ahead`` or ``epoch``, the offset that was asked with is of another history."""
 
     from_offset: int
     to_offset: int
+    reason: str
 
 
 class Changes(msgspec.Struct, frozen=True):

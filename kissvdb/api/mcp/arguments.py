@@ -39,7 +39,9 @@ Limit = Annotated[int, Meta(description="At most so many.", ge=1, le=100)]
 class Remember(RequestBody, frozen=True):
     """One memory."""
 
-    text: Annotated[str, Meta(description="What to remember: one fact, with all it needs.")]
+    text: Annotated[
+        str, Meta(description="What to remember: one fact, with all it needs.", min_length=1)
+    ]
     id: Annotated[
         str | None,
         Meta(description="Its name; one that is there is replaced. Without it: a new one."),

@@ -22,6 +22,7 @@ class Gap(msgspec.Struct):
 
     from_offset: int
     to_offset: int
+    reason: str
 
 
 class Subject(msgspec.Struct):

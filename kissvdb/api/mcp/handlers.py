@@ -176,7 +176,8 @@ async def _call_tool(call: Call) -> Mapping[str, Any]:
         raise ProtocolError(
             INVALID_PARAMS, f"no tool {wanted.name[:NAME_SHOWN]!r}: there are {known}"
         )
-    return await tools.called(call.asker, tool, bytes(wanted.arguments))
+    given = bytes(wanted.arguments)
+    return await tools.called(call.asker, tool, b"{}" if given == b"null" else given)
 
 
 async def _list_prompts(call: Call) -> Mapping[str, Any]:

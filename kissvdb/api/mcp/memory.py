@@ -186,6 +186,14 @@ async def _superseding(
 
 
 async def recall(asker: Asker, wanted: Recall) -> answers.Recalled:
+    try:
+        return await _recalled(asker, wanted)
+    except Failed as failed:
+        failed.message = failed.message.replace("body.text", "body.query", 1)
+        raise
+
+
+async def _recalled(asker: Asker, wanted: Recall) -> answers.Recalled:
     if await _by_meaning(asker, wanted.collection):
         body = {"text": wanted.query, "k": wanted.k, "filters": wanted.filter}
         body |= {"include_meta": True, "include_text": True}
@@ -251,7 +259,7 @@ async def changed_since(asker: Asker, wanted: ChangedSince) -> answers.Changes:
         nonlocal lost, more
         for event in events_of(blob):
             if isinstance(event, Gap):
-                lost = answers.Lost(event.from_offset, event.to_offset)
+                lost = answers.Lost(event.from_offset, event.to_offset, event.reason)
             elif len(changes) == wanted.limit:
                 more = True
                 reading.cancel()

@@ -4,6 +4,7 @@ What a route refuses is no error of the protocol but the tool's answer, marked a
 model reads it, and can do better.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -257,9 +258,18 @@ async def _answered(asker: Asker, tool: Tool, given: bytes) -> bytes:
     return found.strip() if isinstance(found, bytes) else _json(found)
 
 
+_PLACES = (
+    (re.compile(r"^(?:body\.)?operations\[\d+\]: "), ""),
+    (re.compile(r"^query\.(?:at|since)(?=:)"), "arguments.offset"),
+    (re.compile(r"^(?:body|query)(?=[.:])"), "arguments"),
+    (re.compile(r"^filters\.\$and\[1\]"), "arguments.filter"),
+)
+
+
 def _of_arguments(message: str) -> str:
-    """What the routes call the body, or the path, is here what a tool is given."""
-    for place in ("body", "query"):
-        if message.startswith((f"{place}.", f"{place}:")):
-            return "arguments" + message.removeprefix(place)
+    """What the routes call the body or the query is here what a tool is given."""
+    for place, name in _PLACES:
+        found = place.sub(name, message)
+        if found != message:
+            return found
     return message
