@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kissvdb.client.blocking.client import Client
 from kissvdb.client.config import Config
+from kissvdb.client.errors import LeaseLost, Unreachable
 from kissvdb.client.results import (
     ApiKey,
     BatchAnswer,
@@ -43,12 +44,14 @@ __all__ = [
     "Gap",
     "Hit",
     "Item",
+    "LeaseLost",
     "Loaded",
     "Me",
     "NewApiKey",
     "Rows",
     "Scrolled",
     "Search",
+    "Unreachable",
     "Vector",
     "Written",
 ]

@@ -6,8 +6,7 @@ import time
 import pytest
 
 from kissvdb import errors
-from kissvdb.client import AsyncClient, Client, Config
-from kissvdb.client.errors import LeaseLost
+from kissvdb.client import AsyncClient, Client, Config, LeaseLost
 from kissvdb.testing import serve
 from tests.patience import PATIENCE_SECS
 

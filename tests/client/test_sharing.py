@@ -7,8 +7,7 @@ import pytest
 import trio
 
 from kissvdb import errors
-from kissvdb.client import AsyncClient, Client, Config, Gap
-from kissvdb.client.errors import LeaseLost
+from kissvdb.client import AsyncClient, Client, Config, Gap, LeaseLost
 from kissvdb.testing import serve
 from tests.client.test_chaos import Proxy
 from tests.patience import PATIENCE_SECS
@@ -67,10 +66,10 @@ def test_a_leader_without_a_network_steps_down_before_another_one_can_lead(serve
     with Client(config=Config(url=proxy.url)) as cut_off, cut_off.leader("l", ttl_ms=900) as leader:
         assert leader.is_leading
         # What it says from now on arrives nowhere.
-        while (kept := leader._http._kept()) is not None:
+        while (kept := leader._beats._kept()) is not None:
             kept.stream.close()
         proxy.close()
-        leader._http.origin = Config(url="http://127.0.0.1:9").origin()
+        leader._beats.origin = Config(url="http://127.0.0.1:9").origin()
         with client.leader("l", ttl_ms=900, wait_secs=PATIENCE_SECS) as next_one:
             assert not leader.is_leading
             assert next_one.token > leader.token

@@ -125,7 +125,7 @@ class Client:
 
     def leader(self, name: str, *, ttl_ms: int = 15_000, wait_secs: float | None = None) -> Leader:
         """One leader among all who use the server, in a ``with`` block: see `Leader`."""
-        return Leader(self.config, name, ttl_ms, wait_secs)
+        return Leader(self._http, name, ttl_ms, wait_secs)
 
     def limiter(self, name: str, *, per_sec: float, burst: int = 1) -> Limiter:
         """A rate that all who use the server share: see `Limiter`."""

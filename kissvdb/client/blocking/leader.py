@@ -14,7 +14,6 @@ from kissvdb.client.blocking.http import Http
 from kissvdb.client.blocking.loading import batch
 from kissvdb.client.blocking.patterns import LOOK_SECS
 from kissvdb.client.blocking.state import State
-from kissvdb.client.config import Config
 from kissvdb.client.errors import LeaseLost
 from kissvdb.client.results import BatchAnswer
 from kissvdb.errors import KissError, RequestTimeout, RevisionMismatch
@@ -44,14 +43,15 @@ class Leader:
     block at once.
     """
 
-    def __init__(self, config: Config, name: str, ttl_ms: int, wait_secs: float | None) -> None:
+    def __init__(self, http: Http, name: str, ttl_ms: int, wait_secs: float | None) -> None:
         self._ttl_ms = ttl_ms
         self._wait_secs = wait_secs
         self._every_secs = ttl_ms / 1000 / BEATS
+        self._http = http
         # Own connections with little patience: a renewal that comes too late is none.
-        patience = min(config.timeout_secs, self._every_secs)
-        self._http = Http(msgspec.structs.replace(config, timeout_secs=patience, op_ids=True))
-        self._state = State(self._http)
+        patience = min(http.config.timeout_secs, self._every_secs)
+        self._beats = Http(msgspec.structs.replace(http.config, timeout_secs=patience, op_ids=True))
+        self._state = State(self._beats)
         self._key, self._fence = f"leader:{name}", f"leader:{name}/fence"
         self._holder = os.urandom(8).hex()
         self._offset: int | None = None
@@ -130,7 +130,7 @@ class Leader:
         while not self.try_acquire():
             waited = net.monotonic() - began
             if self._wait_secs is not None and waited >= self._wait_secs:
-                self._http.close()
+                self._beats.close()
                 raise RequestTimeout(f"{self._key}: another one leads, for {waited:.1f} s now")
             net.sleep(LOOK_SECS)
         self._ticking.start(self._beat, self._every_secs)
@@ -151,4 +151,4 @@ class Leader:
                 with suppress(KissError):
                     if offset is not None:
                         self._state.delete(self._key, if_offset=offset)
-                self._http.close()
+                self._beats.close()
