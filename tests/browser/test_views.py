@@ -197,7 +197,9 @@ def test_sql_is_completed_run_explained_and_refused_in_its_place(page, filled, v
     assert "<b>" in cells
     page.get_by_role("button", name="Plan", exact=True).click()
     page.get_by_role("region", name="Plan of the statement").get_by_text("SCAN loans").wait_for()
-    write("SELECT book\nFORM loans LIMIT 1")
+    # Several lines at once, as an input method or a drop brings them.
+    write("")
+    page.keyboard.insert_text("SELECT book\nFORM loans LIMIT 1")
     page.keyboard.press("Control+Enter")
     place = page.get_by_role("alert")
     place.get_by_text("line 2").wait_for()

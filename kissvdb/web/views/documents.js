@@ -137,7 +137,7 @@ function Find({ name, info, filter, pick, open, round, chosen, changed }) {
     if (!(await confirm({ title: "Delete what passes the filter", text, action: `Delete ${count(pages.total)}`, danger: true, typed: name }))) return;
     try {
       const { deleted } = await api("POST", `/v1/doc/${segment(name)}/delete_by_filter`, { filter });
-      toast(`${count(deleted)} documents deleted`, "good");
+      toast(`${plural(deleted, "document")} deleted`, "good");
       changed();
     } catch (error) {
       toast(error, "bad");

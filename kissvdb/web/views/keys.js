@@ -37,13 +37,13 @@ kissvdb serve</pre>
   <//>`;
 
 const COLUMNS = [
-  { id: "name", title: "name", width: "190px", value: (row) => row.name },
+  { id: "name", title: "name", width: "170px", value: (row) => row.name },
   { id: "id", title: "id", width: "160px", mono: true, value: (row) => row.id },
   { id: "role", title: "role", width: "80px", value: (row) => row.role, render: (row) => html`<${Badge} kind=${row.role === "admin" ? "warn" : row.role === "write" ? "accent" : ""}>${row.role}<//>`, copy: false },
-  { id: "scopes", title: "scopes", width: "280px", value: (row) => scopesOf(row.scopes) },
-  { id: "expires", title: "ends", width: "160px", value: (row) => row.expires_at_ms, render: (row) => html`<${Ends} at=${row.expires_at_ms} />`, copy: false },
-  { id: "used", title: "last used", width: "160px", value: (row) => row.last_used_ms, render: (row) => (row.last_used_ms ? moment(row.last_used_ms) : html`<span class="muted">never</span>`), copy: false },
-  { id: "created", title: "issued", width: "160px", value: (row) => row.created_at_ms, render: (row) => moment(row.created_at_ms), copy: false },
+  { id: "scopes", title: "scopes", width: "210px", value: (row) => scopesOf(row.scopes) },
+  { id: "expires", title: "ends", width: "110px", value: (row) => row.expires_at_ms, render: (row) => html`<${Ends} at=${row.expires_at_ms} />`, copy: false },
+  { id: "used", title: "last used", width: "145px", value: (row) => row.last_used_ms, render: (row) => (row.last_used_ms ? moment(row.last_used_ms) : html`<span class="muted">never</span>`), copy: false },
+  { id: "created", title: "issued", width: "145px", value: (row) => row.created_at_ms, render: (row) => moment(row.created_at_ms), copy: false },
 ];
 
 const scopesOf = (scopes) =>

@@ -6,7 +6,7 @@ import {
   brief, Button, Code, confirm, count, Dialog, Field, html, Problem, Save, Spinner, Table, toast, useEffect, useMemo, useRef, useState,
 } from "/page/parts.js";
 import { go, useRoute } from "/page/router.js";
-import { Fields, FilterBar, filterOf, withChip } from "/views/filters.js";
+import { Fields, FilterBar, filterOf, plural, withChip } from "/views/filters.js";
 import { exact, member, pretty } from "/views/raw.js";
 import { similar, vectorOf } from "/views/search.js";
 
@@ -95,7 +95,7 @@ export function Rows({ name, info, reload }) {
     if (!sure) return;
     try {
       const { deleted } = await api("POST", `${path}/delete_by_filter`, { filters });
-      toast(`${count(deleted)} vectors deleted`, "good");
+      toast(`${plural(deleted, "vector")} deleted`, "good");
       changed();
     } catch (error) {
       toast(error, "bad");

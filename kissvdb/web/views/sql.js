@@ -87,7 +87,7 @@ function Console() {
   };
   const wrong = mode === "query" && writes(sql);
   return html`
-    <${Head} title="SQL" sub="your tables, and keys, documents, vectors and events beside them" />
+    <${Head} title="SQL" sub="your tables beside everything else" />
     <div class="v-sql">
       <div class="v-sql-main">
         <div class="v-editor">

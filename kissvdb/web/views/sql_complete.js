@@ -1,5 +1,5 @@
-// What may come next, as a list at the caret: chosen with the arrows and Tab or Enter, asked for with
-// Ctrl-Space, gone with Escape.
+// What may come next, as a list at the caret: Tab takes the first, the arrows and Enter another. It is
+// asked for with Ctrl-Space, and gone with Escape.
 
 import { html, useEffect, useRef, useState } from "/page/parts.js";
 import { completions } from "/views/sql_words.js";
@@ -68,8 +68,8 @@ export function useCompletion(tables, collections) {
       const size = list.options.length;
       return setList({ ...list, at: (list.at + move + size) % size, moved: true });
     }
-    // Enter means a new line unless a word was chosen or its name goes on.
-    if (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && (list.moved || list.typed > 0))) {
+    // Enter means a new line unless one went to a word: an alias may begin as a table does.
+    if (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && list.moved)) {
       swallow();
       return choose(list.options[list.at], handle);
     }
@@ -77,7 +77,7 @@ export function useCompletion(tables, collections) {
       swallow();
       return setList(null);
     }
-    if (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") setList(null);
+    if (event.key === "Enter" || event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End") setList(null);
     return undefined;
   }
 
