@@ -38,9 +38,10 @@ export function Code({ value, onChange, language = "json", label, readOnly = fal
     const given = () => {
       if (element.querySelector("br, div, p")) {
         // Lines that the browser made: in its text they would be lost.
-        const place = made.save();
-        made.updateCode(element.innerText, false);
-        made.restore(place);
+        const text = element.innerText;
+        made.updateCode(text, false);
+        // Behind what came: the places in a text without its line breaks are others.
+        made.restore({ start: text.length, end: text.length });
       }
       tell(made.toString());
     };

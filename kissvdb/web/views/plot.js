@@ -4,6 +4,8 @@
 export const COLOURS = ["#4477cc", "#e07b1a", "#2f9e62", "#cc3f4e", "#8d63c4", "#9a6a4b", "#d65fa5", "#6f8f1f", "#1f9fae", "#b8942a"];
 export const OTHERS = "#8a8f98";
 const NEAR_PX = 14;
+/** At the bottom, where the colours are told. */
+const LEGEND_PX = 56;
 
 /** How values become colours: {of(value), legend: [{label, colour, count, value}], kind}. */
 export function scale(points) {
@@ -88,8 +90,9 @@ export function plot(canvas, { onHover, onPick }) {
     const xs = points.map(({ x }) => x), ys = points.map(({ y }) => y);
     const [left, right] = [Math.min(...xs), Math.max(...xs)], [low, high] = [Math.min(...ys), Math.max(...ys)];
     centre = { x: (left + right) / 2, y: (low + high) / 2 };
-    const room = Math.min((width - 40) / (right - left || 1), (height - 40) / (high - low || 1));
+    const room = Math.min((width - 40) / (right - left || 1), (height - 40 - LEGEND_PX) / (high - low || 1));
     zoom = fitted = Math.max(1e-12, room);
+    centre.y -= LEGEND_PX / 2 / zoom;
     wanted();
   }
 
