@@ -118,7 +118,7 @@ def nginx_files(folder, certificates, port, server_port, *, mtls=False):
 def caddy_files(folder, certificates, port, server_port, *, mtls=False):
     recipe = changed(
         (CONFIG / "Caddyfile").read_text(),
-        name=("\ndb.example.org {", f"\nhttps://{HOST}:{port} {{"),
+        name=("\n{$KISSVDB_DOMAIN:db.example.org} {", f"\nhttps://{HOST}:{port} {{"),
         server=("/etc/ssl/kissvdb/server.", f"{certificates.folder}/server."),
         clients=("/etc/ssl/kissvdb/clients-ca.pem", f"{certificates.authority}"),
         log=("/var/log/caddy/kissvdb.log", f"{folder}/access.log"),
