@@ -71,7 +71,7 @@ def read_only(file: Path) -> Any:
     # Without a WAL to read, "immutable" keeps SQLite from making one: a check leaves no file.
     mode = "mode=ro" if wal.exists() and wal.stat().st_size else "immutable=1"
     return apsw.Connection(
-        f"{file.as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        f"{file.absolute().as_uri()}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     )
 
 
