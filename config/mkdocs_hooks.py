@@ -31,7 +31,7 @@ def on_files(files, config):
         if page in seen:
             continue
         seen.add(page)
-        if not page.is_relative_to(DOCS):
+        if not served(page):
             text = linked(page.read_text("utf-8"), page)
             files.append(File.generated(config, place(page), content=text))
         for target in outside(page):
