@@ -102,12 +102,10 @@ def linked(text, page):
 
 def http_reference():
     """Every route, from the description that the server itself serves."""
-    import yaml
-
     from kissvdb.api.description import openapi
     from kissvdb.api.routes import ROUTES
 
-    described = yaml.safe_load(openapi.document(ROUTES))
+    described = openapi.description(ROUTES)
     lines = [
         "# HTTP reference",
         "",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import httpx
+import pytest
 
 from tests.crash.process import server_process
 from tests.patience import PATIENCE_SECS
@@ -14,6 +15,7 @@ from tests.patience import PATIENCE_SECS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "production.md"
 
 
+@pytest.mark.slow
 def test_what_was_backed_up_is_there_after_the_drill(tmp_path):
     (commands,) = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     with server_process(tmp_path / "data", "--set", "search.compile=false") as server:

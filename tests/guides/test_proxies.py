@@ -195,6 +195,7 @@ class Traffic:
                     return
 
 
+@pytest.mark.slow
 def test_an_upgrade_behind_a_proxy_loses_no_event(tmp_path, certificates, monkeypatch):
     """The server stops and another one starts, while clients write and follow."""
     names = [name for name in FILES if FILES[name][0] is not None]

@@ -11,8 +11,8 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-import yaml
 
+from kissvdb.api.description import openapi
 from kissvdb.api.routes import ROUTES
 from kissvdb.client import Client, Config
 from tests.patience import PATIENCE_SECS
@@ -35,7 +35,7 @@ def hooks():
 
 def test_the_http_reference_has_every_described_route(hooks):
     told = set(re.findall(r"^### `(\w+) (\S+)`$", hooks.http_reference(), re.MULTILINE))
-    described = yaml.safe_load(described_text())
+    described = openapi.description(ROUTES)
     assert told == {
         (method.upper(), path)
         for path, methods in described["paths"].items()
@@ -43,12 +43,6 @@ def test_the_http_reference_has_every_described_route(hooks):
         if isinstance(operation, dict) and "summary" in operation
     }
     assert ("PUT", "/v1/state/{key}") in told
-
-
-def described_text():
-    from kissvdb.api.description import openapi
-
-    return openapi.document(ROUTES)
 
 
 def test_the_python_reference_has_every_method(hooks):
