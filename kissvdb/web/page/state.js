@@ -154,9 +154,9 @@ const columns = (tree) => [
       return html`<span class="leaf mono" style=${pad}><span class="leaf-mark"></span>${row.label}</span>`;
     },
   },
-  { id: "size", title: "Size", width: "110px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${howMany(row)}</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
-  { id: "revision", title: "Revision", width: "90px", align: "right", copy: false, value: (row) => row.revision },
-  { id: "expires", title: "Expires", width: "110px", align: "right", copy: false, value: (row) => row.expires_at_ms, render: (row) => (row.expires_at_ms ? duration(Math.max(0, row.expires_at_ms - Date.now())) : "") },
+  { id: "size", title: "Size", width: "100px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${howMany(row)}</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
+  { id: "revision", title: "Revision", width: "90px", wide: true, align: "right", copy: false, value: (row) => row.revision },
+  { id: "expires", title: "Expires", width: "110px", wide: true, align: "right", copy: false, value: (row) => row.expires_at_ms, render: (row) => (row.expires_at_ms ? duration(Math.max(0, row.expires_at_ms - Date.now())) : "") },
 ];
 
 /** The end of a level that is not all there: it goes on as soon as it is seen. */

@@ -6,6 +6,10 @@ import { Icon } from "/page/icons.js";
 
 const ROW_PX = 32;
 const SPARE_ROWS = 12;
+const NAME_PX_MIN = 150;
+
+/** Narrower than this it is moved sideways, rather than that a column is no longer seen. */
+const leastPx = (columns) => columns.filter((each) => !each.wide).reduce((sum, each) => sum + (/^\d+px$/.test(each.width ?? "") ? parseInt(each.width, 10) : NAME_PX_MIN), 0);
 
 const order = (a, b) => {
   if (a === b) return 0;
@@ -20,7 +24,7 @@ const text = (value) => (value === null || value === undefined ? "" : typeof val
 
 /**
  * `columns`: `[{id, title, value(row), render?(row), width?, align?, mono?, sort?: false}]`, `width` in
- * CSS; `rows` in any order; `rowKey(row)` names one. `sort`: `{id, down}` to begin with; `sorted: false`
+ * CSS; `wide: true`: left out on narrow screens; `rows` in any order; `rowKey(row)` names one. `sort`: `{id, down}` to begin with; `sorted: false`
  * leaves the order to the caller. `onRow(row)`: a row was chosen; `selected`: its name. `picked`: a
  * Set of names, with `onPick(set)`, shows boxes. `height`: CSS, else it fills its place. `menu(row)`:
  * what stands at the end of a row. `more()`: called near the end of the rows.
@@ -80,17 +84,17 @@ export function Table({ columns, rows, rowKey, sort: first, sorted = true, onRow
   };
   const all = picked && rows.length > 0 && picked.size >= rows.length;
   return html`<div class="table-box" ref=${box} onScroll=${measure} style=${height ? { height } : undefined} tabindex="0" role="region" aria-label=${label}>
-    <table class="table" aria-rowcount=${shown.length + 1} aria-label=${label}>
+    <table class="table" style=${{ minWidth: `${leastPx(columns)}px` }} aria-rowcount=${shown.length + 1} aria-label=${label}>
       <colgroup>
         ${picked && html`<col class="col-pick" />`}
-        ${columns.map((each) => html`<col style=${each.width ? { width: each.width } : undefined} />`)}
+        ${columns.map((each) => html`<col class=${each.wide ? "wide-only" : ""} style=${each.width ? { width: each.width } : undefined} />`)}
         ${menu && html`<col class="col-menu" />`}
       </colgroup>
       <thead><tr>
         ${picked &&
         html`<th class="pick"><input type="checkbox" aria-label="All rows" checked=${all} onChange=${() => onPick(all ? new Set() : new Set(rows.map(rowKey)))} /></th>`}
         ${columns.map(
-          (each) => html`<th scope="col" class=${each.align ?? ""} aria-sort=${active?.id === each.id ? (active.down ? "descending" : "ascending") : undefined}>
+          (each) => html`<th scope="col" class=${`${each.align ?? ""} ${each.wide ? "wide-only" : ""}`} aria-sort=${active?.id === each.id ? (active.down ? "descending" : "ascending") : undefined}>
             ${each.sort === false || (!sorted && !onSort)
               ? each.title
               : html`<button type="button" onClick=${() => change(each)}>${each.title}${active?.id === each.id && html`<${Icon} name=${active.down ? "down" : "up"} />`}</button>`}
@@ -131,7 +135,7 @@ function Cell({ column, row }) {
     await copyText(text(value));
     toast("Copied");
   };
-  return html`<td class=${`${column.align ?? ""} ${column.mono ? "mono" : ""}`} title=${typeof value === "object" ? brief(value, 400) : text(value).slice(0, 400)}>
+  return html`<td class=${`${column.align ?? ""} ${column.mono ? "mono" : ""} ${column.wide ? "wide-only" : ""}`} title=${typeof value === "object" ? brief(value, 400) : text(value).slice(0, 400)}>
     <span class="cell">${column.render ? column.render(row) : value !== null && typeof value === "object" ? brief(value) : text(value)}</span>
     ${column.copy !== false && value !== null && value !== undefined && value !== "" &&
     html`<button type="button" class="cell-copy" tabindex="-1" aria-hidden="true" title="Copy this cell" onClick=${copy}><${Icon} name="copy" /></button>`}
