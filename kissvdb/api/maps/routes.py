@@ -22,6 +22,7 @@ MAPS = (
         body=bodies.MapBody,
         body_media=(JSON, MSGPACK),
         errors=(InvalidArgument, MistypedField, NotFound),
+        hot=True,
         scope=Scope.READ,
         reach=touches.VECTORS,
     ),
