@@ -162,6 +162,12 @@ class Server:
                 ip_network(each, strict=False)
             except ValueError as error:
                 raise ConfigError(f"server.trusted_proxies: {error}") from None
+        host, _, port = self.bind.partition(":")
+        if host and port.isdecimal():
+            raise ConfigError(
+                f"server.bind {self.bind!r} has a port: give the address alone, and the port as "
+                f"--port {port} (server.port)"
+            )
         if self.exposed and not self.unsafe_bind:
             raise ConfigError(
                 f"server.bind {self.bind!r} can be reached from other machines and no API key is "

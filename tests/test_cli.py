@@ -158,6 +158,7 @@ def test_wrong_usage_is_told_what_was_meant_and_exits_with_2(run, argv, message)
         (["config", "--set", "strem.ring_events=1"], "; did you mean stream.ring_events?"),
         (["config", "--config", "none.toml"], "cannot read none.toml: No such file or directory"),
         (["--bind", "0.0.0.0"], "(server.bind is from: flag --bind)"),
+        (["--bind", "127.0.0.1:19917"], "has a port: give the address alone, and the port as"),
         (["backup", "b", "--api-key", "a b"], "server.api_key must be at most 256 visible ASCII"),
         (["check", "--set", "storage.memory=true"], "there is no data directory"),
     ],

@@ -1,5 +1,6 @@
 """Keys are issued, rotated and revoked by admins. Answers are kept in no cache."""
 
+from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -87,9 +88,28 @@ def _grants(scopes: ScopesBody | None) -> Grants | None:
     if scopes is None:
         return None
     given = {kind: getattr(scopes, kind) for kind in scopes.__struct_fields__}
-    return Grants.from_json(
+    grants = Grants.from_json(
         {kind: patterns for kind, patterns in given.items() if patterns is not None},
         "body.scopes",
+    )
+    for place, pattern in enumerate(grants.routes or ()):
+        _check_route(pattern, f"body.scopes.routes[{place}]")
+    return grants
+
+
+def _check_route(pattern: str, where: str) -> None:
+    """Raises MistypedField for what is no route: a key that is issued stays as it is."""
+    # The table of routes names this module's handlers.
+    from kissvdb.api.routes import ROUTES
+
+    one = Grants(routes=(pattern,))
+    if any(one.may_route(route.method, route.path) for route in ROUTES):
+        return
+    paths = {route.path for route in ROUTES}
+    close = get_close_matches(pattern.rpartition(" ")[2].rstrip("*")[:200], paths, n=1, cutoff=0.0)
+    raise MistypedField(
+        f"{where}: there is no route {pattern[:200]!r}; the nearest is {close[0]!r}: write a path "
+        "as docs/api.md has it, also with a method before it or * at its end"
     )
 
 

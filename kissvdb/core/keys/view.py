@@ -64,7 +64,8 @@ class KeysView:
     def __init__(self) -> None:
         self.keys: dict[str, IssuedKey] = {}
         self.revoked: dict[str, bytes] = {}
-        """The hashes of keys that were revoked, the newest of them, by id."""
+        """The hashes of keys that were revoked, the newest of them, by id; behind each, that of the
+        secret before it if there was one."""
 
     def apply(self, offset: int, record: KeyRecord) -> None:
         """Take over what is in the log."""
@@ -73,7 +74,7 @@ class KeysView:
             return
         gone = self.keys.pop(record.id, None)
         if gone is not None:
-            self.revoked[record.id] = gone.record.hash
+            self.revoked[record.id] = gone.record.hash + (gone.record.former_hash or b"")
             while len(self.revoked) > REVOKED_KEPT:
                 del self.revoked[next(iter(self.revoked))]
 
@@ -86,7 +87,9 @@ class KeysView:
         if issued is not None:
             now, former = issued.record.hash, issued.record.former_hash or _NOBODYS
         known = compare_digest(hash_, now) | compare_digest(hash_, former)
-        was_revoked = compare_digest(hash_, self.revoked.get(id_, _NOBODYS))
+        gone = self.revoked.get(id_, _NOBODYS)
+        gone_now, gone_former = gone[:HASH_BYTES], gone[HASH_BYTES:] or _NOBODYS
+        was_revoked = compare_digest(hash_, gone_now) | compare_digest(hash_, gone_former)
         if known:
             return issued
         return "revoked" if was_revoked else None

@@ -37,7 +37,9 @@ _DAMAGE = (apsw.CorruptError, apsw.NotADBError)
 def count_no_memory() -> None:
     """Have SQLite allocate without counting how much it has: that takes a lock which all its
     threads share, and one that holds it may wait for a core. For a process that has nothing of
-    SQLite open: the setting cannot be changed while it is in use."""
+    SQLite open: where others in it use SQLite, all stays as it is."""
+    if apsw.connections():
+        return
     apsw.shutdown()
     apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
     apsw.initialize()
