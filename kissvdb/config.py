@@ -149,6 +149,7 @@ class Server:
         (), Rule(pattern=_HOST, form="host names such as db.example.org, without a port")
     )
     request_timeout_secs: int = _int(30, 1, 3600)
+    slow_request_ms: int = _int(0, 0, 3_600_000)
     shutdown_timeout_secs: int = _int(10, 1, 600)
     connections_max: int = _int(4096, 1, 1_000_000)
     unknown_fields: str = _choice("refuse", UNKNOWN_FIELDS)

@@ -32,6 +32,7 @@ from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, 
 from kissvdb.api.frame.request_ids import is_sane
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
+from kissvdb.api.frame.slow import SlowLog
 from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.api.reading import min_offset
 from kissvdb.api.routes import ROUTES
@@ -78,6 +79,7 @@ class Api:
         self._unmatched = metrics.route(_UNMATCHED)
         self._cors = Cors(origins)
         self._failures = FailureLog()
+        self._slow = SlowLog(config.server.slow_request_ms)
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
@@ -166,13 +168,16 @@ class Api:
         started: float,
         outcome: str = "done",
     ) -> Response:
-        headers = self._common(request)
+        headers = common = self._common(request)
         if bound is not None and bound.route.audited:
-            self._entrance.done(outcome, answer.status, request, bound.route, headers[0][1])
+            self._entrance.done(outcome, answer.status, request, bound.route, common[0][1])
         if answer.headers:
-            headers = (*answer.headers, *headers)
+            headers = (*answer.headers, *common)
         numbers = self._unmatched if bound is None else bound.metrics
-        numbers.observe(answer.status, perf_counter() - started)
+        took = perf_counter() - started
+        numbers.observe(answer.status, took)
+        if took >= self._slow.seconds and bound is not None:
+            self._slow.note(request, bound.route.name, common[0][1], answer.status, took)
         body = answer.body
         if body and answer.content_type == JSON:
             # So that a shell's prompt stands on a line of its own.

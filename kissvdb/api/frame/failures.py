@@ -61,14 +61,15 @@ def failure(error: KissError) -> Response:
 
 
 @attrs.define
-class _Allowance:
-    """How many lines one error code may still write; ``left_out`` were not, since the last one."""
+class Allowance:
+    """How many lines one kind may still write; ``left_out`` were not, since the last one."""
 
     at: float
     lines: float = LINES_AT_ONCE
     left_out: int = 0
 
     def take(self, now: float) -> bool:
+        """Whether a line may be written now."""
         self.lines = min(LINES_AT_ONCE, self.lines + (now - self.at) * LINES_PER_SECOND)
         self.at = now
         if self.lines < 1:
@@ -85,14 +86,14 @@ class FailureLog:
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         # By code: there are as many as there are errors.
-        self._allowances: dict[str, _Allowance] = {}
+        self._allowances: dict[str, Allowance] = {}
 
     def note(self, error: KissError, request: Request, route: str, request_id: str) -> None:
         """Say that ``request`` ended in ``error``."""
         if not _log.isEnabledFor(logging.INFO):
             return
         now = self._now()
-        allowance = self._allowances.setdefault(error.code, _Allowance(now))
+        allowance = self._allowances.setdefault(error.code, Allowance(now))
         if not allowance.take(now):
             return
         fields: dict[str, object] = {"request_id": request_id, "route": route, **request.params}
