@@ -91,7 +91,7 @@ class _Load:
             return
         said = f"--load-id {shlex.quote(self._load_id)}" + (f" --skip {done}" if done else "")
         print(
-            f"broke off at {self._rows.place} {self._given}; to go on, say the same with {said}",
+            f"broke off after {self._given} rows were read; to go on, say the same with {said}",
             file=sys.stderr,
         )
 

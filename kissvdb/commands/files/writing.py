@@ -30,7 +30,11 @@ def created(name: str) -> Iterator[BinaryIO]:
     path = Path(name)
     beside = path.with_name(f".{path.name}.partial")
     try:
-        with beside.open("wb") as file:
+        file = beside.open("wb")
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}") from None
+    try:
+        with file:
             yield file
         beside.replace(path)
     finally:
