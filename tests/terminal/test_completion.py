@@ -117,6 +117,7 @@ def test_bash_completes_files_and_values_after_an_equals_sign(capsys, tmp_path, 
     ]
 
 
+@pytest.mark.slow
 def test_fish(capsys, url, tmp_path, monkeypatch):
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")

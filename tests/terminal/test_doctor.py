@@ -98,6 +98,7 @@ def test_the_file_system_of_a_directory(tmp_path):
         assert (kind.value, kind.level) == ("tmpfs", PROBLEM)
 
 
+@pytest.mark.slow
 def test_the_bill_of_materials(doctor):
     bill = json.loads(doctor("--sbom"))
     assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.6")

@@ -6,12 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from kissvdb.testing import serve
 from tests.patience import PATIENCE_SECS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "terminal.md"
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path):
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
