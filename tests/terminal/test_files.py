@@ -135,6 +135,19 @@ def test_tables_of_others(client, run, tmp_path):
     assert client.doc.get("texts", "2").doc == {"id": "2", "zip": "1e5", "n": ""}
 
 
+def test_fields_beside_a_vector_describe_it(client, run, tmp_path):
+    path = tmp_path / "beside.jsonl"
+    row = {"id": 7, "vector": [1, 0], "collection": "x", "op": "y", "meta": {"n": 1}, "text": None}
+    path.write_text(json.dumps(row) + "\n")
+    run("import", path, "--vectors", "beside")
+    found = client.vector.get("beside", "7")
+    assert (found.meta, found.text) == ({"collection": "x", "op": "y", "n": 1}, None)
+    path.write_text(json.dumps({**row, "meta": [1]}) + "\n")
+    assert (
+        "line 1: has fields beside a meta" in run("import", path, "--vectors", "beside", code=1)[1]
+    )
+
+
 def test_what_json_cannot_hold_is_refused_with_its_place(run, tmp_path, client):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -158,10 +158,14 @@ def _vector(where: str, row: Mapping[str, Any], arguments: Namespace) -> Operati
             made[name] = row[name]
     if "vector" not in made and "text" not in made:
         raise Refused(f"{where}: has neither a vector nor a text")
-    more = {name: row[name] for name in row if name not in {*made, "meta", "vector", arguments.id}}
+    taken = {"vector", "meta", "text", "namespace", arguments.id}
+    more = {name: value for name, value in row.items() if name not in taken}
     if more:
         # What stands beside them describes the vector.
-        made["meta"] = {**more, **made.get("meta", {})}
+        meta = made.get("meta", {})
+        if not isinstance(meta, dict):
+            raise Refused(f"{where}: has fields beside a meta that is no object: put them into it")
+        made["meta"] = {**more, **meta}
     return made
 
 
