@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def site(tmp_path):
-    """An open server of each test's own: what is there, and what is not, is looked at."""
+    """An open server of each test's own. Named before `page`: it ends after it."""
     found = started(tmp_path / "data")
     yield found
     found.http.close()
@@ -40,7 +40,7 @@ def write(page, editor, text):
     page.keyboard.insert_text(text)
 
 
-def test_a_collection_is_made_filled_changed_and_dropped(page, site):
+def test_a_collection_is_made_filled_changed_and_dropped(site, page):
     page.goto(f"{site.url}/#/vectors")
     page.get_by_role("button", name="New collection").click()
     page.get_by_label("Name").fill("notes")
@@ -87,7 +87,7 @@ def test_a_collection_is_made_filled_changed_and_dropped(page, site):
     page.get_by_text("No collections of vectors yet").wait_for()
 
 
-def test_a_batch_is_done_together_or_says_which_part_was_refused(page, site, visit):
+def test_a_batch_is_done_together_or_says_which_part_was_refused(site, page, visit):
     visit.allow("409")
     page.goto(f"{site.url}/#/batch")
     for each in ("put a key", "put a document", "append an event"):
@@ -110,7 +110,7 @@ def test_a_batch_is_done_together_or_says_which_part_was_refused(page, site, vis
     page.get_by_role("textbox", name="Operations 2 as JSON").wait_for()
 
 
-def test_keys_are_issued_once_rotated_and_revoked(page, locked_site):
+def test_keys_are_issued_once_rotated_and_revoked(locked_site, page):
     page.add_init_script(f"sessionStorage.setItem('kissvdb.key', {json.dumps(ADMIN_KEY)})")
     page.goto(f"{locked_site.url}/#/keys")
     page.get_by_role("button", name="Issue a key").click()
@@ -142,7 +142,7 @@ def test_keys_are_issued_once_rotated_and_revoked(page, locked_site):
 
 
 def test_a_key_that_only_reads_some_names_sees_these_and_why_the_rest_is_off(
-    page, locked_site, visit
+    locked_site, page, visit
 ):
     visit.allow("403")
     http = locked_site.http
@@ -175,7 +175,7 @@ def test_a_key_that_only_reads_some_names_sees_these_and_why_the_rest_is_off(
     page.get_by_role("alert").get_by_text("scopes of this API key").first.wait_for()
 
 
-def test_a_backup_is_downloaded_and_files_are_brought_up_to_date(page, site, browser):
+def test_a_backup_is_downloaded_and_files_are_brought_up_to_date(site, page):
     site.put("a", 1)
     page.goto(f"{site.url}/#/backup")
     page.get_by_role("button", name="Checkpoint").click()
