@@ -7,7 +7,7 @@ The server runs in a thread of this process, in memory unless told otherwise, on
 import queue
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -38,7 +38,7 @@ def serve(config: "Config | None" = None) -> Iterator[RunningServer]:
     """Run a server for the length of the block.
 
     ``config`` defaults to memory mode. Its port is used as it is (0: a free one). What the server
-    dies of is raised when the block ends.
+    dies of is raised when the block ends; TimeoutError when it takes too long to start.
     """
     import trio
 
@@ -49,17 +49,28 @@ def serve(config: "Config | None" = None) -> Iterator[RunningServer]:
     started: queue.Queue[RunningServer | BaseException] = queue.Queue()
     failures: list[BaseException] = []
     stop = trio.Event()
+    loop: list[trio.lowlevel.TrioToken] = []
+    starting = trio.CancelScope()
 
     def run() -> None:
         try:
-            trio.run(_serve, config, started, stop)
+            trio.run(_serve, config, loop, starting, started, stop)
         except BaseException as error:
             failures.append(error)
             started.put(error)
 
-    thread = threading.Thread(target=run, name="kissvdb-test-server")
+    # A start that hangs must not keep the process from ending.
+    thread = threading.Thread(target=run, name="kissvdb-test-server", daemon=True)
     thread.start()
-    server = started.get(timeout=START_SECONDS_MAX)
+    try:
+        server = started.get(timeout=START_SECONDS_MAX)
+    except BaseException as error:
+        _give_up(loop, starting)
+        if not isinstance(error, queue.Empty):
+            raise
+        raise TimeoutError(
+            f"the server has not started within {START_SECONDS_MAX:.0f} s: is the machine busy?"
+        ) from None
     if isinstance(server, BaseException):
         thread.join()
         raise server
@@ -75,16 +86,33 @@ def serve(config: "Config | None" = None) -> Iterator[RunningServer]:
 
 
 async def _serve(
-    config: "Config", started: "queue.Queue[RunningServer | BaseException]", stop: "trio.Event"
+    config: "Config",
+    loop: "list[trio.lowlevel.TrioToken]",
+    starting: "trio.CancelScope",
+    started: "queue.Queue[RunningServer | BaseException]",
+    stop: "trio.Event",
 ) -> None:
     import trio
 
     from kissvdb.daemon import running
 
-    async with running(config) as server:
-        token = trio.lowlevel.current_trio_token()
-        started.put(RunningServer(server.url, server.port, server.database, token))
-        await stop.wait()
+    token = trio.lowlevel.current_trio_token()
+    loop.append(token)
+    with starting:
+        async with running(config) as server:
+            started.put(RunningServer(server.url, server.port, server.database, token))
+            await stop.wait()
+
+
+def _give_up(loop: "list[trio.lowlevel.TrioToken]", starting: "trio.CancelScope") -> None:
+    """End what is still starting."""
+    import trio
+
+    if not loop:
+        starting.cancel()
+        return
+    with suppress(trio.RunFinishedError):
+        loop[0].run_sync_soon(starting.cancel)
 
 
 @pytest.fixture

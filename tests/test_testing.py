@@ -1,12 +1,17 @@
 """What the package offers to other people's tests."""
 
+import threading
 import urllib.request
+from contextlib import asynccontextmanager
 
 import pytest
+import trio
 
+from kissvdb import daemon, testing
 from kissvdb.config import Config, Server, Storage
 from kissvdb.errors import Damaged
 from kissvdb.testing import serve
+from tests.patience import PATIENCE_SECS
 
 
 def test_with_a_server(kissvdb_server):
@@ -32,3 +37,20 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
     problem = pytest.RaisesExc(Damaged, match=r"state-0\.db")
     with pytest.RaisesGroup(problem, flatten_subgroups=True), serve(config):
         pass
+
+
+def test_a_server_that_takes_too_long_to_start_is_given_up(monkeypatch):
+    @asynccontextmanager
+    async def never_running(config):
+        await trio.sleep_forever()
+        yield
+
+    monkeypatch.setattr(daemon, "running", never_running)
+    monkeypatch.setattr(testing, "START_SECONDS_MAX", 0.1)
+    before = set(threading.enumerate())
+    with pytest.raises(TimeoutError, match="has not started"), serve():
+        pass
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "kissvdb-test-server":
+            thread.join(PATIENCE_SECS)
+            assert not thread.is_alive()

@@ -57,6 +57,11 @@ class _Line(msgspec.Struct):
     id: str | int | None = None
     params: _Params | None = None
 
+    @property
+    def is_answered(self) -> bool:
+        """A notification is not; what is no message is answered without an id."""
+        return self.id is not None or not self.method
+
 
 class _Agreed(msgspec.Struct, rename="camel"):
     protocol_version: str
@@ -103,7 +108,7 @@ class Bridge:
         for. None stands for a line that is too long. ``write`` may block."""
         async with trio.open_nursery() as outer:
             outer.start_soon(self._tell, write, outer.cancel_scope)
-            async with trio.open_nursery() as nursery:
+            async with self._out, trio.open_nursery() as nursery:
                 async for line in lines:
                     if line is None:
                         await self._fail(None, f"a line of more than {LINE_BYTES_MAX} bytes")
@@ -111,7 +116,6 @@ class Bridge:
                         await self._take(line, nursery)
                 for id_ in self._streams & self._under_way.keys():
                     self._under_way[id_].cancel()
-            outer.cancel_scope.cancel()
 
     async def _take(self, line: bytes, nursery: trio.Nursery) -> None:
         message = _message(line)
@@ -144,13 +148,13 @@ class Bridge:
         try:
             connection = await self._connected()
         except (OSError, TimeoutError) as error:
-            if message.id is not None:
+            if message.is_answered:
                 await self._fail(message.id, self._unreachable(error))
             return
         try:
             await self._ask(connection, line, message)
         except Lost as lost:
-            if message.id is not None:
+            if message.is_answered:
                 await self._fail(
                     message.id,
                     f"the connection to {self._url} broke ({lost}): what was asked may have been "
@@ -190,7 +194,7 @@ class Bridge:
         await self._answer(message, head.status, body.strip())
 
     async def _answer(self, message: _Line, status: int, body: bytes) -> None:
-        if not body or (message.id is None and message.method):
+        if not body or not message.is_answered:
             return
         refused = status >= 400 and _read_as(body, _Refusal)
         if refused:

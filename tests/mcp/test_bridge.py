@@ -3,10 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 
 import attrs
 import pytest
 
+from kissvdb.client import Config as ClientConfig
+from kissvdb.commands import mcp
 from kissvdb.config import Config, Search, Server, Storage
 from kissvdb.testing import serve
 from tests.mcp.rpc import message, stateless
@@ -65,6 +68,34 @@ def test_lines_are_forwarded_and_answered_in_both_eras(url):
     assert answers[None]["error"]["code"] == -32700
     refused = talk(url, legacy, key="wrong")[legacy["id"]]["error"]
     assert refused["message"].startswith("unauthorized: ")
+
+
+async def bridged_here(url, *lines):
+    """What a client that reads slowly is told."""
+    told = []
+
+    def write(line):
+        time.sleep(0.05)
+        told.append(json.loads(line))
+
+    async def each():
+        for line in lines:
+            yield line
+
+    await mcp.Bridge(ClientConfig(url, "s3cret")).run(each(), write)
+    return told
+
+
+async def test_the_last_answer_is_written_before_it_ends(url):
+    ping = message("ping", {})
+    assert [found["id"] for found in await bridged_here(url, _line(ping))] == [ping["id"]]
+
+
+async def test_a_line_that_is_no_message_is_answered_without_a_server(monkeypatch):
+    monkeypatch.setattr(mcp, "CONNECT_SECS_MAX", 0.1)
+    note = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    (told,) = await bridged_here("http://127.0.0.1:1", _line(note), b"{nonsense")
+    assert (told["id"], told["error"]["code"]) == (None, -32000)
 
 
 def test_a_stream_is_told_line_by_line_and_ends_when_it_is_cancelled(url):
