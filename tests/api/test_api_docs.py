@@ -75,8 +75,8 @@ def test_the_commands_of_the_pages_do_what_they_show(tmp_path, page):
 
 
 @needs_curl
-def test_the_five_minutes_of_the_readme_work(tmp_path):
-    text = (DOCS.parent / "README.md").read_text()
+def test_the_five_minutes_work(tmp_path):
+    text = (DOCS / "five_minutes.md").read_text()
     block = next(each for each in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) if "url=" in each)
     # Streams have no end.
     script = re.sub(r"(?m)^curl -N .*$", "", block)
