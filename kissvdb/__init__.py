@@ -28,7 +28,7 @@ _HOMES = {
 }
 
 
-# Installed from a wheel it is called otherwise, here and in all imports: see setup.py.
+# Installed from a wheel it is called otherwise, here and in all imports: see kissvdb/wheel.
 _ACTORS = "actors"
 
 

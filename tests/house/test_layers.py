@@ -23,6 +23,7 @@ ARROWS = {
     "lane": {"core", "engine", "api", "actors"},
     "embedding": {"core", "engine", "api"},
     "web": set(),
+    "wheel": set(),
     "client": set(),
     "adapters": {"client"},
     "langchain": {"adapters", "client"},

@@ -17,7 +17,7 @@ import pytest
 from tests.patience import PATIENCE_SECS
 
 ROOT = Path(__file__).resolve().parents[2]
-THIRD_PARTY = ROOT / "THIRD_PARTY.md"
+THIRD_PARTY = ROOT / "docs" / "third_party.md"
 PYTHONS = ("3.11", "3.12", "3.13")
 BUILD_SECS = 600
 EXTRAS = {"embed", "openai", "langchain", "langgraph", "llama-index", "mcp", "tui", "parquet"}
@@ -74,7 +74,7 @@ def test_what_is_in_the_wheel(built):
         metadata = archive.read(f"{info}/METADATA").decode()
         assert set(re.findall(r"^Provides-Extra: (.+)$", metadata, re.MULTILINE)) >= EXTRAS
         assert "License-Expression: MIT" in metadata
-        for licence in ("LICENSE", "THIRD_PARTY.md", "kissvdb/web/vendor/preact.LICENSE.txt"):
+        for licence in ("LICENSE", "docs/third_party.md", "kissvdb/web/vendor/preact.LICENSE.txt"):
             assert f"{info}/licenses/{licence}" in names
         assert "kissvdb/py.typed" in names
         assert not any("/tests/" in name or name.endswith((".nbi", ".nbc")) for name in names)
@@ -82,7 +82,7 @@ def test_what_is_in_the_wheel(built):
         assert not missing, sorted(missing)[:10]
     with tarfile.open(sdist) as archive:
         there = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"setup.py", "actors/mailbox.py", "THIRD_PARTY.md", "pyproject.toml"} <= there
+    assert {"actors/mailbox.py", "docs/third_party.md", "pyproject.toml"} <= there
 
 
 def imported(source):

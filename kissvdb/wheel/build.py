@@ -8,19 +8,26 @@ editable installation uses the files as they are.
 import re
 from pathlib import Path
 
-from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
-INSTALLED = "kissvdb_actors"
+REPOSITORY, INSTALLED = "actors", "kissvdb_actors"
 # A statement that imports it, or the one place that says its name.
 _NAMED = re.compile(r'^(\s*(?:from |import )|_ACTORS = ")actors\b', re.MULTILINE)
 
 
-class BuildPy(build_py):
+class BuildPy(build_py):  # type: ignore[misc]
     """Copies modules; names the kit in them as it is installed."""
 
-    def build_module(self, module, module_file, package):
-        made = super().build_module(module, module_file, package)
+    packages: list[str] | None
+    package_dir: dict[str, str] | None
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.packages = [*(self.packages or []), INSTALLED]
+        self.package_dir = {**(self.package_dir or {}), INSTALLED: REPOSITORY}
+
+    def build_module(self, module: str, module_file: str, package: str) -> tuple[str, bool]:
+        made: tuple[str, bool] = super().build_module(module, module_file, package)
         if not self.editable_mode:
             path = Path(made[0])
             text = path.read_text(encoding="utf-8")
@@ -28,10 +35,3 @@ class BuildPy(build_py):
             if renamed != text:
                 path.write_text(renamed, encoding="utf-8")
         return made
-
-
-setup(
-    packages=[*find_namespace_packages(include=["kissvdb", "kissvdb.*"]), INSTALLED],
-    package_dir={INSTALLED: "actors"},
-    cmdclass={"build_py": BuildPy},
-)
