@@ -2,12 +2,14 @@
 
 A view that names a view twice, which names another twice, is written out 2**n times while the
 statement is prepared. So mentions are counted beforehand, in texts alone: each name that is that of
-a view counts, also where it is a column or stands in a comment. That is more often than it is.
+a view counts, also where it is a column. That is more often than it is, never less: the text is cut
+as SQLite cuts it.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping
+from string import ascii_uppercase
 from typing import Final
 
 from kissvdb.errors import SqliteError
@@ -19,30 +21,41 @@ TOO_LARGE: Final = (
     "fewer, or have a table of what the inner ones answer"
 )
 
-# SQLite takes a name in any of its quotes, and in those of a text.
-_NAME: Final = re.compile(
-    r""""((?:[^"]|"")*)"|'((?:[^']|'')*)'|`((?:[^`]|``)*)`|\[([^\]]*)\]|([^\W\d][\w$]*)"""
+# As sqlite3GetToken does: comments, and variables with what Tcl may write behind them, are no
+# names, but may hold a quote. A name may be in any of the quotes, those of a text too; a bracket
+# that stays open takes all that is left. One pass is enough for any text.
+_TOKEN: Final = re.compile(
+    r"""--[^\n]*|/\*(?s:.*?)(?:\*/|\Z)"""
+    r"""|[$@:\#](?:[\w$\x80-\U0010ffff]|::)+(?:\([^\s)]*\)?)?"""
+    r"""|"([^"]*(?:""[^"]*)*)"|'([^']*(?:''[^']*)*)'|`([^`]*(?:``[^`]*)*)`|\[([^\]]*)(?:\]|\Z)"""
+    r"""|([A-Za-z_\x80-\U0010ffff][\w$\x80-\U0010ffff]*)"""
 )
 _QUOTES: Final = "\"'`]"
+_LOWER: Final = {ord(each): each.lower() for each in ascii_uppercase}
+
+
+def folded(name: str) -> str:
+    """As SQLite compares names: only the letters of ASCII are the same in both cases."""
+    return name.translate(_LOWER)
 
 
 def names_of(text: str) -> Counter[str]:
-    """Each name in a text, in lower case, and how often it is there."""
+    """Each name in a text, `folded`, and how often it is there."""
     found: Counter[str] = Counter()
-    for *quoted, plain in _NAME.findall(text):
-        if plain:
-            found[plain.lower()] += 1
-        else:
-            for part, quote in zip(quoted, _QUOTES, strict=True):
-                if part:
-                    found[part.replace(2 * quote, quote).lower()] += 1
+    for match in _TOKEN.finditer(text):
+        if match.lastindex is not None:
+            name = match[match.lastindex]
+            if match.lastindex <= len(_QUOTES):
+                quote = _QUOTES[match.lastindex - 1]
+                name = name.replace(2 * quote, quote)
+            found[folded(name)] += 1
     return found
 
 
 def sizes_of(views: Mapping[str, str]) -> dict[str, int]:
     """How many views SQLite writes out for each, itself among them; over `WRITTEN_OUT_MAX` is as
     good as more. ``views``: their texts by name. What names itself, SQLite refuses at once."""
-    texts = {name.lower(): text for name, text in views.items()}
+    texts = {folded(name): text for name, text in views.items()}
     parts = {
         name: {each: count for each, count in names_of(text).items() if each in texts}
         for name, text in texts.items()
