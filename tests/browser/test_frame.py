@@ -108,3 +108,12 @@ def test_a_locked_server_asks_for_the_key(page, locked_site, visit):
     page.reload()
     page.get_by_role("heading", name="Overview").wait_for()
     assert ADMIN_KEY not in page.url
+    # Forgotten is forgotten, also where the server then asks for another.
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("forget")
+    page.keyboard.press("Enter")
+    field.wait_for()
+    assert page.evaluate("() => sessionStorage.length") == 0
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("This server needs an API key").wait_for()
+    page.get_by_role("heading", name="Overview").wait_for(state="detached")

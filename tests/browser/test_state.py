@@ -78,6 +78,37 @@ def test_an_edit_keeps_time_to_live_and_numbers_and_loses_to_nobody(page, site, 
     assert site.get("/v1/state/config")["value"] == {"mine": True}
 
 
+def test_a_chosen_key_that_a_filter_hides_takes_no_others_with_it(page, site):
+    for name in ("step1", "step10", "step11", "far"):
+        site.put(name, 1)
+    page.goto(f"{site.url}/#/state")
+    page.get_by_role("checkbox", name="Choose step1", exact=True).check()
+    page.get_by_role("searchbox", name="Filter the keys").fill("far")
+    page.get_by_text("step1", exact=True).wait_for(state="detached")
+    page.get_by_role("button", name="Delete 1 chosen").click()
+    question = page.get_by_role("dialog", name="Delete 1 key?")
+    question.get_by_role("button", name="Delete").click()
+    page.get_by_text("1 deleted").wait_for()
+    left = [each["key"] for each in site.get("/v1/state?prefix=step")]
+    assert left == ["step10", "step11"]
+
+
+def test_nobody_leaves_an_edit_without_being_asked(page, site):
+    site.put("draft:1", {"n": 1})
+    page.goto(f"{site.url}/#/state/draft%3A1")
+    page.get_by_role("button", name="Edit").click()
+    write(page, '{"n": 2}')
+    question = page.get_by_role("dialog", name="Leave without saving?")
+    page.get_by_role("link", name="SQL").click()
+    question.get_by_role("button", name="Cancel").click()
+    assert page.url.endswith("#/state/draft%3A1")
+    assert editor(page).inner_text() == '{"n": 2}'
+    page.get_by_role("button", name="Save").click()
+    page.get_by_text("Saved", exact=True).wait_for()
+    page.get_by_role("link", name="SQL").click()
+    page.get_by_role("textbox", name="SQL statement").wait_for()
+
+
 def test_a_key_is_made_only_where_there_is_none(page, site, visit):
     visit.allow("409")
     site.put("there", 1)

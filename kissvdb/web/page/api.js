@@ -53,6 +53,20 @@ export async function setKey(text) {
   generation.value += 1;
 }
 
+/** Have no key from now on, whatever the server says to that; what was shown with it is gone. */
+export function forgetKey() {
+  key = null;
+  try {
+    sessionStorage.removeItem(KEY);
+  } catch {
+    // As above.
+  }
+  me.value = null;
+  calls.value = {};
+  generation.value += 1;
+  whoAmI().catch(() => {});
+}
+
 export async function whoAmI() {
   me.value = await api("GET", "/v1/auth/me", undefined, { quiet: true });
   return me.value;

@@ -1,6 +1,6 @@
 // The frame: the list of views at the left, the view that the address names, and what lies over it.
 import { Component, html, render, useEffect, useState } from "/vendor/preact.js";
-import { connection, generation, getKey, keyWanted, me, setKey, whoAmI } from "/page/api.js";
+import { connection, forgetKey, generation, getKey, keyWanted, me, whoAmI } from "/page/api.js";
 import { Overlays, toast } from "/page/dialogs.js";
 import { Icon } from "/page/icons.js";
 import { KeyDialog } from "/page/key_dialog.js";
@@ -35,7 +35,7 @@ const nextTheme = () => {
 const COMMANDS = [
   { id: "theme", title: "Colours: light, dark, system", icon: "sun", keys: "t", run: nextTheme },
   { id: "use-key", title: "Use another API key", icon: "keys", run: () => (keyAsked.value = true) },
-  { id: "forget-key", title: "Forget the API key", icon: "keys", run: () => setKey(null).catch(() => {}) },
+  { id: "forget-key", title: "Forget the API key", icon: "keys", run: forgetKey },
   { id: "docs", title: "Open the API description", icon: "external", run: () => open("/docs", "_blank", "noopener") },
   { id: "help", title: "Shortcuts", icon: "help", run: () => (helpOpen.value = true) },
 ];
@@ -132,6 +132,9 @@ function App() {
   const asked = useSignal(keyAsked);
   const who = useSignal(me);
   const [open, setOpen] = useState(false);
+  // Who does not want to enter one now is not asked again by each answer without it.
+  const [dismissed, setDismissed] = useState(false);
+  useEffect(() => setDismissed(false), [wanted]);
   useShortcuts(VIEWS, COMMANDS);
   useEffect(() => {
     whoAmI().catch(() => {});
@@ -153,7 +156,7 @@ function App() {
       ${!ready && wanted === null && html`<div class="loading" role="status">Loading…</div>`}
       ${who === null && wanted !== null && html`<div class="empty"><${Icon} name="keys" /><strong>This server needs an API key</strong><div><button type="button" class="button primary" onClick=${() => (keyAsked.value = true)}>Enter a key</button></div></div>`}
     </main>
-    ${(wanted !== null || asked) && html`<${KeyDialog} reason=${wanted} hadKey=${Boolean(getKey())} onDone=${() => (keyAsked.value = false)} onClose=${() => ((keyAsked.value = false), (keyWanted.value = null))} />`}
+    ${((wanted !== null && !dismissed) || asked) && html`<${KeyDialog} reason=${wanted} hadKey=${Boolean(getKey())} onDone=${() => (keyAsked.value = false)} onClose=${() => ((keyAsked.value = false), setDismissed(true))} />`}
     <${CommandMenu} views=${VIEWS} commands=${COMMANDS} />
     <${Help} views=${VIEWS} commands=${COMMANDS} />
     <${Overlays} />

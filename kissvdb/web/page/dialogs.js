@@ -1,6 +1,7 @@
 // Dialogs, questions and short notices. `Overlays` is drawn once, by the frame.
 import { html, useEffect, useRef, useState } from "/vendor/preact.js";
 import { Icon } from "/page/icons.js";
+import { guardLeaving } from "/page/router.js";
 import { signal, useSignal } from "/page/store.js";
 
 const TOAST_MS = 4000;
@@ -10,8 +11,36 @@ const question = signal(null);
 const toasts = signal([]);
 let count = 0;
 
-/** A modal dialog: keeps the focus, and Escape closes it. `actions` are its buttons. */
-export function Dialog({ title, onClose, children, actions, wide, onSubmit }) {
+const edits = new Set();
+
+/** While `dirty` nobody leaves, or closes the page, without being asked. */
+export function useUnsaved(dirty) {
+  useEffect(() => {
+    if (!dirty) return undefined;
+    const mine = {};
+    edits.add(mine);
+    return () => edits.delete(mine);
+  }, [Boolean(dirty)]);
+}
+
+/** What was edited is saved, or is not wanted any more. */
+export const settled = () => edits.clear();
+
+/** True, or a promise of what whoever edits says. */
+function mayLeave() {
+  if (!edits.size) return true;
+  const text = "What you have changed here is not saved yet.";
+  return confirm({ title: "Leave without saving?", text, action: "Discard it", danger: true }).then((yes) => (yes && settled(), yes));
+}
+
+guardLeaving(mayLeave);
+addEventListener("beforeunload", (event) => edits.size && event.preventDefault());
+
+/** A modal dialog: keeps the focus, and Escape closes it, after a question where it is `dirty`.
+ * `actions` are its buttons. */
+export function Dialog({ title, onClose: close, children, actions, wide, onSubmit, dirty }) {
+  useUnsaved(dirty);
+  const onClose = async () => (!dirty || (await mayLeave())) && close();
   const box = useRef();
   const [id] = useState(() => `dialog-${(count += 1)}`);
   useEffect(() => {

@@ -5,30 +5,31 @@ const PYTHON_WORDS = "import from with as for in print None True False def retur
 const JAVASCRIPT_WORDS = "import from const let new await for of in return null true false async function";
 
 const words = (text) => new Set(text.split(" "));
+/** A token is a comment (`(?!)`: there is none), a text, a number, a word, or another letter. */
+const tokenOf = (comment) =>
+  new RegExp(`(${comment})|("(?:[^"\\\\]|\\\\.)*"?|'(?:[^'\\\\]|\\\\.|'')*'?)|(-?\\b\\d+(?:\\.\\d+)?(?:[eE][+-]?\\d+)?\\b)|([A-Za-z_][A-Za-z_0-9]*)|([\\s\\S])`, "g");
 const KINDS = {
-  json: { words: words("true false null"), comment: null },
-  sql: { words: words(SQL_WORDS), comment: "--", folded: true },
-  python: { words: words(PYTHON_WORDS), comment: "#" },
-  javascript: { words: words(JAVASCRIPT_WORDS), comment: "//" },
-  curl: { words: words("curl"), comment: null },
+  json: { words: words("true false null"), token: tokenOf("(?!)") },
+  sql: { words: words(SQL_WORDS), token: tokenOf("--[^\\n]*"), folded: true },
+  python: { words: words(PYTHON_WORDS), token: tokenOf("#[^\\n]*") },
+  javascript: { words: words(JAVASCRIPT_WORDS), token: tokenOf("//[^\\n]*") },
+  curl: { words: words("curl"), token: tokenOf("(?!)") },
 };
+/** A longer text has no colours. */
+const COLOURED_MAX = 200_000;
 
 const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 export const escape = (text) => text.replace(/[&<>"]/g, (each) => ESCAPES[each]);
 
-const TOKEN = /(--[^\n]*|\/\/[^\n]*|#[^\n]*)|("(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.|'')*'?)|(-?\b\d+(?:\.\d+)?(?:[eE][+-]?\d+)?\b)|([A-Za-z_][A-Za-z_0-9]*)|([\s\S])/g;
-
 /** Of any text the same text, escaped, with `<span class="t-...">` around tokens. */
 export function highlight(text, language) {
   const kind = KINDS[language] ?? KINDS.json;
+  if (text.length > COLOURED_MAX) return escape(text);
   let made = "";
-  for (const token of text.matchAll(TOKEN)) {
+  for (const token of text.matchAll(kind.token)) {
     const [all, comment, quoted, number, word] = token;
-    if (comment !== undefined) {
-      if (kind.comment && all.startsWith(kind.comment)) made += `<span class="t-comment">${escape(all)}</span>`;
-      // No comment of this language: it is looked at again without its first letter.
-      else made += escape(all[0]) + highlight(all.slice(1), language);
-    } else if (quoted !== undefined) {
+    if (comment !== undefined) made += `<span class="t-comment">${escape(all)}</span>`;
+    else if (quoted !== undefined) {
       const end = token.index + all.length;
       const name = kind === KINDS.json && /^\s*:/.test(text.slice(end, end + 4));
       made += `<span class="${name ? "t-name" : "t-string"}">${escape(all)}</span>`;

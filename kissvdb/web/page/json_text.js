@@ -36,6 +36,12 @@ export function member(text, name) {
   return undefined;
 }
 
+/** A value of JSON whose integers beyond 2^53 are BigInt, so that no other number is shown. */
+export const exactly = (text) =>
+  JSON.parse(text, (_, value, context) =>
+    typeof value === "number" && !Number.isSafeInteger(value) && /^-?\d+$/.test(context?.source ?? "") ? BigInt(context.source) : value,
+  );
+
 /** JSON with two spaces for each level; its tokens stay as they are. */
 export function pretty(text) {
   let made = "";

@@ -41,8 +41,8 @@ function Node({ name, value, open, path, onValue, last = true }) {
 }
 
 function Leaf({ value, onClick }) {
-  const kind = value === null ? "word" : typeof value === "string" ? "string" : typeof value === "number" ? "number" : "word";
-  const full = JSON.stringify(value);
+  const kind = value === null ? "word" : typeof value === "string" ? "string" : typeof value === "number" || typeof value === "bigint" ? "number" : "word";
+  const full = typeof value === "bigint" ? String(value) : JSON.stringify(value);
   const text = full.length > TEXT_MAX ? `${full.slice(0, TEXT_MAX)}…` : full;
   if (onClick) return html`<button type="button" class=${`json-leaf t-${kind}`} onClick=${onClick}>${text}</button>`;
   return html`<span class=${`t-${kind}`}>${text}</span>`;

@@ -1,8 +1,8 @@
 // One key: its value as a tree or as text to edit. Nothing that happens meanwhile touches an edit.
 import { api, call, query, segment } from "/page/api.js";
-import { diff, member, pretty, problem } from "/page/json_text.js";
+import { diff, exactly, member, pretty, problem } from "/page/json_text.js";
 import { useCommands } from "/page/menu.js";
-import { Button, bytes, Call, Code, confirm, Copy, duration, Field, html, Json, moment, Problem, Spinner, toast, useEffect, useMemo, useRef, useState } from "/page/parts.js";
+import { Button, bytes, Call, Code, confirm, Copy, duration, Field, html, Json, moment, Problem, Spinner, toast, useEffect, useMemo, useRef, useState, useUnsaved } from "/page/parts.js";
 
 const CLOCK_TRUST_MS = 2000;
 
@@ -106,6 +106,7 @@ export function KeyPanel({ name, seen, onClose, onGone }) {
     // Whoever edits is told, and nothing is taken from them.
     if (seen && !editing.current && seen.data.revision !== item?.revision) load({ quiet: true });
   }, [seen]);
+  useUnsaved(edit && item && (edit.text !== pretty(item.text) || edit.ttl.kind !== "keep"));
   const begin = () => setEdit({ text: pretty(item.text), ttl: { kind: "keep", secs: 60 } });
   const ttlMs = () => {
     if (edit.ttl.kind === "never") return undefined;
@@ -122,8 +123,8 @@ export function KeyPanel({ name, seen, onClose, onGone }) {
       toast("Saved", "good");
       await load({ quiet: true });
     } catch (problem) {
-      if (problem.code === "revision_mismatch") setConflict({ theirs: await readKey(name, { quiet: true }) });
-      else setError(problem);
+      if (problem.code !== "revision_mismatch") setError(problem);
+      else await readKey(name, { quiet: true }).then((theirs) => setConflict({ theirs }), setError);
     }
     setBusy(false);
   };
@@ -161,7 +162,7 @@ export function KeyPanel({ name, seen, onClose, onGone }) {
       ${newer && !conflict && html`<p class="notice" role="status">This key has changed while you edit (${seen.type === "state_deleted" ? "deleted" : `revision ${seen.data.revision}`}). Your text stays; saving shows both.</p>`}
       ${conflict && html`<${Conflict} mine=${edit.text} theirs=${conflict.theirs} onMine=${() => save(conflict.theirs?.revision ?? 0)} onTheirs=${takeTheirs} onBack=${() => (setItem({ ...item, revision: conflict.theirs?.revision ?? 0 }), setConflict(null))} />`}
       ${item && edit && !conflict && html`<${Edit} item=${item} text=${edit.text} busy=${busy} ttl=${edit.ttl} onText=${(text) => setEdit((now) => ({ ...now, text }))} onTtl=${(ttl) => setEdit((now) => ({ ...now, ttl }))} onSave=${() => save()} onCancel=${() => (setEdit(null), load({ quiet: true }))} />`}
-      ${item && !edit && html`<${Json} key=${`${name} ${item.revision}`} value=${item.value} open=${3} />`}
+      ${item && !edit && html`<${Json} key=${`${name} ${item.revision}`} value=${exactly(item.text)} open=${3} />`}
       ${item && !edit && html`<${Call} method="GET" path=${`/v1/state/${segment(name)}`} />`}
     </div>
     ${item && !edit && html`<footer>

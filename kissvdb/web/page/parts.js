@@ -13,7 +13,7 @@ export { useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, u
 export { Call, Calls } from "/page/call.js";
 export { Chart } from "/page/chart.js";
 export { Code } from "/page/editor.js";
-export { confirm, Dialog, toast } from "/page/dialogs.js";
+export { confirm, Dialog, settled, toast, useUnsaved } from "/page/dialogs.js";
 export { Json } from "/page/json_tree.js";
 export { Save, Table } from "/page/table.js";
 export { kept, signal, useEvery, useSignal } from "/page/store.js";

@@ -17,7 +17,22 @@ function read() {
 
 /** Where one is: `{id, rest: [...], query: {...}}`. */
 export const route = signal(read());
-addEventListener("hashchange", () => (route.value = read()));
+let shown = location.hash;
+let mayLeave = () => true;
+let asking = false;
+
+/** `ask()` is asked before another address is shown: true, or a promise of whether it may be. */
+export const guardLeaving = (ask) => (mayLeave = ask);
+
+addEventListener("hashchange", async () => {
+  const answer = location.hash === shown || (!asking && mayLeave());
+  asking ||= typeof answer === "object";
+  if (answer === true || (answer && (await answer))) {
+    shown = location.hash;
+    route.value = read();
+  } else history.replaceState(null, "", shown || "#/");
+  if (typeof answer === "object") asking = false;
+});
 
 export const useRoute = () => useSignal(route);
 
@@ -35,6 +50,7 @@ export function go(id, rest, query, { replace = false } = {}) {
   if (!replace) location.hash = target;
   else {
     history.replaceState(null, "", target);
+    shown = location.hash;
     route.value = read();
   }
 }

@@ -20,7 +20,8 @@ export function python(value, indent = "") {
 /** `{curl, python, javascript}` of `{method, path, body, type, protected}`. */
 export function snippets(request) {
   const url = new URL(request.path, location.origin);
-  const body = typeof request.body === "string" ? parsed(request.body) : request.body;
+  const json = (request.type ?? JSON_TYPE) === JSON_TYPE;
+  const body = json && typeof request.body === "string" ? parsed(request.body) : request.body;
   const made = known(request.method, url, body);
   return {
     curl: curl(request, url),
@@ -57,7 +58,7 @@ function inPython({ method, protected: locked, type = JSON_TYPE }, url, body, ma
   if (body !== undefined) lines.push(`body = ${python(body)}`);
   const headers = body === undefined ? {} : { "content-type": type };
   const given = python(headers).replace(/}$/, locked ? `${body === undefined ? "" : ", "}"authorization": f"Bearer {os.environ['KISSVDB_KEY']}"}` : "}");
-  const data = body === undefined ? "" : ", json.dumps(body).encode()";
+  const data = body === undefined ? "" : type === JSON_TYPE ? ", json.dumps(body).encode()" : ", body.encode()";
   lines.push(`request = Request("${url.href}"${data}, ${given}, method="${method}")`);
   lines.push("print(urlopen(request).read().decode())");
   return lines.join("\n");
@@ -75,7 +76,7 @@ function inJavaScript({ method, protected: locked, type = JSON_TYPE }, url, body
   const options = [
     method === "GET" ? "" : `method: "${method}"`,
     Object.keys(headers).length ? `headers: ${JSON.stringify(headers)}` : "",
-    body === undefined ? "" : `body: JSON.stringify(${JSON.stringify(body, null, 2)})`,
+    body === undefined ? "" : type === JSON_TYPE ? `body: JSON.stringify(${JSON.stringify(body, null, 2)})` : `body: ${JSON.stringify(body)}`,
   ].filter(Boolean);
   const more = options.length ? `, {\n  ${options.join(",\n  ")},\n}` : "";
   return `const answer = await fetch("${url.href}"${more});\nconsole.log(await answer.text());`;

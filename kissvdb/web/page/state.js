@@ -6,7 +6,7 @@ import { KeyPanel, writeKey } from "/page/key_panel.js";
 import { useCommands } from "/page/menu.js";
 import { go } from "/page/router.js";
 import { keysBelow, Tree } from "/page/tree.js";
-import { Badge, Button, bytes, Code, confirm, count, Dialog, duration, Empty, Field, Head, html, Icon, kept, Problem, saveFile, useSignal, Save, Table, toast, toCsv, useEffect, useMemo, useRef, useState } from "/page/parts.js";
+import { Badge, Button, bytes, Code, confirm, count, Dialog, duration, Empty, Field, Head, html, Icon, kept, Problem, saveFile, settled, useSignal, Save, Table, toast, toCsv, useEffect, useMemo, useRef, useState } from "/page/parts.js";
 
 const DELETES_AT_ONCE = 1000;
 const TYPED_FROM = 100;
@@ -93,12 +93,13 @@ function NewKey({ prefix, onClose, onMade }) {
     try {
       await writeKey(key, text, { revision: 0, ttlMs: secs ? 1000 * Number(secs) : undefined });
       toast("Created", "good");
+      settled();
       onMade(key);
     } catch (failure) {
       setError(failure);
     }
   };
-  return html`<${Dialog} title="New key" wide onClose=${onClose} onSubmit=${save} actions=${html`<${Button} onClick=${onClose}>Cancel<//><${Button} type="submit" kind="primary" need="write" disabled=${Boolean(wrong) || !key} onClick=${undefined}>Create<//>`}>
+  return html`<${Dialog} title="New key" wide dirty=${key !== prefix || text !== "{}"} onClose=${onClose} onSubmit=${save} actions=${html`<${Button} onClick=${onClose}>Cancel<//><${Button} type="submit" kind="primary" need="write" disabled=${Boolean(wrong) || !key} onClick=${undefined}>Create<//>`}>
     <${Problem} error=${error} />
     <${Field} label="Key"><input data-first class="mono" value=${key} autocomplete="off" spellcheck=${false} onInput=${(event) => setKey(event.target.value)} /><//>
     <div class="field"><label>Value</label><${Code} value=${text} onChange=${setText} label="Value as JSON" rows=${8} invalid=${Boolean(wrong)} />${wrong && html`<small class="bad">Not JSON yet: ${wrong}</small>`}</div>
@@ -106,12 +107,11 @@ function NewKey({ prefix, onClose, onMade }) {
   <//>`;
 }
 
-/** Keys of a selection of keys and branches, counted as they are found. */
-async function chosenKeys(picked, rows, onCount, signal) {
+/** Keys of a selection of keys and branches, counted as they are found. `leaves`: which of them are keys. */
+async function chosenKeys(picked, leaves, onCount, signal) {
   const keys = new Set();
   for (const name of picked) {
-    const branch = rows.find((row) => row.name === name)?.key === undefined;
-    if (!branch) keys.add(name);
+    if (leaves.has(name)) keys.add(name);
     else for (const key of await keysBelow(name, (n) => onCount(keys.size + n), signal)) keys.add(key);
     onCount(keys.size);
   }
@@ -138,6 +138,9 @@ async function deleteAll(keys, onDone) {
 
 const howMany = ({ keys, more }) => (more ? (keys ? `${count(keys)}+ keys` : "keys") : keys === 1 ? "1 key" : `${count(keys)} keys`);
 
+/** A name of nothing that is seen, or with blanks around it, is quoted. */
+const readable = (label) => (label && label.trim() === label ? label : JSON.stringify(label));
+
 const NAME_COLUMN = { id: "name", title: "Name", value: (row) => row.name, width: "auto" };
 
 const columns = (tree) => [
@@ -149,12 +152,12 @@ const columns = (tree) => [
       if (row.error) return html`<span class="leaf bad" style=${pad}>${row.error.message}</span>`;
       if (row.note) return html`<${Note} row=${row} tree=${tree} pad=${pad} />`;
       if (row.key === undefined) {
-        return html`<span class="leaf" style=${pad}><span class="branch mono"><${Icon} name=${row.open ? "down" : "right"} /><${Icon} name="folder" />${row.label}</span></span>`;
+        return html`<span class="leaf" style=${pad}><span class="branch mono"><${Icon} name=${row.open ? "down" : "right"} /><${Icon} name="folder" /><span class="leaf-name">${row.label}</span></span></span>`;
       }
-      return html`<span class="leaf mono" style=${pad}><span class="leaf-mark"></span>${row.label}</span>`;
+      return html`<span class="leaf mono" style=${pad}><span class="leaf-mark"></span><span class="leaf-name">${readable(row.label)}</span></span>`;
     },
   },
-  { id: "size", title: "Size", width: "100px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${howMany(row)}</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
+  { id: "size", title: "Size", width: "116px", align: "right", copy: false, value: (row) => row.bytes ?? row.keys, render: (row) => (row.keys !== undefined ? html`<span class="muted">${howMany(row)}</span>` : row.bytes === undefined ? "" : bytes(row.bytes)) },
   { id: "revision", title: "Revision", width: "90px", wide: true, align: "right", copy: false, value: (row) => row.revision },
   { id: "expires", title: "Expires", width: "110px", wide: true, align: "right", copy: false, value: (row) => row.expires_at_ms, render: (row) => (row.expires_at_ms ? duration(Math.max(0, row.expires_at_ms - Date.now())) : "") },
 ];
@@ -174,6 +177,9 @@ function State({ route }) {
   const [wanted, setWanted] = useState("");
   const [sort, setSort] = useState(null);
   const [picked, setPicked] = useState(new Set());
+  // Of what is chosen the keys, told when it is: later a filter may hide the row, and as the
+  // beginning of others a key would take them with it.
+  const leaves = useRef(new Set());
   const [making, setMaking] = useState(false);
   const [work, setWork] = useState(null);
   const { tree, seen, problem: lost } = useTree(root, separator, name);
@@ -181,7 +187,11 @@ function State({ route }) {
   const entries = rows.filter((row) => !row.note && !row.error);
   const shownColumns = useMemo(() => columns(tree), [tree]);
   const show = (key) => go("state", key === null ? [] : [key], { prefix: root });
-  const zoom = (prefix) => (setPicked(new Set()), go("state", [], { prefix }));
+  const zoom = (prefix) => (leaves.current.clear(), setPicked(new Set()), go("state", [], { prefix }));
+  const pick = (names) => {
+    for (const row of rows) if (row.key !== undefined && names.has(row.name)) leaves.current.add(row.name);
+    setPicked(new Set([...names].filter((each) => !each.includes("\0"))));
+  };
   const choose = (row) => {
     if (row.key !== undefined) show(row.key);
     else if (row.prefix !== undefined && !row.error) tree.toggle(row.prefix);
@@ -198,7 +208,7 @@ function State({ route }) {
     const say = (n) => setWork({ text: `Counting: ${count(n)} keys`, stop: () => abort.abort() });
     try {
       say(0);
-      const keys = await chosenKeys(names, rows, say, abort.signal);
+      const keys = await chosenKeys(names, leaves.current, say, abort.signal);
       setWork(null);
       const few = keys.slice(0, 8).join("\n") + (keys.length > 8 ? `\nand ${count(keys.length - 8)} more` : "");
       const typed = keys.length >= TYPED_FROM ? String(keys.length) : undefined;
@@ -258,7 +268,7 @@ function State({ route }) {
         ${first?.begun && !first.entries.length
           ? html`<${Empty} title=${root ? "No keys begin so" : "No keys yet"} icon="state"><span>${root ? html`<button type="button" class="link" onClick=${() => zoom("")}>Show all keys</button>` : "What is written appears here at once."}</span><//>`
           : html`<${Table} label="Keys" columns=${shownColumns} rows=${rows} rowKey=${(row) => row.name} sort=${sort ?? { id: "name" }} onSort=${(next) => setSort(next?.id === "name" && !next.down ? null : next)} onRow=${choose} selected=${name}
-              picked=${picked} onPick=${(names) => setPicked(new Set([...names].filter((each) => !each.includes("\0"))))}
+              picked=${picked} onPick=${pick}
               menu=${(row) => row.prefix !== undefined && !row.error && html`<${Button} kind="quiet" small icon="search" label=${`Only ${row.prefix}`} onClick=${() => zoom(row.prefix)} />`} />`}
         <div class="foot row"><span>${count(entries.length)} shown</span>${work && html`<${Badge} kind="accent">${work.text}<//>${work.stop && html`<${Button} small kind="quiet" onClick=${work.stop}>Stop<//>`}`}<span class="push"><${Save} name="keys" columns=${CSV} rows=${() => entries} json=${({ depth, label, open, name: _, ...row }) => row} /></span></div>
       </div>

@@ -39,10 +39,18 @@ export function useEvery(everyMs, work, inputs = []) {
   useEffect(() => {
     let ended = false;
     let timer;
+    let busy = false;
     const round = async () => {
+      // Two rounds at once would each begin the next: a chain more for every look at the page.
+      if (busy) return;
       clearTimeout(timer);
-      if (!document.hidden) await work();
-      if (!ended) timer = setTimeout(round, everyMs);
+      busy = true;
+      try {
+        if (!document.hidden) await work();
+      } finally {
+        busy = false;
+        if (!ended) timer = setTimeout(round, everyMs);
+      }
     };
     const seen = () => {
       if (!document.hidden) round();

@@ -2,6 +2,7 @@
 import { follow } from "/page/feed.js";
 import { go, link } from "/page/router.js";
 import { gapText, parsed, Ring, ROWS_MAX, subject } from "/page/ring.js";
+import { exactly } from "/page/json_text.js";
 import { useCommands } from "/page/menu.js";
 import { Badge, brief, Button, Call, clock, Copy, count, Empty, Field, Head, html, Icon, Json, moment, Problem, Save, short, toast, useEffect, useLayoutEffect, useRef, useState } from "/page/parts.js";
 
@@ -141,7 +142,7 @@ function Details({ row, onClose, onReplay }) {
         ${key && html`<div><dt>Key</dt><dd class="mono">${event.type.startsWith("state_") || !event.type.includes("_") ? html`<a href=${link("state", [key], { key: 1 })}>${key}</a>` : key}</dd></div>`}
         ${event.tags?.length > 0 && html`<div><dt>Tags</dt><dd>${event.tags.join(", ")}</dd></div>`}
       </dl>
-      <${Json} key=${row.n} value=${event.data} open=${3} />
+      <${Json} key=${row.n} value=${exactly(row.text).data ?? event.data} open=${3} />
       <div class="row">
         ${event.offset !== null && html`<${Button} small icon="refresh" onClick=${() => onReplay(event.offset - 1)}>Replay from here<//>`}
         ${key && html`<${Button} small icon="filter" onClick=${() => go("stream", [], { key })}>Only this key<//>`}

@@ -2,7 +2,7 @@
 // when somebody else was first, both shown beside each other.
 
 import { call, segment } from "/page/api.js";
-import { Badge, Button, Code, confirm, count, Dialog, Field, html, moment, Problem, Spinner, toast, useEffect, useState } from "/page/parts.js";
+import { Badge, Button, Code, confirm, count, Dialog, Field, html, moment, Problem, settled, Spinner, toast, useEffect, useState } from "/page/parts.js";
 import { Fields } from "/views/filters.js";
 import { exact, member, pretty } from "/views/raw.js";
 
@@ -58,6 +58,7 @@ export function DocumentDialog({ collection, id, changed, onPick, onClose }) {
   }, [collection, id]);
   const problem = jsonProblem(text);
   const dirty = was && (text !== was.text || fresh);
+  const edited = was && (text !== was.text || (fresh && Boolean(name.id || name.ttl || name.collection !== (collection ?? ""))));
 
   async function save(over = was.revision) {
     setBusy(true);
@@ -68,6 +69,7 @@ export function DocumentDialog({ collection, id, changed, onPick, onClose }) {
     try {
       await call("PUT", `${pathOf(name.collection, name.id)}?${query}`, text);
       toast(`Saved ${name.id}`, "good");
+      settled();
       changed();
       onClose();
     } catch (refusal) {
@@ -81,6 +83,7 @@ export function DocumentDialog({ collection, id, changed, onPick, onClose }) {
     try {
       await call("DELETE", `${pathOf(collection, id)}?if_revision=${was.revision}`);
       toast(`Deleted ${id}`, "good");
+      settled();
       changed();
       onClose();
     } catch (refusal) {
@@ -92,7 +95,7 @@ export function DocumentDialog({ collection, id, changed, onPick, onClose }) {
   const actions = html`
     ${!fresh && html`<${Button} kind="danger" icon="trash" need="write" disabled=${!was} onClick=${remove}>Delete<//>`}
     <${Button} type="submit" kind="primary" need="write" disabled=${!dirty || busy || Boolean(problem) || !name.id || !name.collection || Boolean(theirs)}>${fresh ? "Insert" : "Save"}<//>`;
-  return html`<${Dialog} wide title=${fresh ? "A new document" : id} onClose=${onClose} onSubmit=${() => dirty && !problem && !theirs && save()} actions=${actions}>
+  return html`<${Dialog} wide dirty=${edited} title=${fresh ? "A new document" : id} onClose=${onClose} onSubmit=${() => dirty && !problem && !theirs && save()} actions=${actions}>
     <${Problem} error=${error} />
     ${!was && !error && html`<${Spinner} />`}
     ${fresh && html`<div class="v-two">

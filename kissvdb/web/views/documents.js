@@ -89,7 +89,7 @@ function Collection({ name }) {
       ${tab === "search" && html`<${Search} ...${common} />`}
       ${tab === "about" && html`<${About} name=${name} info=${info} reload=${reload} />`}
     </div>`}
-    ${query.id && html`<${DocumentDialog} collection=${name} id=${query.id} changed=${changed} onPick=${(added) => (pick(added), open(undefined))} onClose=${() => open(undefined)} />`}
+    ${query.id && html`<${DocumentDialog} key=${query.id} collection=${name} id=${query.id} changed=${changed} onPick=${(added) => (pick(added), open(undefined))} onClose=${() => open(undefined)} />`}
     ${adding && html`<${DocumentDialog} collection=${name} changed=${changed} onClose=${() => setAdding(false)} />`}
   `;
 }
@@ -157,7 +157,7 @@ function Find({ name, info, filter, pick, open, round, chosen, changed }) {
       <span class="muted" role="status">${pages.total === undefined ? "" : `${count(pages.total)} found, ${count(pages.rows.length)} shown`}</span>
       ${pages.loading && html`<span class="muted">…</span>`}
       <${Save} name=${name} rows=${pages.rows} columns=${columns} json=${(row) => ({ id: row.id, ...row.doc })} />
-      <${Button} small kind="danger" icon="trash" need="write" disabled=${!filter || !pages.total} title=${filter ? undefined : "Set a filter first"} onClick=${deleteAll}>Delete these<//>
+      <${Button} small kind="danger" icon="trash" need="write" disabled=${!filter || !pages.total || pages.loading} title=${filter ? undefined : "Set a filter first"} onClick=${deleteAll}>Delete these<//>
     </div>
     <${Problem} error=${pages.error} onRetry=${pages.again} />
     <div class=${pages.facets ? "v-with-facets" : ""}>

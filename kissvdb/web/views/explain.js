@@ -125,8 +125,8 @@ export function Facets({ facets, onPick }) {
         <h2>${name} <span class="muted">${count(distinct)}</span></h2>
         <ul>
           ${values.map(
-            (each) => html`<li key=${JSON.stringify(each.value)}>
-              <button type="button" class="v-facet" onClick=${() => onPick(name, each.value)}>
+            (each) => html`<li key=${`${typeof each.value} ${each.value}`}>
+              <button type="button" class="v-facet" disabled=${typeof each.value === "bigint"} onClick=${() => onPick(name, each.value)}>
                 <span>${shown(each.value)}</span><b>${count(each.count)}</b>
                 <i style=${{ width: `${Math.round((100 * each.count) / values[0].count)}%` }}></i>
               </button>

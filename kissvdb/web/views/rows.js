@@ -3,7 +3,7 @@
 
 import { api, call, segment } from "/page/api.js";
 import {
-  brief, Button, Code, confirm, count, Dialog, Field, html, Problem, Save, Spinner, Table, toast, useEffect, useMemo, useRef, useState,
+  brief, Button, Code, confirm, count, Dialog, Field, html, Problem, Save, settled, Spinner, Table, toast, useEffect, useMemo, useRef, useState,
 } from "/page/parts.js";
 import { go, useRoute } from "/page/router.js";
 import { Fields, FilterBar, filterOf, plural, withChip } from "/views/filters.js";
@@ -105,7 +105,7 @@ export function Rows({ name, info, reload }) {
   return html`<div class="v-rows">
     <div class="v-tools">
       <${Button} icon="plus" need="write" onClick=${() => setAdding(true)}>Add a row<//>
-      <${Button} kind="danger" icon="trash" need="write" disabled=${!filters || !total}
+      <${Button} kind="danger" icon="trash" need="write" disabled=${!filters || !total || pages.loading}
         title=${filters ? undefined : "Set a filter first: all of a collection goes by dropping it"} onClick=${removeAll}>
         Delete ${total === null ? "by filter" : `these ${count(total)}`}<//>
       <span class="muted">${filters && total !== null ? `${count(total)} pass, ` : ""}${count(pages.rows.length)} shown of ${count(info.count)}</span>
@@ -119,7 +119,7 @@ export function Rows({ name, info, reload }) {
       : html`<${Table} label=${`Rows of ${name}`} columns=${columns} rows=${pages.rows} rowKey=${(row) => row.id} height="clamp(260px, 64vh, 900px)"
           onRow=${(row) => open(row.id)} more=${pages.more} sorted=${!pages.cursor} selected=${query.row}
           empty=${filters ? "No row passes the filter" : "No rows yet: add one here, or send them with the API"} />`}
-    ${query.row && html`<${RowDialog} name=${name} info=${info} id=${query.row} changed=${changed}
+    ${query.row && html`<${RowDialog} key=${query.row} name=${name} info=${info} id=${query.row} changed=${changed}
       onPick=${(added) => (setChips(withChip(chips, added)), open(undefined))} onClose=${() => open(undefined)} />`}
     ${adding && html`<${RowDialog} name=${name} info=${info} changed=${changed} onClose=${() => setAdding(false)} />`}
   </div>`;
@@ -156,6 +156,7 @@ function RowDialog({ name, info, id, changed, onPick, onClose }) {
     try {
       await api("POST", `${path}/${id === undefined ? "add" : "update"}`, bodyOf(row, was, info));
       toast(id === undefined ? `Added ${row.id}` : `Saved ${row.id}`, "good");
+      settled();
       changed();
       onClose();
     } catch (problem) {
@@ -168,6 +169,7 @@ function RowDialog({ name, info, id, changed, onPick, onClose }) {
     try {
       await api("POST", `${path}/delete`, { id });
       toast(`Deleted ${id}`, "good");
+      settled();
       changed();
       onClose();
     } catch (problem) {
@@ -179,7 +181,7 @@ function RowDialog({ name, info, id, changed, onPick, onClose }) {
     ${id !== undefined && html`<${Button} kind="danger" icon="trash" need="write" onClick=${remove}>Delete<//>
       <${Button} icon="search" onClick=${() => similar(name, id)}>Similar<//>`}
     <${Button} type="submit" kind="primary" need="write" disabled=${!dirty || busy || !row.id}>${id === undefined ? "Add" : "Save changes"}<//>`;
-  return html`<${Dialog} wide title=${id === undefined ? `A new row of ${name}` : id} onClose=${onClose} onSubmit=${() => dirty && save()} actions=${actions}>
+  return html`<${Dialog} wide dirty=${dirty} title=${id === undefined ? `A new row of ${name}` : id} onClose=${onClose} onSubmit=${() => dirty && save()} actions=${actions}>
     <${Problem} error=${error} />
     ${!row && !error && html`<${Spinner} />`}
     ${row && html`

@@ -34,12 +34,12 @@ async function listed(signal) {
 const recallOf = (row) => (row.recall === null || row.recall === undefined ? null : row.recall);
 
 const COLUMNS = [
-  { id: "name", title: "collection", width: "190px", value: (row) => row.collection, render: (row) => html`<a href=${link("vectors", [row.collection])}>${row.collection}</a>` },
+  { id: "name", title: "collection", width: "177px", value: (row) => row.collection, render: (row) => html`<a href=${link("vectors", [row.collection])}>${row.collection}</a>` },
   { id: "count", title: "vectors", width: "85px", align: "right", value: (row) => row.count, render: (row) => count(row.count), copy: false },
   { id: "dim", title: "dim", width: "60px", align: "right", value: (row) => row.dim, copy: false },
   { id: "metric", title: "metric", width: "75px", value: (row) => row.metric, copy: false },
   { id: "index", title: "index", width: "110px", value: (row) => row.index?.kind, render: (row) => (row.index ? `${row.index.kind} · ${row.precision}` : "–"), copy: false },
-  { id: "segments", title: "segments", width: "85px", align: "right", value: (row) => row.segments, copy: false },
+  { id: "segments", title: "segments", width: "98px", align: "right", value: (row) => row.segments, copy: false },
   { id: "tail", title: "not indexed", width: "105px", align: "right", value: (row) => row.tail, render: (row) => count(row.tail), copy: false },
   { id: "deleted", title: "dead rows", width: "95px", align: "right", value: (row) => row.deleted, render: (row) => count(row.deleted), copy: false },
   { id: "recall", title: "recall", width: "80px", align: "right", value: recallOf, render: (row) => html`<${Recall} value=${recallOf(row)} />`, copy: false },
