@@ -85,6 +85,15 @@ def test_a_job_that_fails_is_tried_later_and_at_last_a_dead_letter(client):
         queue.revive("two")
 
 
+def test_the_error_of_a_worker_is_told_when_the_server_is_gone():
+    with serve() as running, Client(config=Config(url=running.url, timeout_secs=0.5)) as client:
+        queue = client.queue("gone")
+        queue.put(1)
+        job = queue.get()
+    with pytest.raises(ValueError, match="broken"), job:
+        raise ValueError("broken")
+
+
 def test_a_job_for_later_comes_later(client):
     queue = client.queue("later")
     began = time.monotonic()

@@ -117,6 +117,26 @@ def test_who_cannot_have_it_in_time_is_told_at_once(client):
     assert client.state.get("limit:slow").expires_at_ms is not None
 
 
+def test_a_clock_that_stood_while_the_machine_slept_keeps_nobody_out(client):
+    slept, other = (client.limiter("sleep", per_sec=20, burst=1) for _ in range(2))
+    slept.acquire()
+    for clock, name in ((slept, "_ahead_ms"), (slept._bucket, "at_ms")):
+        setattr(clock, name, getattr(clock, name) - 3_600_000)
+    other.acquire()
+    slept.acquire(wait_secs=1.0)
+
+
+def test_a_value_that_cannot_be_kept_holds_nobody_up(client):
+    cache = client.cache("deep", ttl_ms=60_000, making_ms=60_000)
+    deep = []
+    for _ in range(500):
+        deep = [deep]
+    for _ in range(2):
+        with pytest.raises(errors.InvalidArgument):
+            cache.get("k", lambda: deep)
+    assert client.state.get("cache:deep:k") is None
+
+
 def test_a_value_is_made_once_for_all_and_ends_absolutely(url):
     made, found = [], []
 

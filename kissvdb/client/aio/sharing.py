@@ -16,7 +16,6 @@ from kissvdb.errors import (
     InvalidArgument,
     KissError,
     OutcomeUnknown,
-    PayloadTooLarge,
     RequestTimeout,
     RevisionMismatch,
     Unavailable,
@@ -134,6 +133,9 @@ class Limiter:
             raise InvalidArgument(said) from error
         if bucket.at_ms is None:
             bucket.at_ms = float((item.expires_at_ms or 0) - bucket.ttl_ms)
+        if self._ahead_ms is not None:
+            # A clock that stood while the machine slept: so late it is at least.
+            self._ahead_ms = max(self._ahead_ms, bucket.at_ms - net.monotonic() * 1000)
         self._bucket, self._offset = bucket, item.offset
 
 
@@ -207,11 +209,11 @@ class Cache:
             raise
         try:
             await self._state.put(place, {"value": value}, ttl_ms=self._ttl_ms, if_offset=marker)
-        except PayloadTooLarge:
-            await self._give_up(place, marker)
-            raise
         except (RevisionMismatch, *_NO_SERVER):
             pass  # It took so long that another one makes it; or there is no server.
+        except KissError:
+            await self._give_up(place, marker)
+            raise
         return value
 
     async def _give_up(self, place: str, marker: int) -> None:

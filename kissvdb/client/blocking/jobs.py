@@ -13,7 +13,7 @@ from kissvdb.client.blocking.loading import batch
 from kissvdb.client.blocking.state import State
 from kissvdb.client.errors import LeaseLost
 from kissvdb.client.results import BatchAnswer, Item
-from kissvdb.errors import NotFound, RevisionMismatch
+from kissvdb.errors import KissError, NotFound, RevisionMismatch
 
 LOOK_FIRST_SECS = 0.05
 LOOK_SECS = 1.0
@@ -232,6 +232,6 @@ class Job:
         if error is None:
             self.done()
             return
-        # Where another one has it, the error of this one is what is told.
-        with net.shielded(1.0), suppress(LeaseLost):
+        # The error of this one is what is told; where it cannot be given back, its lease ends.
+        with net.shielded(1.0), suppress(KissError):
             self.retry(error=f"{type(error).__name__}: {error}")
