@@ -28,9 +28,11 @@ def fill(site):
 
 
 def search(page, site):
-    page.goto(f"{site.url}/#/vectors/{sample.COLLECTION}?tab=search&by=text&q=music+player")
+    page.goto(f"{site.url}/#/vectors/{sample.COLLECTION}?tab=search&by=hybrid&q=music+player")
     page.get_by_role("button", name="Search", exact=True).click()
     page.locator(".v-hit").first.wait_for()
+    page.get_by_role("button", name="sound").first.click()
+    page.get_by_role("button", name="section = sound").wait_for()
 
 
 def vector_map(page, site):

@@ -6,6 +6,13 @@ import { short } from "/page/format.js";
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 /** A chart of less is not stretched: of one sample there would be no time at all. */
 const LEAST_SECS = 30;
+
+/** From when to when; of a single sample uPlot would have the day that follows. */
+function period(plot, low, high) {
+  const end = (plot.data[0].length > 1 ? high : low) ?? Date.now() / 1000;
+  return [Math.min(low ?? end, end - LEAST_SECS), end];
+}
+
 const COLOURS = ["--chart-1", "--chart-2", "--chart-3", "--chart-4"];
 
 function options({ series, format, width, height, area, max }) {
@@ -16,8 +23,8 @@ function options({ series, format, width, height, area, max }) {
     height,
     legend: { show: false },
     cursor: { y: false, points: { size: 6 }, sync: { key: "page" } },
-    padding: [8, 8, 0, 0],
-    scales: { x: { time: true, range: (_, low, high) => [Math.min(low ?? 0, (high ?? Date.now() / 1000) - LEAST_SECS), high ?? Date.now() / 1000] }, y: { range: (_, low, high) => [0, Math.max(max ?? 0, (high || 1) * 1.15)] } },
+    padding: [8, 26, 0, 0],
+    scales: { x: { time: true, range: period }, y: { range: (_, low, high) => [0, Math.max(max ?? 0, (high || 1) * 1.15)] } },
     axes: [
       { ...axis, size: 24, space: 80, grid: { show: false }, values: (_, ticks) => ticks.map((at) => new Date(at * 1000).toLocaleTimeString("sv-SE")) },
       { ...axis, size: 52, space: 34, values: (_, ticks) => ticks.map((each) => format(each)) },

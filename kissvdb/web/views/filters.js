@@ -118,6 +118,7 @@ function flat(value, prefix) {
 
 function pickable(path, value, onPick) {
   if (Array.isArray(value)) {
+    if (!value.length) return html`<span class="muted">none</span>`;
     if (!value.every(isScalar)) return html`<code>${shown(value, 120)}</code>`;
     return value.slice(0, 16).map((each) => button(path, each, true, onPick));
   }
