@@ -85,7 +85,7 @@ def copy_thread(threads: Writer, source: str, target: str) -> None:
         touched_ms = int(time.time() * 1000)
         value = {"id": tip.id, "life": tip.life, "touched_ms": touched_ms}
         value |= {"thread": target, "ns": place.ns}
-        operations.append(put(keys.tip(place), value, threads.ttl_ms, if_revision=0))
+        operations.append(put(keys.tip(place), value, threads.tip_ms(place), if_revision=0))
     try:
         threads.client.batch(operations)
     except RevisionMismatch:

@@ -54,6 +54,10 @@ class Writer(Reader):
         """How long a part lives."""
         return None if self.ttl_ms is None else self.ttl_ms * PARTS_LIVE
 
+    def tip_ms(self, place: Place) -> int | None:
+        """How long a tip lives: see `lives`."""
+        return self.part_ms if place.ns else self.ttl_ms
+
     def note_empty(self, place: Place) -> None:
         """It was read, and there was nothing."""
         self._empty[place] = None
@@ -109,8 +113,7 @@ class Writer(Reader):
         value = {"id": wanted.checkpoint["id"], "life": life, "touched_ms": touched_ms}
         value |= {"thread": place.thread, "ns": place.ns}
         over = {"if_revision": 0} if there is None else {"if_offset": there.offset}
-        lives_ms = self.part_ms if place.ns else self.ttl_ms
-        return put(self.keys.tip(place), value, lives_ms, **over)
+        return put(self.keys.tip(place), value, self.tip_ms(place), **over)
 
     def _operations(self, wanted: Put, life: str) -> list[dict[str, Any]]:
         """What goes into the batch beside the tip; what is too large for that is written now."""

@@ -77,6 +77,21 @@ def test_a_leader_without_a_network_steps_down_before_another_one_can_lead(serve
                 leader.check()
 
 
+def test_a_leader_whose_renewal_was_done_but_not_answered_stays_one(client):
+    with client.leader("unanswered", ttl_ms=900) as leader:
+        put, lost = leader._state.put, []
+
+        def unanswered(*args, **named):
+            lost.append(put(*args, **named))
+            leader._state.put = put
+            raise errors.RequestTimeout("no answer came in time")
+
+        leader._state.put = unanswered
+        time.sleep(1.5)
+        assert lost
+        assert leader.is_leading
+
+
 async def test_a_leader_on_trio_who_is_cancelled_leaves_at_once(url):
     async with AsyncClient(url) as client:
         with trio.move_on_after(0.5) as scope:

@@ -56,6 +56,8 @@ class Leader:
         self._holder = os.urandom(8).hex()
         self._offset: int | None = None
         self._until = 0.0
+        # Of a renewal whose answer has not come: its id, and when it was asked for first.
+        self._asked: tuple[str, float] | None = None
         self._ticking = net.Ticking()
         self.token = 0
         """The offset at which it began to lead."""
@@ -109,18 +111,25 @@ class Leader:
         self._offset = offset
 
     async def _beat(self) -> None:
-        began, offset = now(), self._offset
+        offset = self._offset
         if offset is None or not self.is_leading:
             return
+        if self._asked is None:
+            self._asked = os.urandom(8).hex(), now()
+        op_id, began = self._asked
         value = {"holder": self._holder}
         try:
-            written = await self._state.put(self._key, value, ttl_ms=self._ttl_ms, if_offset=offset)
+            written = await self._state.put(
+                self._key, value, ttl_ms=self._ttl_ms, if_offset=offset, op_id=op_id
+            )
         except RevisionMismatch:
             self._offset = None
         except KissError:
-            # The next beat may do; what is too late is seen by the clock.
+            # The next beat asks for the same again: it may have been done. What is too late is
+            # seen by the clock.
             pass
         else:
+            self._asked = None
             if self.is_leading:
                 self._hold(began, written.offset)
 

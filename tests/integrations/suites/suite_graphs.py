@@ -229,6 +229,18 @@ def test_a_namespace_ends_with_its_thread_and_not_before(client, name):
     assert [each.checkpoint["id"] for each in saver.list(inner)] == ["3", "2"]
 
 
+def test_a_namespace_of_a_copy_ends_with_the_copy(client, name):
+    saver = KissSaver(client, name=name, ttl_secs=3600)
+    checkpoint = {"v": 1, "id": "1", "ts": "", "channel_values": {}, "channel_versions": {}}
+    checkpoint["versions_seen"] = {}
+    for ns in ("", "inner:1"):
+        config = {"configurable": {"thread_id": "t", "checkpoint_ns": ns}}
+        saver.put(config, checkpoint, {}, {})
+    saver.copy_thread("t", "u")
+    outer, inner = client.state.items(f"{name}:t:u:")
+    assert inner.expires_at_ms > outer.expires_at_ms + 3_600_000
+
+
 def test_no_part_of_a_thread_ends_before_the_thread(client, name):
     saver = KissSaver(client, name=name, ttl_secs=3600)
     graph = graph_of(saver, note("a"))
