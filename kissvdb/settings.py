@@ -319,6 +319,10 @@ def _from_variables(
                 break
 
 
+_OTHERS = frozenset({FILE_VARIABLE, "KISSVDB_URL", "KISSVDB_KEY", "KISSVDB_TIMEOUT"})
+"""No settings, but read: the name of the file, and what clients and commands ask a server by."""
+
+
 def _not_settings(variables: Mapping[str, str], origin_of: Callable[[str], str]) -> Iterator[str]:
     """A line for each variable with our prefix that means nothing, one for all of a service's."""
     of_a_service = [name for name, value in variables.items() if is_foreign(name, value)]
@@ -328,7 +332,7 @@ def _not_settings(variables: Mapping[str, str], origin_of: Callable[[str], str])
             f"service called kissvdb; left alone (from: {origin_of(min(of_a_service))})"
         )
     for name, value in variables.items():
-        known = name in _BY_VARIABLE or name == FILE_VARIABLE or name in of_a_service
+        known = name in _BY_VARIABLE or name in _OTHERS or name in of_a_service
         if name.startswith(PREFIX) and value and not known:
             hint = nearest(name, _BY_VARIABLE)
             yield f"{name} is not a setting and is left alone (from: {origin_of(name)}){hint}"

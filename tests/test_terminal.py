@@ -76,11 +76,31 @@ def test_files_go_in_and_out(run, tmp_path, capsys, url):
         each["doc"] for each in exported
     ]
     again.write_text('{"key": "i:1", "value": [1]}\n{"key": "", "value": 0}\n')
-    done, err = run("import", str(again))
+    done, err = run("import", str(again), code=1)
     assert (done[0]["done"], done[0]["refused"]) == (1, 1)
     assert err.startswith("2: invalid_argument")
     again.write_text("{nonsense}\n")
     assert "line 1" in run("import", str(again), code=1)[1]
+
+
+def test_search_says_why_there_is_nothing(run):
+    run("put", "t:other", "1")
+    _, err = run("search", "nosuch", "tide", code=1)
+    assert "no documents 'nosuch'" in err
+    main_input = '{"id": "a", "vector": [1, 0], "text": "high water"}'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(main_input.encode())))
+        run("import", "-", "--vectors", "waters")
+    _, err = run("search", "waters", "high", code=1)
+    assert "--vectors" in err
+    assert run("search", "waters", "high", "--vectors", "--limit", "1")[0][0]["id"] == "a"
+
+
+def test_a_closed_standard_input_is_said(run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    for words in (("put", "t:1", "-"), ("import", "-")):
+        _, err = run(*words, code=1)
+        assert "standard input is closed" in err
 
 
 def test_sql(run):

@@ -270,6 +270,8 @@ def float32(vector: Any) -> bytes:
         import numpy as np
 
         return np.ascontiguousarray(vector, dtype="<f4").tobytes()
+    if isinstance(vector, str):
+        raise TypeError("a vector is a sequence of numbers, not a text: give a text as text=...")
     numbers = array("f", vector)
     if numbers.itemsize != 4 or _BIG_ENDIAN:
         raise NotImplementedError("a platform of other floats: pass numpy arrays")

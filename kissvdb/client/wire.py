@@ -1,5 +1,6 @@
 """HTTP/1.1 without a socket: requests as bytes, and answers from bytes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,25 @@ def segment(text: str) -> str:
     return _quoted(text, _SAFE)
 
 
+def to_json(value: Any) -> bytes:
+    """JSON of what a caller gave. Raises InvalidArgument for NaN and infinity: JSON has none, and
+    they would silently be written as null."""
+    text = msgspec.json.encode(value)
+    if b"null" in text and _holds_none_of_json(value):
+        raise InvalidArgument("JSON has no NaN and no infinity: leave them out, or say None")
+    return text
+
+
+def _holds_none_of_json(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_none_of_json, value.values()))
+    return isinstance(value, list | tuple | set | frozenset) and any(
+        map(_holds_none_of_json, value)
+    )
+
+
 def given(**members: Any) -> dict[str, Any]:
     """Those that say something."""
     return {name: value for name, value in members.items() if value is not None}
@@ -102,6 +122,8 @@ def common_headers(host: str, key: str | None) -> str:
 
 def _quoted(text: str, safe: frozenset[str]) -> str:
     """RFC 3986: what is not safe as %XX of its UTF-8. What needs none, as most, costs one look."""
+    if not isinstance(text, str):
+        raise TypeError(f"a key, a name and an id are texts (str), not {type(text).__name__}")
     if safe.issuperset(text):
         return text
     return "".join(

@@ -8,6 +8,7 @@ connection of its own, so the server may come and go in between.
 import base64
 import os
 import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -84,6 +85,8 @@ def run(url: str | None, key: str | None) -> int:
         bridge = Bridge(config)
     except ValueError as error:
         raise Refused(str(error)) from error
+    if sys.stdin is None or sys.stdout is None:
+        raise Refused("standard input or output is closed: an MCP client speaks through them")
     trio.run(bridge.run, _lines(_read), _write)
     return 0
 

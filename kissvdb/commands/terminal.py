@@ -72,7 +72,9 @@ def _add_found(one: Command) -> None:
     made = one("search", "documents or vectors by words and meaning")
     made.add_argument("collection", metavar="COLLECTION")
     made.add_argument("text", metavar="TEXT")
-    made.add_argument("-k", type=int, default=10, metavar="N", help="how many (default 10)")
+    made.add_argument(
+        "-k", "--limit", dest="k", type=int, default=10, metavar="N", help="how many (default 10)"
+    )
     made.add_argument("--filters", type=_json_object, metavar="FILTER", help="JSON")
     made.add_argument("--vectors", action="store_true", help="in a vector collection with texts")
     made = one("sql", "query, or execute a statement")

@@ -3,7 +3,6 @@
 Answers are lines of JSON, one a thing, for people and pipes.
 """
 
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -12,8 +11,8 @@ import msgspec
 
 from kissvdb.client import Client, Config, Event, Gap
 from kissvdb.client.blocking.events import Subscription
-from kissvdb.commands.files import transfer
-from kissvdb.errors import NotFound, Refused
+from kissvdb.commands.files import reading, transfer
+from kissvdb.errors import KissError, NotFound, Refused
 
 
 def run(name: str, arguments: Namespace) -> int:
@@ -99,9 +98,26 @@ def _search(client: Client, arguments: Namespace) -> Iterator[Any]:
         )
     else:
         found = client.doc.search(arguments.collection, arguments.text, arguments.k, **more)
+    if not found and not arguments.vectors:
+        _tell_other_kind(client, arguments.collection)
     for hit in found:
         said = msgspec.structs.asdict(hit)
         yield {name: value for name, value in said.items() if value is not None}
+
+
+def _tell_other_kind(client: Client, name: str) -> None:
+    """Nothing was found among documents: say so if the collection holds vectors, or is not."""
+    try:
+        client.doc.info(name)
+    except NotFound as error:
+        try:
+            client.vector.info(name)
+        except KissError:
+            raise error from None
+        raise NotFound(f"{name} is a collection of vectors: search it with --vectors") from None
+    except KissError:
+        # A key may search and not be told what there is.
+        return
 
 
 def _sql(client: Client, arguments: Namespace) -> Iterator[Any]:
@@ -115,7 +131,7 @@ def _sql(client: Client, arguments: Namespace) -> Iterator[Any]:
 
 def _value(text: str) -> Any:
     if text == "-":
-        text = sys.stdin.read()
+        text = reading.standard_input().read()
     try:
         return msgspec.json.decode(text)
     except msgspec.MsgspecError:

@@ -207,3 +207,34 @@ def test_bytes_are_no_parameters_of_sql(client):
             client.batch([{"op": "sql", "sql": insert.format("?"), "params": bad}])
     client.sql.exec(insert.format("unhex(?)"), [b"\x00\xff".hex()])
     assert client.sql.query("SELECT hex(b) AS h FROM blobs").rows == [{"h": "00FF"}]
+
+
+@pytest.mark.parametrize("value", [float("nan"), {"a": [1, (None, float("-inf"))]}])
+def test_what_json_cannot_hold_is_refused_and_not_written_as_null(client, value):
+    calls = (
+        lambda: client.state.put("nan", value),
+        lambda: client.doc.put("nan", "1", {"a": value}),
+        lambda: client.events.publish("nan", value),
+    )
+    for call in calls:
+        with pytest.raises(errors.InvalidArgument, match="no NaN"):
+            call()
+    # By msgpack it reaches the server, who says the same.
+    assert client.bulk([{"op": "put", "key": "nan", "value": value}]).refused == 1
+    assert client.state.get("nan") is None
+    client.state.put("none", {"a": [None, 1.5]})
+    assert client.state.get("none").value == {"a": [None, 1.5]}
+
+
+def test_a_body_that_is_too_large_is_said_so(client):
+    # More than sockets hold: the server answers and closes before all of it is sent.
+    with pytest.raises(errors.KissError, match="body_bytes_max"):
+        client.state.put("large", "x" * 30_000_000)
+    client.state.put("large", "x")
+
+
+def test_wrong_types_are_named(client):
+    with pytest.raises(TypeError, match="not int"):
+        client.state.put(5, 1)
+    with pytest.raises(TypeError, match="text="):
+        client.vector.search("any", "some words")

@@ -98,6 +98,15 @@ async def test_a_line_that_is_no_message_is_answered_without_a_server(monkeypatc
     assert (told["id"], told["error"]["code"]) == (None, -32000)
 
 
+def test_a_closed_standard_input_is_said():
+    command = [sys.executable, "-m", "kissvdb", "mcp"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, timeout=PATIENCE_SECS
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"kissvdb: standard input or output is closed")
+
+
 def test_a_stream_is_told_line_by_line_and_ends_when_it_is_cancelled(url):
     listen, _ = stateless(
         "subscriptions/listen", {"notifications": {"resourceSubscriptions": ["kissvdb://state/k"]}}

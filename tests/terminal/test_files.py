@@ -196,7 +196,7 @@ def test_a_load_goes_on_where_it_broke_off(run, tmp_path, client):
 def test_refusals_name_the_line_of_the_file(run, tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('\n{"key": "x:1", "value": 1}\n\n\n{"key": "", "value": 1}\n')
-    out, err = run("import", path, "--skip", "1")
+    out, err = run("import", path, "--skip", "1", code=1)
     assert json.loads(out)["refused"] == 1
     assert err.startswith("5: invalid_argument")
 

@@ -21,7 +21,7 @@ from kissvdb.client.aio.vectors import Vectors
 from kissvdb.client.config import Config
 from kissvdb.client.progress import Progress
 from kissvdb.client.results import BatchAnswer, Loaded
-from kissvdb.client.wire import Call, given
+from kissvdb.client.wire import Call, given, to_json
 
 TOPIC = "topic"
 """The type of the events of topics."""
@@ -108,7 +108,7 @@ class AsyncClient:
     async def search(self, query: str, top_k: int = 10, **more: Any) -> list[dict[str, Any]]:
         """Find what was ingested with `ingest`. ``more``: what else POST /search takes."""
         body = given(query=query, top_k=top_k, **more)
-        call = Call("POST", "/search", msgspec.json.encode(body), safe=True, reads=True)
+        call = Call("POST", "/search", to_json(body), safe=True, reads=True)
         found = msgspec.json.decode((await self._http.answer(call)).body)
         results: list[dict[str, Any]] = found["results"]
         return results
@@ -117,9 +117,7 @@ class AsyncClient:
         """Make a document findable by `search`: ``id``, ``content``, ``metadata``."""
         body = given(document=document, **more)
         # The same document again replaces itself.
-        await self._http.answer(
-            Call("POST", "/search/ingest", msgspec.json.encode(body), safe=True)
-        )
+        await self._http.answer(Call("POST", "/search/ingest", to_json(body), safe=True))
 
     def lock(self, name: str, *, ttl_ms: int = 10_000, wait_secs: float | None = None) -> Lock:
         """A lock among all who use the server, to be held in a ``with`` block: see `Lock`."""

@@ -10,7 +10,7 @@ from kissvdb.client import errors
 from kissvdb.client.aio.http import Http
 from kissvdb.client.progress import Progress
 from kissvdb.client.results import BatchAnswer, Loaded, Refusal, decode, float32
-from kissvdb.client.wire import MSGPACK, NDJSON, Call, given, sql_params
+from kissvdb.client.wire import MSGPACK, NDJSON, Call, given, sql_params, to_json
 from kissvdb.errors import KissError
 
 REQUEST_BYTES_MAX = 512 * 1024
@@ -32,7 +32,7 @@ async def batch(
         sql_params(operation.get("params") or ())
     op_id = http.op_id(op_id)
     body = given(operations=operations, preconditions=list(preconditions) or None, op_id=op_id)
-    call = Call("POST", "/v1/batch", msgspec.json.encode(body), safe=op_id is not None)
+    call = Call("POST", "/v1/batch", to_json(body), safe=op_id is not None)
     answer: BatchAnswer = decode(BatchAnswer, (await http.answer(call)).body)
     http.note_offset(answer.last_offset)
     return answer
@@ -87,7 +87,7 @@ class Loading:
         line = {"op_id": f"{self._id}-{number}"} | given(**operation)
         if "vector" in line:
             line["vector_b64"] = float32(line.pop("vector"))
-        return msgspec.json.encode(line) + b"\n"
+        return to_json(line) + b"\n"
 
     async def _send(self, packed: list[bytes], media: str = MSGPACK) -> None:
         if not packed:

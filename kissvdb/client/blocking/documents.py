@@ -7,9 +7,9 @@ import msgspec
 
 from kissvdb.client.blocking.http import Http
 from kissvdb.client.results import Deleted, Document, Found, Search, Written, decode
-from kissvdb.client.wire import MERGE_PATCH, Call, given, segment
+from kissvdb.client.wire import MERGE_PATCH, Call, given, segment, to_json
 
-_json = msgspec.json.encode
+_json = to_json
 
 
 class Documents:

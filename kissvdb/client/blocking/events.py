@@ -4,15 +4,13 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from kissvdb.client.blocking import net
 from kissvdb.client.blocking.http import Connection, Http, Lost
 from kissvdb.client.errors import of_body
 from kissvdb.client.results import Event, Gap, Written, decode
 from kissvdb.client.retrying import Retries
 from kissvdb.client.sse import Ended, EventParser
-from kissvdb.client.wire import Call, given
+from kissvdb.client.wire import Call, given, to_json
 from kissvdb.errors import KissError
 
 SILENCE_MAX_SECS = 45.0
@@ -41,7 +39,7 @@ class Events:
         body.update(given(key=key, tags=list(tags) or None, op_id=op_id))
         if transient:
             body["transient"] = True
-        text = msgspec.json.encode(body)
+        text = to_json(body)
         answer = self._http.answer(Call("POST", "/v1/events", text, safe=op_id is not None))
         if transient:
             return None

@@ -59,10 +59,23 @@ class Connection:
     def answer(self, data: bytes, deadline: float) -> Answer:
         """Send a request and wait for its whole answer. Raises Lost."""
         parser = self.parser
-        self.send(data, deadline)
+        refused = None
+        try:
+            self.send(data, deadline)
+        except Lost as lost:
+            if lost.late:
+                raise
+            # It may have been refused before all of it was sent, as a body that is too large.
+            refused = lost
         while not parser.is_complete:
-            self.receive(deadline - net.monotonic())
+            try:
+                self.receive(deadline - net.monotonic())
+            except Lost:
+                if refused is not None:
+                    raise refused from None
+                raise
         answer = parser.take()
+        answer.keep_alive = answer.keep_alive and refused is None
         parser.expect()
         self.used = True
         return answer

@@ -7,7 +7,7 @@ import msgspec
 
 from kissvdb.client.blocking.http import Http
 from kissvdb.client.results import Rows, decode
-from kissvdb.client.wire import Call, given, sql_params
+from kissvdb.client.wire import Call, given, sql_params, to_json
 
 Params = Sequence[Any] | Mapping[str, Any]
 
@@ -22,7 +22,7 @@ class Sql:
         """Read. ``params`` by position or by name. ``more``: what else the route takes, as rows_max
         and explain."""
         body = given(sql=sql, params=sql_params(params) or None, **more)
-        call = Call("POST", "/v1/sql/query", msgspec.json.encode(body), safe=True, reads=True)
+        call = Call("POST", "/v1/sql/query", to_json(body), safe=True, reads=True)
         rows: Rows = decode(Rows, (self._http.answer(call)).body)
         return rows
 
@@ -51,7 +51,7 @@ class Sql:
     def _write(self, path: str, body: dict[str, Any], op_id: str | None) -> dict[str, Any]:
         op_id = self._http.op_id(op_id)
         body.update(given(op_id=op_id))
-        call = Call("POST", path, msgspec.json.encode(body), safe=op_id is not None)
+        call = Call("POST", path, to_json(body), safe=op_id is not None)
         found: dict[str, Any] = msgspec.json.decode((self._http.answer(call)).body)
         self._http.note_offset(found.get("offset"))
         return found

@@ -7,9 +7,7 @@ import msgspec
 
 from kissvdb.client.blocking.http import Http
 from kissvdb.client.results import Deleted, Item, Written, decode
-from kissvdb.client.wire import MERGE_PATCH, Call, given, segment
-
-_json = msgspec.json.encode
+from kissvdb.client.wire import MERGE_PATCH, Call, given, segment, to_json
 
 Items = list[Item]
 
@@ -43,7 +41,7 @@ class State:
             "value": value,
             **given(ttl_ms=ttl_ms, if_revision=if_revision, if_offset=if_offset, op_id=op_id),
         }
-        call = Call("PUT", _path(key), _json(body), safe=op_id is not None)
+        call = Call("PUT", _path(key), to_json(body), safe=op_id is not None)
         return self._written(call)
 
     def put_batch(self, operations: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -51,7 +49,7 @@ class State:
         What became of each; for all or none of them see ``client.batch``."""
         named = self._http.with_op_ids(operations)
         safe = all("op_id" in each for each in named)
-        call = Call("POST", "/v1/state/batch_put", _json({"operations": named}), safe=safe)
+        call = Call("POST", "/v1/state/batch_put", to_json({"operations": named}), safe=safe)
         return self._http.note_results((self._http.answer(call)).body)
 
     batch_put = put_batch
@@ -71,7 +69,9 @@ class State:
         op_id = self._http.op_id(op_id)
         query = given(ttl_ms=ttl_ms, if_revision=if_revision, create=create, op_id=op_id)
         safe = op_id is not None
-        return self._written(Call("PATCH", _path(key), _json(patch), MERGE_PATCH, query, safe=safe))
+        return self._written(
+            Call("PATCH", _path(key), to_json(patch), MERGE_PATCH, query, safe=safe)
+        )
 
     def delete(
         self,

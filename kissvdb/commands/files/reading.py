@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import attrs
 import msgspec
@@ -34,10 +34,17 @@ class Rows:
 def opened(name: str) -> Iterator[BinaryIO]:
     """The file, or standard input, which stays open."""
     if name == STDIO:
-        yield sys.stdin.buffer
+        yield standard_input().buffer
         return
     with Path(name).open("rb") as file:
         yield file
+
+
+def standard_input() -> TextIO:
+    """Raises Refused where the program was started with it closed."""
+    if sys.stdin is None:
+        raise Refused("standard input is closed: there is nothing to read")
+    return sys.stdin
 
 
 def json_lines(file: BinaryIO) -> Rows:

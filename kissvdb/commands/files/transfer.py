@@ -45,6 +45,8 @@ def load(client: Client, arguments: Namespace) -> Iterator[Any]:
         number = load.number_of(refusal.number)
         print(f"{number}: {refusal.code}: {refusal.message}", file=sys.stderr)
     yield {"done": loaded.done, "refused": loaded.refused, "offset": loaded.offset}
+    if loaded.refused:
+        raise Refused(f"refused rows: {loaded.refused}; the others are written")
 
 
 class _Load:
