@@ -143,7 +143,7 @@ function App() {
   const ready = who !== null || state !== "ok";
   return html`
     <a class="skip" href="#main" onClick=${(event) => (event.preventDefault(), document.getElementById("main").focus())}>To the content</a>
-    <div class="top">
+    <div class="top" role="banner">
       <button type="button" class="button quiet square" aria-label="Views" aria-expanded=${open ? "true" : "false"} aria-controls="side" onClick=${() => setOpen(!open)}><${Icon} name=${open ? "close" : "menu"} /></button>
       <a class="brand" href="#/"><img src="/page/icon.svg" alt="" width="20" height="20" /><span>kissvdb</span></a>
       <button type="button" class="button quiet square" aria-label="Commands" onClick=${() => (menuOpen.value = true)}><${Icon} name="search" /></button>

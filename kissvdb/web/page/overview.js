@@ -120,7 +120,7 @@ function Overview() {
           /></div>`,
         )}
       </div>
-      <section class="card flush" aria-label="Routes">
+      <section class="card flush">
         <h2>Routes asked for since the start</h2>
         ${stats.requests.length
           ? html`<${Table} label="Routes" columns=${ROUTES} rows=${stats.requests} rowKey=${(row) => row.route} sort=${{ id: "count", down: true }} height="260px" />`
