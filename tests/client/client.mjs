@@ -33,6 +33,8 @@ export async function run({ Client, KissError }, url, key) {
     assert.ok(error instanceof KissError);
     assert.deepEqual([error.code, error.status], ["revision_mismatch", 409]);
   });
+  if (!key) assert.equal((await new Client(url).state.get("a/../b é?")).value.x, 1);
+  await assert.rejects(db.state.put("big", 10n), (error) => assert.ok(error instanceof TypeError));
   assert.equal((await db.state.put("once", 1, { opId: "js-1" })).repeated, undefined);
   assert.equal((await db.state.put("once", 1, { opId: "js-1" })).repeated, true);
   assert.equal((await db.state.delete("a/../b é?")).deleted, true);

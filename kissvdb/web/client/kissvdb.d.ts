@@ -174,7 +174,8 @@ export class KissError extends Error {
 }
 
 export class Client {
-  constructor(settings?: Settings);
+  /** A text is the `url`. */
+  constructor(settings?: Settings | string);
   readonly lastOffset: number;
   readonly state: {
     get<T = unknown>(key: string, options?: { at?: number }): Promise<Item<T> | null>;

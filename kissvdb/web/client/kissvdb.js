@@ -101,13 +101,15 @@ class Http {
   /** The answer to a request, repeated where that does no harm. */
   async call(method, path, { body, type = "application/json", safe = method === "GET", none } = {}) {
     const end = Date.now() + this.timeoutMs;
+    // Not below: what JSON cannot hold is no failure of the server, to be tried again.
+    const sent = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
     for (let count = 0; ; count += 1) {
       let error, asked;
       try {
         const response = await this.fetch(this.url + path, {
           method,
           headers: this.headers(body === undefined ? {} : { "content-type": type }),
-          body: body === undefined ? undefined : typeof body === "string" ? body : JSON.stringify(body),
+          body: sent,
           signal: AbortSignal.timeout(Math.max(1, end - Date.now())),
         });
         this.noteEpoch(response);
@@ -555,7 +557,7 @@ export class Client {
   #http;
 
   constructor(settings = {}) {
-    const http = (this.#http = new Http(settings));
+    const http = (this.#http = new Http(typeof settings === "string" ? { url: settings } : settings));
     this.state = new State(http);
     this.events = new Events(http);
     this.vector = new Vectors(http);
