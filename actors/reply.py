@@ -25,6 +25,7 @@ class Reply:
         "_task",
         "_value",
         "abandoned",
+        "note",
         "settled",
     )
 
@@ -33,6 +34,8 @@ class Reply:
         """Nobody waits any more: the answer is there, or the asker left."""
         self.abandoned = False
         """The asker was cancelled while it waited."""
+        self.note: Any = None
+        """What the asker gives along for whoever answers; nobody looks at it here."""
         self._spoken = False
         self._taken = False
         self._value: Any = None

@@ -353,6 +353,23 @@ class Logs:
 
 
 @attrs.frozen
+class Telemetry:
+    """Traces for a collector that speaks OTLP over HTTP; needs the extra ``otel``.
+    ``otlp_endpoint`` empty: what OTEL_EXPORTER_OTLP_ENDPOINT says. ``sample_percent``: of
+    requests that come without a ``traceparent``."""
+
+    enabled: bool = _switch(False)
+    otlp_endpoint: str = _text(
+        "", "an http:// or https:// address", r"(https?://[^\s?#@]{1,1000})?"
+    )
+    sample_percent: int = _int(100, 0, 100)
+
+    @property
+    def is_on(self) -> bool:
+        return self.enabled or bool(self.otlp_endpoint)
+
+
+@attrs.frozen
 class Config:
     """All sections. Frozen: change one with ``attrs.evolve``.
 
@@ -368,6 +385,7 @@ class Config:
     limits: Limits = attrs.field(factory=Limits)
     rate: Rate = attrs.field(factory=Rate)
     audit: Audit = attrs.field(factory=Audit)
+    telemetry: Telemetry = attrs.field(factory=Telemetry)
     search: Search = attrs.field(factory=Search)
     embedder: Embedder = attrs.field(factory=Embedder)
     logs: Logs = attrs.field(factory=Logs)

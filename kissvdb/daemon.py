@@ -34,9 +34,10 @@ from kissvdb.errors import KissError
 from kissvdb.lane import descriptors
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.server import serve_lane
-from kissvdb.metrics import Metrics
+from kissvdb.metrics import TELEMETRY_LOST, Metrics
 from kissvdb.settings import Loaded
 from kissvdb.storage.sql.connecting import count_no_memory
+from kissvdb.telemetry.tracer import Tracer, open_tracer
 from kissvdb.version import VERSION
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ BACKLOG = 4096
 STALLED_PEER_MS = 10_000
 """How long a peer may leave sent bytes unacknowledged before the kernel drops it (Linux)."""
 PROGRESS_SECONDS = 1.0
+LAST_SPANS_SECONDS = 2.0
+"""How long a stop waits for a collector to take the last spans."""
 
 
 @attrs.frozen
@@ -68,27 +71,44 @@ async def running(config: Config, *, memory_floor: int = 0) -> AsyncIterator[Ser
     cannot be had, and what `open_database` raises.
     """
     metrics = Metrics()
-    sockets = await _listen(config)
-    port: int = sockets[0].getsockname()[1]
-    api = Api(Recovering(), config, metrics)
-    stop, stopped = trio.Event(), trio.Event()
-    async with trio.open_nursery() as serving:
-        serving.start_soon(_serve_http, api, config, sockets, stop, stopped)
-        try:
-            async with open_database(
-                config, metrics=metrics, progress=Progress(metrics), memory_floor=memory_floor
-            ) as database:
-                api.open(database)
-                try:
-                    yield Server(_url(config.server.bind, port), port, database)
-                finally:
-                    # Streams never end by themselves: they go first, or requests never drain.
-                    database.end_streams()
-                    stop.set()
-                    await stopped.wait()
-        except BaseException:
-            serving.cancel_scope.cancel()
-            raise
+    async with _traced(config, metrics) as tracer:
+        sockets = await _listen(config)
+        port: int = sockets[0].getsockname()[1]
+        stop, stopped = trio.Event(), trio.Event()
+        api = Api(Recovering(), config, metrics, tracer)
+        async with trio.open_nursery() as serving:
+            serving.start_soon(_serve_http, api, config, sockets, stop, stopped)
+            try:
+                async with open_database(
+                    config, metrics=metrics, progress=Progress(metrics), memory_floor=memory_floor
+                ) as database:
+                    api.open(database)
+                    try:
+                        yield Server(_url(config.server.bind, port), port, database)
+                    finally:
+                        # Streams never end by themselves: they go first, or requests never drain.
+                        database.end_streams()
+                        stop.set()
+                        await stopped.wait()
+            except BaseException:
+                serving.cancel_scope.cancel()
+                raise
+
+
+@asynccontextmanager
+async def _traced(config: Config, metrics: Metrics) -> AsyncIterator[Tracer | None]:
+    """What takes the traces of requests, if the settings ask for it. Raises ConfigError."""
+    tracer = open_tracer(config.telemetry)
+    if tracer is None:
+        yield None
+        return
+    metrics.watch(TELEMETRY_LOST, lambda: tracer.lost)
+    try:
+        yield tracer
+    finally:
+        # A collector that does not answer holds up no stop.
+        with trio.move_on_after(LAST_SPANS_SECONDS, shield=True):
+            await trio.to_thread.run_sync(tracer.close, abandon_on_cancel=True)
 
 
 def serve(loaded: Loaded, url_file: Path | None = None) -> int:

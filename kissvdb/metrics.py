@@ -34,6 +34,7 @@ SSE_LAG = "kissvdb_sse_lag_events"
 LOG_BYTES = "kissvdb_log_bytes"
 LAST_OFFSET = "kissvdb_last_offset"
 AUDIT_LOST = "kissvdb_audit_lost_events"
+TELEMETRY_LOST = "kissvdb_telemetry_lost_spans"
 VIEW_APPLIED_OFFSET = "kissvdb_view_applied_offset"
 COLLECTION_VECTORS = "kissvdb_collection_vectors"
 COLLECTION_DEAD_ROWS = "kissvdb_collection_dead_rows"
@@ -70,6 +71,7 @@ GAUGES = {
     LOG_BYTES: Gauge("Bytes of the event log's segments on disk."),
     LAST_OFFSET: Gauge("Offset of the last durable record."),
     AUDIT_LOST: Gauge("Audit events that could not be logged since the start."),
+    TELEMETRY_LOST: Gauge("Spans that were dropped or that no collector took since the start."),
     VIEW_APPLIED_OFFSET: Gauge("Offset up to which a view has applied the log.", ("view",)),
     COLLECTION_VECTORS: Gauge("Vectors that searches can find.", ("collection",)),
     COLLECTION_DEAD_ROWS: Gauge("Rows that wait for a vacuum.", ("collection",)),

@@ -92,6 +92,7 @@ def test_every_setting_has_a_long_and_a_short_variable_of_its_own(read, name, lo
         "server.trusted_proxies": "10.0.0.0/8, ::1",
         "embedder.kind": "openai",
         "embedder.base_url": "http://127.0.0.1:1/v1",
+        "telemetry.otlp_endpoint": "http://127.0.0.1:4318",
     }.get(name, "other")
     variable = f"KISSVDB_{name if long or row.field in AMBIGUOUS else row.field}".upper().replace(
         ".", "_"
@@ -326,6 +327,7 @@ def values_of(row) -> st.SearchStrategy:
         "embedder.path": st.just("models/mine"),
         "embedder.base_url": st.just("https://embeddings.example/v1"),
         "embedder.key_variable": st.just("EMBEDDINGS_KEY"),
+        "telemetry.otlp_endpoint": st.just("http://127.0.0.1:4318"),
         "storage.data_dir": st.text(
             st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1
         ),

@@ -4,11 +4,8 @@ The order is: route, admission, content type, size, operation. Whatever goes wro
 ``{"error", "message"}`` here, so that a client sees one shape from every place.
 """
 
-import inspect
-import logging
 import os
-import sys
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -32,23 +29,23 @@ from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, 
 from kissvdb.api.frame.request_ids import is_sane
 from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
-from kissvdb.api.frame.slow import SlowLog
 from kissvdb.api.frame.starting import Recovering, still_starting
+from kissvdb.api.frame.watch import Watch
+from kissvdb.api.outcomes import completed, crashed, drop
 from kissvdb.api.reading import min_offset
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
-from kissvdb.engine.asking import answered, unavailable
+from kissvdb.engine.asking import unavailable
 from kissvdb.errors import (
-    OUT_OF_RESOURCES,
     KissError,
     NotFound,
-    Overloaded,
     PayloadTooLarge,
     RateLimited,
     RequestTimeout,
     UnsupportedMediaType,
 )
 from kissvdb.metrics import Metrics
+from kissvdb.telemetry.tracer import Tracer
 
 if TYPE_CHECKING:
     from kissvdb.engine.database import Database
@@ -57,13 +54,17 @@ _UNMATCHED = "unmatched"
 # Stands for what could not be read.
 _UNREAD = Request("", "")
 
-_log = logging.getLogger("kissvdb.api")
-
 
 class Api:
     """Every route, bound to one database. Made once per server; holds no request's state."""
 
-    def __init__(self, db: "Database | Recovering", config: Config, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        db: "Database | Recovering",
+        config: Config,
+        metrics: Metrics,
+        tracer: Tracer | None = None,
+    ) -> None:
         self.config = config
         # Until it is set and gone, requests that need the database wait for it.
         self._opening = trio.Event() if isinstance(db, Recovering) else None
@@ -79,7 +80,7 @@ class Api:
         self._unmatched = metrics.route(_UNMATCHED)
         self._cors = Cors(origins)
         self._failures = FailureLog()
-        self._slow = SlowLog(config.server.slow_request_ms)
+        self._watch = Watch.of(config, tracer)
         # Ids of two runs must not be taken for each other in a log.
         self._id_prefix = os.urandom(4).hex()
         self._ids = count(1)
@@ -127,24 +128,30 @@ class Api:
         if request.body and "content-encoding" in request.headers:
             return None
         started = perf_counter()
+        if self._watch is not None:
+            request = self._watch.begin(request)
         try:
             request = self._entrance.let_in(request, bound)
             self._check_request(bound, request)
             if request.query and not min_offset.is_reached(self._context, bound.route, request):
                 put_off(request)
                 return None
-            outcome = bound.route.operation(self._context, request)
+            if request.parts is None:
+                outcome = bound.route.operation(self._context, request)
+            else:
+                operation = bound.route.operation
+                outcome = request.parts.during(operation, self._context, request)
             if isinstance(outcome, Pending):
                 return Begun(request, bound, outcome, started)
             if not isinstance(outcome, Response):
-                _drop(outcome)
+                drop(outcome)
                 put_off(request)
                 return None
             answer = outcome
         except KissError as error:
             return self._failed(error, request, bound, started)
         except Exception:
-            return self._failed(_crashed(request), request, bound, started)
+            return self._failed(crashed(request), request, bound, started)
         return self._finished(answer, request, bound, started)
 
     def finish(self, begun: Begun) -> Response:
@@ -157,7 +164,7 @@ class Api:
         except (MailboxClosed, ActorCrashed) as error:
             return self._failed(unavailable(error), request, begun.bound, begun.started)
         except Exception:
-            return self._failed(_crashed(request), request, begun.bound, begun.started)
+            return self._failed(crashed(request), request, begun.bound, begun.started)
         return self._finished(answer, request, begun.bound, begun.started)
 
     def _finished(
@@ -176,13 +183,20 @@ class Api:
         numbers = self._unmatched if bound is None else bound.metrics
         took = perf_counter() - started
         numbers.observe(answer.status, took)
-        if took >= self._slow.seconds and bound is not None:
-            self._slow.note(request, bound.route.name, common[0][1], answer.status, took)
+        if request.parts is not None:
+            self._watched(request, bound, common[0][1], answer.status, took)
         body = answer.body
         if body and answer.content_type == JSON:
             # So that a shell's prompt stands on a line of its own.
             body += b"\n"
         return Response(body, answer.status, answer.content_type, headers)
+
+    def _watched(
+        self, request: Request, bound: Bound | None, request_id: str, status: int, took: float
+    ) -> None:
+        assert self._watch is not None
+        route = None if bound is None else bound.route
+        self._watch.end(request, route, request_id, status, took)
 
     def _failed(
         self, error: KissError, request: Request, bound: Bound | None, started: float
@@ -222,6 +236,8 @@ class Api:
         ``find`` found, if the door has asked: then ``request`` has its parameters already.
         """
         started = perf_counter()
+        if self._watch is not None:
+            request = self._watch.begin(request)
         try:
             if bound is None:
                 bound, request = self._find(request)
@@ -233,16 +249,23 @@ class Api:
                 self._check_request(bound, request)
                 if bound.media and "content-encoding" in request.headers:
                     request = await self._decoded(request)
-                answer = await self._answer_within(bound, request, timed)
+                answering = self._answer_within(bound, request, timed)
+                if request.parts is None:
+                    answer = await answering
+                else:
+                    answer = await request.parts.while_waiting(answering)
         except KissError as error:
             return self._failed(error, request, bound, started)
         except Exception:
-            return self._failed(_crashed(request), request, bound, started)
+            return self._failed(crashed(request), request, bound, started)
         if isinstance(answer, Response):
             return self._finished(answer, request, bound, started)
         assert bound is not None
-        bound.metrics.observe(answer.status, perf_counter() - started)
+        took = perf_counter() - started
+        bound.metrics.observe(answer.status, took)
         common = self._common(request)
+        if request.parts is not None:
+            self._watched(request, bound, common[0][1], answer.status, took)
         if bound.route.audited:
             self._entrance.done("begun", answer.status, request, bound.route, common[0][1])
         headers = (*answer.headers, *common)
@@ -342,9 +365,9 @@ class Api:
         if isinstance(outcome, Response):
             return outcome
         if not (timed and route.bounded):
-            return await _completed(outcome)
+            return await completed(outcome)
         with trio.move_on_after(self.config.server.request_timeout_secs):
-            return await _completed(outcome)
+            return await completed(outcome)
         raise self.timeout()
 
     async def _answer_when_open(
@@ -373,26 +396,3 @@ class Api:
         if "origin" in request_headers:
             return (*own, *self._epoch, *self._cors.headers(request_headers))
         return (*own, *self._without_origin)
-
-
-async def _completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> Answer:
-    if isinstance(outcome, Awaitable):
-        outcome = await outcome
-    if isinstance(outcome, Pending):
-        return outcome.finish(await answered(outcome.reply))
-    return outcome
-
-
-def _crashed(request: Request) -> KissError:
-    error = sys.exception()
-    if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
-        _log.warning("%s %s: %s", request.method, request.path, error)
-        return Overloaded(f"the server has no room for this now ({error}): retry")
-    _log.exception("%s %s failed", request.method, request.path)
-    return KissError("a bug in the server stopped this request: its log has the traceback")
-
-
-def _drop(outcome: object) -> None:
-    """Forget a coroutine that has not begun."""
-    if inspect.iscoroutine(outcome):
-        outcome.close()

@@ -18,7 +18,7 @@ from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.core import atomic
 from kissvdb.core.atomic import Atomic, BatchAnswer, Result
 from kissvdb.core.batch import FINGERPRINT_BYTES, check_same_batch, fingerprint
-from kissvdb.engine.asking import answered, submit, unavailable
+from kissvdb.engine.asking import alone, answered, submit, unavailable
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.owner import Held, Hold
 from kissvdb.engine.state.model import State
@@ -33,6 +33,7 @@ from kissvdb.errors import (
     Stopping,
 )
 from kissvdb.records import BatchCommitted, Record
+from kissvdb.telemetry.parts import APPLY, DECIDE, Group
 
 Route = Callable[[Any], tuple[Address, Any]]
 
@@ -184,8 +185,8 @@ class Batches:
             tuple(part.conditions), tuple(part.commands), self._bytes_max, batch.op_id, found
         )
         with part.named():
-            alone: BatchAnswer = await answered(submit(owner, message))
-        return alone
+            answer: BatchAnswer = await answered(submit(owner, message))
+        return answer
 
     def _plan(self, batch: Batch) -> _Plan:
         """Raises NotFound and Damaged for a precondition that nobody can check."""
@@ -219,6 +220,7 @@ class Batches:
         self, batch: Batch, plan: _Plan, owners: Sequence[Address], found: bytes | None
     ) -> BatchAnswer:
         helds: dict[Address, Held] = {}
+        group = alone()
         try:
             refusal = await self._hold(plan, owners, helds)
             former = self.answered_before(batch)
@@ -232,10 +234,14 @@ class Batches:
                     raise
             if refusal is not None:
                 raise refusal
+            if group is not None:
+                group.mark(DECIDE)
             # The last moment to leave: what is sent to the log happens.
             await trio.lowlevel.checkpoint_if_cancelled()
             with trio.CancelScope(shield=True):
-                answer = await self._log_and_apply(batch, list(plan.parts.values()), helds, found)
+                answer = await self._log_and_apply(
+                    batch, list(plan.parts.values()), helds, found, group
+                )
         finally:
             for held in helds.values():
                 held.release()
@@ -268,6 +274,7 @@ class Batches:
         parts: Sequence[_Part],
         helds: dict[Address, Held],
         found: bytes | None,
+        group: Group | None,
     ) -> BatchAnswer:
         """Append what is held, and apply it: then ``helds`` is empty."""
         records: list[Record] = []
@@ -285,18 +292,22 @@ class Batches:
         mark = atomic.mark_of(results, len(records), batch.op_id, found)
         start = 0
         if mark is not None or records:
-            start = await self._append(records if mark is None else [mark, *records])
+            start = await self._append(records if mark is None else [mark, *records], group)
             start -= mark is None
+            if group is not None:
+                group.resume()
         # No checkpoint from here on: readers see all of it at once.
         if mark is not None and mark.op_id is not None:
             self._state.note(start, mark)
         for part in parts:
             helds.pop(part.owner).apply(start + begins[part.owner])
+        if group is not None:
+            group.mark(APPLY)
         return atomic.answer(results, start, len(records), marked=mark is not None)
 
-    async def _append(self, records: Sequence[Record | BatchCommitted]) -> int:
+    async def _append(self, records: Sequence[Record | BatchCommitted], group: Group | None) -> int:
         try:
-            first: int = await self._log.ask(Append(records))
+            first: int = await self._log.ask(Append(records, group))
         except (MailboxClosed, ActorCrashed) as error:
             raise unavailable(error) from error
         return first

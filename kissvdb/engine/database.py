@@ -33,7 +33,7 @@ from kissvdb.core.state.rules import (
 )
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine import backup
-from kissvdb.engine.asking import answered, submit, unavailable
+from kissvdb.engine.asking import alone, answered, submit, unavailable
 from kissvdb.engine.batches import Batch, Batches
 from kissvdb.engine.checkpoints import Checkpoints
 from kissvdb.engine.clock import Clock
@@ -296,7 +296,7 @@ class Database:
         """
         if not events:
             raise ValueError("at least one event")
-        return submit(self._log, Append(events))
+        return submit(self._log, Append(events, alone()))
 
     def subscribe(self, query: StreamQuery, lease: Lease | None = None) -> Subscription:
         """SSE blobs from ``query.since`` on; see Hub.subscribe."""

@@ -15,9 +15,11 @@ import trio
 from actors import Actor, Address, Envelope
 from kissvdb.core.atomic import Atomic
 from kissvdb.core.batch import Batch
+from kissvdb.engine.asking import watched
 from kissvdb.engine.log.writer import Append
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
 from kissvdb.records import Record
+from kissvdb.telemetry.parts import APPLY, DECIDE, Group
 
 COMMANDS_PER_APPEND_MAX = 1024
 """About as many are decided together: everybody else has to wait for that long."""
@@ -182,6 +184,7 @@ class Owner(Actor, Generic[B]):
         first_offset = 0
         try:
             await self._make_room()
+            group = watched(envelopes)
             decided = self._batch()
             outcomes: list[Any] = []
             for envelope in envelopes:
@@ -195,8 +198,10 @@ class Owner(Actor, Generic[B]):
                         outcomes.append(decided.decide(message))
                 except (Refused, Damaged) as refusal:
                     outcomes.append(refusal)
+            if group is not None:
+                group.mark(DECIDE)
             if decided.records:
-                first_offset = await self._log_and_apply(decided)
+                first_offset = await self._log_and_apply(decided, group)
         except (PersistenceFailed, Refused) as refusal:
             for envelope in envelopes:
                 # An exception of its own for each asker.
@@ -210,28 +215,32 @@ class Owner(Actor, Generic[B]):
             else:
                 envelope.answer(outcome.at(first_offset))
 
-    async def _log_and_apply(self, decided: B) -> int:
+    async def _log_and_apply(self, decided: B, group: Group | None = None) -> int:
         """Offset of the first record; 0 without records. Raises PersistenceFailed and Refused."""
         records = decided.records
         if not records:
             return 0
         try:
             self._reserve(decided)
-            first = await self._append(records)
+            first = await self._append(records, group)
         except (PersistenceFailed, Refused):
             decided.settle()
             raise
         # Left alone if it is not known what the log holds: the view must not claim to have it.
+        if group is not None:
+            group.resume()
         self._install(first, decided)
         decided.settle()
         self._asked_at = None
+        if group is not None:
+            group.mark(APPLY)
         return first
 
-    async def _append(self, records: Sequence[Record]) -> int:
+    async def _append(self, records: Sequence[Record], group: Group | None = None) -> int:
         """Log records. Until ``_asked_at`` is None again, ``true_offset`` stays behind them."""
         self._asked_at = self._committed_offset()
         try:
-            first: int = await self._log.ask(Append(records))
+            first: int = await self._log.ask(Append(records, group))
         except PersistenceFailed:
             self._asked_at = None
             raise

@@ -1,11 +1,17 @@
 """The threads of a database, by urgency: what is urgent never waits for what is not."""
 
 import os
+from collections.abc import Callable
+from typing import TypeVar
 
 import attrs
 
 from actors import Workers
 from kissvdb.config import Config
+from kissvdb.telemetry.parts import SEARCH, timed_wait
+
+T = TypeVar("T")
+V = TypeVar("V")
 
 COMMIT_THREADS = 8
 UPKEEP_THREADS_MIN = 4
@@ -26,6 +32,11 @@ class Threads:
     upkeep: Workers
     """What nobody waits for: drains, vacuums, checkpoints of collections, backups, audits,
     loading compiled code. Pieces of seconds."""
+
+    async def search(self, job: Callable[[V], T], view: V) -> T:
+        """``job(view)`` as a search of the request that is being answered. A caller that is
+        cancelled leaves at once; the thread finishes alone."""
+        return await timed_wait(SEARCH, self.searches.run(job, view, abandon_on_cancel=True))
 
 
 def threads_for(config: Config) -> Threads:

@@ -9,6 +9,7 @@ import pytest
 from kissvdb.api.frame.failures import LINES_AT_ONCE
 from kissvdb.api.frame.http import Request
 from kissvdb.api.frame.slow import SlowLog
+from kissvdb.config import Storage
 from kissvdb.logs import JsonFormatter
 from tests.api.wire import configured, door
 
@@ -44,6 +45,22 @@ async def test_a_request_that_takes_long_is_noted_with_its_id(lane, lines):
         assert line["ms"] >= 1
         assert line["status"] == 200
         assert line["body_bytes"] > len("WITH RECURSIVE")
+        assert 0 < line["query_ms"] <= line["ms"] + 0.1
+
+
+async def test_a_slow_write_says_what_its_time_went_into(lines, tmp_path):
+    config = attrs.evolve(slow(True, 1), storage=Storage(data_dir=str(tmp_path / "data")))
+    parts = ("queue_ms", "decide_ms", "append_ms", "fsync_ms", "apply_ms")
+    async with door(config) as server:
+        value = ["x" * 1000] * 60
+        items = [{"op": "put", "key": f"k{n}", "value": value} for n in range(15)]
+        body = {"operations": items}
+        answer = await server.http.post("/v1/batch", json=body)
+        assert answer.status_code == 200, answer.text
+        (line,) = [line for line in lines() if line["route"] == "POST /v1/batch"]
+        assert [name for name in line if name in parts] == list(parts)
+        assert sum(line[name] for name in parts) <= line["ms"] + 0.2
+        assert "trace_id" not in line
 
 
 @pytest.mark.parametrize("ms", [0, 3_600_000])

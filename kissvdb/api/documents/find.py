@@ -29,6 +29,7 @@ from kissvdb.core.filters import parse as filters
 from kissvdb.core.filters.parse import Node
 from kissvdb.core.find import Find
 from kissvdb.errors import InvalidArgument, NotFound
+from kissvdb.telemetry.parts import SEARCH, timed
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with it.
@@ -66,7 +67,7 @@ def _find_all(
     view = None if large else context.database.documents.view_now(collection)
     if view is None or not quick.is_quick_find(view, asked.find):
         return _find_in_thread(context, collection, asked)
-    return _response(*_find(view, asked, time.perf_counter_ns()))
+    return _response(*timed(SEARCH, _find, view, asked, time.perf_counter_ns()))
 
 
 async def _find_in_thread(context: Context, collection: str, asked: Asked) -> Response:

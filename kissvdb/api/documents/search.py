@@ -31,6 +31,7 @@ from kissvdb.core.text.query import QueryOptions, TextQuery
 from kissvdb.core.text.query import parse as parse_text
 from kissvdb.core.text.typos import corrected
 from kissvdb.errors import InvalidArgument, NotFound, PayloadTooLarge
+from kissvdb.telemetry import parts
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with it.
@@ -77,7 +78,8 @@ def _search_one(
     query = quick.known_words(view, _query(asked, known), asked.search, with_answers=True)
     if query is None:
         return _search_in_thread(context, collection, asked)
-    return _response(*_search(view, asked, time.perf_counter_ns(), query))
+    found = parts.timed(parts.SEARCH, _search, view, asked, time.perf_counter_ns(), query)
+    return _response(*found)
 
 
 async def _search_in_thread(context: Context, collection: str, asked: Asked) -> Response:

@@ -11,6 +11,7 @@ import msgspec
 
 from actors import Reply
 from kissvdb.api.frame.principal import ANYBODY, Principal
+from kissvdb.telemetry.parts import Parts
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -29,7 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     query string; ``headers`` has lower-case names, the last of a repeated name wins; ``params``
     are the decoded path parameters the router found. ``peer`` is the address at the other end of
     the connection, which may be a proxy's: `access.peers` tells whose request it is. ``principal``
-    is who asks, once the request was let in.
+    is who asks, once the request was let in. ``parts``: where its time goes, if anybody wants that.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Request(msgspec.Struct, frozen=True):
     peer: str = ""
     principal: Principal = ANYBODY
     caller: Caller | None = None
+    parts: Parts | None = None
 
 
 class Response(msgspec.Struct, frozen=True):

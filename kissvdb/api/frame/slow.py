@@ -31,6 +31,10 @@ class SlowLog:
             return
         fields: dict[str, object] = {"request_id": request_id, "route": route, **request.params}
         fields |= {"status": status, "ms": round(took * 1e3, 1), "body_bytes": len(request.body)}
+        if request.parts is not None:
+            fields |= {f"{part}_ms": ms for part, ms in request.parts.milliseconds().items()}
+            if request.parts.place is not None:
+                fields["trace_id"] = f"{request.parts.place.trace_id:032x}"
         if allowance.left_out:
             fields["left_out"] = allowance.left_out
             allowance.left_out = 0

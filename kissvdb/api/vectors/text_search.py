@@ -27,6 +27,7 @@ from kissvdb.core.text.typos import corrected
 from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.engine.vectors.texts import Texts
 from kissvdb.errors import EmbedderMismatch
+from kissvdb.telemetry.parts import SEARCH, timed
 
 if TYPE_CHECKING:
     from kissvdb.core.fusion import Fusion
@@ -98,7 +99,8 @@ def search_now(view: "RowsView", vector: bytes | None, asked: Asked) -> Answer |
     query = quick.known_words(view, words.query, asked.search, with_answers=answers)
     if query is None:
         return None
-    return _search(view, Query(mode, query, None, words.fusion), asked, time.perf_counter_ns())
+    asked_for = Query(mode, query, None, words.fusion)
+    return timed(SEARCH, _search, view, asked_for, asked, time.perf_counter_ns())
 
 
 async def search_batch(context: Context, found: OpenCollection, batch: AskedBatch) -> Answer:

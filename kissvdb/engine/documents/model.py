@@ -270,7 +270,7 @@ class Documents:
         A caller that is cancelled leaves at once; the thread finishes alone.
         """
         view = await self.view(collection)
-        return await self._threads.searches.run(job, view, abandon_on_cancel=True)
+        return await self._threads.search(job, view)
 
     def applied_offset(self, collection: str) -> int:
         """Up to where the rows of a collection hold every change; 0 without it."""

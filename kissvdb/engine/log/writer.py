@@ -12,12 +12,15 @@ from kissvdb.engine.log.event_log import Appending, EventLog
 from kissvdb.errors import PayloadTooLarge, PersistenceFailed, Unavailable
 from kissvdb.metrics import Metrics
 from kissvdb.records import Record
+from kissvdb.telemetry.parts import Group
 
 
 class Append(msgspec.Struct, frozen=True):
     """Make these records durable, together and in order."""
 
     records: Sequence[Record]
+    group: Group | None = None
+    """Who is to hear how long it took."""
 
 
 class LogWriter(Actor):
@@ -57,7 +60,11 @@ class LogWriter(Actor):
             else:
                 after = self.committed_offset
                 self.committed_offset = first_offset + len(done.payloads) - 1
-                self._metrics.log_fsync_seconds.observe(time.perf_counter() - done.started)
+                durable = time.perf_counter()
+                self._metrics.log_fsync_seconds.observe(durable - done.started)
+                for envelope in done.batch:
+                    if envelope.message.group is not None:
+                        envelope.message.group.logged(done.started, durable)
             waiting = self.take_waiting() if self._log.overlaps else []
             write = self._begin(waiting) if waiting else None
             if refusal is None:

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from actors import Actor, Address, Envelope, Workers
-from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.asking import answered, submit, watched
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.owner import Held, Hold, Many
 from kissvdb.engine.sql.batch import SqlBatch
@@ -21,6 +21,7 @@ from kissvdb.engine.sql.group import HELD_CHANGES_MAX, Run, Unit, Writer, answer
 from kissvdb.engine.state.model import State
 from kissvdb.errors import Damaged, OutcomeUnknown, PersistenceFailed, Refused, Unavailable
 from kissvdb.records import Record, SqlExecuted
+from kissvdb.telemetry.parts import APPLY, DECIDE, Group
 
 INLINE_BYTES_MAX = 32 * 1024
 """Changes of so many bytes are committed on the event loop."""
@@ -108,6 +109,7 @@ class SqlOwner(Actor):
     async def _write(self, envelopes: Sequence[Envelope]) -> None:
         if not envelopes:
             return
+        group = watched(envelopes)
         units: list[Unit] = []
         for envelope in envelopes:
             message = envelope.message
@@ -116,7 +118,7 @@ class SqlOwner(Actor):
         refusal: Unavailable | Refused | Damaged | None = None
         while len(answers) < len(units):
             try:
-                answers += await self._execute(units[len(answers) :])
+                answers += await self._execute(units[len(answers) :], group)
             except (Unavailable, Refused, Damaged) as error:
                 refusal = error
                 break
@@ -137,7 +139,7 @@ class SqlOwner(Actor):
             else:
                 envelope.answer(mine[0])
 
-    async def _execute(self, units: Sequence[Unit]) -> list[Any]:
+    async def _execute(self, units: Sequence[Unit], group: Group | None) -> list[Any]:
         """Do the first units; answers and refusals of these. Raises what the disk or the log
         refuses all of them with."""
         operations = {}
@@ -147,19 +149,25 @@ class SqlOwner(Actor):
                 operations[op_id] = found
         run: Run = await self._workers.run(self._writer.run, units, operations)
         records = run.decided.records
-        first = await self._log_and_commit(run.decided) if records else 0
+        if group is not None:
+            group.mark(DECIDE)
+        first = await self._log_and_commit(run.decided, group) if records else 0
         return [answer_of(outcome, first) for outcome in run.outcomes]
 
-    async def _log_and_commit(self, decided: SqlBatch) -> int:
+    async def _log_and_commit(self, decided: SqlBatch, group: Group | None) -> int:
         records = decided.records
         keepers = await self._keepers(records)
         try:
             try:
-                first = await self._append(records)
+                first = await self._append(records, group)
             except BaseException:
                 self._file.rollback()
                 raise
+            if group is not None:
+                group.resume()
             await self._commit(first + len(records) - 1, decided)
+            if group is not None:
+                group.mark(APPLY)
             for place, record in enumerate(records):
                 if isinstance(record, SqlExecuted) and record.op_id is not None:
                     self._state.note(first + place, record)
@@ -184,10 +192,10 @@ class SqlOwner(Actor):
             raise
         return helds
 
-    async def _append(self, records: Sequence[Record]) -> int:
+    async def _append(self, records: Sequence[Record], group: Group | None) -> int:
         self._asked_at = self._committed_offset()
         try:
-            first: int = await self._log.ask(Append(records))
+            first: int = await self._log.ask(Append(records, group))
         except PersistenceFailed:
             self._asked_at = None
             raise

@@ -21,6 +21,7 @@ from kissvdb.engine.sql.reader_threads import ReaderThread, Turns, turns_count
 from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
 from kissvdb.engine.sql.statements import check_length, translated
 from kissvdb.errors import KissError, Overloaded, Stopping
+from kissvdb.telemetry.parts import QUERY, timed_wait
 
 SWITCH_SECONDS: Final = 0.0005
 """While there are statements the event loop gets the interpreter back after this time, not 5 ms: it
@@ -265,7 +266,8 @@ class Rows(Generic[T]):
         assert reading is not None
         self._in_thread = True
         try:
-            return await reading.thread.run(fn, reading, *args, stop=reading.watch.stop)
+            work = reading.thread.run(fn, reading, *args, stop=reading.watch.stop)
+            return await timed_wait(QUERY, work)
         except apsw.InterruptError:
             raise reading.watch.refusal() from None
         finally:

@@ -10,7 +10,7 @@ import trio
 from actors import Address, Envelope, Reply
 from kissvdb.core.filters.parse import Node
 from kissvdb.core.rows.rules import Command, Upsert, VectorBatch
-from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.asking import answered, submit, watched
 from kissvdb.engine.owner import Held, Owner
 from kissvdb.engine.quotas.quotas import Quotas
 from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
@@ -26,6 +26,7 @@ from kissvdb.errors import (
 from kissvdb.metrics import Metrics
 from kissvdb.records import BatchCommitted, CollectionDeleted, VectorDeleted, VectorWritten
 from kissvdb.storage.disk import refusal_of
+from kissvdb.telemetry.parts import DECIDE, Group
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
@@ -148,9 +149,9 @@ class Collection(Owner[VectorBatch]):
             elif self.dropped:
                 raise self._gone()
             elif isinstance(message, DeleteMatching):
-                envelope.answer(await self._delete_matching(message))
+                envelope.answer(await self._delete_matching(message, watched((envelope,))))
             elif isinstance(message, ReplaceMatching):
-                envelope.answer(await self._replace_matching(message))
+                envelope.answer(await self._replace_matching(message, watched((envelope,))))
             elif isinstance(message, Copy):
                 await self._copy(message)
                 envelope.answer(None)
@@ -216,17 +217,21 @@ class Collection(Owner[VectorBatch]):
     def _expire(self, decided: VectorBatch, limit: int) -> None:
         decided.expire(self.rows.expired(self._around.clock_ms(), limit))
 
-    async def _delete_matching(self, message: DeleteMatching) -> tuple[int, int | None]:
+    async def _delete_matching(
+        self, message: DeleteMatching, group: Group | None
+    ) -> tuple[int, int | None]:
         # The mailbox waits meanwhile, so what passes now is what is deleted.
         ids = await self._around.threads.searches.run(
             _ids_matching, self.view(), message.tree, message.namespace, message.limit
         )
         decided = self._batch()
         count = decided.delete_all(ids)
-        first = await self._log_and_apply(decided)
+        if group is not None:
+            group.mark(DECIDE)
+        first = await self._log_and_apply(decided, group)
         return count, first + len(decided.records) - 1 if count else None
 
-    async def _replace_matching(self, message: ReplaceMatching) -> int:
+    async def _replace_matching(self, message: ReplaceMatching, group: Group | None) -> int:
         ids = await self._around.threads.searches.run(
             _ids_matching, self.view(), message.tree, None, None
         )
@@ -236,7 +241,9 @@ class Collection(Owner[VectorBatch]):
         for each in message.upserts:
             decided.decide(each)
         decided.mark_together()
-        return await self._log_and_apply(decided) + len(decided.records) - 1
+        if group is not None:
+            group.mark(DECIDE)
+        return await self._log_and_apply(decided, group) + len(decided.records) - 1
 
     async def _copy(self, message: Copy) -> None:
         decided = self._batch()

@@ -351,7 +351,7 @@ class Vectors:
         A caller that is cancelled leaves at once; the thread finishes alone.
         """
         view = self.find(collection).actor.view()
-        return await self._threads.searches.run(job, view, abandon_on_cancel=True)
+        return await self._threads.search(job, view)
 
     async def search(
         self,

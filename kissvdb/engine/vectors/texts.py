@@ -17,6 +17,7 @@ from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.errors import EmbedderMismatch, InvalidArgument, KissError
+from kissvdb.telemetry.parts import EMBED, timed_wait
 
 Outcome = Any
 """A command that can be sent, why it cannot, or the answer of one that needs not to be."""
@@ -195,7 +196,7 @@ class Texts:
 
 
 async def _embedded(embedder: Embedder, texts: Sequence[str], kind: Kind) -> list[bytes]:
-    vectors = await embedder.embed(texts, kind=kind)
+    vectors = await timed_wait(EMBED, embedder.embed(texts, kind=kind))
     assert vectors.shape == (len(texts), embedder.dim), vectors.shape
     return [row.astype("<f4", copy=False).tobytes() for row in vectors]
 

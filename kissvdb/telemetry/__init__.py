@@ -1,0 +1,1 @@
+"""Where the time of a request goes: its parts, and their way to a collector of traces."""
