@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(error.message)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail(f"the disk has no room ({error}): make room under the data directory")
+            return _fail(f"no room ({error}): make room in the data directory, or for the output")
         if error.errno in OUT_OF_RESOURCES:
             return _fail(f"{error}: raise the limit of open files (ulimit -n)")
         named = error.filename is not None and error.strerror
