@@ -120,6 +120,7 @@ def test_a_load_that_was_broken_off_is_finished_by_the_next_start(tmp_path):
     assert not (tmp_path / MARK).exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_during_the_load_is_quiet_and_leaves_what_the_next_start_finishes(tmp_path):
     with started("--port", "0", "--data-dir", str(tmp_path)) as process:
         # Before the loader is told where, so that it can only have begun.

@@ -14,11 +14,18 @@ from kissvdb.client.blocking.events import Subscription
 from kissvdb.commands.files import reading, transfer
 from kissvdb.errors import KissError, NotFound, Refused
 
+_PATIENT = {"watch", "tail", "import", "export"}
+"""They outlive a restart of the server; of the others somebody waits for the answer."""
+_RETRIES = 3
+
 
 def run(name: str, arguments: Namespace) -> int:
     """Do the command of this name."""
     try:
-        with Client(arguments.url, arguments.key, config=Config.from_env()) as client:
+        config = Config.from_env()
+        if name not in _PATIENT:
+            config = msgspec.structs.replace(config, retries=_RETRIES)
+        with Client(arguments.url, arguments.key, config=config) as client:
             for line in _COMMANDS[name](client, arguments):
                 text = line if isinstance(line, str) else msgspec.json.encode(line).decode()
                 # Followed through a pipe, each is wanted now.

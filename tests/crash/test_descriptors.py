@@ -54,7 +54,7 @@ def test_a_start_raises_the_limit_as_far_as_it_goes(tmp_path):
         server.kill()
 
 
-@pytest.mark.parametrize("lane", ["true", "false"])
+@pytest.mark.parametrize("lane", ["true", pytest.param("false", marks=pytest.mark.slow)])
 def test_idle_connections_leave_the_log_its_descriptors(tmp_path, lane):
     settings = [f"log.segment_max_bytes={SEGMENT_BYTES}", f"http.lane={lane}"]
     flags = [flag for each in settings for flag in ("--set", each)]
@@ -92,6 +92,7 @@ def test_idle_connections_leave_the_log_its_descriptors(tmp_path, lane):
     assert check(tmp_path / "data").ok
 
 
+@pytest.mark.slow
 def test_collections_that_use_up_all_descriptors_are_refused_and_nothing_ends(tmp_path):
     server = ServerProcess(tmp_path / "data", "--set", f"log.segment_max_bytes={SEGMENT_BYTES}")
     server.start(prepare=few_files)

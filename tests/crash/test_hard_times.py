@@ -90,7 +90,13 @@ def test_a_full_disk_loses_nothing_that_was_answered(tmp_path):
         server.kill()
 
 
-@pytest.mark.parametrize("door", ["true", "false"], ids=["lane", "hypercorn"])
+@pytest.mark.parametrize(
+    "door",
+    [
+        pytest.param("true", id="lane"),
+        pytest.param("false", id="hypercorn", marks=pytest.mark.slow),
+    ],
+)
 def test_a_stalled_reader_does_not_hold_the_shutdown(tmp_path, door):
     settings = ("--set", f"http.lane={door}", "--set", "server.shutdown_timeout_secs=3")
     with server_process(tmp_path / "data", *settings) as server:

@@ -132,6 +132,7 @@ def near_duplicates(rows, dim):
     return vectors[order].astype("<f4"), np.flatnonzero(order < rows // 2), centre.astype("<f4")
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_found_in_the_tail_drained_and_after_a_restart(tmp_path):
     vectors, tight, centre = near_duplicates(ROWS, 64)
     queries = vectors[tight[:100]]

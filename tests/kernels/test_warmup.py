@@ -74,7 +74,7 @@ def test_after_the_warm_up_no_kernel_compiles_again():
     ("tests", "kernels"),
     [
         # What differs by the processor is how codes are compared.
-        ("tests/kernels/test_codes.py", "some"),
+        pytest.param("tests/kernels/test_codes.py", "some", marks=pytest.mark.slow),
         pytest.param("tests/kernels", "all", marks=pytest.mark.slow),
     ],
 )
