@@ -95,7 +95,7 @@ async def test_state_shows_keys_wherever_they_are(reader):
         await db.put(f"user:{n:02}", {"n": n})
     await db.put("short", 1, ttl_ms=1)
     await stored(db)
-    await db.put("user:03", {"n": 300})
+    changed = await db.put("user:03", {"n": 300})
     await db.delete("user:04")
     await db.put("user:40", {"n": 40})
     await trio.sleep(0.01)
@@ -107,7 +107,7 @@ async def test_state_shows_keys_wherever_they_are(reader):
     assert rows == expected
     assert reader.offset == db.last_offset
     sql = "SELECT value, offset, expires_at_ms FROM state WHERE key = ?"
-    assert await reader.select(sql, ("user:03",)) == [('{"n":300}', 42, None)]
+    assert await reader.select(sql, ("user:03",)) == [('{"n":300}', changed.offset, None)]
     assert await reader.select(sql, ("user:04",)) == []
     assert await reader.select(sql, ("short",)) == []
     assert await reader.select(sql, (None,)) == []
