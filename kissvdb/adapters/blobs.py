@@ -77,8 +77,14 @@ class Blobs:
 
     def get(self, key: str) -> bytes | None:
         """The bytes, or None."""
-        item = self._client.state.get(self._keys + key)
-        return None if item is None else unpack(self._client, item.value, self._pieces)
+        seen = None
+        while (item := self._client.state.get(self._keys + key)) is not None:
+            data = unpack(self._client, item.value, self._pieces)
+            if data is not None or item.value == seen:
+                return data
+            # Pieces are missing: it has been written anew meanwhile, or they have just expired.
+            seen = item.value
+        return None
 
     def put(self, pairs: Iterable[tuple[str, bytes]], ttl_ms: int | None = None) -> None:
         """Set all of them, each for itself. A reader sees the former bytes or the new ones."""
