@@ -3,14 +3,8 @@
 As `shots`, of the sample of real data. Not a test.
 """
 
-import tempfile
-from pathlib import Path
-
-from playwright.sync_api import sync_playwright
-
 from scripts.sample import sample
-from tests.browser.conftest import CHROMIUM, serving
-from tests.browser.shots import NARROW, WIDE, take
+from tests.browser.shots import NARROW, WIDE, shoot
 
 
 def fill(site):
@@ -64,21 +58,5 @@ SHOTS = (
 )
 
 
-def main():
-    directory = Path(tempfile.mkdtemp()) / "data"
-    with serving(directory) as site, sync_playwright() as playwright:
-        fill(site)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, prepare, (width, height), colours in SHOTS:
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=colours
-            )
-            page = context.new_page()
-            prepare(page, site)
-            take(page, name)
-            context.close()
-        browser.close()
-
-
 if __name__ == "__main__":
-    main()
+    shoot(fill, SHOTS)

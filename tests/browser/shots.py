@@ -87,13 +87,14 @@ SHOTS = (
 )
 
 
-def main():
+def shoot(fill, shots):
+    """A picture each of ``shots``: name, what is done before, size, colours."""
     DOCS.mkdir(exist_ok=True)
     directory = Path(tempfile.mkdtemp()) / "data"
     with serving(directory) as site, sync_playwright() as playwright:
         fill(site)
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for name, prepare, (width, height), colours in SHOTS:
+        for name, prepare, (width, height), colours in shots:
             context = browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=colours
             )
@@ -105,4 +106,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    shoot(fill, SHOTS)
