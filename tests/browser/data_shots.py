@@ -4,7 +4,7 @@ As `shots`, of the sample of real data. Not a test.
 """
 
 from scripts.sample import sample
-from tests.browser.shots import NARROW, WIDE, shoot
+from tests.browser.shots import WIDE, shoot
 
 
 def fill(site):
@@ -54,7 +54,6 @@ SHOTS = (
     ("search", search, WIDE, "light"),
     ("map", vector_map, WIDE, "dark"),
     ("sql", sql, WIDE, "light"),
-    ("map_narrow", vector_map, NARROW, "light"),
 )
 
 
