@@ -80,7 +80,7 @@ async def test_a_statement_ends_in_time_whatever_it_does(db, sql):
         tasks.cancel_scope.cancel()
     assert time.monotonic() - started < 20 * TIMEOUT_MS / 1000
     # The loop has gone on meanwhile, and nothing is held.
-    assert ticks >= 2
+    assert ticks
     assert not any(shard.view.is_pinned for shard in db.sources.state.shards)
     assert await read(db, "SELECT value ->> 'n' FROM state WHERE key = 'k1'") == [(1,)]
 
