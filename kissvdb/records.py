@@ -65,7 +65,7 @@ class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field=
 
     ``embedder`` is the name under which the configuration has what makes vectors of its texts, and
     ``embedder_model`` the model that was behind it. ``text`` is how its texts are searched: compact
-    JSON.
+    JSON. ``options`` is what the index was told beyond its kind: compact JSON.
     """
 
     collection: str
@@ -82,6 +82,7 @@ class CollectionCreated(msgspec.Struct, frozen=True, array_like=True, tag_field=
     embedder_model: str | None = None
     text: bytes | None = None
     reindexed: int = 0
+    options: bytes | None = None
 
 
 class CollectionDeleted(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cd"):

@@ -7,8 +7,10 @@ Kernels allocate nothing and borrow the arrays they are given, so numba's refere
 (``_nrt=False``): atomic counting of arrays in inner loops halved the speed of a search.
 """
 
+import ast
 import hashlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -30,14 +32,47 @@ Number = Any
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False}
 
 
-def _package_stamp() -> str:
+_PACKAGE = "kissvdb.kernels"
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def _imports(module: str) -> tuple[Path, frozenset[str]] | None:
+    """The file of a module of this package, and what it may import; None for another."""
+    if module != _PACKAGE and not module.startswith(f"{_PACKAGE}."):
+        return None
+    place = _FOLDER.joinpath(*module.split(".")[2:])
+    path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+    if not path.is_file():
+        return None
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            # What is imported may be a module itself.
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return path, frozenset(names)
+
+
+def stamp(module: str) -> str:
+    """A digest of the sources of a module and of all of this package that it imports."""
+    seen: dict[str, Path] = {}
+    todo = [module, __name__]
+    while todo:
+        name = todo.pop()
+        found = None if name in seen else _imports(name)
+        if found is not None:
+            seen[name] = found[0]
+            todo.extend(found[1])
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for name in sorted(seen):
+        digest.update(name.encode() + b"\0" + seen[name].read_bytes())
     return digest.hexdigest()
 
 
-_STAMP = _package_stamp()
+_stamp = cache(stamp)
 
 #: Every kernel, as numba's dispatchers; ``warmup`` compiles and then closes them.
 KERNELS: list[Any] = []
@@ -47,13 +82,13 @@ def kernel(function: F) -> F:
     """Compile an entry point: no lock held while it runs, kept in numba's disk cache.
 
     Numba renews a cached kernel when the file of its own function changed. A kernel holds code of
-    other files too, so here it is renewed when any file of the package changed.
+    other files too, so here it is renewed when a file of the package changed that its own imports.
     """
     dispatcher = njit(cache=True, **_OPTIONS)(function)
     index = dispatcher._cache._cache_file
     if not hasattr(index, "_source_stamp"):
         raise RuntimeError("this version of numba keeps its cache differently; use a pinned one")
-    index._source_stamp = _STAMP
+    index._source_stamp = _stamp(function.__module__)
     KERNELS.append(dispatcher)
     return cast(F, dispatcher)
 

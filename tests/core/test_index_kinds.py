@@ -12,6 +12,7 @@ from kissvdb.core.index.kinds import KINDS
 from kissvdb.core.rows.owner import POLICY, CollectionSpec, Rows
 from kissvdb.core.rows.rules import Delete
 from kissvdb.core.search import Search
+from kissvdb.core.store.options import IndexOptions
 from kissvdb.core.store.spec import INDEX_KINDS
 from tests.core.row_world import SALT, World, clusters, compiled
 
@@ -112,3 +113,11 @@ def check(here, vectors):
     for search in (Search(10), Search(10, tree=tree), Search(5, offset=5)):
         assert here.view().audit(vectors[:20] + np.float32(0.01), search) >= 0.97
     here.check(vectors[3], 12)
+
+
+def test_what_an_index_was_told_is_in_the_record_and_the_manifest():
+    options = IndexOptions(nprobe=7, ef_search=50, store="f16")
+    spec = CollectionSpec("c", 3, "cosine", options=options)
+    assert CollectionSpec.of_record(spec.record()) == spec
+    assert CollectionSpec.of_fields(spec.to_fields()) == spec
+    assert "options" not in CollectionSpec("c", 3, "cosine").to_fields(), "older versions read it"

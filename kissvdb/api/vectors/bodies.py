@@ -25,11 +25,13 @@ Filters = Annotated[Any, msgspec.Meta(description="An object; see the page on fi
 
 class IndexBody(RequestBody, frozen=True):
     """``flat`` looks at every vector, ``hnsw`` walks a graph. ``m``: links of a vector;
-    ``ef_construction``: candidates that its neighbours are chosen from."""
+    ``ef_construction``: candidates that its neighbours are chosen from; ``ef_search``: what a
+    search of it keeps in view unless it says so itself."""
 
     kind: Literal["hnsw", "flat"] = "hnsw"
     m: Annotated[int, msgspec.Meta(ge=4, le=64)] = 16
     ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200
+    ef_search: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
 
 
 @attrs.frozen
@@ -39,6 +41,7 @@ class IndexInfo:
     kind: str
     m: int
     ef_construction: int
+    ef_search: int | UnsetType = UNSET
 
 
 class TextBody(RequestBody, frozen=True):

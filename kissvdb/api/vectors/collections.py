@@ -28,6 +28,7 @@ from kissvdb.api.vectors.bodies import (
     Vacuumed,
 )
 from kissvdb.api.vectors.forms import Form
+from kissvdb.core.store.options import IndexOptions
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
@@ -66,6 +67,7 @@ async def create(context: Context, request: Request) -> Response:
         index=index.kind,
         m=index.m,
         ef_construction=index.ef_construction,
+        options=IndexOptions(ef_search=index.ef_search),
         quantization=body.quantization or "auto",
         ttl_ms=body.ttl_ms,
         **text_settings(body.text),
@@ -150,7 +152,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         **attrs.asdict(_info(found)),
         manifest=manifests.content(spec),
         notes=_notes(context, found),
-        index=IndexInfo(spec.index, spec.m, spec.ef_construction),
+        index=IndexInfo(spec.index, spec.m, spec.ef_construction, **spec.options.given()),
         quantization=spec.quantization,
         precision=numbers.precision,
         ttl_ms=spec.ttl_ms,

@@ -29,6 +29,7 @@ WIDER = 4
 EF_WIDEST = 4096
 """A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
 to that, or until a scan of all codes costs less."""
+EF_LADDER = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 STEP_NUMBERS_MIN = 390
 """A step of a walk costs as much as reading so many numbers at least."""
 
@@ -79,13 +80,13 @@ class GraphIndex(Index):
         """As ``Index.cost``."""
         if not self.size:
             return 0
-        return (ef or ef_default(self.size, want)) * max(self.spec.dim, STEP_NUMBERS_MIN)
+        return (ef or self._ef_default(want)) * max(self.spec.dim, STEP_NUMBERS_MIN)
 
     def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
         """As ``Index.plan``."""
         size = self.size
         if ef is None:
-            ef = ef_default(size, want)
+            ef = self._ef_default(want)
         ef = max(ef, want + TIES_SPARE)
         depth = min(max(min(4 * want, want + DEPTH_SPARE_MAX), ef // 8, DEPTH_MIN), ef)
         allowed = size if allow is None else bitmaps.count(bitmaps.resize(allow, size))
@@ -94,6 +95,10 @@ class GraphIndex(Index):
         if self._scan_is_cheaper(allowed, ef):
             return Plan("code scan", ef, max(depth, want + TIES_SPARE), allowed)
         return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
+
+    def effort_ladder(self, want: int) -> list[int]:
+        """As ``Index.effort_ladder``."""
+        return [ef for ef in EF_LADDER if ef >= want]
 
     def search(
         self,
@@ -238,6 +243,9 @@ class GraphIndex(Index):
             return attrs.evolve(self, precision=finer)
         body = graph_growth.refined(self.kernels, self.body, data)
         return attrs.evolve(self, precision=body.precision, body=body)
+
+    def _ef_default(self, want: int) -> int:
+        return self.spec.options.ef_search or ef_default(self.size, want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""

@@ -86,6 +86,11 @@ class Index(Protocol):
         """The cheapest way to the ``want`` best. ``allow``: the rows that pass; None for all."""
         ...
 
+    def effort_ladder(self, want: int) -> list[int]:
+        """The efforts (``ef`` of `plan`) worth trying for the ``want`` best, ascending; empty if
+        there is nothing to choose."""
+        return []
+
     def search(
         self,
         data: RowData,

@@ -6,6 +6,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from kissvdb.core.store.options import DEFAULT, IndexOptions
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.records import CollectionCreated
@@ -47,7 +48,8 @@ class CollectionSpec:
     may become finer when an audit finds too little recall. ``ttl_ms`` is the default of its
     vectors. ``embedder``: the configured name of what makes vectors of texts, and
     ``embedder_model`` what was behind it. ``text``: how texts are searched, if not as by default.
-    ``reindexed``: how often all vectors were made anew by another embedder.
+    ``reindexed``: how often all vectors were made anew by another embedder. ``options``: what the
+    index was told beyond its kind.
     Whoever parses a request checks the ranges; here they are
     invariants.
     """
@@ -65,6 +67,7 @@ class CollectionSpec:
     embedder_model: str | None = None
     text: TextSettings | None = None
     reindexed: int = 0
+    options: IndexOptions = DEFAULT
 
     def __attrs_post_init__(self) -> None:
         assert self.dim >= 0, self.dim
@@ -120,6 +123,7 @@ class CollectionSpec:
             self.embedder_model,
             None if self.text is None else msgspec.json.encode(self.text.to_json()),
             self.reindexed,
+            self.options.encoded(),
         )
 
     @classmethod
@@ -141,6 +145,7 @@ class CollectionSpec:
             if record.text is None
             else TextSettings.from_json(msgspec.json.decode(record.text)),
             record.reindexed,
+            IndexOptions.decoded(record.options),
         )
 
     def to_fields(self) -> dict[str, Any]:
@@ -148,13 +153,16 @@ class CollectionSpec:
         fields = attrs.asdict(self, recurse=False)
         if self.text is not None:
             fields["text"] = self.text.to_json()
+        fields["options"] = self.options.given()
         return {name: each for name, each in fields.items() if name not in _ADDED or each}
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> "CollectionSpec":
         """The spec of ``to_fields``. Raises TypeError or InvalidArgument for another form."""
         text = fields.get("text")
-        given = {} if text is None else {"text": TextSettings.from_json(text)}
+        given: dict[str, Any] = {} if text is None else {"text": TextSettings.from_json(text)}
+        if "options" in fields:
+            given["options"] = IndexOptions.of_fields(fields["options"])
         return cls(**{**fields, **given})
 
 
@@ -162,7 +170,7 @@ def _settings(text: bytes | None) -> TextSettings | None:
     return None if text is None else TextSettings.from_json(msgspec.json.decode(text))
 
 
-_ADDED: Final = frozenset({"embedder", "embedder_model", "text", "reindexed"})
+_ADDED: Final = frozenset({"embedder", "embedder_model", "text", "reindexed", "options"})
 _VECTOR_TEXT: Final = TextSettings({TEXT_FIELD: FieldSettings()}, others=False)
 
 
