@@ -1,10 +1,12 @@
 """How many durable writes a second, and how long does one take?
 
 Every write is acknowledged only after it is on disk (fdatasync), in our server and in all peers.
-All servers run at once and are loaded in turn, in interleaved rounds.
+All servers run at once and are loaded in turn, in interleaved rounds: for each key space servers of
+its own, which have all its keys before they are measured.
 """
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -18,9 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attrs
 
 from bench.load import native, options, plots, report, servers
+from bench.load.key_spaces import KeySpace
 from bench.load.loop import measure
 from bench.load.process import NotInstalled, Server
-from bench.load.write_targets import BATCH, VALUE_BYTES, Target, targets
+from bench.load.write_targets import BATCH, VALUE_BYTES, Target, fill, targets
 
 OURS = (
     "lane PUT",
@@ -50,21 +53,43 @@ def main() -> int:
     )
     command.add_argument("--only", default="", help="servers and ways, by a part of their name")
     command.add_argument("--groups", default=",".join(GROUPS), help="what to measure")
+    options.add_spaces(command)
     arguments = command.parse_args()
-    with options.scratch(arguments.dir, command) as (directory, file_system), ExitStack() as stack:
+    with options.scratch(arguments.dir, command) as (directory, file_system):
         about = report.machine(directory, file_system)
-        loader = native.program("closed_loop", directory, python=arguments.python_load)
-        running = start(stack, directory, arguments.only.split(","))
-        wanted = [
-            target
-            for target in targets(running)
-            if target.group in arguments.groups.split(",")
-            and _any_in(arguments.only.split(","), target.name)
-            and _spoken(loader, target)
-        ]
-        cells = run(wanted, loader, arguments, directory)
-        used = {target.server.name: target.server for target in wanted}
+        cells: list[report.Cell] = []
+        used: dict[str, Server] = {}
+        for number, space in enumerate(arguments.spaces):
+            where = directory / str(number)
+            where.mkdir()
+            with ExitStack() as stack:
+                cells += in_space(stack, space, arguments, where, used)
+            shutil.rmtree(where)
         return finish(cells, arguments, about, list(used.values()))
+
+
+def in_space(
+    stack: ExitStack,
+    space: KeySpace,
+    arguments: argparse.Namespace,
+    directory: Path,
+    used: dict[str, Server],
+) -> list[report.Cell]:
+    """Measure all servers with the keys of one space; note in ``used`` which there were."""
+    only = arguments.only.split(",")
+    loader = native.program("closed_loop", directory, python=arguments.python_load)
+    running = start(stack, directory, only)
+    fill(running, space)
+    wanted = [
+        target
+        for target in targets(running, space)
+        if target.group in arguments.groups.split(",")
+        and (target.group != "event" or not space.is_filled)
+        and _any_in(only, target.name)
+        and _spoken(loader, target)
+    ]
+    used |= {target.server.name: target.server for target in wanted}
+    return run(wanted, loader, arguments, directory, space.label)
 
 
 def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> dict[str, Server]:
@@ -93,6 +118,7 @@ def run(
     loader: Sequence[str],
     arguments: argparse.Namespace,
     directory: Path,
+    label: str,
 ) -> list[report.Cell]:
     """Measure every target at every number of connections, in each round."""
     cells = []
@@ -113,7 +139,7 @@ def run(
                         connections=connections,
                         seconds=arguments.seconds,
                     )
-                    place = report.Place(group, target.name, connections)
+                    place = report.Place(group + label, target.name, connections)
                     cells.append(report.Cell(place, number, attrs.asdict(figures)))
     return cells
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.load import key_spaces
 from bench.load.process import check_disk
 
 
@@ -21,6 +22,16 @@ def parser(description: str) -> argparse.ArgumentParser:
     made.add_argument("--python-load", action="store_true", help="do not compile the C load")
     made.add_argument("--name", default=None, help="of the files in bench/results, not the usual")
     return made
+
+
+def add_spaces(made: argparse.ArgumentParser, default: str = "4096,200000,1000000") -> None:
+    """Let the key spaces be chosen: ``--spaces``, a list of `KeySpace`."""
+    made.add_argument(
+        "--spaces",
+        type=key_spaces.spaces,
+        default=default,
+        help="how many keys there are: N (few in turn, many uniform), N:uniform, N:zipfian",
+    )
 
 
 def positive(text: str) -> int:
