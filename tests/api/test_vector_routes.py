@@ -19,14 +19,11 @@ from tests.api.vector_client import (
 
 
 def test_a_collection_is_created_listed_described_and_deleted(client):
-    made = Collection(client, dim=3, index={"kind": "flat", "ef_search": 77}, ttl_ms=60_000)
+    index = {"kind": "flat", "ef_search": 77}
+    made = Collection(client, dim=3, metric="cosine", index=index, ttl_ms=60_000)
     created = made.created.json()
-    assert created == {
-        "collection": made.name,
-        "dim": 3,
-        "metric": "cosine",
-        "offset": created["offset"],
-    }
+    said = {"collection": made.name, "dim": 3, "metric": "cosine"}
+    assert created == {**said, "offset": created["offset"]}
     refused(
         client.post(made.url, json={"dim": 3, "metric": "cosine"}),
         409,
