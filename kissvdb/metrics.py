@@ -144,7 +144,9 @@ class RouteMetrics:
         histogram = self.by_class[status // 100]
         if histogram is None:
             histogram = self.by_class[status // 100] = Histogram(LATENCY_SECONDS)
-        histogram.observe(seconds)
+        # As `Histogram.observe`: on the way of every request a call is worth saving.
+        histogram.counts[bisect_left(LATENCY_SECONDS, seconds)] += 1
+        histogram.total += seconds
 
 
 class Metrics:

@@ -28,7 +28,7 @@ from kissvdb.api.frame.failures import FailureLog, failure
 from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
 from kissvdb.api.frame.request_ids import is_sane
 from kissvdb.api.frame.route import JSON, Route
-from kissvdb.api.frame.router import Router
+from kissvdb.api.frame.router import Beginning, Router
 from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.api.frame.watch import Watch
 from kissvdb.api.outcomes import completed, crashed, drop
@@ -101,7 +101,8 @@ class Api:
         """The headers of every answer, put together once: which history its offsets are places in
         (nothing while it is not known), and what caches must know."""
         self._epoch: Headers = (("kissvdb-epoch", epoch),) if epoch else ()
-        self._without_origin = (*self._epoch, *self._cors.headers({}))
+        self.shared_headers = (*self._epoch, *self._cors.headers({}))
+        """What the answers to most requests end with: those that no page sends."""
 
     def route(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route of a raw path and its decoded parameters, before any body is read.
@@ -114,6 +115,10 @@ class Api:
     def find(self, method: str, path: str) -> tuple[Bound, Mapping[str, str]]:
         """Like ``route``, for a door that hands what it found to ``dispatch``."""
         return self._router.find(method, path)
+
+    def beginning(self, method: str, path: str) -> Beginning | None:
+        """What the paths have in common that mean what this one does: see `Router.beginning`."""
+        return self._router.beginning(method, path)
 
     def begin(self, request: Request, bound: Bound) -> Response | Begun | None:
         """Answer a request, or begin to, without a turn of the loop and without a task.
@@ -175,21 +180,20 @@ class Api:
         started: float,
         outcome: str = "done",
     ) -> Response:
-        headers = common = self._common(request)
+        common = self._common(request)
+        status, type_, body = answer.status, answer.content_type, answer.body
         if bound is not None and bound.route.audited:
-            self._entrance.done(outcome, answer.status, request, bound.route, common[0][1])
-        if answer.headers:
-            headers = (*answer.headers, *common)
+            self._entrance.done(outcome, status, request, bound.route, common[0][1])
         numbers = self._unmatched if bound is None else bound.metrics
         took = perf_counter() - started
-        numbers.observe(answer.status, took)
+        numbers.observe(status, took)
         if request.parts is not None:
-            self._watched(request, bound, common[0][1], answer.status, took)
-        body = answer.body
-        if body and answer.content_type == JSON:
+            self._watched(request, bound, common[0][1], status, took)
+        if body and type_ == JSON:
             # So that a shell's prompt stands on a line of its own.
             body += b"\n"
-        return Response(body, answer.status, answer.content_type, headers)
+        headers = answer.headers
+        return Response(body, status, type_, (*headers, *common) if headers else common)
 
     def _watched(
         self, request: Request, bound: Bound | None, request_id: str, status: int, took: float
@@ -390,9 +394,11 @@ class Api:
         given = request_headers.get("x-request-id")
         if given is None or not is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
+        if request.caller is None and "origin" not in request_headers:
+            return (("x-request-id", given), *self.shared_headers)
         own: Headers = (("x-request-id", given),)
         if request.caller is not None:
             own = (*own, *request.caller.headers())
         if "origin" in request_headers:
             return (*own, *self._epoch, *self._cors.headers(request_headers))
-        return (*own, *self._without_origin)
+        return (*own, *self.shared_headers)

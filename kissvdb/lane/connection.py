@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 import trio
 
 from kissvdb.api.bound import Begun
-from kissvdb.api.frame.http import Request, StreamResponse
+from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.head import Head
 from kissvdb.lane.limits import LaneLimits
-from kissvdb.lane.reader import RequestReader
+from kissvdb.lane.reader import Repeat, RequestReader
 from kissvdb.lane.response import Clock, encode_response
 from kissvdb.lane.streams import StreamSender, send_stream
 from kissvdb.lane.transport import Phase, Transport
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SAFE_METHODS = ("GET", "HEAD")
+_REPEATS_MAX = 4
 _STOPPING = "the server is shutting down: retry when it is back"
 
 
@@ -57,11 +58,13 @@ class Connection:
         self._reader = RequestReader(transport, owner.limits, owner.api.too_large)
         self._scope = trio.CancelScope()
         self._head: Head | None = None
-        self._awaiting_answer = False
+        # Set while its answer is waited for.
+        self._asked: Request | None = None
         self._abandoned = False
         self._begun: Begun | None = None
         self._sender: StreamSender | None = None
         self._body: BodyStream | None = None
+        self._repeats: list[Repeat] = []
 
     async def run(self) -> None:
         """Serve until either side is done. What goes wrong here stays here."""
@@ -73,7 +76,8 @@ class Connection:
                     await self._refuse(refusal)
                 finally:
                     self._forget_begun()
-            if self._scope.cancelled_caught and self._awaiting_answer and not self._abandoned:
+            waited = self._asked is not None
+            if self._scope.cancelled_caught and waited and not self._abandoned:
                 await self._refuse(self._owner.api.timeout())
         except (OSError, trio.ClosedResourceError, trio.BrokenResourceError):
             log.debug("a client left", exc_info=True)
@@ -106,9 +110,7 @@ class Connection:
     @property
     def reading(self) -> bool:
         """A read is under way: nothing is lost by abandoning it."""
-        return (
-            self._awaiting_answer and self._head is not None and self._head.method in _SAFE_METHODS
-        )
+        return self._asked is not None and self._asked.method in _SAFE_METHODS
 
     def abandon(self) -> None:
         """The client has left: end the read it waited for."""
@@ -150,9 +152,9 @@ class Connection:
                     body = await reader.read_body(head)
             request = _request(head, body, params, stream, self._peer)
             transport.enter(Phase.ANSWERING, limits.answer_timeout_secs if route.bounded else inf)
-            self._awaiting_answer = True
+            self._asked = request
             response = await owner.api.dispatch(request, bound=bound, timed=False)
-            self._awaiting_answer = False
+            self._asked = None
             if isinstance(response, StreamResponse):
                 await self._stream(head, response)
                 return
@@ -206,36 +208,55 @@ class Connection:
         owner, transport = self._owner, self.transport
         if owner.stopping or transport.closing:
             return False
-        whole = self._reader.whole_request(data)
-        if whole is None:
-            return False
-        head, body = whole
-        found = self._find_hot(head)
-        if found is None or not found[0].prompt:
-            return False
-        bound, params = found
-        outcome = owner.api.begin(_request(head, body, params, None, self._peer), bound)
+        for repeat in self._repeats:
+            request = repeat.read(data, self._peer)
+            if request is not None:
+                bound = repeat.bound
+                break
+        else:
+            found = self._read_at_once(data)
+            if found is None:
+                return False
+            request, bound = found
+        outcome = owner.api.begin(request, bound)
         if outcome is None:
             return False
-        if isinstance(outcome, Begun):
-            self._begun = outcome
-            self._head = head
-            self._awaiting_answer = True
+        if type(outcome) is Begun:
+            self._begun, self._asked = outcome, request
             transport.hold()
             transport.enter(Phase.ANSWERING, owner.limits.answer_timeout_secs)
             outcome.pending.reply.call(self._answer_begun)
             return True
+        assert isinstance(outcome, Response)
         transport.extend(owner.limits.idle_timeout_secs)
         transport.answer_now(encode_response(outcome, owner.clock, close=False, head_only=False))
         self.answered += 1
         return True
 
+    def _read_at_once(self, data: bytes) -> "tuple[Request, Bound] | None":
+        """The request that is all of ``data``, if it may be answered without this connection's
+        task."""
+        reader = self._reader
+        whole = reader.whole_request(data)
+        if whole is None:
+            return None
+        head, body = whole
+        found = self._find_hot(head)
+        if found is None or not found[0].prompt:
+            return None
+        bound, params = found
+        if reader.repeats:
+            place = self._owner.api.beginning(head.method, head.path)
+            repeat = Repeat.of(data[: len(data) - len(body)], head, bound, place)
+            if repeat is not None:
+                self._repeats = [repeat, *self._repeats[: _REPEATS_MAX - 1]]
+        return _request(head, body, params, None, self._peer), bound
+
     def _answer_begun(self) -> None:
         """The reply to what was begun is there. The task of this connection still sleeps."""
         owner, transport, begun = self._owner, self.transport, self._begun
         assert begun is not None
-        self._begun = self._head = None
-        self._awaiting_answer = False
+        self._begun = self._asked = None
         response = owner.api.finish(begun)
         close = owner.stopping or transport.closing
         transport.enter(Phase.IDLE, owner.limits.idle_timeout_secs)
@@ -258,10 +279,11 @@ class Connection:
         return found if found[0].route.hot else None
 
     async def _refuse(self, error: KissError) -> None:
-        head = self._head
-        request = None if head is None else _request(head, b"", {}, None, self._peer)
+        request, head = self._asked, self._head
+        if request is None and head is not None:
+            request = _request(head, b"", {}, None, self._peer)
         answer = self._owner.api.refusal(error, request)
-        head_only = head is not None and head.method == "HEAD"
+        head_only = request is not None and request.method == "HEAD"
         self.transport.enter(Phase.ANSWERING)
         await self.transport.send(
             encode_response(answer, self._owner.clock, close=True, head_only=head_only)

@@ -83,6 +83,11 @@ class HeadReader:
         # What stands around a value is not part of it (RFC 9110, section 5.5); llhttp leaves it.
         self._headers[known or name.decode("ascii").lower()] = value.decode("latin-1").strip(" \t")
 
+    @property
+    def repeated(self) -> bool:
+        """The header lines of the last head were those of the one before."""
+        return not self._parsed
+
     def skip_body(self, body: bytes) -> None:
         """Tell llhttp that the body its last head announced has passed."""
         if self._parsed:

@@ -1,8 +1,11 @@
 """Requests off a transport: heads, then their bodies, each within its limits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
+from typing import TYPE_CHECKING
 
+from kissvdb.api.frame.http import Request
+from kissvdb.api.frame.router import Beginning
 from kissvdb.errors import KissError, PayloadTooLarge, RequestTimeout
 from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.chunked import ChunkedBody
@@ -11,6 +14,77 @@ from kissvdb.lane.head import HEAD_END, Head, HeadReader, check_partial, is_fore
 from kissvdb.lane.limits import LaneLimits
 from kissvdb.lane.response import CONTINUE
 from kissvdb.lane.transport import Phase, Transport
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from kissvdb.api.bound import Bound
+
+_REPEAT_BYTES_MAX = 2048
+"""Of the head of a request that is known again: each connection keeps a few."""
+
+# All that a target may hold, but for what stands for something else, or ends a path: % and ?.
+_PLAIN = bytes(code for code in range(0x21, 0x7F) if code not in b"%?")
+_NO_PARAMS: Mapping[str, str] = {}
+
+
+class Repeat:
+    """A request that may come again on its connection: with the same method, header lines and
+    length of the body, and the same path up to a parameter at its end.
+
+    That is then what it was before but for the parameter and the body, so it is neither parsed nor
+    looked up: it is compared.
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_head",
+        "_kept",
+        "_name",
+        "_others",
+        "_prefix",
+        "_rest_max",
+        "_start",
+        "bound",
+    )
+
+    def __init__(self, raw: bytes, head: Head, bound: "Bound", place: Beginning) -> None:
+        """``raw`` was read as ``head``, which is of the route ``bound``, found at ``place``."""
+        self.bound = bound
+        self._head = head
+        self._name, self._prefix, self._others = place.parameter, place.prefix, place.others
+        self._start = f"{head.method} {place.prefix}".encode("ascii")
+        self._kept = raw[len(head.method) + 1 + len(head.path) :]
+        self._body_bytes = head.content_length
+        self._rest_max = _REPEAT_BYTES_MAX - len(self._start) - len(self._kept)
+
+    @classmethod
+    def of(cls, raw: bytes, head: Head, bound: "Bound", place: Beginning | None) -> "Self | None":
+        """None: it cannot be told by how it begins and ends, or is not worth its memory."""
+        if place is None or head.query or "?" in head.path or len(raw) > _REPEAT_BYTES_MAX:
+            return None
+        return cls(raw, head, bound, place)
+
+    def read(self, data: bytes, peer: str) -> Request | None:
+        """The request that ``data`` is, if it is this one again and nothing else."""
+        start, kept, prefix = self._start, self._kept, self._prefix
+        end = len(data) - self._body_bytes
+        if not (data.startswith(start) and data.endswith(kept, 0, end)):
+            return None
+        rest = data[len(start) : end - len(kept)]
+        head, name = self._head, self._name
+        if name:
+            # What could end the path, or stands for something else, is no such character.
+            if len(rest) > self._rest_max or rest.translate(None, _PLAIN) or rest in self._others:
+                return None
+            text = rest.decode("ascii")
+            params = {name: text}
+            return Request(
+                head.method, prefix + text, "", head.headers, data[end:], params, None, peer
+            )
+        if end != len(start) + len(kept):
+            return None
+        return Request(head.method, prefix, "", head.headers, data[end:], _NO_PARAMS, None, peer)
 
 
 class RequestReader:
@@ -39,6 +113,11 @@ class RequestReader:
     def received(self) -> bytes:
         """All that was read since the current request began, to be put back for another door."""
         return self._raw_head + self._buffer
+
+    @property
+    def repeats(self) -> bool:
+        """The last head had the header lines of the one before: its client says them each time."""
+        return self._heads.repeated
 
     def begin(self, data: bytes) -> None:
         """Read on from ``data``, which the transport has received."""

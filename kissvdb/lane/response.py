@@ -1,5 +1,6 @@
 """Answers as bytes: status line, headers and body joined, so that one send carries them."""
 
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -18,32 +19,44 @@ _BODILESS = (204, 304)
 
 
 class Clock:
-    """The time as the last sweep saw it. Deadlines and the Date header need no better."""
+    """The time as the last sweep saw it. Deadlines and the Date header need no better.
 
-    __slots__ = ("date_line", "now")
+    With it goes what else most answers end with: the headers that ``shared`` tells, and the empty
+    line. They are put together once per sweep.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_tell", "date_line", "ending", "now", "shared")
+
+    def __init__(self, shared: Callable[[], Headers] = tuple) -> None:
+        self._tell = shared
         self.tick()
 
     def tick(self) -> None:
         """Look at the clock again: once per sweep, not once per request."""
         self.now = trio.current_time()
         self.date_line = f"date: {formatdate(usegmt=True)}\r\n"
+        self.shared = self._tell()
+        self.ending = f"{_header_lines(self.shared)}{self.date_line}\r\n"
 
 
 def encode_response(response: Response, clock: Clock, *, close: bool, head_only: bool) -> bytes:
     """The whole answer. ``head_only``: the request was HEAD, so the body stays away but its
     length is told; ``close``: announce that the connection ends here."""
-    status = response.status
-    body = response.body
-    ending = f"{_header_lines(response.headers)}{clock.date_line}{_CONNECTION_END[close]}"
+    status, body, headers = response.status, response.body, response.headers
+    own = len(headers) - len(clock.shared)
+    if own > 0 and not close and headers[own:] == clock.shared:
+        ending = f"{_header_lines(headers[:own])}{clock.ending}"
+    else:
+        ending = f"{_header_lines(headers)}{clock.date_line}{_CONNECTION_END[close]}"
     if status in _BODILESS:
         return f"{_status_line(status)}{ending}".encode("latin-1")
     type_ = response.content_type
+    if not head_only:
+        begun = f"{_status_line(status)}content-type: {type_}\r\ncontent-length: {len(body)}\r\n"
+        return f"{begun}{ending}".encode("latin-1") + body
     # To HEAD, the length that GET would tell; of a stream it is not known.
-    length = f"content-length: {len(body)}\r\n" if body or not head_only else ""
-    head = f"{_status_line(status)}content-type: {type_}\r\n{length}{ending}".encode("latin-1")
-    return head if head_only else head + body
+    length = f"content-length: {len(body)}\r\n" if body else ""
+    return f"{_status_line(status)}content-type: {type_}\r\n{length}{ending}".encode("latin-1")
 
 
 def encode_stream_head(response: StreamResponse, clock: Clock, *, chunked: bool) -> bytes:

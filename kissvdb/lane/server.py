@@ -60,7 +60,7 @@ class Lane:
     ) -> None:
         self.api = api
         self.limits = limits
-        self.clock = Clock()
+        self.clock = Clock(lambda: api.shared_headers)
         self.stopping = False
         self._door = door
         self._nursery = nursery

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kissvdb.api.frame.router import Router
+from kissvdb.api.frame.router import Beginning, Router
 from kissvdb.api.reading.query import parse_query, parse_u64, percent_decode
 from kissvdb.errors import InvalidArgument, MethodNotAllowed, NotFound
 
@@ -114,3 +114,22 @@ def test_u64_is_plain_digits_of_at_most_64_bits():
     assert parse_u64("18446744073709551615") == 2**64 - 1
     for text in ("", "-1", "+1", "1.0", "1e3", " 1", "18446744073709551616", "١", "²", "1" * 5000):
         assert parse_u64(text) is None, text
+
+
+def test_the_beginning_of_a_path_tells_which_others_mean_the_same():
+    router = Router(
+        [
+            ("GET", "/k/{key...}", 1),
+            ("GET", "/k/fixed", 2),
+            ("PUT", "/k/{key...}", 3),
+            ("GET", "/c/{name}/rows", 4),
+            ("GET", "/d/{key...}", 5),
+            ("GET", "/d/{name}/part", 6),
+        ]
+    )
+    assert router.beginning("GET", "/k/a/b") == Beginning("/k/", "key", frozenset({b"fixed"}))
+    assert router.beginning("PUT", "/k/fixed") == Beginning("/k/", "key")
+    assert router.beginning("GET", "/k/fixed") == Beginning("/k/fixed")
+    assert router.beginning("GET", "/c/x/rows") is None
+    assert router.beginning("GET", "/d/x") is None
+    assert router.beginning("GET", "/nowhere") is None

@@ -76,3 +76,58 @@ async def test_a_body_that_looks_like_a_request_is_a_body(lane):
             await peer.send(request("PUT", "/v1/state/k", body))
             assert (await peer.answer()).status == 200
     assert lane.database.get("smuggled") is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        get("b%2Fc"),
+        get("k?at=1"),
+        get("k", "If-None-Match: *"),
+        request("GET", "/v1/state/?"),
+        request("GET", "/v1/state/"),
+        request("GET", "/v1/statement"),
+        request("POST", "/v1/state/batch_put", b'{"operations":[{"key":"z","value":1}]}'),
+        request("POST", "/v1/state/batch_ptu", b'{"operations":[{"key":"z","value":1}]}'),
+        request("PUT", "/v1/state/k", b'{"value":12345}'),
+        request("DELETE", "/v1/state/zzz"),
+        put("x" * 1500, 1),
+    ],
+)
+async def test_what_only_begins_like_the_requests_before_is_read_for_itself(lane, other):
+    like = request("POST", "/v1/state/batch_put", b'{"operations":[{"key":"y","value":1}]}')
+    first = [get("k"), put("k", 1), like]
+    async with lane.connect() as peer:
+        await peer.send(put("k", 1) + put("b/c", 2))
+        assert [(await peer.answer()).status for _ in range(2)] == [200, 200]
+        async with lane.connect() as fresh:
+            await fresh.send(other)
+            expected = await fresh.answer()
+        for raw in [*first, *first, *first, other, *first]:
+            await peer.send(raw)
+            answer = await peer.answer()
+            wanted = expected.status if raw is other else 200
+            assert answer.status == wanted, raw
+        if other.startswith(b"GET"):
+            await peer.send(other)
+            assert (await peer.answer()).body == expected.body
+
+
+async def test_a_fixed_path_is_no_key_however_often_keys_were_asked_for(lane):
+    # POST of a key is no route: nothing that was learned of other methods makes it one.
+    async with lane.connect() as peer:
+        for key in ("a", "b", "c", "batch_put"):
+            await peer.send(put(key, 1))
+            assert (await peer.answer()).status == 200
+        await peer.send(get("batch_put"))
+        assert (await peer.answer()).json()["key"] == "batch_put"
+
+
+async def test_a_connection_knows_a_few_kinds_of_requests_again(lane):
+    async with lane.connect() as peer:
+        for round_ in range(4):
+            for kind in range(9):
+                await peer.send(put(f"{kind}", round_, f"X-Kind: {kind}"))
+                assert (await peer.answer()).status == 200
+                await peer.send(get(f"{kind}", f"X-Kind: {kind}"))
+                assert (await peer.answer()).json()["value"] == round_

@@ -61,6 +61,17 @@ class Template:
         return params
 
 
+@attrs.frozen
+class Beginning:
+    """What makes a path one of a route's: it begins with ``prefix``, and all the rest is the
+    ``parameter``, unless it is one of ``others``: these are other routes. Without a parameter
+    nothing follows."""
+
+    prefix: str
+    parameter: str = ""
+    others: frozenset[bytes] = frozenset()
+
+
 class Router(Generic[T]):
     """Paths without parameters are looked up; the others are tried in order of how much of
     them is literal. GET serves HEAD."""
@@ -105,6 +116,26 @@ class Router(Generic[T]):
         raise MethodNotAllowed(
             f"{method} is not possible on {path[:200]}: use {', '.join(allowed)}", allowed
         )
+
+    def beginning(self, method: str, path: str) -> Beginning | None:
+        """Which paths mean what this one does, that `find` has found; None: these cannot be told
+        by how they begin alone."""
+        if method in self._exact.get(path, ()):
+            return Beginning(path)
+        for place, (template, methods) in enumerate(self._templates):
+            if method not in methods or template.match(path) is None:
+                continue
+            prefix = template.prefix
+            closer = (each.prefix for each, also in self._templates[:place] if method in also)
+            if not template.only or any(each.startswith(prefix) for each in closer):
+                return None
+            others = (
+                each.removeprefix(prefix).encode()
+                for each, also in self._exact.items()
+                if method in also and each.startswith(prefix)
+            )
+            return Beginning(prefix, template.only, frozenset(others))
+        return None
 
     def allowed(self, path: str) -> tuple[str, ...]:
         """The methods of a path, sorted, with OPTIONS; empty when there is no such path."""

@@ -47,13 +47,15 @@ _json = msgspec.json.encode
 def get_item(context: Context, request: Request) -> Response | Awaitable[Response]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
+    if not request.query:
+        return _answer(request, key, context.database.get(key))
+    return parts.find(context, request, key, partial(_answer, request, key))
 
-    def answer(item: Item | None) -> Response:
-        if item is None:
-            raise NotFound(f"no such key: {key}")
-        return parts.read(request, item, _item)
 
-    return parts.find(context, request, key, answer)
+def _answer(request: Request, key: str, item: Item | None) -> Response:
+    if item is None:
+        raise NotFound(f"no such key: {key}")
+    return parts.read(request, item, _item)
 
 
 def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
