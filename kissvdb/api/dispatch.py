@@ -28,7 +28,7 @@ from kissvdb.api.frame.failures import FailureLog, failure
 from kissvdb.api.frame.http import Answer, Headers, Pending, Request, Response, StreamResponse
 from kissvdb.api.frame.request_ids import is_sane
 from kissvdb.api.frame.route import JSON, Route
-from kissvdb.api.frame.router import Beginning, Router
+from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.api.frame.watch import Watch
 from kissvdb.api.outcomes import completed, crashed, drop
@@ -77,6 +77,7 @@ class Api:
         self._router = Router(
             (route.method, route.path, Bound.of(route, metrics, strict=strict)) for route in ROUTES
         )
+        self.beginning = self._router.beginning
         self._unmatched = metrics.route(_UNMATCHED)
         self._cors = Cors(origins)
         self._failures = FailureLog()
@@ -115,10 +116,6 @@ class Api:
     def find(self, method: str, path: str) -> tuple[Bound, Mapping[str, str]]:
         """Like ``route``, for a door that hands what it found to ``dispatch``."""
         return self._router.find(method, path)
-
-    def beginning(self, method: str, path: str) -> Beginning | None:
-        """What the paths have in common that mean what this one does: see `Router.beginning`."""
-        return self._router.beginning(method, path)
 
     def begin(self, request: Request, bound: Bound) -> Response | Begun | None:
         """Answer a request, or begin to, without a turn of the loop and without a task.
@@ -394,11 +391,9 @@ class Api:
         given = request_headers.get("x-request-id")
         if given is None or not is_sane(given):
             given = f"{self._id_prefix}-{next(self._ids)}"
-        if request.caller is None and "origin" not in request_headers:
-            return (("x-request-id", given), *self.shared_headers)
         own: Headers = (("x-request-id", given),)
         if request.caller is not None:
-            own = (*own, *request.caller.headers())
-        if "origin" in request_headers:
-            return (*own, *self._epoch, *self._cors.headers(request_headers))
-        return (*own, *self.shared_headers)
+            own += request.caller.headers()
+        if "origin" not in request_headers:
+            return own + self.shared_headers
+        return own + self._epoch + self._cors.headers(request_headers)
