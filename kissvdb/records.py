@@ -136,7 +136,8 @@ class CollectionReplaced(
     msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cr"
 ):
     """The vector collection ``by`` took the place and the name of ``collection``, whose own vectors
-    went away: they are of another embedder now."""
+    went away: they are of another embedder now. Or the two are one: its vectors are the same, and
+    have another index. ``options`` as in CollectionCreated; ``index`` None: an older kissvdb."""
 
     collection: str
     by: str
@@ -144,6 +145,24 @@ class CollectionReplaced(
     metric: str
     embedder: str | None = None
     embedder_model: str | None = None
+    index: str | None = None
+    m: int = 0
+    ef_construction: int = 0
+    quantization: str = ""
+    options: bytes | None = None
+
+
+class CollectionReindexing(
+    msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="cx"
+):
+    """The vectors of a collection are to have another index; ``index`` None: no more."""
+
+    collection: str
+    index: str | None = None
+    m: int = 0
+    ef_construction: int = 0
+    quantization: str = ""
+    options: bytes | None = None
 
 
 SqlValue = Any
@@ -217,7 +236,12 @@ class ApiKeyRevoked(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
 
 KeyRecord = ApiKeyIssued | ApiKeyRevoked
 VectorRecord = (
-    CollectionCreated | CollectionDeleted | CollectionReplaced | VectorWritten | VectorDeleted
+    CollectionCreated
+    | CollectionDeleted
+    | CollectionReplaced
+    | CollectionReindexing
+    | VectorWritten
+    | VectorDeleted
 )
 SqlRecord = SqlExecuted | SqlChanged
 Record = (

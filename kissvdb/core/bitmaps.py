@@ -25,6 +25,9 @@ def pack(flags: Flags) -> Words:
 
 def unpack(words: Words, rows: int) -> Flags:
     """bool[rows] of a bitmap; rows past its end are False."""
+    if not len(words):
+        # Of nothing numpy makes flags of whatever was in that memory.
+        return np.zeros(rows, np.bool_)
     octets = words.astype("<u8", copy=False).view(np.uint8)
     flags = np.unpackbits(octets[: (rows + 7) >> 3], count=rows, bitorder="little")
     return flags.view(np.bool_)

@@ -82,6 +82,7 @@ def test_a_collection_gets_another_embedder_while_it_serves(http, words):
         "metric": "cosine",
         "embedder": "far",
         "embedder_model": detail["embedder"]["model"],
+        "index": "hnsw",
     }
 
 
@@ -109,3 +110,33 @@ def test_what_cannot_be_done_is_refused_and_says_why(http):
     refused(here.post("reindex", {"embedder": "far"}), 409, "text_missing", "1 of", "text")
     refused(http.post("/v1/vector/none/reindex", json={"embedder": "far"}), 404, "not_found")
     refused(http.delete("/v1/vector/none/reindex"), 404, "not_found")
+
+
+def test_a_collection_gets_another_index_and_keeps_its_vectors(http):
+    here = texts(http)
+    known = http.get(here.url).json()
+    body = {"index": {"kind": "flat"}, "quantization": "q8"}
+    answer = here.post("reindex", body)
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert (job["embedder"], job["model"], job["total"]) == (None, None, 5)
+    assert (job["index"]["kind"], job["quantization"]) == ("flat", "q8")
+    detail = until(http, here, lambda detail: detail["reindex"] is None)
+    assert (detail["index"]["kind"], detail["quantization"]) == ("flat", "q8")
+    assert (detail["count"], detail["manifest"]) == (5, known["manifest"])
+    assert here.post("reindex", {"index": {"kind": "hnsw", "ef_search": 77}}).status_code == 202
+    detail = until(http, here, lambda detail: detail["reindex"] is None)
+    assert detail["index"] == {"kind": "hnsw", "m": 16, "ef_construction": 200, "ef_search": 77}
+    assert detail["quantization"] == "q8"
+
+
+def test_what_no_index_can_be_is_refused(http):
+    here = texts(http)
+    refused(here.post("reindex", {}), 422, "invalid_argument", "index")
+    refused(here.post("reindex", {"index": {"m": 3}}), 422, "invalid_argument", "body.index.m")
+    refused(here.post("reindex", {"index": {"kidn": "flat"}}), 422, "invalid_argument", "kind")
+    refused(here.post("reindex", {"quantization": "q2"}), 422, "invalid_argument", "quantization")
+    refused(here.post("reindex", {"index": {"nprobe": 4}}), 422, "invalid_argument", "ivf", "hnsw")
+    body = {"dim": 3, "index": {"kind": "flat", "ef_search": 9}}
+    refused(http.post("/v1/vector/other", json=body), 422, "invalid_argument", "hnsw")
+    assert http.get(here.url).json()["reindex"] is None

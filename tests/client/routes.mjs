@@ -41,6 +41,7 @@ await v.deleteBatch("v", ["b"]);
 await v.deleteByFilter("v", { x: 9 });
 await v.vacuum("v");
 await refused(v.reindex("v", "none"));
+await v.reindex("v", { index: { m: 8 } });
 await refused(v.endReindex("v"));
 await v.drop("v");
 const d = db.doc;

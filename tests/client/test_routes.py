@@ -79,6 +79,7 @@ def use_state_and_vectors(client):
     vector.vacuum("v")
     with pytest.raises(errors.KissError):
         vector.reindex("v", "none")
+    assert vector.reindex("v", index={"m": 8})["index"]["m"] == 8
     vector.end_reindex("v")
     vector.drop("v")
 

@@ -15,6 +15,8 @@ def test_a_bitmap_holds_the_rows_it_was_packed_from(flags, rows):
     for row, flag in enumerate(flags):
         assert int(words[row >> 6]) >> (row & 63) & 1 == flag
     assert bitmaps.unpack(words, len(flags)).tolist() == flags
+    assert bitmaps.unpack(words, rows).tolist()[: len(flags)] == flags[:rows]
+    assert not bitmaps.unpack(words, rows)[len(flags) :].any()
     assert bitmaps.count(words) == sum(flags)
     assert bitmaps.row_numbers(words).tolist() == [row for row, flag in enumerate(flags) if flag]
     resized = bitmaps.resize(words, rows)

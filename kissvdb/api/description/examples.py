@@ -184,7 +184,9 @@ _EXAMPLES: Mapping[str, Example] = {
     "POST /v1/vector/{collection}/count": Example(_NOTES, body={"filters": {"lang": "en"}}),
     "POST /v1/vector/{collection}/scroll": Example(_NOTES, body={"limit": 2}),
     "POST /v1/vector/{collection}/map": Example(_NOTES, body={"sample": 1000, "field": "lang"}),
-    "POST /v1/vector/{collection}/reindex": Example(_NOTES, body={"embedder": "default"}),
+    "POST /v1/vector/{collection}/reindex": Example(
+        _NOTES, body={"index": {"kind": "hnsw", "m": 24}, "quantization": "q8"}
+    ),
     "DELETE /v1/vector/{collection}/reindex": Example(_NOTES),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
     "POST /search": Example(

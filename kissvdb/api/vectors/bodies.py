@@ -20,28 +20,44 @@ Numbers = Annotated[
     msgspec.Meta(description="The numbers, or base64 of them as little-endian float32."),
 ]
 Metric = Literal["cosine", "dot", "l2"]
+Quantization = Literal["auto", "q4", "q8", "none"]
 Filters = Annotated[Any, msgspec.Meta(description="An object; see the page on filters.")]
 
 
 class IndexBody(RequestBody, frozen=True):
-    """``flat`` looks at every vector, ``hnsw`` walks a graph. ``m``: links of a vector;
-    ``ef_construction``: candidates that its neighbours are chosen from; ``ef_search``: what a
-    search of it keeps in view unless it says so itself."""
+    """What a collection is searched by; what is not said is chosen, or stays.
 
-    kind: Literal["hnsw", "flat"] = "hnsw"
-    m: Annotated[int, msgspec.Meta(ge=4, le=64)] = 16
-    ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] = 200
+    ``flat`` looks at every vector. ``hnsw`` walks a graph; ``m`` (16): links of a vector,
+    ``ef_construction`` (200): candidates that its neighbours are chosen from, ``ef_search``: what a
+    search keeps in view unless it says so itself. ``store``: the form of a stored number.
+    """
+
+    kind: Literal["hnsw", "flat"] | None = None
+    m: Annotated[int, msgspec.Meta(ge=4, le=64)] | None = None
+    ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] | None = None
+    lists: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
+    nprobe: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
+    max_degree: Annotated[int, msgspec.Meta(ge=8, le=128)] | None = None
+    search_list_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    beam_width: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     ef_search: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    store: Literal["f32"] | None = None
 
 
 @attrs.frozen
 class IndexInfo:
-    """The index a collection was created with. See IndexBody."""
+    """The index of a collection. See IndexBody."""
 
     kind: str
     m: int
     ef_construction: int
+    lists: int | UnsetType = UNSET
+    nprobe: int | UnsetType = UNSET
+    max_degree: int | UnsetType = UNSET
+    search_list_size: int | UnsetType = UNSET
+    beam_width: int | UnsetType = UNSET
     ef_search: int | UnsetType = UNSET
+    store: str | UnsetType = UNSET
 
 
 class TextBody(RequestBody, frozen=True):
@@ -65,7 +81,7 @@ class CreateBody(RequestBody, frozen=True):
     embedder: str | None = None
     text: TextBody | None = None
     index: IndexBody | None = None
-    quantization: Literal["auto", "q4", "q8", "none"] | None = None
+    quantization: Quantization | None = None
     ttl_ms: TtlMs | None = None
 
 
@@ -168,19 +184,25 @@ class EmbedderInfo:
 
 
 class ReindexBody(RequestBody, frozen=True):
-    """``embedder`` names what is to make all vectors of a collection anew, of their texts."""
+    """What a collection gets: another ``index``, another ``quantization``, or an ``embedder`` that
+    makes all its vectors anew, of their texts. One of them at least."""
 
-    embedder: str
+    embedder: str | None = None
+    index: IndexBody | None = None
+    quantization: Quantization | None = None
 
 
 @attrs.frozen
 class ReindexInfo:
-    """What is being done to a collection: ``done`` vectors of ``total`` are made by ``embedder``,
-    whose model is ``model``. ``waiting``: it is tried again, ``failed``: it is not, ``error`` says
-    why; ``finishing``: the new vectors serve."""
+    """What is being done to a collection: ``done`` vectors of ``total`` have the new ``index`` or
+    are made by the new ``embedder``, whose model is ``model``; both null where it stays.
+    ``waiting``: it is tried again, ``failed``: it is not, ``error`` says why; ``finishing``: what
+    is new serves."""
 
-    embedder: str
-    model: str
+    embedder: str | None
+    model: str | None
+    index: IndexInfo
+    quantization: str
     state: Literal["running", "waiting", "finishing", "failed"]
     done: U64
     total: U64

@@ -1,5 +1,6 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
+from functools import partial
 from typing import Any
 
 import attrs
@@ -9,6 +10,7 @@ from msgspec import UNSET
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
+from kissvdb.api.indexes.shapes import reshaped, shape_of
 from kissvdb.api.reading.json_body import off_loop
 from kissvdb.api.vectors.bodies import (
     CollectionCreated,
@@ -17,7 +19,6 @@ from kissvdb.api.vectors.bodies import (
     Collections,
     CreateBody,
     EmbedderInfo,
-    IndexBody,
     IndexInfo,
     ReindexBody,
     ReindexEnded,
@@ -28,7 +29,6 @@ from kissvdb.api.vectors.bodies import (
     Vacuumed,
 )
 from kissvdb.api.vectors.forms import Form
-from kissvdb.core.store.options import IndexOptions
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
@@ -57,17 +57,14 @@ async def create(context: Context, request: Request) -> Response:
     limits.check_ttl(body.ttl_ms, "body.ttl_ms")
     if body.dim is None and body.embedder is None:
         raise MistypedField("body: object missing required field dim (or embedder)")
-    index = body.index or IndexBody()
+    shape = shape_of(body.index)
     vectors = context.database.vectors
     offset = await vectors.create(
         name,
         dim=body.dim,
         metric=body.metric,
         embedder=body.embedder,
-        index=index.kind,
-        m=index.m,
-        ef_construction=index.ef_construction,
-        options=IndexOptions(ef_search=index.ef_search),
+        **shape,
         quantization=body.quantization or "auto",
         ttl_ms=body.ttl_ms,
         **text_settings(body.text),
@@ -104,7 +101,11 @@ async def vacuum(context: Context, request: Request) -> Response:
 async def reindex(context: Context, request: Request) -> Response:
     name = collection_of(context, request)
     body = await off_loop(request.body, REINDEX.read, context, request)
-    job = await context.database.vectors.reindex(name, body.embedder)
+    if body.embedder is None and body.index is None and body.quantization is None:
+        raise MistypedField("body: give an embedder, an index or a quantization")
+    job = await context.database.vectors.reindex(
+        name, body.embedder, partial(reshaped, index=body.index, quantization=body.quantization)
+    )
     return Response(_json(_reindex_info(context, job)), 202)
 
 
@@ -115,9 +116,26 @@ async def end_reindex(context: Context, request: Request) -> Response:
 
 def _reindex_info(context: Context, job: Reindex) -> ReindexInfo:
     done, total = context.database.vectors.reindex_progress(job.collection)
+    state, error, spec = job.state, job.error, job.spec
+    found = context.database.vectors.find(job.collection)
+    if state == "running" and job.keeps_vectors:
+        error = found.upkeep.damage or found.upkeep.problem
+        state = "running" if error is None else "waiting"
     return ReindexInfo(
-        job.embedder, job.model, job.state, done, total, job.started_at_ms, job.error
+        None if job.keeps_vectors else spec.embedder,
+        None if job.keeps_vectors else spec.embedder_model,
+        _index_info(spec),
+        spec.quantization,
+        state,
+        done,
+        total,
+        job.started_at_ms,
+        error,
     )
+
+
+def _index_info(spec: CollectionSpec) -> IndexInfo:
+    return IndexInfo(spec.index, spec.m, spec.ef_construction, **spec.options.given())
 
 
 def _info(found: OpenCollection) -> CollectionInfo:
@@ -152,7 +170,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         **attrs.asdict(_info(found)),
         manifest=manifests.content(spec),
         notes=_notes(context, found),
-        index=IndexInfo(spec.index, spec.m, spec.ef_construction, **spec.options.given()),
+        index=_index_info(spec),
         quantization=spec.quantization,
         precision=numbers.precision,
         ttl_ms=spec.ttl_ms,

@@ -334,7 +334,7 @@ _LAST = (
         "POST",
         "/{collection}/reindex",
         collections.reindex,
-        "Make all vectors of a collection anew, by another embedder",
+        "Give a collection another index, or vectors of another embedder",
         Success(
             "Begun; the collection serves as it is meanwhile.",
             vector_bodies.ReindexInfo,
@@ -356,7 +356,7 @@ _LAST = (
         "DELETE",
         "/{collection}/reindex",
         collections.end_reindex,
-        "Give up making vectors anew",
+        "Give up a reindex",
         Success("The collection stays as it is.", vector_bodies.ReindexEnded),
         NotFound,
         Overloaded,

@@ -181,14 +181,22 @@ class Vectors:
         found = await self._json(Call("POST", _path(collection, "vacuum"), safe=True))
         return int(found["removed"])
 
-    async def reindex(self, collection: str, embedder: str) -> dict[str, Any]:
-        """Begin to make all vectors anew of their texts, by another embedder; `info` tells how far
-        it is."""
-        body = msgspec.json.encode({"embedder": embedder})
+    async def reindex(
+        self,
+        collection: str,
+        embedder: str | None = None,
+        *,
+        index: Mapping[str, Any] | None = None,
+        quantization: str | None = None,
+    ) -> dict[str, Any]:
+        """Begin to give a collection another index, or to make all vectors anew of their texts, by
+        another embedder; `info` tells how far it is."""
+        wanted = given(embedder=embedder, index=index, quantization=quantization)
+        body = msgspec.json.encode(wanted)
         return await self._json(Call("POST", _path(collection, "reindex"), body))
 
     async def end_reindex(self, collection: str) -> bool:
-        """Give up making vectors anew; whether that was going on."""
+        """Give up a `reindex`; whether one was going on."""
         return bool((await self._json(Call("DELETE", _path(collection, "reindex"))))["ended"])
 
     async def _write(

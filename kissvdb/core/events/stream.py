@@ -20,6 +20,7 @@ from kissvdb.records import (
     BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
+    CollectionReindexing,
     CollectionReplaced,
     EventPublished,
     KeyDeleted,
@@ -265,13 +266,17 @@ def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
         )
     elif isinstance(record, CollectionReplaced):
         type_ = "vector_collection_reindexed"
-        data = b'{"collection":%b,"dim":%d,"metric":%b,"embedder":%b,"embedder_model":%b}' % (
+        data = b'{"collection":%b,"dim":%d,"metric":%b,"embedder":%b,"embedder_model":%b%b}' % (
             collection,
             record.dim,
             _json(record.metric),
             _json(record.embedder),
             _json(record.embedder_model),
+            b"" if record.index is None else b',"index":' + _json(record.index),
         )
+    elif isinstance(record, CollectionReindexing):
+        type_ = "vector_collection_reindexing"
+        data = b'{"collection":%b,"index":%b}' % (collection, _json(record.index))
     else:
         assert isinstance(record, CollectionDeleted)
         type_ = "vector_collection_deleted"

@@ -33,7 +33,7 @@ from kissvdb.core.rows import checkpoint as row_checkpoint
 from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
-from kissvdb.core.rows.vacuum import Vacuum, VisibleRows
+from kissvdb.core.rows.vacuum import RowsWrittenAnew, Vacuum
 from kissvdb.core.rows.view import RowsView as RowsView
 from kissvdb.core.rows.work import Drain, Merge, Verification, Work
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
@@ -46,13 +46,13 @@ from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.core.store.visibility import Visibility
-from kissvdb.errors import Damaged, PersistenceFailed, Refused
+from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorWritten
 
 POLICY = Policy()
 
 
-class Rows:
+class Rows(RowsWrittenAnew):
     """Everything of one collection but its log. Sync; one thread, except where it says so."""
 
     def __init__(
@@ -82,6 +82,8 @@ class Rows:
         self._work: Work | None = None
         self._vacuum: Vacuum | None = None
         self._vacuum_is_next = True
+        self.wanted: CollectionSpec | None = None
+        self.may_convert = False
 
     @classmethod
     def opened(
@@ -160,14 +162,8 @@ class Rows:
         """All that is applied, without the rows whose time has come. Costs a few microseconds."""
         if self._visibility.pass_time(now_ms, self._ids) or self._view is None:
             self._view = RowsView(
-                self.spec,
-                self.applied_offset,
-                self._store.view(),
-                self._ids,
-                self._visibility.hidden(),
-                self._metadata.view(),
-                self._kernels,
-                self._index,
+                *(self.spec, self.applied_offset, self._store.view(), self._ids),
+                *(self._visibility.hidden(), self._metadata.view(), self._kernels, self._index),
                 self._texts.view(),
             )
         return self._view
@@ -202,25 +198,6 @@ class Rows:
         self._work = self._next_work()
         return self._work
 
-    def vacuum(self) -> Work | None:
-        """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
-
-        The rest comes with ``work_due``, until ``vacuum_progress`` is None. Raises Damaged.
-        """
-        if self.damage is not None:
-            raise Damaged(self.damage)
-        if self._work is None and (self._vacuum is not None or self._visibility.dead_count):
-            self._work = self._vacuum = self._vacuum or self._new_vacuum()
-            return self._work
-        return None
-
-    def forget_vacuum(self) -> None:
-        """Begin anew with the next one: the space it writes to is wanted for something else."""
-        assert self._work is None, "not while a piece of it is under way"
-        if self._vacuum is not None:
-            self._vacuum.space.close()
-            self._vacuum = None
-
     def refine(self) -> str | None:
         """Have searches walk by a finer form of the rows from now on; answers which.
 
@@ -234,11 +211,6 @@ class Rows:
         return finer.precision
 
     @property
-    def vacuum_progress(self) -> tuple[int, int] | None:
-        """How many rows a vacuum has done, of how many; None when none is under way."""
-        return None if self._vacuum is None else self._vacuum.progress
-
-    @property
     def space(self) -> Space:
         """Where the rows lie now; a vacuum changes it."""
         return self._space
@@ -248,17 +220,9 @@ class Rows:
         assert self._work is None, "one piece of upkeep at a time"
         self._work = Checkpoint(
             Parts(
-                self.spec,
-                self.applied_offset,
-                self._store.view(),
-                self._visibility.dead(),
-                self._ids.to_arrays(),
-                self._metadata.view(),
-                self._texts.view(),
-                self._index,
-                self._operations.items(),
-                self._sums,
-                self._code_sums,
+                *(self.spec, self.applied_offset, self._store.view(), self._visibility.dead()),
+                *(self._ids.to_arrays(), self._metadata.view(), self._texts.view(), self._index),
+                *(self._operations.items(), self._sums, self._code_sums),
             )
         )
         return self._work
@@ -280,8 +244,7 @@ class Rows:
             self._guard = None if work.guard.damage is None else work.guard
             self._store.guarded_by(self._guard)
         elif isinstance(work, Vacuum):
-            if work.show(VisibleRows(self._store.view(), self._visibility.dead())):
-                self._take(work)
+            self._install_vacuum(work)
         elif isinstance(work, Checkpoint):
             self._sums, self._code_sums = work.sums, work.code_sums
         self._view = None
@@ -320,7 +283,8 @@ class Rows:
         if texts is not None and (due := texts.merge_due()) is not None:
             return Merge("text merge", texts, due)
         dead, count, sound = self._visibility.dead_count, self._store.count, self.damage is None
-        if self._vacuum is None and sound and self._policy.wants_vacuum(dead, count):
+        wants = self._to_be is not None or self._policy.wants_vacuum(dead, count)
+        if self._vacuum is None and sound and wants:
             self._vacuum = self._new_vacuum()
         last = self._drain_end()
         drain = last > self._index.size
@@ -340,40 +304,6 @@ class Rows:
         if self._guard is not None and self._guard.is_damaged_from(size):
             return size
         return self._index.due(self._store.count, self._policy)
-
-    def _new_vacuum(self) -> Vacuum:
-        # Without kernels the index is not made again here: the rows are tail, and drained later.
-        return Vacuum(
-            self.spec,
-            VisibleRows(self._store.view(), self._visibility.dead()),
-            self._ids.to_arrays(),
-            self._metadata.view(),
-            self._texts.view(),
-            self._index.emptied(),
-            self._space.successor(),
-            self._policy.vacuum_step_rows,
-            self._kernels,
-            grows=bool(self._index.size) and self._kernels.ready,
-        )
-
-    def _take(self, vacuum: Vacuum) -> None:
-        """Go on with what a vacuum has made. Raises PersistenceFailed if its last rows have no
-        room, and Damaged if they are: then it is forgotten, and due again."""
-        try:
-            vacuum.take_rest()
-        except (PersistenceFailed, Damaged):
-            vacuum.space.close()
-            self._vacuum = None
-            raise
-        assert vacuum.ids is not None
-        self._vacuum = None
-        before, self._space = self._space, vacuum.space
-        before.close()
-        self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
-        self._texts = vacuum.texts
-        self._visibility = Visibility(vacuum.dead, self._store.view())
-        self._install_index(vacuum.index)
-        self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
 
     def _begin_block(self) -> None:
         """Fill the last block, which is damaged, with dead rows: what comes shares none with it."""

@@ -4,22 +4,32 @@ Rows written or buried meanwhile stay with the owner; each step takes over what 
 it, and when little is left the owner takes the result. Then the old arrays are let go of.
 """
 
+from typing import Any
+
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core import bitmaps
+from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.rows.checkpoint import Arrays
 from kissvdb.core.rows.texts import RowTexts
+from kissvdb.core.rows.view import RowsView
+from kissvdb.core.rows.work import Work
+from kissvdb.core.store.guard import RowGuard
 from kissvdb.core.store.id_map import IdMap
+from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.row_store import RowStore
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
+from kissvdb.core.store.visibility import Visibility
 from kissvdb.core.text.index import TextView
+from kissvdb.errors import Damaged, PersistenceFailed
 
 REMAINDER_ROWS_MAX = 256
 """So many rows the owner takes over itself, a few milliseconds; more are another step."""
@@ -153,3 +163,186 @@ class Vacuum:
         rows = before.data.count
         died = bitmaps.unpack(now.dead.words, rows) & ~bitmaps.unpack(before.dead.words, rows)
         return np.flatnonzero(died)
+
+
+class Conversion(Vacuum):
+    """A vacuum whose rows come to be of another ``spec``: another index, another form.
+
+    ``is_ready``: nothing is left to take over. What is written after that has to be shown again.
+    """
+
+    kind = "reindex"
+
+    def __init__(self, spec: CollectionSpec, *arguments: Any, grows: bool) -> None:
+        """Arguments as for `Vacuum`."""
+        super().__init__(spec, *arguments, grows=grows)
+        self.spec = spec
+        self.is_ready = False
+
+    def run(self) -> None:
+        """As `Vacuum.run`."""
+        self.is_ready = False
+        super().run()
+
+
+def begun(
+    spec: CollectionSpec,
+    wanted: CollectionSpec | None,
+    shown: VisibleRows,
+    ids: Arrays,
+    metadata: MetadataView,
+    texts: TextView | None,
+    index: Index,
+    space: Space,
+    policy: Policy,
+    kernels: Kernels,
+) -> Vacuum:
+    """A vacuum of rows of ``spec``, with ``index``, or their conversion to what is ``wanted``."""
+    kept = shown.data.count - shown.dead.count
+    parts = (shown, ids, metadata, texts)
+    to = (space, policy.vacuum_step_rows, kernels)
+    # Without kernels the index is not made again here: the rows are tail, and drained later.
+    if wanted is None:
+        grows = bool(index.size) and kernels.ready
+        return Vacuum(spec, *parts, index.emptied(), *to, grows=grows)
+    empty = empty_index(wanted, kernels)
+    return Conversion(wanted, *parts, empty, *to, grows=empty.due(kept, policy) > 0)
+
+
+class RowsWrittenAnew:
+    """What the owner of rows does about vacuums: a base of `owner.Rows`, who has all of this."""
+
+    spec: CollectionSpec
+    wanted: CollectionSpec | None
+    """What the rows are to be written anew by, once they may be."""
+    may_convert: bool
+    _store: RowStore
+    _space: Space
+    _index: Index
+    _ids: IdMap
+    _metadata: MetadataIndex
+    _texts: RowTexts
+    _visibility: Visibility
+    _kernels: Kernels
+    _policy: Policy
+    _guard: RowGuard | None
+    _sums: npt.NDArray[np.uint32]
+    _code_sums: dict[str, CodeSum]
+    _view: RowsView | None
+    _work: Work | None
+    _vacuum: Vacuum | None
+
+    @property
+    def damage(self) -> str | None:
+        """What is known to be wrong with the rows."""
+        raise NotImplementedError
+
+    def _install_index(self, made: Index) -> None:
+        raise NotImplementedError
+
+    def vacuum(self) -> Work | None:
+        """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
+
+        The rest comes with ``work_due``, until ``vacuum_progress`` is None. Raises Damaged.
+        """
+        if self.damage is not None:
+            raise Damaged(self.damage)
+        if self._work is None and (self._vacuum is not None or self._visibility.dead_count):
+            self._work = self._vacuum = self._vacuum or self._new_vacuum()
+            return self._work
+        return None
+
+    def forget_vacuum(self) -> None:
+        """Begin anew with the next one: the space it writes to is wanted for something else."""
+        assert self._work is None, "not while a piece of it is under way"
+        if self._vacuum is not None:
+            self._vacuum.space.close()
+            self._vacuum = None
+
+    def convert(self, spec: CollectionSpec | None) -> None:
+        """Have the rows written anew by ``spec``, as upkeep, until they are `converted`; None: no
+        more."""
+        self.wanted = spec
+        if isinstance(self._vacuum, Conversion) and self._work is not self._vacuum:
+            self.forget_vacuum()
+
+    def convert_now(self, spec: CollectionSpec) -> None:
+        """Write the rows anew by ``spec``, here; where nobody else has them.
+
+        Raises PersistenceFailed when there is no room, and Damaged when rows are.
+        """
+        self.convert(spec)
+        self.may_convert = True
+        work = self._vacuum = self._new_vacuum()
+        while self.converted is None:
+            work.run()
+            self._install_vacuum(work)
+        self.take_converted()
+        self.may_convert = False
+
+    @property
+    def converted(self) -> CollectionSpec | None:
+        """What the rows were written anew by; None while that is not done."""
+        made = self._vacuum
+        return made.spec if isinstance(made, Conversion) and made.is_ready else None
+
+    def take_converted(self) -> None:
+        """Go on with the rows that are `converted`. Nothing was written since they were."""
+        assert self._vacuum is not None
+        assert self.converted is not None
+        self._take(self._vacuum)
+        self._view = None
+
+    @property
+    def vacuum_progress(self) -> tuple[int, int] | None:
+        """How many rows a vacuum has done, of how many; None when none is under way."""
+        return None if self._vacuum is None else self._vacuum.progress
+
+    @property
+    def conversion_progress(self) -> tuple[int, int]:
+        """How many rows have what is `wanted`, of how many; zeros before it begins."""
+        return self._vacuum.progress if isinstance(self._vacuum, Conversion) else (0, 0)
+
+    @property
+    def _to_be(self) -> CollectionSpec | None:
+        return self.wanted if self.may_convert else None
+
+    def _install_vacuum(self, work: Vacuum) -> None:
+        """Take the rest if it is little. Raises PersistenceFailed if there is no room, and Damaged
+        if rows are: then the vacuum is forgotten, and due again."""
+        if isinstance(work, Conversion) and work.spec is not self.wanted:
+            self.forget_vacuum()
+        elif work.show(VisibleRows(self._store.view(), self._visibility.dead())):
+            try:
+                work.take_rest()
+            except (PersistenceFailed, Damaged):
+                self.forget_vacuum()
+                raise
+            if isinstance(work, Conversion):
+                work.is_ready = True
+            else:
+                self._take(work)
+
+    def _new_vacuum(self) -> Vacuum:
+        shown = VisibleRows(self._store.view(), self._visibility.dead())
+        return begun(
+            *(self.spec, self._to_be, shown, self._ids.to_arrays(), self._metadata.view()),
+            *(self._texts.view(), self._index, self._space.successor()),
+            *(self._policy, self._kernels),
+        )
+
+    def _take(self, vacuum: Vacuum) -> None:
+        """Go on with what a vacuum has made."""
+        assert vacuum.ids is not None
+        self._vacuum = None
+        if isinstance(vacuum, Conversion):
+            # Nothing of the former index goes on, not how fine it was.
+            self.spec, self._index, self.wanted = vacuum.spec, vacuum.index, None
+        before, self._space = self._space, vacuum.space
+        before.close()
+        self._store, self._ids, self._metadata = vacuum.store, vacuum.ids, vacuum.metadata
+        self._texts = vacuum.texts
+        self._visibility = Visibility(vacuum.dead, self._store.view())
+        if not isinstance(vacuum, Conversion):
+            self._install_index(vacuum.index)
+        self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}

@@ -9,7 +9,7 @@ import msgspec
 from kissvdb.core.store.options import DEFAULT, IndexOptions
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
-from kissvdb.records import CollectionCreated
+from kissvdb.records import CollectionCreated, CollectionReindexing, CollectionReplaced
 
 METRICS: Final = ("cosine", "dot", "l2")
 INDEX_KINDS: Final = ("hnsw", "flat")
@@ -100,6 +100,28 @@ class CollectionSpec:
         if self.text is not None:
             return self.text
         return TextSettings() if self.holds_documents else _VECTOR_TEXT
+
+    @property
+    def shape(self) -> tuple[str, int, int, str, bytes | None]:
+        """What a reindex changes, as records have it: index, m, ef_construction, quantization,
+        options."""
+        options = self.options.encoded()
+        return self.index, self.m, self.ef_construction, self.quantization, options
+
+    def reshaped(
+        self, record: CollectionReplaced | CollectionReindexing
+    ) -> "CollectionSpec | None":
+        """The same with the ``shape`` that a record says; None: it says none."""
+        if record.index is None:
+            return None
+        return attrs.evolve(
+            self,
+            index=record.index,
+            m=record.m,
+            ef_construction=record.ef_construction,
+            quantization=record.quantization,
+            options=IndexOptions.decoded(record.options),
+        )
 
     @property
     def vector_bytes(self) -> int:

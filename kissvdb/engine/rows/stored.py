@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -80,9 +80,14 @@ class StoredCollection:
         row_files.restate(self.directory, {"offset": offset, **self._fields()})
         self.durable_offset = offset
 
-    def _fields(self) -> dict[str, int | None]:
+    def _fields(self) -> dict[str, Any]:
         """What the manifest says beside the rows."""
-        return {"created_offset": self.created_offset, "updated_at_ms": self.updated_at_ms}
+        wanted = self.rows.wanted
+        return {
+            "created_offset": self.created_offset,
+            "updated_at_ms": self.updated_at_ms,
+            "reindex": None if wanted is None else wanted.to_fields(),
+        }
 
 
 def entries_of(directory: Path) -> list[Entry]:

@@ -96,6 +96,8 @@ class CollectionUpkeep:
         """What is being done now."""
         self.done_total = 0
         """Pieces of work that were finished."""
+        self.problem: str | None = None
+        """Why the last piece failed; None when it did not."""
         self._collection = collection
         self._address = address
         self._stored = stored
@@ -267,6 +269,7 @@ class CollectionUpkeep:
 
     def _done(self, kind: str, seconds: float) -> None:
         self.done_total += 1
+        self.problem = None
         if kind == "checkpoint":
             self._save_seconds, self._saved_at = seconds, trio.current_time()
         name = self._collection.rows.spec.name
@@ -274,6 +277,6 @@ class CollectionUpkeep:
 
     def _note_failure(self, kind: str, error: Exception) -> None:
         name = self._collection.rows.spec.name
-        self._failed = True
+        self._failed, self.problem = True, str(error)
         message = f"{kind} failed and is tried again"
         logs.event(logger, logging.WARNING, message, collection=name, error=str(error))

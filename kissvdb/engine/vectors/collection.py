@@ -24,7 +24,14 @@ from kissvdb.errors import (
     Unavailable,
 )
 from kissvdb.metrics import Metrics
-from kissvdb.records import BatchCommitted, CollectionDeleted, VectorDeleted, VectorWritten
+from kissvdb.records import (
+    BatchCommitted,
+    CollectionDeleted,
+    CollectionReindexing,
+    CollectionReplaced,
+    VectorDeleted,
+    VectorWritten,
+)
 from kissvdb.storage.disk import refusal_of
 from kissvdb.telemetry.parts import DECIDE, Group
 
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
     from kissvdb.core.rows.owner import Rows, RowsView
     from kissvdb.core.rows.work import Work
+    from kissvdb.core.store.spec import CollectionSpec
 
 
 class VectorCommand(msgspec.Struct, frozen=True):
@@ -71,6 +79,13 @@ class Copy:
 
 
 @attrs.frozen
+class Convert:
+    """Have the rows get the index of ``spec``, as upkeep; None: no more. Answers an offset."""
+
+    spec: "CollectionSpec | None"
+
+
+@attrs.frozen
 class Drop:
     """Delete the collection. Answers the offset of its end; whatever comes later is refused."""
 
@@ -97,7 +112,7 @@ class Collection(Owner[VectorBatch]):
 
     mailbox_size = 1024
     asides = Owner.asides | {
-        *(DeleteMatching, ReplaceMatching, Copy, Drop, TakeWork, FinishWork, Refine)
+        *(DeleteMatching, ReplaceMatching, Copy, Convert, Drop, TakeWork, FinishWork, Refine)
     }
 
     def __init__(self, rows: "Rows", around: CollectionContext, name: str | None = None) -> None:
@@ -108,6 +123,9 @@ class Collection(Owner[VectorBatch]):
         self.dropped = False
         self.successor: Address | None = None
         """Who has taken this one's place, and does what was asked of it and not yet done."""
+        self.converted_at: int | None = None
+        """The offset at which the rows got another index; None: not since the start."""
+        self.converted = trio.Event()
         self.changes = 0
         self._around = around
         self.updated_at_ms = rows.spec.created_at_ms
@@ -140,7 +158,7 @@ class Collection(Owner[VectorBatch]):
         message = envelope.message
         try:
             if isinstance(message, FinishWork):
-                self._finish(message)
+                await self._finish(message)
                 envelope.answer(None)
             elif isinstance(message, TakeWork):
                 envelope.answer(None if self.dropped else self._take_work(message))
@@ -155,6 +173,8 @@ class Collection(Owner[VectorBatch]):
             elif isinstance(message, Copy):
                 await self._copy(message)
                 envelope.answer(None)
+            elif isinstance(message, Convert):
+                envelope.answer(await self._convert(message.spec))
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
             elif isinstance(message, Refine):
@@ -251,6 +271,26 @@ class Collection(Owner[VectorBatch]):
         decided.delete_all(message.gone)
         await self._log_and_apply(decided)
 
+    async def _convert(self, spec: "CollectionSpec | None") -> int:
+        shape = () if spec is None else spec.shape
+        offset = await self._append([CollectionReindexing(self.rows.spec.name, *shape)])
+        self.rows.convert(spec)
+        self._asked_at, self.converted = None, trio.Event()
+        self.look_after()
+        return offset
+
+    async def _take_converted(self) -> None:
+        """The rows that have another index are the collection's from here on."""
+        spec = self.rows.converted
+        if spec is None:
+            return
+        names = (spec.name, spec.name, spec.dim, spec.metric, spec.embedder, spec.embedder_model)
+        offset = await self._append([CollectionReplaced(*names, *spec.shape)])
+        self.rows.take_converted()
+        self.rows.note_offset(offset)
+        self._asked_at, self.converted_at = None, offset
+        self.converted.set()
+
     async def _drop(self) -> int:
         offset = await self._append([CollectionDeleted(self.rows.spec.name)])
         self._asked_at = None
@@ -264,11 +304,13 @@ class Collection(Owner[VectorBatch]):
             return self.rows.checkpoint()
         return self.rows.vacuum() if message.wish == "vacuum" else self.rows.work_due()
 
-    def _finish(self, message: FinishWork) -> None:
+    async def _finish(self, message: FinishWork) -> None:
         if message.failed:
             self.rows.abandon(message.work)
             return
         self.rows.install(message.work)
+        if message.work.kind == "reindex" and not self.dropped:
+            await self._take_converted()
         if message.work.kind != "checkpoint":
             self.changes += 1
 

@@ -26,6 +26,7 @@ from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
     CollectionCreated,
     CollectionDeleted,
+    CollectionReindexing,
     CollectionReplaced,
     Record,
     VectorDeleted,
@@ -246,6 +247,8 @@ class CollectionStore:
             found.arrays.close()
             self.isolate(directory.name, error)
             return
+        wanted = found.manifest.get("reindex")
+        rows.wanted = None if wanted is None else CollectionSpec.of_fields(wanted)
         for warning in warnings:
             logs.event(logger, logging.WARNING, warning, collection=directory.name)
         stored = StoredCollection(
@@ -298,10 +301,13 @@ class CollectionsReplay:
                 continue
             name = record.collection
             stored = collections.get(name)
-            if isinstance(record, CollectionReplaced):
+            if isinstance(record, CollectionReplaced) and record.by != name:
                 self._replace(offset, record, waiting)
                 continue
             if stored is not None and offset <= stored.rows.applied_offset:
+                continue
+            if isinstance(record, (CollectionReplaced, CollectionReindexing)):
+                self._reindex(offset, record, waiting)
                 continue
             if isinstance(record, CollectionCreated):
                 self._create(offset, record)
@@ -347,6 +353,28 @@ class CollectionsReplay:
             reason = store.broken.get(by, "they are not there")
             message = f"the vectors that took the place of those of {name!r} are lost ({reason})"
             store.isolate(name, Damaged(message))
+
+    def _reindex(
+        self, offset: int, record: CollectionReplaced | CollectionReindexing, waiting: Waiting
+    ) -> None:
+        name = record.collection
+        self._apply(name, waiting)
+        stored = self._store.collections.get(name)
+        if stored is None:
+            return
+        rows, spec = stored.rows, stored.rows.spec.reshaped(record)
+        if isinstance(record, CollectionReindexing) or spec is None:
+            rows.convert(spec)
+        else:
+            try:
+                rows.convert_now(spec)
+            except Damaged as error:
+                # What is sound is served as it was.
+                rows.convert(None)
+                message = "a collection keeps its former index"
+                logs.event(logger, logging.WARNING, message, collection=name, error=error.message)
+        rows.note_offset(offset)
+        stored.stale = True
 
     def _create(self, offset: int, record: CollectionCreated) -> None:
         stored = self._store.collections.get(record.collection)

@@ -27,7 +27,7 @@ from kissvdb.engine.vectors.collection import (
     no_such_collection,
 )
 from kissvdb.engine.vectors.collection_store import CollectionStore
-from kissvdb.engine.vectors.copying import text_missing, textless
+from kissvdb.engine.vectors.jobs import IndexJobs
 from kissvdb.engine.vectors.registry import (
     Collections,
     CreateCollection,
@@ -35,7 +35,6 @@ from kissvdb.engine.vectors.registry import (
     ListCollections,
     OpenCollection,
 )
-from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex
 from kissvdb.engine.vectors.texts import Texts
 from kissvdb.errors import Damaged, DimMismatch, InvalidArgument, KissError
 from kissvdb.storage.backup import Entry
@@ -71,7 +70,7 @@ class Found:
     text: str | None = None
 
 
-class Vectors:
+class Vectors(IndexJobs):
     """The collections of a database. Made with it; reached as ``database.vectors``.
 
     Writes answer when they are durable and visible to every later search.
@@ -212,37 +211,6 @@ class Vectors:
         if is_shadow(collection):
             raise no_such_collection(collection)
         offset: int = await answered(submit(self._registry, DropCollection(collection)))
-        return offset
-
-    async def reindex(self, collection: str, embedder: str) -> Reindex:
-        """Begin to make all vectors anew of their texts, by another embedder, while the old ones
-        serve; answers what `reindex_of` answers until that is done.
-
-        Raises NotFound for the collection or the embedder, TextMissing, and AlreadyExists while
-        one is under way.
-        """
-        self.find(collection)
-        model = self.texts.model_of(embedder, None, None)
-        self._check_new(collection, model.dim)
-        count = await self.look(collection, textless)
-        if count:
-            raise text_missing(collection, count)
-        message = BeginReindex(collection, embedder, model.model, model.dim, model.metric)
-        job: Reindex = await answered(submit(self._registry, message))
-        return job
-
-    def reindex_of(self, collection: str) -> Reindex | None:
-        """What is being done to a collection, or has failed; None: nothing."""
-        return self._collections.reindexing.jobs.get(collection)
-
-    def reindex_progress(self, collection: str) -> tuple[int, int]:
-        """How many vectors are made, and of how many."""
-        return self._collections.reindexing.progress(collection)
-
-    async def end_reindex(self, collection: str) -> int | None:
-        """Give up what was begun: the collection stays as it is. None if there was nothing."""
-        self.find(collection)
-        offset: int | None = await answered(submit(self._registry, EndReindex(collection)))
         return offset
 
     async def vacuum(self, collection: str) -> int:

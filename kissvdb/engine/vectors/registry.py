@@ -25,6 +25,7 @@ from kissvdb.engine.vectors import manifests
 from kissvdb.engine.vectors.collection import (
     Collection,
     CollectionContext,
+    Convert,
     Drop,
     no_such_collection,
 )
@@ -91,6 +92,11 @@ class OpenCollection:
     def spec(self) -> CollectionSpec:
         """What the collection is made of."""
         return self.actor.rows.spec
+
+    @property
+    def is_converted_on_disk(self) -> bool:
+        """Whether the files have the index that the rows got last."""
+        return self.stored.durable_offset >= (self.actor.converted_at or 0)
 
     def manifest(self) -> state.Item:
         """The collection as a key of the state."""
@@ -269,26 +275,22 @@ class Collections(Actor):
             raise no_such_collection(message.name)
         self.reindexing.check_none(message.name)
         await self._drop_shadow(message.name)
-        spec = attrs.evolve(
-            found.spec,
-            name=shadow_of(message.name),
-            dim=message.dim,
-            metric=message.metric,
-            embedder=message.embedder,
-            embedder_model=message.model,
-            reindexed=found.spec.reindexed + 1,
-        )
-        await self._make(spec)
+        spec = message.spec_after(found.spec)
+        if message.embedder is None:
+            await found.address.ask(Convert(spec))
+        else:
+            await self._make(spec)
         return self.reindexing.begin(message.name, spec)
 
     async def _end_reindex(self, name: str) -> int | None:
         if name not in self.opened:
             raise no_such_collection(name)
         found = await self.reindexing.end(name)
-        shadow = shadow_of(name)
-        if not found or shadow not in self.opened:
-            return None
-        return await self._drop(shadow)
+        shadow, collection = shadow_of(name), self.opened[name]
+        if found and collection.actor.rows.wanted is not None:
+            offset: int = await collection.address.ask(Convert(None))
+            return offset
+        return await self._drop(shadow) if found and shadow in self.opened else None
 
     async def _drop_shadow(self, name: str) -> None:
         """Remove what is left of an attempt to reindex a collection."""
@@ -304,6 +306,10 @@ class Collections(Actor):
                 self.reindexing.begin(name, self.opened[shadow].spec)
             elif name not in self._store.broken:
                 await self._drop(shadow)
+        for name, each in self.opened.items():
+            wanted = each.actor.rows.wanted
+            if wanted is not None:
+                self.reindexing.begin(name, wanted)
 
     def replaced(
         self, name: str, actor: Collection, address: Address, stored: StoredCollection

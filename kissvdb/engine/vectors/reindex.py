@@ -1,13 +1,19 @@
-"""Reindexing: all vectors of a collection are made anew of their texts, by another embedder.
+"""Reindexing: a collection gets another embedder, or its vectors another index.
 
-The new ones are written into a collection of its own, the shadow, while the old ones serve
-(`copying`). When the two differ by little the collection is held, the rest is written, and one
-record says that the shadow is the collection from now on. Until that record nothing has happened
-to the collection, and a start goes on with a shadow that is there. Then a checkpoint of the new
-rows is made, and the old files go: see `collection_store`.
+Without another embedder they stay as they are: upkeep writes the rows anew, under what the
+collection is to be (`core.rows.vacuum.Conversion`), and one record says that it is that from now
+on. The log holds what is wanted, so a start begins anew with what was not done.
+
+With another embedder all vectors are made anew of their texts. The new ones are written into a
+collection of its own, the shadow, while the old ones serve (`copying`). When the two differ by
+little the collection is held, the rest is written, and one record says that the shadow is the
+collection from now on. Until that record nothing has happened to the collection, and a start goes
+on with a shadow that is there. Then a checkpoint of the new rows is made, and the old files go: see
+`collection_store`.
 """
 
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -16,6 +22,7 @@ import trio
 from actors import ActorCrashed, MailboxClosed, Supervisor
 from kissvdb import logs
 from kissvdb.core.store.spec import CollectionSpec, shadow_of
+from kissvdb.embedders.embedder import Embedder
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.log.writer import Append
 from kissvdb.engine.owner import Hold
@@ -52,16 +59,30 @@ State = Literal["running", "waiting", "finishing", "failed"]
 
 @attrs.frozen
 class BeginReindex:
-    """Begin to make a collection's vectors anew, by another embedder. Answers the `Reindex`.
+    """Begin to make a collection of another spec. Answers the `Reindex`.
 
-    ``dim`` and ``metric`` are those of the ``embedder``, and ``model`` is what is behind it.
+    ``shape``: what becomes of its index and quantization, of what they are. ``embedder``: what is
+    to make its vectors anew; None: they stay.
     """
 
     name: str
-    embedder: str
-    model: str
-    dim: int
-    metric: str
+    shape: Callable[[CollectionSpec], CollectionSpec]
+    embedder: Embedder | None = None
+
+    def spec_after(self, spec: CollectionSpec) -> CollectionSpec:
+        """What it is to be. Raises InvalidArgument."""
+        spec, made_by = self.shape(spec), self.embedder
+        if made_by is None:
+            return spec
+        return attrs.evolve(
+            spec,
+            name=shadow_of(self.name),
+            dim=made_by.dim,
+            metric=made_by.metric,
+            embedder=made_by.name,
+            embedder_model=made_by.model,
+            reindexed=spec.reindexed + 1,
+        )
 
 
 @attrs.frozen
@@ -74,20 +95,24 @@ class EndReindex:
 
 @attrs.define(eq=False)
 class Reindex:
-    """What is being done to a collection. ``embedder`` and ``model`` are the new ones.
+    """What is being done to a collection. ``spec`` is what it is to be.
 
     ``waiting``: it is tried again, ``error`` says why. ``failed``: it is not. ``finishing``: the
     new vectors serve, and the old files are on their way out.
     """
 
     collection: str
-    embedder: str
-    model: str
+    spec: CollectionSpec
     started_at_ms: int
     state: State = "running"
     error: str | None = None
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, repr=False)
     over: trio.Event = attrs.field(factory=trio.Event, repr=False)
+
+    @property
+    def keeps_vectors(self) -> bool:
+        """Whether only the index is another."""
+        return self.spec.name == self.collection
 
 
 class Reindexing:
@@ -128,15 +153,13 @@ class Reindexing:
         job = self.jobs.get(name)
         if job is not None and job.state != "failed":
             raise AlreadyExists(
-                f"collection {name!r} is being reindexed by embedder {job.embedder!r}: wait until "
-                f"that is done, or end it with DELETE /v1/vector/{name}/reindex"
+                f"collection {name!r} is being reindexed: wait until that is done, or end it with "
+                f"DELETE /v1/vector/{name}/reindex"
             )
 
     def begin(self, name: str, spec: CollectionSpec) -> Reindex:
-        """Fill the shadow of a collection, of which ``spec`` is, and let it take its place."""
-        assert spec.embedder is not None, "that is what it is made for"
-        now_ms = self._around.clock_ms()
-        job = self.jobs[name] = Reindex(name, spec.embedder, spec.embedder_model or "", now_ms)
+        """Let a collection become of ``spec``: its own rows, or those of its shadow."""
+        job = self.jobs[name] = Reindex(name, spec, self._around.clock_ms())
         try:
             self._new.send_nowait(job)
         except trio.BrokenResourceError:
@@ -154,14 +177,19 @@ class Reindexing:
         return job.state != "finishing"
 
     def progress(self, name: str) -> tuple[int, int]:
-        """How many vectors are made, and of how many."""
-        opened = self._collections.opened
+        """How many vectors are made, or have the new index, and of how many."""
+        opened, job = self._collections.opened, self.jobs.get(name)
+        if job is not None and job.keeps_vectors and name in opened:
+            return _converted(opened[name], job)
         # It may have been deleted since the job was found.
         total = opened[name].actor.view().live_count if name in opened else 0
         shadow = opened.get(shadow_of(name))
         return (total if shadow is None else min(total, shadow.actor.view().live_count)), total
 
     async def _run(self, job: Reindex) -> None:
+        if job.keeps_vectors:
+            await self._convert(job)
+            return
         opened = self._collections.opened
         source, shadow = opened[job.collection], opened[shadow_of(job.collection)]
         copying = Copying(source, shadow, self._embedders, self._around.threads)
@@ -173,6 +201,29 @@ class Reindexing:
                     for each in (source, shadow):
                         await self._supervisor.stop(each.address)
                     del self.jobs[job.collection]
+        except (MailboxClosed, ActorCrashed):
+            # The database stops.
+            return
+        finally:
+            job.over.set()
+
+    async def _convert(self, job: Reindex) -> None:
+        """Let upkeep give a collection another index, and make that durable files."""
+        opened = self._collections.opened[job.collection]
+        try:
+            with job.scope:
+                # Without compiled code nothing is indexed.
+                await self._store.kernels.compiled.wait()
+                opened.actor.rows.may_convert = True
+                opened.actor.look_after()
+                await opened.actor.converted.wait()
+                job.state = "finishing"
+                while opened.stored.directory is not None and not opened.is_converted_on_disk:
+                    await opened.upkeep.save()
+                    job.error = opened.upkeep.problem
+                    if job.error is not None:
+                        await trio.sleep(RETRY_SECONDS)
+                del self.jobs[job.collection]
         except (MailboxClosed, ActorCrashed):
             # The database stops.
             return
@@ -236,6 +287,7 @@ class Reindexing:
                 spec.metric,
                 spec.embedder,
                 spec.embedder_model,
+                *spec.shape,
             )
             try:
                 offset = await self._around.log.ask(Append((record,)))
@@ -277,3 +329,11 @@ class Reindexing:
                     await self._around.threads.commits.run(self._store.settle, opened.name)
             finally:
                 held.release()
+
+
+def _converted(found: "OpenCollection", job: Reindex) -> tuple[int, int]:
+    total = found.actor.view().live_count
+    if job.state == "finishing":
+        return total, total
+    done, of = found.actor.rows.conversion_progress
+    return min(done, total), max(of, total)

@@ -205,7 +205,7 @@ export class Client {
     scroll(collection: string, wanted?: ScrollWanted): Promise<{ items: StoredVector[]; cursor: string | null }>;
     all(collection: string, wanted?: ScrollWanted): AsyncIterable<StoredVector>;
     vacuum(collection: string): Promise<number>;
-    reindex(collection: string, embedder: string): Promise<Record<string, unknown>>;
+    reindex(collection: string, wanted: string | { index?: object; quantization?: string; embedder?: string }): Promise<Record<string, unknown>>;
     endReindex(collection: string): Promise<boolean>;
     get(collection: string, id: string): Promise<{ id: string; vector: number[]; meta: unknown } | null>;
     delete(collection: string, id: string, options?: { opId?: string }): Promise<boolean>;

@@ -325,9 +325,10 @@ class Vectors {
     return (await this.#http.json("POST", this.#path(collection, "vacuum"), { safe: true })).removed;
   }
 
-  /** Make all vectors anew of their texts, by another embedder. */
-  reindex(collection, embedder) {
-    return this.#http.json("POST", this.#path(collection, "reindex"), { body: { embedder } });
+  /** Another `{ index, quantization, embedder }`; an embedder makes all vectors anew of their texts. */
+  reindex(collection, wanted) {
+    const body = typeof wanted === "string" ? { embedder: wanted } : wanted;
+    return this.#http.json("POST", this.#path(collection, "reindex"), { body });
   }
 
   async endReindex(collection) {
