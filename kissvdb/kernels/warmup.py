@@ -15,6 +15,7 @@ from kissvdb.kernels import scan
 from kissvdb.kernels.arrays import COSINE, Codes, new_scratch
 from kissvdb.kernels.codes import quantize
 from kissvdb.kernels.codes.prepare import prepare
+from kissvdb.kernels.disk import warming as disk_warming
 from kissvdb.kernels.graph import filtered, insert, search
 from kissvdb.kernels.jit import KERNELS
 from kissvdb.kernels.text import warming
@@ -80,6 +81,8 @@ def _run(codes: Codes, rows: Array) -> None:
     filtered.search_filtered(graph, codes, rows, COSINE, queries, 2, 8, 8, scratch, allow)
     scan.scan_codes(codes, rows, ROWS, COSINE, queries, 2, 8, scratch)
     scan.scan_rows(rows, ROWS, COSINE, queries, 2)
+    if codes.rows.dtype != np.float32:
+        disk_warming.run(graph, codes, rows, DIM)
 
 
 if __name__ == "__main__":

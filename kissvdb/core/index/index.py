@@ -67,6 +67,11 @@ class Index(Protocol):
         """What it takes, without the room to grow."""
         ...
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether it is to grow though no row is due: up to ``size``, to finish or to mend."""
+        return False
+
     def due(self, rows: int, policy: Policy) -> int:
         """Up to which of so many rows it is to grow now; ``size`` while that is not due."""
         ...

@@ -1,12 +1,17 @@
 """The kinds of index, by the names that a collection's ``index.kind`` may have."""
 
+from kissvdb.core.index.disk import VamanaIndex
 from kissvdb.core.index.flat import FlatIndex
 from kissvdb.core.index.graph import GraphIndex
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.store.spec import CollectionSpec
 
-KINDS: dict[str, type[GraphIndex] | type[FlatIndex]] = {"hnsw": GraphIndex, "flat": FlatIndex}
+KINDS: dict[str, type[GraphIndex] | type[FlatIndex]] = {
+    "hnsw": GraphIndex,
+    "flat": FlatIndex,
+    "vamana": VamanaIndex,
+}
 
 
 def empty_index(spec: CollectionSpec, kernels: Kernels) -> Index:

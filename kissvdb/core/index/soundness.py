@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core.index.disk import VamanaIndex
 from kissvdb.core.index.index import Index
 
 Array = npt.NDArray[Any]
@@ -24,6 +25,10 @@ def differences(index: Index, rows: int) -> list[str]:
     if index.size > rows:
         return [f"it covers {index.size} rows of {rows}"]
     arrays, fields = index.to_arrays(), index.to_fields()
+    if isinstance(index, VamanaIndex) and index.pages is not None:
+        arrays["links"], lost = index.pages.links(index.size)
+        if len(lost):
+            return [f"the pages of {len(lost)} of its {index.size} rows are not what was written"]
     if fields is None or "links" not in arrays:
         return []
     size, entry, top = index.size, int(fields["entry"]), int(fields["top"])

@@ -287,7 +287,7 @@ class Rows(RowsWrittenAnew):
         if self._vacuum is None and sound and wants:
             self._vacuum = self._new_vacuum()
         last = self._drain_end()
-        drain = last > self._index.size
+        drain = last > self._index.size or self._index.unfinished
         # A vacuum takes long: it and drains take turns, so that the tail stays short.
         self._vacuum_is_next = self._vacuum is not None and (self._vacuum_is_next or not drain)
         if self._vacuum is not None and self._vacuum_is_next:

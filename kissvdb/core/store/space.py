@@ -36,6 +36,10 @@ class Space(Protocol):
         no room.
         """
 
+    def open_file(self, name: str) -> tuple[int, int] | None:
+        """A descriptor of the file that an array of this space lies in, for reading, and the byte
+        where it begins; whoever asks closes it. None if it lies in memory. Raises OSError."""
+
     def forget(self, name: str) -> None:
         """Let go of an array; its readers keep what they have."""
 
@@ -69,6 +73,10 @@ class HeapSpace:
                 larger[: held.shape[0]] = held
             held = self._arrays[name] = larger
         return held
+
+    def open_file(self, name: str) -> None:
+        """As ``Space.open_file``: there is none."""
+        return
 
     def forget(self, name: str) -> None:
         """As ``Space.forget``."""

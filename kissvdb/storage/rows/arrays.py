@@ -119,6 +119,14 @@ class RowArrays:
                 if _F_FULLFSYNC is not None:
                     fcntl.fcntl(fd, _F_FULLFSYNC)
 
+    def open_file(self, name: str) -> tuple[int, int] | None:
+        """A descriptor of an array's file, for reading, and the byte where the array begins;
+        whoever asks closes it. None if it lies in memory. Raises OSError."""
+        if self._directory is None:
+            return None
+        path = self._directory / self.file_name(name)
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC), HEADER_BYTES
+
     def forget(self, name: str) -> None:
         """Let go of an array; its readers keep their mapping. The file stays."""
         self._arrays.pop(name, None)

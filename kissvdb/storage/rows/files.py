@@ -1,7 +1,8 @@
 """The directory of one collection: its row arrays, its index files, and the manifest.
 
     manifest.json                what belongs together, at which offset of the log; replaced whole
-    <array>.<generation>.rows    rows and codes, appended in place (``row_arrays``)
+    <array>.<generation>.rows    rows and codes, appended in place, and the pages of a graph
+                                 (``row_arrays``)
     <index>.<number>.arrays      written anew at each checkpoint (``array_file``)
 
 A checkpoint makes the rows durable, then writes new index files, then renames the manifest over
@@ -30,6 +31,8 @@ Index = dict[str, Array]
 MANIFEST = "manifest.json"
 FORMAT = 1
 _INDEX_SUFFIX = ".arrays"
+_DERIVED = ("codes", "pages")
+"""What the names of arrays begin with that an index can make again from the rows."""
 
 
 @attrs.frozen(eq=False)
@@ -90,10 +93,11 @@ def open_directory(directory: Path) -> Opened:
     """What the last checkpoint left. Raises Damaged when the manifest or a row file is wrong, and
     OSError when no more files can be opened now."""
     body = _read_manifest(directory / MANIFEST)
-    # Codes have checksums, and can be made again.
+    derived = {name for name in body["rows"] if name.startswith(_DERIVED)}
+    # Codes have checksums of their own.
     written = [name for name in body["rows"] if not name.startswith("codes")]
     arrays = RowArrays(directory, body["generation"], written=written)
-    for name in written:
+    for name in set(written) - derived:
         path = directory / body["rows"][name]
         if not path.exists():
             raise Damaged(f"{path} is missing: restore a backup")

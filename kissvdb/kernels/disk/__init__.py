@@ -1,0 +1,1 @@
+"""A graph whose nodes lie in the pages of a file: packed, read and searched."""

@@ -1,0 +1,24 @@
+"""The kernels of this package on a few rows, so that they are compiled; see ``kernels.warmup``."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kissvdb.kernels.arrays import COSINE, Codes, Graph
+from kissvdb.kernels.disk import search
+from kissvdb.kernels.disk.packing import pack
+from kissvdb.kernels.disk.reading import Reader, layout, page_room
+
+Array = NDArray[Any]
+
+
+def run(graph: Graph, codes: Codes, rows: Array, dim: int) -> None:
+    """Search the graph of these rows in pages. They are empty, so it finds out that they are not
+    whole, and that is all the same to a compiler. codes: of one or two numbers a byte."""
+    pages = layout(rows.shape[1], graph.links.shape[1])
+    place, _ = pack(graph.links, graph.size, pages.per_page)
+    words = page_room(-(-graph.size // pages.per_page), pages.page)
+    room = search.new_room(pages, graph.size, 16, 2, dim)
+    reader = Reader(place, words, words.view(np.float32), room.row, -1, 0, words.ctypes.data)
+    search.search(graph, codes, pages, reader, COSINE, rows[:1].copy(), 2, 8, room)
