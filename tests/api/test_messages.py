@@ -120,7 +120,7 @@ async def test_a_bulk_line_over_the_limit_names_it_too():
     [
         ("c", {"dim": 2, "metric": "cosin"}, "body.metric", {"cosine", "dot", "l2"}),
         ("c", {"dim": 2, "quantization": "q9"}, "body.quantization", {"auto", "q4", "q8", "none"}),
-        ("c", {"dim": 2, "index": {"kind": "ivf"}}, "body.index.kind", {"hnsw", "flat"}),
+        ("c", {"dim": 2, "index": {"kind": "ivf"}}, "body.index.kind", {"hnsw", "flat", "vamana"}),
     ],
 )
 @pytest.mark.parametrize("form", ["json", "msgpack"])

@@ -30,15 +30,18 @@ class IndexBody(RequestBody, frozen=True):
     ``flat`` looks at every vector. ``hnsw`` walks a graph; ``m`` (16): links of a vector,
     ``ef_construction`` (200): candidates that its neighbours are chosen from, ``ef_search``: what a
     search keeps in view unless it says so itself. ``store``: the form of a stored number.
+    ``vamana`` walks a graph whose vectors and links lie in pages on disk; ``max_degree``: links of
+    a vector, twice ``m`` if not given, ``search_list_size`` (64): what a search keeps in view,
+    ``beam_width`` (8): how many pages it reads together.
     """
 
-    kind: Literal["hnsw", "flat"] | None = None
+    kind: Literal["hnsw", "flat", "vamana"] | None = None
     m: Annotated[int, msgspec.Meta(ge=4, le=64)] | None = None
     ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] | None = None
     lists: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
     nprobe: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None
     max_degree: Annotated[int, msgspec.Meta(ge=8, le=128)] | None = None
-    search_list_size: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    search_list_size: Annotated[int, msgspec.Meta(ge=8, le=65_535)] | None = None
     beam_width: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     ef_search: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     store: Literal["f32"] | None = None

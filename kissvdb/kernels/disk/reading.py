@@ -88,10 +88,11 @@ def page_room(pages: int, words: int) -> Array:
 @helper
 def is_whole(words: Array, base: Number, count: Number, page: Number) -> Number:
     """Whether a page, ``count`` words from ``base`` on, has the checksum it was written with."""
-    total = np.uint32(SEED) + np.uint32(page) * np.uint32(STEP)
+    # Cast at each step: a product of two numbers of 32 bits would be one of 64, and that is slow.
+    total = np.uint32(np.uint32(SEED) + np.uint32(np.uint32(page) * np.uint32(STEP)))
     for i in range(count - 1):
-        total += np.uint32(words[base + i]) * np.uint32(2 * i + 1)
-    return np.uint32(words[base + count - 1]) == np.uint32(total)
+        total = np.uint32(total + np.uint32(np.uint32(words[base + i]) * np.uint32(2 * i + 1)))
+    return np.uint32(words[base + count - 1]) == total
 
 
 if READS_FILES:

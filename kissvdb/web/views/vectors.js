@@ -112,7 +112,7 @@ function Create({ onClose, onDone }) {
       <${Field} label="Metric"><select value=${asked.metric} onChange=${set("metric")}>
         ${["cosine", "dot", "l2"].map((each) => html`<option key=${each}>${each}</option>`)}</select><//></div>`}
     <details><summary>Index, codes, time to live</summary><div class="v-two">
-      <${Field} label="Index"><select value=${asked.kind} onChange=${set("kind")}><option value="hnsw">hnsw: a graph</option><option value="flat">flat: every vector</option></select><//>
+      <${Field} label="Index"><select value=${asked.kind} onChange=${set("kind")}><option value="hnsw">hnsw: a graph</option><option value="vamana">vamana: a graph on disk</option><option value="flat">flat: every vector</option></select><//>
       <${Field} label="Codes"><select value=${asked.quantization} onChange=${set("quantization")}>
         ${["auto", "q4", "q8", "none"].map((each) => html`<option key=${each}>${each}</option>`)}</select><//>
       <${Field} label="Time to live (seconds)"><input type="number" min="0" value=${asked.ttl} placeholder="for ever" onInput=${set("ttl")} /><//></div></details>
