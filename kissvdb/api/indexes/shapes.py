@@ -16,7 +16,7 @@ SUITS: Final = {
     # Of no use to it, and known from when nobody was told so.
     "flat": (*_GRAPH, "store"),
     "ivf": ("lists", "nprobe", "store"),
-    "vamana": ("max_degree", "search_list_size", "beam_width", "store"),
+    "vamana": ("ef_construction", "max_degree", "search_list_size", "beam_width", "store"),
 }
 """What may be said of a kind."""
 EFFORTS: Final = {"hnsw": "ef_search", "ivf": "nprobe", "vamana": "search_list_size"}

@@ -31,7 +31,7 @@ class IndexBody(RequestBody, frozen=True):
     ``ef_construction`` (200): candidates that its neighbours are chosen from, ``ef_search``: what a
     search keeps in view unless it says so itself. ``store``: the form of a stored number.
     ``vamana`` walks a graph whose vectors and links lie in pages on disk; ``max_degree``: links of
-    a vector, twice ``m`` if not given, ``search_list_size`` (64): what a search keeps in view,
+    a vector (32), ``search_list_size`` (64): what a search keeps in view,
     ``beam_width`` (8): how many pages it reads together.
     """
 

@@ -74,7 +74,8 @@ class Pages:
     ) -> tuple[Array, Array, Array]:
         """As ``kernels.disk.search.search``."""
         from kissvdb.kernels.disk.reading import Reader
-        from kissvdb.kernels.disk.search import REACH, search
+        from kissvdb.kernels.disk.search import search
+        from kissvdb.kernels.graph.filtered import REACH
 
         ef = max(ef, k)
         entries = ef

@@ -73,7 +73,8 @@ def checksums(pages: Array, first: int) -> Array:
     weights = 2 * np.arange(words.shape[1], dtype=np.uint32) + np.uint32(1)
     numbers = np.arange(first, first + len(pages), dtype=np.uint32)
     sums = np.einsum("ij,j->i", words, weights)
-    return np.uint32(SEED) + numbers * np.uint32(STEP) + sums
+    found: Array = np.uint32(SEED) + numbers * np.uint32(STEP) + sums
+    return found
 
 
 def page_room(pages: int, words: int) -> Array:
@@ -96,10 +97,11 @@ def is_whole(words: Array, base: Number, count: Number, page: Number) -> Number:
 
 
 if READS_FILES:
-    _advise = types.ExternalFunction(
+    # Numba's stubs do not know that these are called as functions, in kernels.
+    _advise: Any = types.ExternalFunction(
         "posix_fadvise", types.int32(types.int32, types.int64, types.int64, types.int32)
     )
-    _pread = types.ExternalFunction(
+    _pread: Any = types.ExternalFunction(
         "pread", types.intp(types.int32, types.uintp, types.uintp, types.int64)
     )
 
