@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kissvdb.api.bulk.operations import read_line, read_lines
+from kissvdb.api.bulk.operations import read_events, read_line, read_lines
 from kissvdb.api.reading.json_body import DEPTH_MAX, compact
 from kissvdb.api.reading.plain_texts import plain_texts
 from kissvdb.config import Config, Limits
@@ -118,3 +118,40 @@ def test_many_lines_are_read_as_each_of_them():
     assert list(map(told, read_lines(Server, lines))) == [
         told(read_line(Server, line)) for line in lines
     ]
+
+
+GOOD_EVENTS = [
+    b'{"op":"event","type":"t","data":{"a":1}}',
+    b'{"op":"event","type":"t","data":{ "a" : 1 }, "key":"k"}',
+    b'{"data":[1,2],"type":"u.v","op":"event","tags":["a","b"]}',
+    b' {"op":"event","type":"t","data":null,"key":null,"tags":null} ',
+]
+OTHER_LINES = [
+    b'{"op":"event","type":"t","data":1,"op_id":"o"}',
+    b'{"op":"event","type":"state_updated","data":1}',
+    b'{"op":"event","type":"t"}',
+    b'{"op":"event","type":"t","data":1e999}',
+    b'{"op":"event","type":"t","data":"\\ud800"}',
+    b'{"op":"event","type":"t","data":' + b"[" * 200 + b"]" * 200 + b"}",
+    b'{"op":"event","type":"t","data":"' + b"x" * 300 + b'"}',
+    b'{"op":"event","type":"t","data":1,"key":""}',
+    b'{"op":"event","type":"t","data":1,"tags":[""]}',
+    b'{"op":"event","type":"t","data":1,"dta":1}',
+    b'{"op":"event","type":"t","data":[1',
+    b"2]}",
+    b'{"op":"event","type":"t","data":1},{"op":"event","type":"t","data":2}',
+    b'{"op":"put","key":"k","value":1}',
+    b"\xef\xbb\xbf" + b'{"op":"event","type":"t","data":1}',
+    b"1",
+]
+
+
+@given(st.lists(st.sampled_from(GOOD_EVENTS + OTHER_LINES), min_size=1, max_size=4))
+def test_events_read_together_are_read_as_each_alone(lines):
+    together = read_events(Server, lines)
+    alone = [read_line(Server, line) for line in lines]
+    if all(line in GOOD_EVENTS for line in lines):
+        assert together == alone
+    else:
+        # One that is not like the others, or is wrong, is looked at by itself.
+        assert together is None

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kissvdb.core.events.publishing import StreamQuery
-from kissvdb.core.events.stream import WORK_MAX, Event, compile_filter
+from kissvdb.core.events.stream import WORK_MAX, Event, compile_filter, event_of
 from kissvdb.engine.followers import Committed
 from kissvdb.engine.stream.ring import MADE_MAX, Ring
 from kissvdb.records import BatchCommitted, EventPublished, VectorWritten, encode
@@ -147,3 +147,45 @@ def test_nothing_is_passed_over_by_who_waits_at_a_batch_that_begins_the_ring():
     ring.extend(Committed(10, 11, 7, records, [encode(record) for record in records]))
     found = ring.take(0, None, None, 10**9)
     assert found == (b"", 0, 10)
+
+
+EVENTS = st.builds(
+    EventPublished,
+    type=st.sampled_from(["t", "u", "ünd", "t" * 64]),
+    data=st.sampled_from([b"1", b'{"job_id":"j","a":[1,"\xc3\xa9"]}', b"[" + b"1," * 40 + b"1]"]),
+    key=st.sampled_from([None, None, None, "k"]),
+    tags=st.sampled_from([(), (), (), ("g",)]),
+    op_id=st.sampled_from([None, None, "o"]),
+)
+QUERIES = (
+    None,
+    StreamQuery(types=frozenset({"t"})),
+    StreamQuery(key="k"),
+    StreamQuery(job_id="j"),
+    StreamQuery(tag="g"),
+    StreamQuery(private=False),
+)
+
+
+@given(st.data())
+def test_events_framed_together_are_framed_as_each_alone_is(data):
+    ring = Ring(events_max=64, bytes_max=2**30, last_offset=94)
+    model = []
+    for _ in range(data.draw(st.integers(1, 6))):
+        records = data.draw(st.lists(EVENTS, min_size=1, max_size=40))
+        first, ts_ms = ring.last_offset + 1, data.draw(st.integers(0, 3))
+        payloads = [encode(record) for record in records]
+        ring.extend(Committed(first - 1, first, ts_ms, records, payloads))
+        model += [event_of(first + n, ts_ms, record) for n, record in enumerate(records)]
+        for query in data.draw(st.lists(st.sampled_from(QUERIES), max_size=4)):
+            wanted = None if query is None else compile_filter(query)
+            # From anywhere in the ring, in steps of any size.
+            place = data.draw(st.integers(ring.first_place, ring.next_place))
+            while place < ring.next_place:
+                found = ring.take(place, query, wanted, data.draw(st.integers(1, 5000)))
+                assert found.place > place
+                events = model[place : found.place]
+                passed = [each for each in events if wanted is None or wanted.passes(each)]
+                assert found.blob == b"".join(each.frame() for each in passed)
+                assert found.offset == events[-1].offset
+                place = found.place

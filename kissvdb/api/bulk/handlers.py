@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from kissvdb.api.access.commands import check_each
-from kissvdb.api.bulk.operations import Outcome, read_line, read_lines, read_map
+from kissvdb.api.bulk.operations import Outcome, read_events, read_line, read_lines, read_map
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
@@ -179,7 +179,10 @@ class Lines:
         lines: list[bytes] = [taken[n] for n in places]
         size = sum(map(len, lines))
         self.pending_bytes -= size
-        if size > INLINE_BYTES_MAX:
+        events = read_events(self._context, lines) if lines else None
+        if events is not None:
+            outcomes: list[Outcome] = list(events)
+        elif size > INLINE_BYTES_MAX:
             # In a thread: numpy comes with it.
             outcomes = read_lines(self._context, lines)
         else:

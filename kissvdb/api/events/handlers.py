@@ -7,15 +7,13 @@ import msgspec
 
 from kissvdb.api.access.commands import check_command, check_commands
 from kissvdb.api.bodies import EventBody
+from kissvdb.api.events.plain import sound
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Pending, Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import (
-    DEPTH_MAX,
     Body,
     compact,
-    compact_all,
-    may_be_deep,
     read_then,
 )
 from kissvdb.api.reading.query import parse_query, parse_u64, switch
@@ -118,25 +116,15 @@ def _events(context: Context, body: bytes) -> list[EventPublished]:
 
 def _plain_events(body: bytes, bounds: Limits) -> list[EventPublished] | None:
     """The records of a batch whose events are a type and data; None when any has more, or is not
-    right. Checked in passes over them all, because one for each event costs more than the rest of
-    the request."""
+    right."""
     try:
         found = _decode_plain(body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    texts = None
-    if 0 < len(found) <= EVENTS_PER_BATCH_MAX:
-        texts = compact_all([bytes(each.data) for each in found])
-    if (
-        texts is None
-        or max(map(len, texts)) > bounds.json_bytes_max
-        or any(map(may_be_deep, [text for text in texts if len(text) > 2 * DEPTH_MAX]))
-    ):
+    checked_all = sound(found, bounds) if 0 < len(found) <= EVENTS_PER_BATCH_MAX else None
+    if checked_all is None:
         return None
-    # One string for all events of a type: thousands of them stay in the ring.
-    types = {each.type: each.type for each in found}
-    if any(map(partial(limits.is_bad_event_type, limits=bounds), types)):
-        return None
+    types, texts = checked_all
     return [EventPublished(types[each.type], text) for each, text in zip(found, texts, strict=True)]
 
 

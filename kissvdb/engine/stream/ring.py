@@ -9,6 +9,7 @@ one join.
 from collections.abc import Sequence
 
 from kissvdb.core.events.publishing import StreamQuery
+from kissvdb.core.events.runs import RUN_EVENTS_MAX, Run
 from kissvdb.core.events.stream import (
     WORK_MAX,
     WORK_PER_EVENT,
@@ -33,7 +34,7 @@ class Ring:
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
         # A record becomes an event when the first subscriber comes to it; without subscribers a
         # write does not pay for that. Its payload waits here, one object instead of several.
-        self._events: list[Event | bytes | None] = [None] * events_max
+        self._events: list[Event | Run | bytes | None] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
         self._times_ms = [0] * events_max
@@ -89,7 +90,7 @@ class Ring:
 
     def _store(
         self,
-        events: Sequence[Event | bytes | None],
+        events: Sequence[Event | Run | bytes | None],
         offsets: Sequence[int],
         ts_ms: int,
         sizes: Sequence[int],
@@ -156,28 +157,41 @@ class Ring:
         # turns as they take.
         whole = mark = before = place
         partly = False
+        as_one = wanted is None or not wanted.reads_json
         while place < self.next_place and ((size < bytes_max and work < WORK_MAX) or place < whole):
             slot = place % capacity
-            if type(self._events[slot]) is not Event:
-                work += self._sizes[slot]
-                made += self._sizes[slot]
-            event = self._event(slot)
-            if event.together and place >= whole:
-                whole, mark, before = place + 1 + event.together, place, len(frames)
-            work += WORK_PER_EVENT if wanted is None else wanted.work(event)
-            if wanted is not None and not wanted.passes(event):
-                pass
-            elif wanted is not None and wanted.hides_parts_of(event):
-                # What may be known of the batch is known at its end.
-                partly = event.together > 0
-                frames.append(b"")
+            is_read = type(self._events[slot]) is not bytes
+            run = self._run(place) if as_one else None
+            if not is_read:
+                fresh = self._sizes[slot] if run is None else len(run.blob)
+                work += fresh
+                made += fresh
+            if run is not None:
+                last = min(whole, run.end) if place < whole else run.upto(place, bytes_max - size)
+                # What is not in the JSON is the same for all of a run.
+                if wanted is None or wanted.passes(run.event(place)):
+                    frames.append(run.frames(place, last))
+                    size += len(frames[-1])
+                work += WORK_PER_EVENT * (last - place)
+                place = last
             else:
-                is_new = not event.has_frame(vectors=vectors)
-                frame = event.frame(vectors=vectors)
-                frames.append(frame)
-                size += len(frame)
-                made += len(frame) if is_new else 0
-            place += 1
+                event = self._event(place)
+                if event.together and place >= whole:
+                    whole, mark, before = place + 1 + event.together, place, len(frames)
+                work += WORK_PER_EVENT if wanted is None else wanted.work(event)
+                if wanted is not None and not wanted.passes(event):
+                    pass
+                elif wanted is not None and wanted.hides_parts_of(event):
+                    # What may be known of the batch is known at its end.
+                    partly = event.together > 0
+                    frames.append(b"")
+                else:
+                    is_new = not event.has_frame(vectors=vectors)
+                    frame = event.frame(vectors=vectors)
+                    frames.append(frame)
+                    size += len(frame)
+                    made += len(frame) if is_new else 0
+                place += 1
             if partly and place == whole:
                 assert wanted is not None
                 frames[before] = self._mark_frame(mark, whole, wanted)
@@ -191,13 +205,33 @@ class Ring:
     def _mark_frame(self, mark: int, whole: int, wanted: Filter) -> bytes:
         """The frame of the batch's mark at this place. All of its events are made already."""
         assert wanted.sees is not None
-        capacity = len(self._events)
-        batch = [self._event(place % capacity) for place in range(mark + 1, whole)]
-        return mark_frame(self._event(mark % capacity), batch, wanted.sees)
+        batch = [self._event(place) for place in range(mark + 1, whole)]
+        return mark_frame(self._event(mark), batch, wanted.sees)
 
-    def _event(self, slot: int) -> Event:
+    def _run(self, place: int) -> Run | None:
+        """The run that the event there belongs to, made now if it can be; None: see for itself."""
+        slot, events = place % len(self._events), self._events
+        found = events[slot]
+        if type(found) is Run:
+            return found
+        if type(found) is not bytes:
+            return None
+        # Up to the end of the list: the next run begins at its start.
+        until = slot + min(self.next_place - place, RUN_EVENTS_MAX)
+        run = Run.of(
+            place, events[slot:until], self._offsets[slot:until], self._times_ms[slot:until]
+        )
+        if run is not None:
+            count = run.end - place
+            events[slot : slot + count] = [run] * count
+        return run
+
+    def _event(self, place: int) -> Event:
+        slot = place % len(self._events)
         event = self._events[slot]
         assert event is not None
+        if isinstance(event, Run):
+            return event.event(place)
         if isinstance(event, bytes):
             event = event_of(self._offsets[slot], self._times_ms[slot], decode(event))
             self._events[slot] = event
