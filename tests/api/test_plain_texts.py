@@ -11,6 +11,7 @@ from kissvdb.api.bulk.operations import read_events, read_line, read_lines
 from kissvdb.api.reading.json_body import DEPTH_MAX, compact
 from kissvdb.api.reading.plain_texts import plain_texts
 from kissvdb.config import Config, Limits
+from kissvdb.core.events.publishing import record_of
 from kissvdb.errors import KissError
 
 _decode_raw = msgspec.json.Decoder(msgspec.Raw).decode
@@ -151,7 +152,7 @@ def test_events_read_together_are_read_as_each_alone(lines):
     together = read_events(Server, lines)
     alone = [read_line(Server, line) for line in lines]
     if all(line in GOOD_EVENTS for line in lines):
-        assert together == alone
+        assert together == list(map(record_of, alone))
     else:
         # One that is not like the others, or is wrong, is looked at by itself.
         assert together is None

@@ -6,31 +6,30 @@ request may be cut anywhere: what was answered is durable. Send the rest again; 
 with an ``op_id`` that was done already is answered again, marked, and not applied again.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import msgpack
 import msgspec
 import trio
 
 from kissvdb.api.access.commands import check_each
-from kissvdb.api.bulk.operations import Outcome, read_events, read_line, read_lines, read_map
+from kissvdb.api.bulk.cutting import Lines, Maps
+from kissvdb.api.bulk.operations import Outcome
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
 from kissvdb.api.reading.query import parse_query
 from kissvdb.core.events.publishing import Published
-from kissvdb.core.grants import Grants
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.sql.commands import SqlExecutedAnswer
 from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Written
-from kissvdb.errors import InvalidArgument, KissError, Overloaded, PayloadTooLarge, Refused
+from kissvdb.engine.asking import answered
+from kissvdb.errors import InvalidArgument, KissError, Overloaded, Refused, Unavailable
+from kissvdb.records import EventPublished
 
 NDJSON = "application/x-ndjson"
 MSGPACK = "application/msgpack"
-OPERATIONS_PER_WRITE_MAX = 1024
 OVERLOADED_PAUSE_SECONDS = 0.02
 
 EMBEDDED_MAX = 128
@@ -80,7 +79,7 @@ async def _while_allowed(
 
 
 async def _stream(
-    context: Context, arriving: AsyncIterator[bytes], cutter: "Lines | Maps", answers: "Answers"
+    context: Context, arriving: AsyncIterator[bytes], cutter: Lines | Maps, answers: "Answers"
 ) -> AsyncIterator[bytes]:
     try:
         async for data in arriving:
@@ -99,9 +98,12 @@ async def _stream(
     yield answers.summary()
 
 
-async def _do_next(context: Context, cutter: "Lines | Maps", answers: "Answers") -> bytes | None:
+async def _do_next(context: Context, cutter: Lines | Maps, answers: "Answers") -> bytes | None:
     """Do the next operations that are there whole; what there is to say of them, None at the end
     of what has arrived."""
+    events = None if cutter.put_back else cutter.take_events()
+    if events is not None:
+        return await _publish(context, events, answers)
     operations = cutter.put_back or await _take(cutter)
     cutter.put_back = []
     texts = context.database.vectors.texts
@@ -112,7 +114,20 @@ async def _do_next(context: Context, cutter: "Lines | Maps", answers: "Answers")
     return answers.of(await _write(context, operations)) if operations else None
 
 
-async def _take(cutter: "Lines | Maps") -> list[Outcome]:
+async def _publish(context: Context, events: Sequence[EventPublished], answers: "Answers") -> bytes:
+    """Append events that nobody has to decide; what there is to say of them."""
+    while True:
+        try:
+            first = await answered(context.database.append_events(events))
+        except Overloaded:
+            await trio.sleep(OVERLOADED_PAUSE_SECONDS)
+        except Unavailable as refusal:
+            return answers.of([refusal] * len(events))
+        else:
+            return answers.published(first, len(events))
+
+
+async def _take(cutter: Lines | Maps) -> list[Outcome]:
     if cutter.pending_bytes > INLINE_BYTES_MAX:
         taken = await trio.to_thread.run_sync(cutter.take)
     else:
@@ -133,123 +148,6 @@ async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer
         if waiting:
             await trio.sleep(OVERLOADED_PAUSE_SECONDS)
     return answers
-
-
-class Lines:
-    """Cuts newline-delimited JSON into operations. Empty lines are passed over."""
-
-    def __init__(self, context: Context, grants: Grants | None) -> None:
-        self.grants = grants
-        self._context = context
-        self._limits = context.config.limits
-        self._waiting: deque[bytes | KissError] = deque()
-        self._rest = b""
-        self._skipping = False
-        self.pending_bytes = 0
-        self.put_back: list[Outcome] = []
-        """Taken already, and to be done next."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes, cut anywhere."""
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if self._skipping:
-                self._skipping = False
-            elif len(line) > self._limits.body_bytes_max:
-                self._waiting.append(_too_long(self._limits.body_bytes_max))
-            elif line and not line.isspace():
-                self._waiting.append(line)
-                self.pending_bytes += len(line)
-        if len(self._rest) > self._limits.body_bytes_max:
-            # Not kept, however long it gets; the next line is read again.
-            self._rest = b""
-            if not self._skipping:
-                self._waiting.append(_too_long(self._limits.body_bytes_max))
-            self._skipping = True
-
-    def end(self) -> None:
-        """The last byte came: what is left is a line, too."""
-        self.feed(b"\n")
-
-    def take(self) -> list[Outcome]:
-        """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
-        count = min(len(self._waiting), OPERATIONS_PER_WRITE_MAX)
-        taken: list[Any] = [self._waiting.popleft() for _ in range(count)]
-        places = [n for n, line in enumerate(taken) if not isinstance(line, KissError)]
-        lines: list[bytes] = [taken[n] for n in places]
-        size = sum(map(len, lines))
-        self.pending_bytes -= size
-        events = read_events(self._context, lines) if lines else None
-        if events is not None:
-            outcomes: list[Outcome] = list(events)
-        elif size > INLINE_BYTES_MAX:
-            # In a thread: numpy comes with it.
-            outcomes = read_lines(self._context, lines)
-        else:
-            outcomes = [read_line(self._context, line) for line in lines]
-        for n, outcome in zip(places, outcomes, strict=True):
-            taken[n] = outcome
-        return taken
-
-
-class Maps:
-    """Cuts a sequence of msgpack maps into operations. Behind bytes that are no msgpack, or a map
-    that is too large, the next map cannot be found: that is said once, and the rest is dropped."""
-
-    def __init__(self, context: Context, grants: Grants | None) -> None:
-        self.grants = grants
-        self._context = context
-        self._limits = context.config.limits
-        # What waits in its buffer is bounded by ``take``, what one array may ask for by these.
-        most = self._limits.body_bytes_max
-        self._unpacker = msgpack.Unpacker(
-            max_buffer_size=0,
-            max_str_len=most,
-            max_bin_len=most,
-            max_ext_len=most,
-            max_array_len=most,
-            max_map_len=most,
-        )
-        self._fed_bytes = 0
-        # Where the next map begins. The unpacker's own place moves on within a part of one.
-        self._begin = 0
-        self._dropping = False
-        self.pending_bytes = 0
-        self.put_back: list[Outcome] = []
-        """As that of Lines."""
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes, cut anywhere. What can be taken must be, before there are more."""
-        if self._dropping:
-            return
-        self.pending_bytes += len(data)
-        self._fed_bytes += len(data)
-        self._unpacker.feed(data)
-
-    def end(self) -> None:
-        """The last byte came. A map that is not whole was cut off: it is nothing."""
-
-    def take(self) -> list[Outcome]:
-        """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
-        self.pending_bytes = 0
-        taken: list[Outcome] = []
-        unpacker, bytes_max = self._unpacker, self._limits.body_bytes_max
-        while not self._dropping and len(taken) < OPERATIONS_PER_WRITE_MAX:
-            try:
-                operation = unpacker.unpack()
-            except msgpack.OutOfData:
-                if self._fed_bytes - self._begin <= bytes_max:
-                    break
-                taken.append(_too_long(bytes_max))
-                self._dropping = True
-            except (msgpack.UnpackException, ValueError) as problem:
-                taken.append(InvalidArgument(f"operation: not msgpack ({problem})"))
-                self._dropping = True
-            else:
-                begin, self._begin = self._begin, unpacker.tell()
-                fits = self._begin - begin <= bytes_max
-                taken.append(read_map(self._context, operation) if fits else _too_long(bytes_max))
-        return taken
 
 
 class Answers:
@@ -281,6 +179,14 @@ class Answers:
                     line = line[:-2] + _UNCHANGED
                 lines.append(line)
         return b"".join(lines)
+
+    def published(self, first: int, count: int) -> bytes:
+        """The lines for events that were logged together, from the offset ``first`` on."""
+        self._count += count
+        self._last_offset = first + count - 1
+        if self._quiet:
+            return b""
+        return b"".join(b'{"status":"ok","offset":%d}\n' % (first + n) for n in range(count))
 
     def summary(self) -> bytes:
         """The last line of a quiet answer."""
@@ -320,13 +226,6 @@ def _error_line(line: int, refusal: KissError) -> bytes:
         line,
         _json(refusal.code),
         _json(refusal.message),
-    )
-
-
-def _too_long(bytes_max: int) -> PayloadTooLarge:
-    return PayloadTooLarge(
-        f"the operation is over {bytes_max} bytes: split it, or raise limits.body_bytes_max "
-        "(MAX_BODY_BYTES)"
     )
 
 

@@ -27,6 +27,7 @@ from kissvdb.core.state.rules import Command as StateCommand
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.engine.vectors.model import check_name
 from kissvdb.errors import InvalidArgument, KissError, NotEnabled
+from kissvdb.records import EventPublished
 
 Command = StateCommand | VectorCommand | SqlCommand
 Outcome = Command | KissError
@@ -310,13 +311,19 @@ def read_line(context: Context, line: bytes, numbers: Any = None) -> Outcome:
         return refusal
 
 
-def read_events(context: Context, lines: Sequence[bytes]) -> list[Publish] | None:
-    """`read_line` of each of some lines, if all are events as most are, for a quarter of the time.
-    None: they are not, or one is not right."""
+def is_event(line: object) -> bool:
+    """Whether a line begins as those of events do."""
+    return type(line) is bytes and line.startswith(b'{"op":"event"')
+
+
+def read_events(context: Context, lines: Sequence[bytes]) -> list[EventPublished] | None:
+    """What is to be logged of some lines, if all are events as most are: a tenth of what
+    `read_line` of each takes, and all that comes of it. None: they are not, or one is not right."""
     bounds = context.config.limits
     try:
         found = list(map(_decode_event, lines))
-        if not (checked := sound(found, bounds)):
+        checked = sound(found, bounds)
+        if checked is None:
             return None
         types, texts = checked
         events = []
@@ -324,7 +331,7 @@ def read_events(context: Context, lines: Sequence[bytes]) -> list[Publish] | Non
             if each.key is not None:
                 limits.check_key(each.key, bounds)
             tags = limits.check_tags(each.tags, bounds) if each.tags else ()
-            events.append(Publish(types[each.type], text, each.key, tags))
+            events.append(EventPublished(types[each.type], text, each.key, tags))
     except (KissError, msgspec.MsgspecError, ValueError, RecursionError):
         return None
     return events

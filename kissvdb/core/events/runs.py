@@ -7,7 +7,7 @@ them. Here the parts that change are put between the parts that do not, and all 
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
@@ -15,6 +15,7 @@ from kissvdb.core.events.stream import Event, event_of
 from kissvdb.records import EventPublished, decode
 
 _json = msgspec.json.encode
+_END = b"}\n\n"
 
 RUN_EVENTS_MAX = 512
 RUN_BYTES_MAX = 64 * 1024
@@ -43,24 +44,33 @@ class Run:
         self._events: dict[int, Event] = {}
         count = len(records)
         name = records[0].type
-        numbers = list(map(b"%d".__mod__, offsets))
-        middles = {
+        start, middle = b"event: %b\nid: " % name.encode(), b'\ndata: {"offset":'
+        times = {
             ts_ms: b',"ts_ms":%d,"type":%b,"data":' % (ts_ms, _json(name))
             for ts_ms in set(times_ms)
         }
-        parts = [b"event: %b\nid: " % name.encode()] * (6 * count)
+        numbers = list(map(b"%d".__mod__, offsets))
+        datas = [record.data for record in records]
+        parts = [_END + start] * (6 * count)
+        parts[0] = start
         parts[1::6] = parts[3::6] = numbers
-        parts[2::6] = [b'\ndata: {"offset":'] * count
-        parts[4::6] = list(map(middles.__getitem__, times_ms))
-        parts[5::6] = [record.data for record in records]
-        # The end of each, but for the last, goes in front of the next one's beginning.
-        parts[6::6] = [b"}\n\n" + parts[0]] * (count - 1)
-        parts.append(b"}\n\n")
+        parts[2::6] = [middle] * count
+        parts[4::6] = list(map(times.__getitem__, times_ms))
+        parts[5::6] = datas
+        parts.append(_END)
         self.blob = b"".join(parts)
-        lengths = list(map(len, parts))
-        sums = list(accumulate(lengths))
-        # Behind each event's data, and then the three bytes that end it.
-        self._ends = [end + 3 for end in sums[5::6]]
+        fixed = len(start) + len(middle) + len(parts[4]) + len(_END)
+        if len(numbers[0]) == len(numbers[-1]) and len(times) == 1:
+            sizes = map((fixed + 2 * len(numbers[0])).__add__, map(len, datas))
+        else:
+            extra = len(parts[4])
+            sizes = map(
+                lambda number, time, data: fixed - extra + 2 * len(number) + len(time) + len(data),
+                numbers,
+                parts[4::6],
+                datas,
+            )
+        self._ends = list(accumulate(sizes))
 
     @classmethod
     def of(
@@ -71,26 +81,30 @@ class Run:
         times_ms: Sequence[int],
     ) -> Self | None:
         """The events that can be framed at once from ``place`` on; None: not even two."""
-        records: list[EventPublished] = []
-        plain: list[bytes] = []
-        size = 0
-        for payload in payloads:
-            if type(payload) is not bytes:
-                break
-            size += len(payload)
-            if size > RUN_BYTES_MAX:
-                break
-            record = decode(payload)
-            if type(record) is not EventPublished or record.key is not None or record.tags:
-                break
-            if records and record.type != records[0].type:
-                break
-            records.append(record)
-            plain.append(payload)
-        count = len(records)
+        kinds = list(map(type, payloads))
+        if kinds.count(bytes) < len(kinds):
+            kinds = kinds[: next(n for n, kind in enumerate(kinds) if kind is not bytes)]
+        plain = cast(Sequence[bytes], payloads[: len(kinds)])
+        if sum(map(len, plain)) > RUN_BYTES_MAX:
+            plain = plain[: bisect_left(list(accumulate(map(len, plain))), RUN_BYTES_MAX)]
+        if len(plain) < 2:
+            return None
+        records = list(map(decode, plain))
+        first = records[0]
+        if type(first) is not EventPublished:
+            return None
+        alike = [
+            type(each) is EventPublished
+            and each.type == first.type
+            and each.key is None
+            and not each.tags
+            for each in records
+        ]
+        count = len(records) if all(alike) else alike.index(False)
         if count < 2:
             return None
-        return cls(place, records, plain, offsets[:count], times_ms[:count])
+        events = cast(Sequence[EventPublished], records[:count])
+        return cls(place, events, plain[:count], offsets[:count], times_ms[:count])
 
     @property
     def end(self) -> int:
