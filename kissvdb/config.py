@@ -213,9 +213,11 @@ class Log:
 
 @attrs.frozen
 class State:
-    """The key-value tables. ``checkpoint_pages`` are 4 KiB pages of SQLite's write-ahead log."""
+    """The key-value tables. ``checkpoint_pages`` are 4 KiB pages of SQLite's write-ahead log.
+    Keys that are asked for take ``cache_bytes`` of memory; 0: as the machine has it."""
 
     shards: int = _int(1, 1, 64)
+    cache_bytes: int = _int(0, 0, 1024 * GIB)
     checkpoint_pages: int = _int(4000, 1, 1_000_000)
     mailbox_size: int = _int(4096, 1, 1_000_000)
 

@@ -36,6 +36,11 @@ LAST_OFFSET = "kissvdb_last_offset"
 AUDIT_LOST = "kissvdb_audit_lost_events"
 TELEMETRY_LOST = "kissvdb_telemetry_lost_spans"
 VIEW_APPLIED_OFFSET = "kissvdb_view_applied_offset"
+STATE_CACHE_BYTES = "kissvdb_state_cache_bytes"
+STATE_COLD_READS = "kissvdb_state_cold_reads"
+STATE_VALUE_BYTES = "kissvdb_state_value_bytes"
+STATE_TABLE_WRITTEN_BYTES = "kissvdb_state_table_written_bytes"
+STATE_WRITE_AMPLIFICATION = "kissvdb_state_write_amplification"
 COLLECTION_VECTORS = "kissvdb_collection_vectors"
 COLLECTION_DEAD_ROWS = "kissvdb_collection_dead_rows"
 COLLECTION_TAIL_ROWS = "kissvdb_collection_tail_rows"
@@ -73,6 +78,11 @@ GAUGES = {
     AUDIT_LOST: Gauge("Audit events that could not be logged since the start."),
     TELEMETRY_LOST: Gauge("Spans that were dropped or that no collector took since the start."),
     VIEW_APPLIED_OFFSET: Gauge("Offset up to which a view has applied the log.", ("view",)),
+    STATE_CACHE_BYTES: Gauge("Memory that hot keys take.", ("shard",)),
+    STATE_COLD_READS: Gauge("Keys that were read from the table since the start.", ("shard",)),
+    STATE_VALUE_BYTES: Gauge("Bytes of keys and values written since the start.", ("shard",)),
+    STATE_TABLE_WRITTEN_BYTES: Gauge("Bytes written to the table's files for them.", ("shard",)),
+    STATE_WRITE_AMPLIFICATION: Gauge("Bytes written to the table for each of them.", ("shard",)),
     COLLECTION_VECTORS: Gauge("Vectors that searches can find.", ("collection",)),
     COLLECTION_DEAD_ROWS: Gauge("Rows that wait for a vacuum.", ("collection",)),
     COLLECTION_TAIL_ROWS: Gauge("Rows that are not in the index yet.", ("collection",)),

@@ -24,6 +24,7 @@ from kissvdb.engine.sql.group import Writer
 from kissvdb.engine.sql.model import Sql
 from kissvdb.engine.sql.owner import SqlOwner
 from kissvdb.engine.sql.readers import Readers
+from kissvdb.engine.state import sizing
 from kissvdb.engine.state.model import State
 from kissvdb.engine.state.shard import StateShard
 from kissvdb.engine.state.view import StateView
@@ -193,9 +194,12 @@ async def _sql(
 def _shards(
     store: Store, around: CollectionContext, config: Config, tap: DocumentTap
 ) -> Iterator[StateShard]:
+    hot_bytes = config.state.cache_bytes or sizing.hot_bytes()
     for number, table in enumerate(store.tables):
         yield StateShard(
-            StateView(table),
+            StateView(
+                table, store.replays[number].memtables, hot_bytes=hot_bytes // len(store.tables)
+            ),
             around.log,
             around.committed_offset,
             around.clock_ms,

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from kissvdb import records
-from kissvdb.core.state.memtable import Memtable
+from kissvdb.core.state.memtable import Memtable, Sealed
 from kissvdb.engine.log.event_log import EventLog
-from kissvdb.engine.state.view import store
+from kissvdb.engine.state.view import BYTES_MAX, SEALED_ENTRIES, store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import (
     BatchCommitted,
@@ -20,6 +20,9 @@ from kissvdb.records import (
 from kissvdb.storage.state.table import StateTable
 
 _CHUNK_BYTES = 1024 * 1024
+
+REPLAYED_BYTES_MAX = 3 * BYTES_MAX
+"""More than a running database leaves to be stored."""
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how far it is and how far it goes (offsets or bytes)."""
@@ -66,28 +69,38 @@ class View(Protocol):
 
 
 class TableReplay:
-    """One shard's table, which takes the records of its keys."""
+    """One shard's table, which takes the records of its keys: many are stored into it, the last
+    ones stay in memory, and are stored when the database is open."""
 
     def __init__(self, table: StateTable, shard: int, shards: int) -> None:
+        self.memtables: list[Memtable] = [Memtable()]
+        """What the table does not hold, oldest first."""
         self._table = table
         self._shard = shard
         self._shards = shards
+        self._upto = 0
 
     @property
     def applied_offset(self) -> int:
-        return self._table.applied_offset
+        return max(self._table.applied_offset, self._upto)
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
-        table = self._table
-        memtable = Memtable()
+        applied, shard, shards = self.applied_offset, self._shard, self._shards
+        memtable = self.memtables[-1]
         for offset, record in records:
-            if (
-                offset > table.applied_offset
-                and shard_of_record(record, self._shards) == self._shard
-            ):
+            if offset > applied and shard_of_record(record, shards) == shard:
                 memtable.apply(offset, record)
-        if table.applied_offset < upto:
-            store(table, memtable, upto)
+                if memtable.entries >= SEALED_ENTRIES:
+                    memtable = Memtable()
+                    self.memtables.append(memtable)
+        self._upto = max(applied, upto)
+        if sum(each.bytes for each in self.memtables) > REPLAYED_BYTES_MAX:
+            self.store()
+
+    def store(self) -> None:
+        """Store all of it into the table."""
+        store(self._table, Sealed(self.memtables), self.applied_offset)
+        self.memtables = [Memtable()]
 
 
 def replay(log: EventLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:

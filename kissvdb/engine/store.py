@@ -27,6 +27,8 @@ class Store:
 
     log: EventLog
     tables: list[StateTable]
+    replays: list[TableReplay]
+    """What the tables do not hold yet."""
     collections: CollectionStore
     documents: DocumentStore
     sql: SqlStore
@@ -49,9 +51,10 @@ class Store:
             written = not config.storage.memory and self.log.last_offset > 0
             recovery.claim_shards(tables, free=not written)
             self.sql.prepare(self.log)
-            views: list[View] = [
+            self.replays = [
                 TableReplay(table, shard, len(tables)) for shard, table in enumerate(tables)
             ]
+            views: list[View] = [*self.replays]
             keys = self.keys.replay_view(self.log.first_offset)
             views += (self.collections.view(), self.documents.view(), self.sql.replay, keys)
             if written:
@@ -75,6 +78,13 @@ class Store:
             for prefix in (DOCUMENT_PREFIX, SETTINGS_PREFIX)
             for name in table.parts(prefix, ":")
         }
+        for replay in self.replays:
+            for memtable in replay.memtables:
+                for prefix in (DOCUMENT_PREFIX, SETTINGS_PREFIX):
+                    for key, item in memtable.scan(prefix, None):
+                        name, separator, _ = key.removeprefix(prefix).partition(":")
+                        if item is not None and separator:
+                            found.add(name)
         return set(filter(is_name, found))
 
     @property

@@ -58,7 +58,7 @@ def test_a_table_of_an_older_version_is_read_and_gets_fingerprints(tmp_path):
     table = StateTable(path)
     assert table.operation("x") == records.Operation("put", "a", 5, 2)
     new = records.Operation("event", "", 6, fingerprint=b"12345678")
-    for _ in table.writer.store_steps({}, {"y": new}, 6):
+    for _ in table.writer.store_steps([], {"y": new}, 6):
         pass
     assert table.operation("y") == new
     table.close()

@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.core.state import hot
 from kissvdb.engine.state import view as state_view
-from kissvdb.engine.state.view import ENTRIES_MAX, StateView
+from kissvdb.engine.state.view import StateView
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
 from kissvdb.storage.state.table import StateTable
 from tests.patience import PATIENCE_SECS
@@ -43,9 +44,16 @@ def test_a_key_that_is_there_is_never_among_the_absent_ones():
     assert view.absent([*odd, "new", "nul", "nul\0new"]) == {"new", "nul"}
 
 
-@given(steps)
-def test_a_read_sees_the_last_write_wherever_it_is(steps):
-    view, frozen = new_view(), None
+@given(steps, st.sampled_from([0, 400, 800, 10**6]), st.integers(1, 5))
+def test_a_read_sees_the_last_write_wherever_it_is(steps, hot_bytes, sealed_entries):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state_view, "SEALED_ENTRIES", sealed_entries)
+        patch.setattr(hot, "AT_ONCE", 2)
+        read_all_the_time(steps, hot_bytes)
+
+
+def read_all_the_time(steps, hot_bytes):
+    view, frozen = StateView(StateTable(None), hot_bytes=hot_bytes), None
     keys, operations = {}, {}
     for offset, step in enumerate(steps, 1):
         if step == "freeze":
@@ -68,6 +76,10 @@ def test_a_read_sees_the_last_write_wherever_it_is(steps):
                 operations[step.op_id] = offset
         assert {each: view.get(each) for each in KEYS} == {each: keys.get(each) for each in KEYS}
         assert view.absent(KEYS) <= set(KEYS) - set(keys)
+        overlaid = {each: view.table.get(each) for each in KEYS}
+        for layer in reversed(view.overlay()):
+            overlaid |= layer
+        assert overlaid == {each: keys.get(each) for each in KEYS}
     assert look(view) == [keys[each] for each in sorted(keys)]
     for now_ms in (49, 50):
         gone = {each for each, item in keys.items() if item.expires_at_ms == 50 <= now_ms}
@@ -97,7 +109,8 @@ def test_a_page_ends_before_it_grows_too_large():
     view.table.close()
 
 
-async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
+async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery, monkeypatch):
+    monkeypatch.setattr(state_view, "ENTRIES_MAX", 500)
     view = new_view()
     done = []
 
@@ -108,16 +121,16 @@ async def test_a_full_view_asks_to_be_stored_and_makes_writers_wait(nursery):
     def fill(first, count):
         view.apply(first, [KeyWritten(f"k{n}", b"1", 1) for n in range(first, first + count)])
 
-    fill(1, ENTRIES_MAX)
+    fill(1, 500)
     assert view.store_due.is_set()
     await write()
-    fill(ENTRIES_MAX + 1, ENTRIES_MAX)
+    fill(501, 500)
     nursery.start_soon(write)
     await wait_all_tasks_blocked()
-    assert done == [ENTRIES_MAX]
+    assert done == [500]
     memtable = view.freeze()
     await wait_all_tasks_blocked()
-    assert done == [ENTRIES_MAX, 2 * ENTRIES_MAX]
+    assert done == [500, 1000]
     state_view.store(view.table, memtable)
     view.stored(memtable)
     assert (view.pending_entries, view.table.get("k1").offset) == (0, 1)

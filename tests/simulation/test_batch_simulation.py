@@ -69,7 +69,9 @@ class Machine:
             part = self.chance.randint(0, self.log.last_offset)
             recovery.replay(self.log, part, [view], lambda *_: None)
         recovery.replay(self.log, self.log.last_offset, [*views, self.vectors], lambda *_: None)
-        self.shards = [StateView(table) for table in tables]
+        self.shards = [
+            StateView(table, view.memtables) for table, view in zip(tables, views, strict=True)
+        ]
 
     def write(self, n):
         """Every key and a vector become ``n``, in one append of a mark and all records."""

@@ -62,8 +62,12 @@ class Machine:
         part = self.chance.randint(0, self.log.last_offset)
         replayed = recovery.TableReplay(self.table, 0, 1)
         recovery.replay(self.log, part, [replayed], lambda *_: None)
+        if self.chance.random() < 0.5:
+            replayed.store()
         recovery.replay(self.log, self.log.last_offset, [replayed], lambda *_: None)
-        self.view = StateView(self.table)
+        # Often with room for one key or two, so that the others are read from the table.
+        hot_bytes = self.chance.choice((0, 700, 1_000_000))
+        self.view = StateView(self.table, replayed.memtables, hot_bytes=hot_bytes)
         self.storing = None
 
     def run_batch(self):

@@ -15,7 +15,7 @@ def put(table, *keys, offset, gone=()):
 
 
 def store(table, items, operations, offset):
-    for _ in table.writer.store_steps(items, operations, offset):
+    for _ in table.writer.store_steps([sorted(items.items())], operations, offset):
         pass
 
 
@@ -100,7 +100,7 @@ def test_operations_are_forgotten_when_they_are_old_enough(monkeypatch):
 def test_a_store_that_is_given_up_changes_nothing():
     table = StateTable(None)
     put(table, "a", offset=1)
-    steps = table.writer.store_steps({"a": None, "b": Item("b", b"1", 1, 2)}, {}, 2)
+    steps = table.writer.store_steps([[("a", None), ("b", Item("b", b"1", 1, 2))]], {}, 2)
     next(steps)
     steps.close()
     assert (table.applied_offset, table.get("b")) == (1, None)

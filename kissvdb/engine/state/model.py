@@ -25,9 +25,19 @@ from kissvdb.engine.owner import Many
 from kissvdb.engine.recovery import shard_of
 from kissvdb.engine.state.shard import StateShard, live
 from kissvdb.engine.state.upkeep import StateUpkeep
+from kissvdb.engine.state.view import StateView
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.upkeep import Shards
-from kissvdb.metrics import MAILBOX_DEPTH, VIEW_APPLIED_OFFSET, Metrics
+from kissvdb.metrics import (
+    MAILBOX_DEPTH,
+    STATE_CACHE_BYTES,
+    STATE_COLD_READS,
+    STATE_TABLE_WRITTEN_BYTES,
+    STATE_VALUE_BYTES,
+    STATE_WRITE_AMPLIFICATION,
+    VIEW_APPLIED_OFFSET,
+    Metrics,
+)
 from kissvdb.records import BatchCommitted, Operation, SqlExecuted
 from kissvdb.storage.backup import Entry
 from kissvdb.storage.data_dir import DataDir
@@ -60,6 +70,8 @@ class State:
         for shard, address in shards:
             metrics.watch(MAILBOX_DEPTH, _depth_of(address), address.name)
             metrics.watch(VIEW_APPLIED_OFFSET, _offset_of(shard), shard.name)
+            for gauge, read in _gauges_of(shard.view).items():
+                metrics.watch(gauge, read, shard.name)
 
     def get(self, key: str) -> Item | None:
         """The key as of the last answered write; None when absent or expired."""
@@ -163,6 +175,12 @@ class State:
                 answers[place] = answer
         return answers
 
+    async def get_ready(self) -> None:
+        """Do in a thread what the next page would hold up everybody with."""
+        for shard, _ in self._shards:
+            if shard.view.unsorted():
+                await self._threads.commits.run(shard.view.sort)
+
     # As `model.Model`
 
     def route(self, command: Any) -> tuple[Address, Any]:
@@ -205,6 +223,17 @@ class State:
 
 def _depth_of(address: Address) -> Callable[[], float]:
     return lambda: address.statistics().depth
+
+
+def _gauges_of(view: StateView) -> dict[str, Callable[[], float]]:
+    writer = view.table.writer
+    return {
+        STATE_CACHE_BYTES: lambda: view.hot_bytes,
+        STATE_COLD_READS: lambda: view.cold_reads,
+        STATE_VALUE_BYTES: lambda: view.written_bytes,
+        STATE_TABLE_WRITTEN_BYTES: lambda: writer.written_bytes,
+        STATE_WRITE_AMPLIFICATION: lambda: writer.written_bytes / max(1, view.written_bytes),
+    }
 
 
 def _offset_of(shard: StateShard) -> Callable[[], float]:

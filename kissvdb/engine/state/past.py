@@ -79,6 +79,7 @@ class Past:
         """Live keys with this prefix as they were at ``at``, in byte order. A page may have fewer
         than ``limit`` keys, or none, and a cursor. Raises what `get` does."""
         await self._check(at)
+        await self._state.get_ready()
         until = self._last_offset()
         items, horizon = self._state.stored_page(prefix, limit, after)
         wanted = _Wanted(prefix, after, horizon)

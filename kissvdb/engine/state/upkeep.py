@@ -7,7 +7,7 @@ import trio
 
 from actors import Workers
 from kissvdb import logs
-from kissvdb.core.state.memtable import Memtable
+from kissvdb.core.state.memtable import Sealed
 from kissvdb.engine.model import Retain
 from kissvdb.engine.state import view as state_view
 from kissvdb.engine.state.shard import StateShard
@@ -19,7 +19,7 @@ STORE_SECONDS = 1.0
 """So often what was answered, and is in the log and in memory only, is stored in the table."""
 
 LOAD_ENTRIES = 1024
-LOAD_ROUNDS = 4
+LOAD_ROUNDS = 10
 """Where so much came meanwhile, more is to come: it is waited for so many times as long."""
 
 REFUSED_PAUSE_SECONDS = 2.0
@@ -136,18 +136,18 @@ class StateUpkeep:
             await self._write(view.freeze(), applied)
         return view.table.applied_offset
 
-    async def _write(self, memtable: Memtable, applied: int) -> None:
+    async def _write(self, sealed: Sealed, applied: int) -> None:
         view = self.shard.view
         with trio.CancelScope(shield=True):
             try:
                 if view.table.path is None:
                     # Its one connection is the loop's.
-                    for _ in state_view.store_steps(view.table, memtable, applied):
+                    for _ in state_view.store_steps(view.table, sealed, applied):
                         await trio.lowlevel.checkpoint()
                 else:
-                    store = partial(state_view.store, view.table, memtable, applied)
+                    store = partial(state_view.store, view.table, sealed, applied)
                     await self._workers.run(store)
             except PersistenceFailed as refusal:
                 view.not_stored(refusal)
                 raise
-        view.stored(memtable)
+        view.stored(sealed)

@@ -1,8 +1,9 @@
 """A shard's keys as of the last answered write: a table, and over it what it does not hold yet.
 
-Writes go to a memtable. A full one is frozen and stored into the table by a thread, while a new
-one takes the next writes; a read looks at the newest first. SQLite is then never written on the
-event loop, and a key that is written again and again is stored once.
+Writes go to a memtable. One with many entries is sealed, and the next one takes the writes; when
+there is enough, all that are sealed are stored into the table by a thread. SQLite is then never
+written on the event loop, and a key that is written again and again is stored once. Reads find
+keys in the `Hot` ones, which are never older than any of these, and else in the table.
 """
 
 import heapq
@@ -11,64 +12,108 @@ from contextlib import closing
 
 import trio
 
-from kissvdb.core.state.memtable import Memtable
+from kissvdb.core.state.hot import MISSING, Hot
+from kissvdb.core.state.memtable import Memtable, Sealed
 from kissvdb.errors import PersistenceFailed
-from kissvdb.records import Item, Operation, Record
+from kissvdb.records import Item, KeyDeleted, KeyWritten, Operation, Record
 from kissvdb.storage.state.table import StateTable
 
-ENTRIES_MAX = 16_384
-BYTES_MAX = 16 * 1024 * 1024
-"""A memtable with as much is to be stored. With twice as much it takes no more until it is. Of many
-that are stored at once more share a page: half as many cost two fifths more each."""
+ENTRIES_MAX = 131_072
+"""So many changes are to be stored, and with half as many more, besides those that are being
+stored, no more are taken: at a start after a crash all of them are read from the log, about a
+microsecond each. The more are stored at once, the fewer pages are written for each
+(docs/state_storage.md has the figures)."""
+
+BYTES_MAX = 64 * 1024 * 1024
+"""The same of bytes. With less room for hot keys, half of that."""
+
+BYTES_LEAST = 16 * 1024 * 1024
+
+SEALED_ENTRIES = 16_384
+"""A memtable of so many is sealed: a snapshot copies one that is not, in less than a
+millisecond, and a list may have to sort it."""
 
 LIST_BYTES_MAX = 4 * 1024 * 1024
 
-_NOTHING = Memtable()
+HOT_BYTES = 64 * 1024 * 1024
+
+FULL = 1.5
 
 
 class StateView:
     """Lives on the event loop; every method is one look, or one change, at one moment."""
 
-    def __init__(self, table: StateTable) -> None:
+    def __init__(
+        self,
+        table: StateTable,
+        recovered: Iterable[Memtable] = (),
+        *,
+        hot_bytes: int = HOT_BYTES,
+    ) -> None:
+        """``recovered``: what the log has and the table has not, oldest first."""
         self.table = table
         self.store_due = trio.Event()
         """Set when there is enough to store."""
+        self.cold_reads = 0
+        """How many point reads the table was asked for."""
+        self.written_bytes = 0
+        """Of keys and values, as clients wrote them."""
+        self._hot = Hot(hot_bytes, self._is_stored)
+        self._bytes_max = min(BYTES_MAX, max(BYTES_LEAST, hot_bytes // 2))
         self._young = Memtable()
-        # Kept when it is stored, until the next one: who writes a key has often written it before.
-        self._frozen = Memtable()
-        self._storing = False
+        # Oldest first; the first so many are being stored.
+        self._sealed: tuple[Memtable, ...] = ()
+        self._storing = 0
         self._refusal: PersistenceFailed | None = None
         self._stores_no_more = False
         self._room = trio.Event()
         self._pins: set[object] = set()
         self._readable = trio.Event()
         self._readable.set()
+        for memtable in recovered:
+            self._sealed += (memtable,)
+            for key, item in memtable.items.items():
+                self._hot.put(key, item)
+
+    @property
+    def hot_bytes(self) -> int:
+        """About what the keys in memory take."""
+        return self._hot.bytes
 
     def get(self, key: str) -> Item | None:
         """The key as it was written last, expired or not."""
-        items = self._young.items
-        if key in items:
-            return items[key]
-        items = self._frozen.items
-        if key in items:
-            return items[key]
-        return self.table.get(key)
+        item: Item | None = self._hot.get(key)
+        if item is MISSING:
+            item = self.table.get(key)
+            self.cold_reads += 1
+            self._hot.keep(key, item)
+        return item
 
     def absent(self, keys: Sequence[str]) -> set[str]:
         """Keys of these that are surely not there, not even expired: cheaper than many times `get`.
+        The others are in memory after this, unless they are large.
 
         Not all of them: one that was deleted lately may be missing here, and so is one with a NUL,
         behind which SQLite does not read what it is asked.
         """
-        young, frozen = self._young.items, self._frozen.items
-        unknown = {
-            key for key in keys if key not in young and key not in frozen and "\0" not in key
-        }
-        return unknown.difference(self.table.present(unknown)) if unknown else unknown
+        hot = self._hot
+        unknown = {key for key in keys if key not in hot.items and "\0" not in key}
+        if not unknown:
+            return unknown
+        self.cold_reads += len(unknown)
+        for item in self.table.get_many(unknown):
+            unknown.discard(item.key)
+            hot.keep(item.key, item)
+        return unknown
 
     def operation(self, op_id: str) -> Operation | None:
         """What a former write with this ``op_id`` did."""
-        found = self._young.operations.get(op_id) or self._frozen.operations.get(op_id)
+        found = self._young.operations.get(op_id)
+        if found is None:
+            for memtable in reversed(self._sealed):
+                found = memtable.operations.get(op_id)
+                if found is not None:
+                    break
         return found or self.table.operation(op_id)
 
     def scan(
@@ -81,77 +126,107 @@ class StateView:
         """
         if limit <= 0:
             return [], False
-        # What is stored needs no sorting here.
-        young, frozen = self._young, self._frozen if self._storing else _NOTHING
-        newest = (item for _, item in young.scan(prefix, after))
-        newer = (item for key, item in frozen.scan(prefix, after) if key not in young.items)
         items: list[Item] = []
         size = 0
+        last: str | None = None
         with closing(self.table.items(prefix, after=after, now_ms=now_ms)) as stored:
-            older = (
-                item
-                for item in stored
-                if item.key not in young.items and item.key not in frozen.items
-            )
-            merged = heapq.merge(older, _living(newer, now_ms), _living(newest, now_ms), key=_key)
-            for item in merged:
+            newest_first = (self._young, *reversed(self._sealed))
+            runs = [
+                _run(place, memtable.scan(prefix, after))
+                for place, memtable in enumerate(newest_first)
+                if memtable.items
+            ]
+            older = ((item.key, len(newest_first), item) for item in stored)
+            for key, _, item in heapq.merge(*runs, older) if runs else older:
+                # Of a key the newest comes first.
+                if key == last:
+                    continue
+                last = key
+                if item is None or _is_over(item, now_ms):
+                    continue
                 if len(items) == limit or (items and size + len(item.value) > LIST_BYTES_MAX):
                     return items, True
                 items.append(item)
                 size += len(item.value)
         return items, False
 
+    def unsorted(self) -> bool:
+        """Whether the next `scan` would take long, unless `sort` was called before."""
+        return any(not each.is_sorted for each in self._sealed)
+
+    def sort(self) -> None:
+        """For a thread."""
+        for each in self._sealed:
+            each.sort()
+
     def expired(self, now_ms: int, limit: int) -> list[str]:
         """Keys whose time has come."""
-        young, frozen = self._young, self._frozen
-        keys = [key for key, at_ms in young.expiring.items() if at_ms <= now_ms]
-        if self._storing:
-            for key, at_ms in frozen.expiring.items():
-                if at_ms <= now_ms and key not in young.items:
-                    keys.append(key)
+        found: dict[str, None] = {}
+        for memtable in (self._young, *self._sealed):
+            if memtable.ends_at_ms <= now_ms:
+                for key, at_ms in memtable.expiring.items():
+                    if at_ms <= now_ms and _is_over(self._hot.items[key], now_ms):
+                        found[key] = None
         with closing(self.table.expired(now_ms)) as stored:
             for key in stored:
-                if len(keys) >= limit:
+                if len(found) >= limit:
                     break
-                if key not in young.items and not (self._storing and key in frozen.items):
-                    keys.append(key)
-        return keys[:limit]
+                item = self._hot.items.get(key, MISSING)
+                if item is MISSING or _is_over(item, now_ms):
+                    found[key] = None
+        return list(found)[:limit]
 
     def apply(self, first_offset: int, records: Iterable[Record]) -> None:
         """Take over records with consecutive offsets; from now on they are seen."""
-        young = self._young
+        young, put = self._young, self._hot.put
         for offset, record in enumerate(records, first_offset):
-            young.apply(offset, record)
-        if _is_full(young):
+            if type(record) is KeyWritten:
+                key = record.key
+                self.written_bytes += len(key) + len(record.value)
+                put(key, young.write(offset, record))
+            else:
+                young.apply(offset, record)
+                if type(record) is KeyDeleted:
+                    put(record.key, None)
+        self._hot.make_room()
+        if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
+            self._seal()
+        if self._is_full():
             self.store_due.set()
 
     async def wait_for_room(self) -> None:
         """Return when a batch of records may be applied. Raises PersistenceFailed when there is no
         room because the table could not be stored."""
-        while _is_full(self._young, 2) and not (self._stores_no_more or self.is_pinned):
+        while self._is_full(FULL) and not (self._stores_no_more or self.is_pinned):
             if self._refusal is not None:
                 raise PersistenceFailed(self._refusal.message)
             self.store_due.set()
             await self._room.wait()
 
-    def freeze(self) -> Memtable:
+    def freeze(self) -> Sealed:
         """What the table does not hold yet: `store` it, then pass it to `stored`.
 
         Not before the one frozen before was stored.
         """
         if self._storing:
             raise RuntimeError("a memtable that is not stored would be lost")
-        self._storing = True
-        self._frozen, self._young = self._young, Memtable()
+        # One that holds nothing says how far it is, and that there is something to be stored.
+        self._seal()
+        self._storing = len(self._sealed)
         self.store_due = trio.Event()
         self._wake_writers()
-        return self._frozen
+        return Sealed(self._sealed)
 
-    def stored(self, memtable: Memtable) -> None:
+    def stored(self, sealed: Sealed) -> None:
         """The table holds it now."""
-        assert memtable is self._frozen
-        self._storing = False
+        count = len(sealed.memtables)
+        assert count == self._storing
+        self._sealed = self._sealed[count:]
+        self._storing = 0
         self._refusal = None
+        # What came meanwhile may be enough again.
+        if self._is_full():
+            self.store_due.set()
 
     def not_stored(self, refusal: PersistenceFailed) -> None:
         """The frozen memtable could not be stored; it is `unstored` until it is."""
@@ -159,9 +234,9 @@ class StateView:
         self._wake_writers()
 
     @property
-    def unstored(self) -> Memtable | None:
-        """The frozen memtable, if it is not stored yet."""
-        return self._frozen if self._storing else None
+    def unstored(self) -> Sealed | None:
+        """What is frozen, if it is not stored yet."""
+        return Sealed(self._sealed[: self._storing]) if self._storing else None
 
     def store_no_more(self) -> None:
         """The end: what is still written stays in memory and in the log."""
@@ -170,12 +245,13 @@ class StateView:
 
     # Snapshots
 
-    def overlay(self) -> dict[str, Item | None]:
-        """What the table may not hold yet, as a copy: it is to be looked at before the table as
-        the table is now. None: the key is gone."""
-        if not self._storing:
-            return self._young.items.copy()
-        return {**self._frozen.items, **self._young.items}
+    def overlay(self) -> tuple[dict[str, Item | None], ...]:
+        """What the table may not hold yet, newest first: it is to be looked at before the table as
+        the table is now, and not to be changed. None: the key is gone."""
+        found = [memtable.items for memtable in reversed(self._sealed) if memtable.items]
+        if self._young.items:
+            found.insert(0, self._young.items.copy())
+        return tuple(found)
 
     def pin(self, reader: object) -> None:
         """Until ``reader`` is unpinned nothing new is stored into the table: for one in memory,
@@ -205,7 +281,7 @@ class StateView:
         await self._readable.wait()
         if self.table.path is not None:
             return
-        while _is_full(self._young) and not self._stores_no_more and self._refusal is None:
+        while self._is_full() and not self._stores_no_more and self._refusal is None:
             self.store_due.set()
             await self._room.wait()
 
@@ -216,30 +292,45 @@ class StateView:
     @property
     def pending_entries(self) -> int:
         """How much the table does not hold yet."""
-        return self._young.entries + (self._frozen.entries if self._storing else 0)
+        return self._young.entries + sum(each.entries for each in self._sealed)
+
+    def _seal(self) -> None:
+        self._sealed += (self._young,)
+        self._young = Memtable()
+
+    def _is_full(self, times: float = 1) -> bool:
+        """Whether so much waits, besides what is being stored."""
+        waiting = (self._young, *self._sealed[self._storing :])
+        return (
+            sum(each.changes for each in waiting) >= times * ENTRIES_MAX
+            or sum(each.bytes for each in waiting) >= times * self._bytes_max
+        )
+
+    def _is_stored(self, key: str, item: Item | None) -> bool:
+        if item is not None:
+            # The table's offset is not above that of a change that it does not hold.
+            return item.offset <= self.table.applied_offset
+        return key not in self._young.items and not any(key in each.items for each in self._sealed)
 
 
-def store(table: StateTable, memtable: Memtable, offset: int = 0) -> None:
-    """Bring the table to where the memtable is, or to a later ``offset`` that changed no key."""
-    for _ in store_steps(table, memtable, offset):
+def store(table: StateTable, sealed: Sealed, offset: int = 0) -> None:
+    """Bring the table to where these are, or to a later ``offset`` that changed no key."""
+    for _ in store_steps(table, sealed, offset):
         pass
 
 
-def store_steps(table: StateTable, memtable: Memtable, offset: int = 0) -> Iterator[None]:
-    """`store` in steps of some 100 us. It is done when the last one is."""
-    applied = max(offset, memtable.applied_offset)
-    return table.writer.store_steps(memtable.items, memtable.operations, applied)
+def store_steps(table: StateTable, sealed: Sealed, offset: int = 0) -> Iterator[None]:
+    """`store` in steps of a millisecond at most. It is done when the last one is."""
+    applied = max(offset, sealed.applied_offset)
+    return table.writer.store_steps(sealed.changes(), sealed.operations, applied)
 
 
-def _is_full(memtable: Memtable, times: int = 1) -> bool:
-    return memtable.entries >= times * ENTRIES_MAX or memtable.bytes >= times * BYTES_MAX
+def _run(
+    place: int, changes: Iterable[tuple[str, Item | None]]
+) -> Iterator[tuple[str, int, Item | None]]:
+    return ((key, place, item) for key, item in changes)
 
 
-def _living(items: Iterable[Item | None], now_ms: int) -> Iterator[Item]:
-    for item in items:
-        if item is not None and (item.expires_at_ms is None or item.expires_at_ms > now_ms):
-            yield item
-
-
-def _key(item: Item) -> str:
-    return item.key
+def _is_over(item: Item | None, now_ms: int) -> bool:
+    """Whether it is past its time; what is not there is not."""
+    return item is not None and item.expires_at_ms is not None and item.expires_at_ms <= now_ms

@@ -1,8 +1,9 @@
 """The keys of the shards at one moment, read by one thread while writes go on.
 
-A shard's newest keys are a copy of its memtables. What is older is read from its table: through a
-connection of its own that holds on to the moment or, of a table in memory, which has only the
-loop's connection, in pages that the loop is asked for, while nothing new is stored into it.
+A shard's newest keys are those of its memtables: of those that are sealed as they are, of the one
+that takes writes a copy. What is older is read from its table: through a connection of its own that
+holds on to the moment or, of a table in memory, which has only the loop's connection, in pages that
+the loop is asked for, while nothing new is stored into it.
 """
 
 from bisect import bisect_left
@@ -15,6 +16,7 @@ import trio
 import trio.from_thread
 import trio.lowlevel
 
+from kissvdb.core.state.memtable import in_order
 from kissvdb.engine.recovery import shard_of
 from kissvdb.engine.state.view import StateView
 from kissvdb.records import Item
@@ -47,7 +49,8 @@ class ShardKeys:
         self.view = view
         self._reader = reader
         self._token = trio.lowlevel.current_trio_token()
-        self._overlay: dict[str, Item | None] = {}
+        self._layers: tuple[dict[str, Item | None], ...] = ()
+        self._merged: dict[str, Item | None] | None = None
         self._names: list[str] | None = None
 
     def begin(self, is_over: Callable[[], bool]) -> None:
@@ -56,12 +59,14 @@ class ShardKeys:
             self.view.pin(self)
         else:
             self._reader.begin(is_over)
-        self._overlay = self.view.overlay()
+        self._layers = self.view.overlay()
+        self._merged = None
         self._names = None
 
     def end(self) -> None:
         """Let go of the moment."""
-        self._overlay = {}
+        self._layers = ()
+        self._merged = None
         self._names = None
         if self._reader is None:
             self.view.unpin(self)
@@ -76,9 +81,10 @@ class ShardKeys:
 
     def get(self, key: str, now_ms: int) -> Row | None:
         """A living key."""
-        if key in self._overlay:
-            item = self._overlay[key]
-            return None if item is None or not _lives(item, now_ms) else _row(item)
+        for layer in self._layers:
+            if key in layer:
+                newest = layer[key]
+                return None if newest is None or not _lives(newest, now_ms) else _row(newest)
         if self._reader is not None:
             return self._reader.get(key, now_ms)
         item = trio.from_thread.run_sync(self.view.table.get, key, trio_token=self._token)
@@ -86,7 +92,7 @@ class ShardKeys:
 
     def rows(self, wanted: KeyRange, now_ms: int, *, values: bool, ordered: bool) -> Iterator[Row]:
         """Living keys; in byte order if they are to be ``ordered``."""
-        overlay = self._overlay
+        overlay = self._overlay()
         stored = self._stored(wanted, now_ms, values=values)
         if not overlay:
             return stored
@@ -100,16 +106,27 @@ class ShardKeys:
         ]
         return chain(newer, older)
 
+    def _overlay(self) -> dict[str, Item | None]:
+        """All layers as one, made once for all ranges of a statement."""
+        if len(self._layers) <= 1:
+            return self._layers[0] if self._layers else {}
+        if self._merged is None:
+            self._merged = {}
+            for layer in reversed(self._layers):
+                self._merged |= layer
+        return self._merged
+
     def _newer(self, wanted: KeyRange, now_ms: int) -> Iterator[Row]:
-        """Those of the copy, in order; only as far as they are asked for."""
+        """Those of the layers, in order; only as far as they are asked for."""
+        overlay = self._overlay()
         if self._names is None:
             # Once for all ranges of a statement.
-            self._names = sorted(self._overlay)
+            self._names = [key for some in in_order(overlay) for key in some]
         names = self._names
         start = 0 if wanted.low is None else bisect_left(names, wanted.low)
         end = len(names) if wanted.high is None else bisect_left(names, wanted.high)
         for place in range(start, end):
-            item = self._overlay[names[place]]
+            item = overlay[names[place]]
             if item is not None and _lives(item, now_ms):
                 yield _row(item)
 

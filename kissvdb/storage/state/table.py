@@ -34,7 +34,10 @@ PRAGMA wal_autocheckpoint=0; PRAGMA cache_size=-4096; PRAGMA temp_store=MEMORY;
 """
 _COLUMNS = "key, value, revision, off, expires_at"
 _GET = f"SELECT {_COLUMNS} FROM kv WHERE key = ?"
-_PRESENT = "SELECT kv.key FROM json_each(?) AS asked CROSS JOIN kv ON kv.key = asked.value"
+_MANY = (
+    "SELECT kv.key, kv.value, revision, off, expires_at FROM json_each(?) AS asked"
+    " CROSS JOIN kv ON kv.key = asked.value"
+)
 _LIST = (
     f"SELECT {_COLUMNS} FROM kv WHERE key >= ? AND (?2 IS NULL OR key < ?2) AND key > ?3"
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
@@ -89,10 +92,10 @@ class StateTable:
         row = self._db.execute(_GET, (key,)).get
         return None if row is None else _item(row)
 
-    def present(self, keys: Iterable[str]) -> list[str]:
-        """Those of the keys that are stored, expired or not."""
+    def get_many(self, keys: Iterable[str]) -> list[Item]:
+        """Those of the keys that are stored, expired or not, in one statement."""
         asked = msgspec.json.encode(list(keys)).decode()
-        return [row[0] for row in self._db.execute(_PRESENT, (asked,))]
+        return [_item(row) for row in self._db.execute(_MANY, (asked,))]
 
     def items(self, prefix: str, *, after: str | None, now_ms: int) -> Generator[Item]:
         """Live keys that start with ``prefix`` and sort after ``after``, in byte order.

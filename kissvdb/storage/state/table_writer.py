@@ -1,11 +1,11 @@
-"""Writing a state table: whole memtables, one transaction each. For a thread, one at a time.
+"""Writing a state table: many memtables in one transaction. For a thread, one at a time.
 
 A commit costs no fsync (WAL mode, synchronous=NORMAL): the log has the records, and after a crash
 the table stands at its applied offset and the log replays the rest.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from typing import Any
@@ -20,6 +20,9 @@ from kissvdb.records import Item, Operation
 BUSY_MS_MAX = 5000
 OPERATIONS_KEPT = 200_000
 """Offsets for which an ``op_id`` is remembered; older ones are forgotten."""
+
+PAGE_BYTES = 4096
+_WAL_HEADER_BYTES = 24
 
 _REFUSALS = (
     apsw.FullError,
@@ -52,6 +55,8 @@ class TableWriter:
     def __init__(self, db: Any) -> None:
         self._db = db
         self.wal_pages = 0
+        self.written_bytes = 0
+        """To the WAL and, at most, from there to the file."""
         self.boundaries: Sequence[Boundary] = ()
         """Where the log has skipped offsets: they are no distance."""
         db.set_wal_hook(self._note_wal_pages)
@@ -59,11 +64,12 @@ class TableWriter:
 
     def store_steps(
         self,
-        items: Mapping[str, Item | None],
+        changes: Iterable[Sequence[tuple[str, Item | None]]],
         operations: Mapping[str, Operation],
         applied_offset: int,
     ) -> Iterator[None]:
-        """Bring keys (None: gone) and operations to where they are at ``applied_offset``.
+        """Bring keys (None: gone) and operations to where they are at ``applied_offset``. The
+        ``changes`` come in the order of the tree, so that neighbours share pages.
 
         All in one transaction, in steps of some 100 us: it is done when the iterator ends, and
         undone when it is closed before. The same may be stored again. Raises PersistenceFailed
@@ -72,10 +78,10 @@ class TableWriter:
         db = self._db
         kept_after = offset_before(applied_offset, OPERATIONS_KEPT, self.boundaries)
         with refusals("store keys"), db:
-            # In the order of the tree: neighbours share pages.
-            keys = sorted(items)
-            for start in range(0, len(keys), _ROWS):
-                _store_some(db, [(key, items[key]) for key in keys[start : start + _ROWS]])
+            for piece in changes:
+                for start in range(0, len(piece), _ROWS):
+                    _store_some(db, piece[start : start + _ROWS])
+                    yield
                 yield
             remembered = iter(operations.items())
             while some := list(islice(remembered, _ROWS)):
@@ -105,6 +111,7 @@ class TableWriter:
         """
         with refusals("make keys durable"):
             frames, moved = _move(self._db)
+        self.written_bytes += max(0, moved) * PAGE_BYTES
         if frames == moved:
             self.wal_pages = 0
         return frames == moved
@@ -119,6 +126,8 @@ class TableWriter:
         self._db.close()
 
     def _note_wal_pages(self, _db: Any, _name: str, pages: int) -> int:
+        new = pages - self.wal_pages if pages > self.wal_pages else pages
+        self.written_bytes += new * (PAGE_BYTES + _WAL_HEADER_BYTES)
         self.wal_pages = pages
         return apsw.SQLITE_OK
 

@@ -1,0 +1,102 @@
+"""The keys that are asked for, in memory: bounded by bytes, and never older than the table.
+
+It holds every key that the table has not got yet, and of the others those that were written or
+read last. So a look here answers for most keys, and one that misses is a look into the table.
+
+What goes first is what came first (a queue), unless it was asked for since room ran out: then it
+gets another turn (second chance, as CLOCK: Corbató, A Paging Experiment with the Multics System,
+1968). Noting who asked costs nothing before that.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from kissvdb.records import Item
+
+ENTRY_BYTES = 320
+"""About what an entry takes besides its key and value (CPython 3.11, and half a slot more)."""
+
+AT_ONCE = 512
+"""So many entries go, or stay, together: some 0.1 ms."""
+
+TURNS_MAX = 4
+
+LARGE = 16
+"""A value that is read and takes a larger part than this of the room is not kept."""
+
+MISSING: Final[Any] = object()
+
+
+class Hot:
+    """Items by key; None: there is surely no such key."""
+
+    def __init__(self, bytes_max: int, is_stored: Callable[[str, Item | None], bool]) -> None:
+        """``is_stored``: whether the table has the key as it is here, so that it may go."""
+        self.items: dict[str, Item | None] = {}
+        self.bytes = 0
+        self.bytes_max = bytes_max
+        self._is_stored = is_stored
+        # Each key of ``items`` stands in one of these, once; the oldest are to the left.
+        self._queue: deque[list[str]] = deque([[]])
+        self._asked: set[str] | None = None
+
+    def get(self, key: str) -> Any:
+        """An Item, None, or MISSING: then the table is to be asked; `keep` what it says."""
+        item = self.items.get(key, MISSING)
+        if self._asked is not None and item is not MISSING:
+            self._asked.add(key)
+        return item
+
+    def put(self, key: str, item: Item | None) -> None:
+        """The key was written: it is this from now on."""
+        items = self.items
+        old = items.get(key, MISSING)
+        items[key] = item
+        if old is MISSING:
+            self._add(key, item)
+        else:
+            size = 0 if item is None else len(item.value)
+            self.bytes += size - (0 if old is None else len(old.value))
+
+    def keep(self, key: str, item: Item | None) -> None:
+        """The table says so, of a key that is missing here."""
+        if item is not None and len(item.value) * LARGE > self.bytes_max:
+            return
+        self.items[key] = item
+        self._add(key, item)
+        if self.bytes > self.bytes_max:
+            self.make_room()
+
+    def make_room(self) -> None:
+        """Let some go if there is too much. To be called after writes."""
+        for _ in range(TURNS_MAX):
+            if self.bytes <= self.bytes_max:
+                return
+            self._drop_some()
+
+    def _add(self, key: str, item: Item | None) -> None:
+        newest = self._queue[-1]
+        if len(newest) >= AT_ONCE:
+            newest = []
+            self._queue.append(newest)
+        newest.append(key)
+        self.bytes += ENTRY_BYTES + len(key) + (0 if item is None else len(item.value))
+
+    def _drop_some(self) -> None:
+        items, is_stored = self.items, self._is_stored
+        asked = self._asked
+        if asked is None:
+            asked = self._asked = set()
+        staying = []
+        for key in self._queue.popleft():
+            item = items[key]
+            if key in asked:
+                asked.discard(key)
+                staying.append(key)
+            elif is_stored(key, item):
+                del items[key]
+                self.bytes -= ENTRY_BYTES + len(key) + (0 if item is None else len(item.value))
+            else:
+                staying.append(key)
+        self._queue.append(staying)
