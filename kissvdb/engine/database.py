@@ -18,6 +18,7 @@ from kissvdb.config import Config
 from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import reserved_keys
+from kissvdb.core.state.put_many import WrittenMany
 from kissvdb.core.state.rules import (
     ALWAYS,
     Answer,
@@ -214,6 +215,14 @@ class Database:
             for place, answer in zip(mine, found, strict=True):
                 answers[place] = answer
         return answers
+
+    async def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> WrittenMany | None:
+        """Set keys, each for itself; None, and nothing is done, where it has to be `write_many`.
+
+        ``values`` are compact JSON, and the keys mean nothing to the database. Raises what `write`
+        does, but no refusal of a single key."""
+        reply = self._state.put_many(keys, values)
+        return None if reply is None else await answered(reply)
 
     async def batch(self, batch: Batch) -> BatchAnswer:
         """Do all of a batch or nothing of it: see `Batches.write`."""

@@ -15,6 +15,7 @@ import trio
 from actors import Actor, Address, Envelope
 from kissvdb.core.atomic import Atomic
 from kissvdb.core.batch import Batch
+from kissvdb.core.state.put_many import PutMany
 from kissvdb.engine.asking import watched
 from kissvdb.engine.log.writer import Append
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
@@ -34,7 +35,7 @@ class Many:
     commands: tuple[Any, ...]
 
 
-_SEVERAL = frozenset((Atomic, Many))
+_SEVERAL = frozenset((Atomic, Many, PutMany))
 
 
 @attrs.frozen

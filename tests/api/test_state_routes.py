@@ -1,6 +1,6 @@
 """State over HTTP: what a client sends and gets."""
 
-from itertools import chain
+from itertools import chain, pairwise
 
 import attrs
 import pytest
@@ -238,6 +238,28 @@ async def test_a_batch_answers_each_in_order(call: Caller):
     codes = [result["error"]["error"] for result in results if "error" in result]
     assert codes == ["revision_mismatch", "invalid_argument", "payload_too_large"]
     assert results[4]["offset"] == results[0]["offset"] + 1
+
+
+async def test_a_batch_of_nothing_but_keys_and_values_is_answered_like_any_other(call: Caller):
+    odd = ["plain", 'quote"', "back\\slash", "ü", "tab\t", "plain", "ending"]
+    await call("PUT", "/v1/state/ending", {"value": 1, "ttl_ms": 60_000})
+    operations = [{"key": key, "value": {"n": n, "s": "a b"}} for n, key in enumerate(odd)]
+    answers = []
+    for more in ({}, {"ttl_ms": None}, {"op_id": "by-itself"}):
+        asked = [*operations, operations[0] | more]
+        answer = await call("POST", "/v1/state/batch_put", {"operations": asked})
+        answers.append(reading(answer)["results"])
+    assert [each["key"] for each in answers[0]] == [*odd, "plain"]
+    assert [each["revision"] for each in answers[0]] == [1, 1, 1, 1, 1, 2, 2, 3]
+    for before, after in pairwise(answers):
+        assert [each.keys() for each in before] == [each.keys() for each in after]
+        assert [each["offset"] + 8 for each in before] == [each["offset"] for each in after]
+    ending = reading(await call("GET", "/v1/state/ending"))
+    assert (ending["value"], ending["expires_at_ms"]) == ({"n": 6, "s": "a b"}, None)
+    body = b'{"operations":[{"key":"a","value":1},{"key":"deep","value":%b}]}'
+    nested = body % (b"[" * 300 + b"]" * 300)
+    refused(await call("POST", "/v1/state/batch_put", body=nested), 400, "invalid_argument")
+    assert (await call("GET", "/v1/state/a")).status == 404
 
 
 @pytest.mark.parametrize("count", [0, 257])

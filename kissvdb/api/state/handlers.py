@@ -16,7 +16,7 @@ from kissvdb.api.frame.http import Pending, Request, Response
 from kissvdb.api.frame.preconditions import of_existing, precondition
 from kissvdb.api.reading.json_body import MARK, Body, compact, off_loop, read_then
 from kissvdb.api.reading.query import parse_query, u64
-from kissvdb.api.state import parts
+from kissvdb.api.state import parts, plain_puts
 from kissvdb.api.state.parts import number
 from kissvdb.core.state.rules import (
     Answer,
@@ -28,7 +28,7 @@ from kissvdb.core.state.rules import (
     Put,
     Written,
 )
-from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound
+from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound, Unavailable
 
 LIST_LIMIT_DEFAULT = 100
 LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -139,6 +139,11 @@ async def batch_put(context: Context, request: Request) -> Response:
             f"{len(operations)}: send several batches, or raise limits.state_batch_max "
             "(MAX_STATE_BATCH)"
         )
+    if request.principal.grants is None:
+        columns = await off_loop(request.body, plain_puts.read, operations, context.config.limits)
+        written = None if columns is None else await _put_columns(context, *columns)
+        if written is not None:
+            return Response(b'{"results":[%b]}' % written)
     read_puts = await off_loop(request.body, _puts, context, operations)
     outcomes = check_each(request.principal.grants, read_puts)
     commands = [outcome for outcome in outcomes if isinstance(outcome, Put)]
@@ -148,6 +153,23 @@ async def batch_put(context: Context, request: Request) -> Response:
         for operation, outcome in zip(operations, outcomes, strict=True)
     ]
     return Response(b'{"results":[%b]}' % b",".join(results))
+
+
+async def _put_columns(context: Context, keys: list[str], values: list[bytes]) -> bytes | None:
+    try:
+        written = await context.database.put_many(keys, values)
+    except Unavailable as refusal:
+        # As `write_many` answers it: each of them is refused.
+        return b",".join([_result(key, refusal) for key in keys])
+    if written is None:
+        return None
+    answers = plain_puts.results(keys, written)
+    if answers is not None:
+        return answers
+    rows = zip(keys, written.revisions, written.offsets, strict=True)
+    return b",".join(
+        [_result(key, Written(key, revision, offset)) for key, revision, offset in rows]
+    )
 
 
 def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:

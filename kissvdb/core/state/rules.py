@@ -5,6 +5,7 @@ is decided against the table *plus the batch so far*; nothing is applied before 
 """
 
 from collections.abc import Callable, Sequence, Set
+from typing import Any
 
 import attrs
 import msgspec
@@ -12,12 +13,14 @@ import msgspec
 from kissvdb.core import batch
 from kissvdb.core.events.publishing import Publish, Published, record_of
 from kissvdb.core.state import merge_patch, reserved_keys
+from kissvdb.core.state.preconditions import ALWAYS as ALWAYS
+from kissvdb.core.state.preconditions import Precondition as Precondition
+from kissvdb.core.state.preconditions import check, unmet
+from kissvdb.core.state.put_many import ManyDecision, PutMany
 from kissvdb.errors import (
     Damaged,
     InvalidArgument,
-    NotFound,
     PayloadTooLarge,
-    PreconditionFailed,
     Refused,
     RevisionMismatch,
 )
@@ -27,25 +30,6 @@ from kissvdb.records import Item as Item
 U64_MAX = 2**64 - 1
 # Far enough for every TTL (year 292,278,994) and still a SQLite integer.
 EXPIRES_AT_MS_MAX = 2**63 - 1
-
-
-@attrs.frozen
-class Precondition:
-    """What must hold for a write: any that is not None is checked.
-
-    ``revision`` 0 means "the key must be absent". ``offset`` compares with the offset of the
-    key's last write and so also notices a delete and re-create (no ABA). ``absent`` False means
-    "the key must exist" (If-Match: *, or create=false, which is NotFound). ``from_header`` chooses
-    412 instead of 409.
-    """
-
-    revision: int | None = None
-    offset: int | None = None
-    absent: bool | None = None
-    from_header: bool = False
-
-
-ALWAYS = Precondition()
 
 
 class Put(msgspec.Struct, frozen=True):
@@ -207,7 +191,7 @@ class StateBatch(batch.Batch[StateDecision]):
     def _decide_again(self, operation: Operation) -> StateDecision:
         return StateDecision(None, answer=_answer_again(operation))
 
-    def _decide(self, command: Command) -> StateDecision:
+    def _decide(self, command: Command | PutMany) -> Any:
         if isinstance(command, Put):
             return self._put(command)
         if isinstance(command, Delete):
@@ -218,18 +202,41 @@ class StateBatch(batch.Batch[StateDecision]):
             return self._require(command)
         if isinstance(command, Configure):
             return self._configure(command)
+        if isinstance(command, PutMany):
+            return self._put_many(command)
         return self._log(record_of(command, self._fingerprint))
+
+    def _put_many(self, command: PutMany) -> ManyDecision:
+        absent = self._absent = self._find_absent(command.keys)
+        pending, records, lookup = self._pending, self.records, self._lookup
+        positions, revisions = [], []
+        for key, value in zip(command.keys, command.values, strict=True):
+            stored = pending.get(key) or (None if key in absent else lookup(key))
+            if self.growth is not None or (stored is not None and stored.expires_at_ms is not None):
+                # A quota counts, or an old life may have to end first.
+                live = self._live(key)
+                self._write(key, value, live, None, None)
+                revision = 1 if live is None else live.revision + 1
+            else:
+                # What the batch has deleted is None in what is pending.
+                gone = stored is None or (key in pending and pending[key] is None)
+                revision = 1 if gone or stored is None else stored.revision + 1
+                record = pending[key] = KeyWritten(key, value, revision)
+                records.append(record)
+            positions.append(len(records) - 1)
+            revisions.append(revision)
+        return ManyDecision(positions, revisions)
 
     def _put(self, command: Put) -> StateDecision:
         if command.key.startswith(reserved_keys.WATCHED):
             self._check_key(command.key)
         live = self._live(command.key)
-        _check(command.precondition, command.key, live)
+        check(command.precondition, command.key, live)
         expires_at_ms = self._expiry(command.ttl_ms)
         return self._write(command.key, command.value, live, expires_at_ms, command.op_id)
 
     def _require(self, command: Require) -> StateDecision:
-        problem = _unmet(command.precondition, command.key, self._live(command.key))
+        problem = unmet(command.precondition, command.key, self._live(command.key))
         if problem is not None:
             raise RevisionMismatch(problem)
         return StateDecision(None)
@@ -238,7 +245,7 @@ class StateBatch(batch.Batch[StateDecision]):
         if command.key.startswith(reserved_keys.WATCHED):
             self._check_key(command.key)
         live = self._live(command.key)
-        _check(command.precondition, command.key, live)
+        check(command.precondition, command.key, live)
         value = _merged(None if live is None else live.value, command)
         if len(value) > self._json_bytes_max:
             raise PayloadTooLarge(
@@ -259,7 +266,7 @@ class StateBatch(batch.Batch[StateDecision]):
             if live is None or command.key.startswith(reserved_keys.SETTINGS_PREFIX):
                 # A vector manifest that is stored is from before it was reserved, and may go.
                 reserved_keys.check_key(command.key)
-        _check(command.precondition, command.key, live)
+        check(command.precondition, command.key, live)
         if live is None:
             return StateDecision(None)
         self._forget(command.key, live)
@@ -268,7 +275,7 @@ class StateBatch(batch.Batch[StateDecision]):
     def _configure(self, command: Configure) -> StateDecision:
         self.holds_documents = True
         live = self._live(command.key)
-        _check(command.precondition, command.key, live)
+        check(command.precondition, command.key, live)
         if command.value is not None:
             return self._write(command.key, command.value, live, None, command.op_id)
         if live is None:
@@ -353,36 +360,6 @@ def _merged(target: bytes | None, command: Patch) -> bytes:
         raise InvalidArgument(
             f"the patch of {command.key!r} is nested too deeply: put the whole value instead"
         ) from None
-
-
-def _check(precondition: Precondition, key: str, live: Item | None) -> None:
-    if precondition is ALWAYS:
-        return
-    if live is None and precondition.absent is False and not precondition.from_header:
-        raise NotFound(
-            f"key {key!r} does not exist: it was deleted or has expired, and create=false keeps "
-            "this write from bringing it back"
-        )
-    problem = _unmet(precondition, key, live)
-    if problem is None:
-        return
-    kind = PreconditionFailed if precondition.from_header else RevisionMismatch
-    raise kind(problem + ": read the key again and retry")
-
-
-def _unmet(precondition: Precondition, key: str, live: Item | None) -> str | None:
-    revision = 0 if live is None else live.revision
-    if precondition.revision is not None and precondition.revision != revision:
-        found = "does not exist" if live is None else f"is at revision {revision}"
-        return f"key {key!r} {found}, not at revision {precondition.revision}"
-    if precondition.offset is not None and (live is None or live.offset != precondition.offset):
-        found = "does not exist" if live is None else "was written at another offset"
-        return f"key {key!r} {found}, not at offset {precondition.offset}"
-    if precondition.absent is True and live is not None:
-        return f"key {key!r} exists already, at revision {revision}"
-    if precondition.absent is False and live is None:
-        return f"key {key!r} does not exist"
-    return None
 
 
 def _answer_again(operation: Operation) -> Answer:

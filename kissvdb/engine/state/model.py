@@ -5,9 +5,10 @@ from typing import Any
 
 import trio
 
-from actors import Address
+from actors import Address, Reply
 from kissvdb.config import Config
 from kissvdb.core.events.publishing import Publish
+from kissvdb.core.state.put_many import PutMany
 from kissvdb.core.state.rules import (
     Answer,
     Command,
@@ -20,6 +21,7 @@ from kissvdb.core.state.rules import (
     Require,
 )
 from kissvdb.engine import upkeep
+from kissvdb.engine.asking import submit
 from kissvdb.engine.model import Retain
 from kissvdb.engine.owner import Many
 from kissvdb.engine.recovery import shard_of
@@ -180,6 +182,13 @@ class State:
         for shard, _ in self._shards:
             if shard.view.unsorted():
                 await self._threads.commits.run(shard.view.sort)
+
+    def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> Reply | None:
+        """Begin a `PutMany`; None where the keys may be of several owners: put them one by one.
+        Raises Overloaded and Stopping."""
+        if len(self._shards) > 1:
+            return None
+        return submit(self._shards[0][1], PutMany(keys, values))
 
     # As `model.Model`
 
