@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import attrs
 
 from bench.vector_parts.data import K
+from kissvdb.core.index import graph as graph_index
 from kissvdb.kernels.arrays import COSINE, Codes, Graph, Scratch, new_scratch
 from kissvdb.kernels.codes import quantize
 from kissvdb.kernels.codes.prepare import prepare
@@ -118,8 +119,7 @@ def _contender(ours: Ours, name: str, form: str, build_s: float) -> Contender:
     coded = 0 if form == "float32" else codes.rows.nbytes
 
     def at(ef: int) -> Search:
-        # 4-bit distances are the coarsest: more of them are given exact scores.
-        depth = max(4 * K, ef // 8) if form == "int4" else 2 * K
+        depth = min(graph_index.DEPTH_MIN, ef)
 
         def run(queries: Any) -> Any:
             prepared = prepare(queries, COSINE)

@@ -30,3 +30,6 @@ _HOST_FEATURES: Final = {} if PORTABLE else dict(binding.get_host_cpu_features()
 
 #: 512-bit vpdpbusd: sums of products of 64 unsigned and 64 signed bytes in one instruction.
 VNNI: Final = bool(_HOST_FEATURES.get("avx512vnni") and _HOST_FEATURES.get("avx512bw"))
+
+#: 256-bit vectors of bytes, where there is nothing better.
+AVX2: Final = not VNNI and bool(_HOST_FEATURES.get("avx2"))

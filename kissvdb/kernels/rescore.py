@@ -50,6 +50,43 @@ def limit_of(
 
 
 @helper
+def _score(
+    codes: Codes,
+    rows: Array,
+    metric: Number,
+    queries: Array,
+    at: Number,
+    query: Query,
+    found: Array,
+    tie: Number,
+    first: Number,
+    stop: Number,
+    results: Array,
+    k: Number,
+) -> Any:
+    """Put ``found[first:stop]`` into the pool ``results`` by exact score; no place is empty.
+
+    Answers the sum of the squares of the codes' errors, and the greatest ``aux``.
+    """
+    lines = rows.shape[1] // LANES
+    squares = 0.0
+    longest = 0.0
+    for i in range(first, stop + AHEAD):
+        if i < stop:
+            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
+        if i >= first + AHEAD:
+            entry = found[i - AHEAD]
+            row = pools.entry_row(entry) ^ tie
+            far = farness(rows, row, queries, at, metric)
+            pools.offer(results, k, float_key(far), row)
+            error = np.float64(key_float(pools.entry_key(entry))) + query.shift - far
+            squares += error * error
+            if query.form == TIMES_AUX:
+                longest = max(longest, np.float64(codes.aux[row]))
+    return squares, longest
+
+
+@helper
 def rescore(
     codes: Codes,
     rows: Array,
@@ -74,31 +111,19 @@ def rescore(
     it.
     """
     pools.clear(results, k)
-    lines = rows.shape[1] // LANES
-    squares = 0.0
-    longest = 0.0
     count = 0
-    for i in range(depth + AHEAD):
-        if i < depth and found[i] != pools.EMPTY:
-            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
-        if i >= AHEAD and found[i - AHEAD] != pools.EMPTY:
-            entry = found[i - AHEAD]
-            row = pools.entry_row(entry) ^ tie
-            far = farness(rows, row, queries, at, metric)
-            pools.offer(results, k, float_key(far), row)
-            error = np.float64(key_float(pools.entry_key(entry))) + query.shift - far
-            squares += error * error
-            if query.form == TIMES_AUX:
-                longest = max(longest, np.float64(codes.aux[row]))
-            count += 1
+    while count < depth and found[count] != pools.EMPTY:
+        count += 1
+    squares, longest = _score(
+        codes, rows, metric, queries, at, query, found, tie, 0, count, results, k
+    )
     error = squares / max(count, 1)
     limit = limit_of(query, own, results, sure, error, longest)
-    i = depth
-    while i < room and found[i] != pools.EMPTY and pools.entry_key(found[i]) <= limit:
-        row = pools.entry_row(found[i]) ^ tie
-        pools.offer(results, k, float_key(farness(rows, row, queries, at, metric)), row)
-        i += 1
-    if i > depth:
+    stop = count
+    while stop < room and found[stop] != pools.EMPTY and pools.entry_key(found[stop]) <= limit:
+        stop += 1
+    if stop > count:
+        _score(codes, rows, metric, queries, at, query, found, tie, count, stop, results, k)
         limit = limit_of(query, own, results, sure, error, longest)
     last = found[room - 1]
     return limit, last != pools.EMPTY and pools.entry_key(last) <= limit

@@ -102,24 +102,27 @@ def halves(builder: Any, vector: Any) -> tuple[Any, Any]:
 
 
 def sum_of_each(builder: Any, vectors: list[Any], add: Callable[[Any, Any], Any]) -> Any:
-    """The lane sums of four 16-lane vectors, as one 4-lane vector.
+    """The lane sums of four vectors of 8 or 16 lanes, as one 4-lane vector.
 
-    A transposing reduction: 13 operations where four separate sums take 32.
+    A transposing reduction: of 16 lanes 13 operations, where four separate sums take 32.
     """
-    even = [lane + half for lane in range(0, 16, 4) for half in (0, 16, 1, 17)]
-    odd = [lane + half for lane in range(0, 16, 4) for half in (2, 18, 3, 19)]
+    lanes = vectors[0].type.count
+    groups = range(0, lanes, 4)
+    even = [lane + half for lane in groups for half in (0, lanes, 1, lanes + 1)]
+    odd = [lane + half for lane in groups for half in (2, lanes + 2, 3, lanes + 3)]
     pairs = []
     for left, right in ((vectors[0], vectors[1]), (vectors[2], vectors[3])):
         low = shuffle(builder, left, right, even)
         pairs.append(add(low, shuffle(builder, left, right, odd)))
-    low_lanes = [lane + part for lane in range(0, 16, 4) for part in (0, 1, 16, 17)]
-    high_lanes = [lane + part for lane in range(0, 16, 4) for part in (2, 3, 18, 19)]
+    low_lanes = [lane + part for lane in groups for part in (0, 1, lanes, lanes + 1)]
+    high_lanes = [lane + part for lane in groups for part in (2, 3, lanes + 2, lanes + 3)]
     total = add(
         shuffle(builder, pairs[0], pairs[1], low_lanes),
         shuffle(builder, pairs[0], pairs[1], high_lanes),
     )
-    total = add(*halves(builder, total))
-    return add(*halves(builder, total))
+    while total.type.count > 4:
+        total = add(*halves(builder, total))
+    return total
 
 
 def splat(builder: Any, value: Any, count: int) -> Any:

@@ -2,13 +2,53 @@
 
 import numpy as np
 import pytest
+from numba import njit
 
 from kissvdb.kernels import plain, scan
 from kissvdb.kernels.arrays import COSINE, DOT, L2, METRICS, new_scratch
-from kissvdb.kernels.codes import quantize
+from kissvdb.kernels.codes import distance_int4, distance_int8, quantize
+from kissvdb.kernels.codes.distance import dots
 from tests.kernels.indexes import clustered, every_code, recall
 
 METRIC_VALUES = sorted(METRICS.values())
+
+
+@njit
+def _dots(rows, ids, query, bias, out):
+    for i in range(0, rows.shape[0], 4):
+        dots(rows, ids, i, query, 0, bias, out)
+
+
+def products(rows, query, bias_per_sum):
+    out = np.zeros(len(rows), np.float32)
+    bias = np.int32(bias_per_sum * query.sum(dtype=np.int64))
+    _dots(rows, np.arange(len(rows), dtype=np.int32), query, bias, out)
+    return out.tolist()
+
+
+def with_extremes(random, low, high, count, width):
+    """Numbers of a range, the first rows of the ends alone: sums that any rounding would show."""
+    numbers = random.integers(low, high + 1, (count, width))
+    numbers[0], numbers[1] = low, high
+    numbers[2, ::2], numbers[2, 1::2] = low, high
+    return numbers
+
+
+@pytest.mark.parametrize("width", [128, 256, 384, 1536])
+def test_products_of_codes_are_whole_numbers_whatever_the_processor(width):
+    random = np.random.default_rng(width)
+    queries = with_extremes(random, -127, 127, 5, width)
+    bytes_ = with_extremes(random, -127, 127, 12, width)
+    nibbles = with_extremes(random, 0, 15, 12, width)
+    blocks = nibbles.reshape(12, -1, 2, 64)
+    packed = (blocks[:, :, 0] | blocks[:, :, 1] << 4).reshape(12, -1).astype(np.uint8)
+    for query in queries:
+        coded = query[None].astype(np.int8)
+        found = products(bytes_.astype(np.int8), coded, distance_int8.BIAS_PER_SUM)
+        assert found == (bytes_ @ query).astype(np.float32).tolist()
+        found = products(packed, coded, distance_int4.BIAS_PER_SUM)
+        # A code u stands for u - 7.5, and the product comes doubled.
+        assert found == ((2 * nibbles - 15) @ query).astype(np.float32).tolist()
 
 
 def unpacked(codes, dim):

@@ -21,10 +21,11 @@ from kissvdb.core.store.spec import CollectionSpec
 Array = npt.NDArray[Any]
 
 LARGE_ROWS = 200_000
-DEPTH_MIN = 40
+DEPTH_MIN = 16
+"""So many rows of a walk are scored exactly at least: they tell how far the codes are wrong, and
+with it how many more may be among the best."""
 SURE_MIN = 10
 """No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
-DEPTH_SPARE_MAX = 512
 WIDER = 4
 EF_WIDEST = 4096
 """A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
@@ -88,12 +89,12 @@ class GraphIndex(Index):
         if ef is None:
             ef = self._ef_default(want)
         ef = max(ef, want + TIES_SPARE)
-        depth = min(max(min(4 * want, want + DEPTH_SPARE_MAX), ef // 8, DEPTH_MIN), ef)
+        depth = min(max(want + TIES_SPARE, DEPTH_MIN), ef)
         allowed = size if allow is None else bitmaps.count(bitmaps.resize(allow, size))
         if allowed == 0:
             return Plan("tail scan")
         if self._scan_is_cheaper(allowed, ef):
-            return Plan("code scan", ef, max(depth, want + TIES_SPARE), allowed)
+            return Plan("code scan", ef, depth, allowed)
         return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
 
     def effort_ladder(self, want: int) -> list[int]:

@@ -17,6 +17,8 @@ Array = npt.NDArray[Any]
 
 TRAINING_ROWS_MAX = 4096
 AUTO_NONE_DIM_MAX, AUTO_Q8_DIM_MAX = 2, 11
+ENCODED_ROWS = 1024
+"""So many at a time by one thread."""
 RETRAINING_FACTOR = 4
 """Codebooks are trained anew, and all rows coded anew, when there are so many times more rows: the
 first rows of a collection may be unlike the rest. Coding is a hundredth of the work of linking."""
@@ -108,7 +110,13 @@ def _encoded(
     kind = str(codes.rows.dtype)
     codes = codes_in(space, kind, last, body.trained_rows, codes.scale, codes.mean, data.metric)
     encode = quantize.encode_int8 if kind == "int8" else quantize.encode_int4
-    encode(data.vectors, first, last, metric, codes)
+
+    def encode_some(start: int) -> None:
+        encode(data.vectors, start, min(start + ENCODED_ROWS, last), metric, codes)
+
+    with kernels.threads() as pool:
+        # All are waited for, and what one of them raises is raised.
+        list(pool.map(encode_some, range(first, last, ENCODED_ROWS)))
     return codes
 
 

@@ -5,6 +5,7 @@ loaded, searches are exact and in numpy, and no graph grows.
 """
 
 from collections import defaultdict, deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index.index import Answer
 from kissvdb.core.store.space import RowData
-from kissvdb.kernels import plain
+from kissvdb.kernels import plain, threads
 from kissvdb.kernels.arrays import (
     METRICS,
     POOL_PADDING,
@@ -56,6 +57,10 @@ class Kernels:
         warmup.compile_all()
         self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
         self.text = text
+
+    def threads(self) -> ThreadPoolExecutor:
+        """Threads to build on, to be used in a ``with`` block."""
+        return threads.pool(self.build_threads)
 
     def prepared(self, queries: Array, metric: str) -> Array:
         """Queries [n, dim] in the form of the rows they meet: float32 [n, dim padded to 16]."""

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without rows starts faster without.
     from kissvdb.core.index.kernels import Kernels
 
+BUILD_THREADS_MAX = 16
+"""Each has working memory of a byte a row."""
+
 
 class SharedKernels:
     """Collections work without them until they are loaded: then searches are exact."""
@@ -29,7 +32,7 @@ class SharedKernels:
         if self._kernels is None:
             from kissvdb.core.index.kernels import Kernels
 
-            self._kernels = Kernels(build_threads=max(1, (os.cpu_count() or 1) // 2))
+            self._kernels = Kernels(build_threads=_build_threads())
         return self._kernels
 
     def want(self) -> None:
@@ -46,3 +49,10 @@ class SharedKernels:
             data_dir = None if config.storage.memory else Path(config.storage.data_dir)
             await compilation.load(self.loaded, data_dir, threads.upkeep)
         self.compiled.set()
+
+
+def _build_threads() -> int:
+    """As many as the process has processors: they step back behind the one that answers."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), BUILD_THREADS_MAX)
+    return min(os.cpu_count() or 1, BUILD_THREADS_MAX)

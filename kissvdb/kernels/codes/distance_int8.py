@@ -1,21 +1,28 @@
 """Inner products of int8 codes with an int8 query.
 
 AVX512-VNNI multiplies unsigned with signed bytes, so each code is read as ``code + 128`` (one xor)
-and ``bias = 128 * sum(query)`` is taken off again. Elsewhere both are widened and the bias is zero.
+and ``bias = 128 * sum(query)`` is taken off again. Elsewhere the bias is zero: AVX2 has a form of
+its own (``distance_avx2``), and what has neither widens both. No code, and no number of a query, is
+-128.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
 
 from kissvdb.kernels import vector_ir as vir
-from kissvdb.kernels.features import VNNI
+from kissvdb.kernels.codes import distance_avx2
+from kissvdb.kernels.features import AVX2, VNNI
 
 LANES = 64
 BYTES = ir.VectorType(vir.INT8, LANES)
 SUMS = ir.VectorType(vir.INT32, 16)
 #: What one unit of the query's sum adds to a dot product as ``write_dots`` computes it.
 BIAS_PER_SUM = 128 if VNNI else 0
+#: Of a builder, the query's address, those of four rows, the block's offset, and four sums.
+Block = Callable[[Any, Any, list[Any], Any, list[Any]], list[Any]]
 
 
 def dot_unsigned(builder: Any, total: Any, unsigned: Any, signed: Any) -> Any:
@@ -44,23 +51,31 @@ def _add_groups(builder: Any, total: Any, products: Any) -> Any:
     return vir.call(builder, name, SUMS, [total, products])
 
 
+def _block(builder: Any, query: Any, rows: list[Any], offset: Any, sums: list[Any]) -> list[Any]:
+    part = vir.load(builder, query, offset, BYTES)
+    return [
+        _dot_signed(builder, total, vir.load(builder, row, offset, BYTES), part)
+        for row, total in zip(rows, sums, strict=True)
+    ]
+
+
 def write_sums(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """Write the sums of :func:`distance.dots` for rows of int8."""
+    total = block_sums(context, builder, sig, args, distance_avx2.int8_block if AVX2 else _block)
+    return without_bias(builder, total, args[5])
+
+
+def block_sums(context: Any, builder: Any, sig: Any, args: Any, block: Block) -> Any:
+    """Four int32 sums over the blocks of 64 bytes of four rows; ``block`` adds one to each."""
     rows, row_bytes = vir.four_rows(context, builder, sig, args)
     queries = vir.array(context, builder, sig.args[3], args[3])
-    query = vir.address(
-        builder, queries.data, builder.mul(args[4], vir.row_stride(builder, queries))
+    stride = vir.row_stride(builder, queries)
+    query = vir.address(builder, queries.data, builder.mul(args[4], stride))
+    vector = distance_avx2.SUMS if AVX2 else SUMS
+    sums = vir.accumulate(
+        builder, row_bytes, LANES, vector, 4, partial(block, builder, query, rows)
     )
-
-    def block(offset: Any, sums: list[Any]) -> list[Any]:
-        part = vir.load(builder, query, offset, BYTES)
-        return [
-            _dot_signed(builder, total, vir.load(builder, row, offset, BYTES), part)
-            for row, total in zip(rows, sums, strict=True)
-        ]
-
-    sums = vir.accumulate(builder, row_bytes, LANES, SUMS, 4, block)
-    return without_bias(builder, vir.sum_of_each(builder, sums, builder.add), args[5])
+    return vir.sum_of_each(builder, sums, builder.add)
 
 
 def without_bias(builder: Any, total: Any, bias: Any) -> Any:

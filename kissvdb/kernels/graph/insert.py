@@ -6,7 +6,6 @@ at all.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kissvdb.kernels import threads
 from kissvdb.kernels.arrays import LEVELS_MAX, POOL_PADDING, Codes, Graph, Scratch, aligned_zeros
 from kissvdb.kernels.graph.build import link_back, propose
 
@@ -154,10 +154,7 @@ def _workers(scratches: list[Scratch]) -> Iterator[Run]:
         finally:
             free.put(scratch)
 
-    if len(scratches) == 1:
-        yield lambda task, count: task(0, count, scratches[0])
-        return
-    with ThreadPoolExecutor(len(scratches)) as pool:
+    with threads.pool(len(scratches)) as pool:
 
         def run(task: Task, count: int) -> None:
             chunks = [
