@@ -1,0 +1,246 @@
+"""A load of all rows through the server, searched meanwhile; a kill; filtered searches.
+
+The rows go through one connection in raw batches of 256, the next when the one before is answered.
+Beside it, on connections of their own: a searcher that asks for the vector written last, which must
+be found at once and exactly, and for any query, whose answer is compared with an exact search now
+and then; and a look at the progress and the memory.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.load import report
+from bench.load.process import ROOT, Server, free_port
+from bench.load.report import Cell, Place
+from bench.scale_parts import judged
+from bench.scale_parts.beside import Beside, resident
+from bench.scale_parts.made import K, Made, nearest, unit
+from bench.vector_parts import ours
+from bench.vector_parts.goals import Goal, show
+from bench.vector_parts.outcome import Outcome
+from bench.vector_parts.wire import Connection, Refused
+
+NAME = "scale"
+SHARES = {0.001: 1, 0.01: 10, 0.1: 100, 0.5: 500}
+"""The part of the rows that passes, and the number below which their field ``u`` is then."""
+U_MAX = 1000
+LOAD_ROWS = 10_000
+FILTERED = 200
+READY_SECS_MAX = 120.0
+SETTLE_SECS_MAX = 7200.0
+
+
+def run(found: Made, arguments: argparse.Namespace) -> int:
+    """Load, kill, open, search; print and save."""
+    where = found.directory / f"server_{arguments.kind}"
+    shutil.rmtree(where, ignore_errors=True)
+    where.mkdir()
+    about = report.machine(where, "as --work has it")
+    numbers = np.random.default_rng(0).integers(0, U_MAX, len(found.base))
+    cells = []
+    server = started(where)
+    try:
+        with Connection(server) as connection:
+            body = ours.protocols.compact(
+                {"dim": found.base.shape[1], "metric": "cosine", "index": {"kind": arguments.kind}}
+            )
+            connection.ask(ours.protocols.http("POST", f"/v1/vector/{NAME}", body))
+        cells.append(Cell(Place("load", arguments.kind, 1), 0, load(server, found, numbers)))
+        cells += searched(server, found, numbers, arguments.kind)
+    finally:
+        # As a crash would end it: nothing is told before.
+        os.kill(server.process.pid, signal.SIGKILL)
+        server.process.wait()
+    cells.append(Cell(Place("killed", arguments.kind, 1), 0, reopened(where, found)))
+    return _finish(cells, server, about, arguments)
+
+
+def _finish(
+    cells: list[Cell], server: Server, about: Mapping[str, Any], arguments: argparse.Namespace
+) -> int:
+    for cell in cells:
+        shown = ", ".join(f"{name} {value:,.4g}" for name, value in cell.metrics.items())
+        print(f"{cell.place.group}, {cell.place.target}: {shown}")
+    found = {cell.place.group: cell.metrics for cell in cells}
+    goals = [
+        Goal("newest rows not found at once while loading", found["load"]["not_found"], most=0.0),
+        Goal("ms until ready after kill -9", found["killed"]["ready_ms"], most=2000.0),
+        *(
+            Goal(f"recall@10, {share:.1%} pass", found[f"filter {share:.1%}"]["recall"], 0.97)
+            for share in SHARES
+        ),
+    ]
+    show(goals)
+    outcome = Outcome(cells, goals, servers=[server], more={"rows": arguments.rows})
+    judged.save(outcome, about, arguments.name or "scale", f"server {arguments.kind}")
+    return 0
+
+
+def started(where: Path) -> Server:
+    """Our server, with its data below ``where``, when it answers that it is ready."""
+    port = free_port()
+    command = [sys.executable, "-m", "kissvdb", "serve", "--port", str(port)]
+    command += ["--data-dir", str(where / "data"), "--logs", "warning"]
+    output = (where / "output.txt").open("ab")
+    process = subprocess.Popen(
+        command,
+        cwd=where,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+    )
+    output.close()
+    server = Server("kissvdb", "", " ".join(command[4:]), port, where, process)
+    until(server, b"GET /v1/ready HTTP/1.1\r\nHost: localhost\r\n\r\n", lambda answer: True)
+    return server
+
+
+def until(server: Server, request: bytes, is_good: Callable[[bytes], bool]) -> bytes:
+    """Ask until an answer is good."""
+    deadline = time.monotonic() + READY_SECS_MAX
+    while time.monotonic() < deadline and server.process.poll() is None:
+        try:
+            with Connection(server) as connection:
+                answer = connection.ask(request)
+                if is_good(answer):
+                    return answer
+        except (OSError, Refused):
+            pass
+        time.sleep(0.005)
+    raise SystemExit(f"no good answer to {request[:60]!r}: see {server.directory}/output.txt")
+
+
+def load(server: Server, found: Made, numbers: Any) -> dict[str, float]:
+    """Write all rows, and wait until they are indexed; what it took, and what was seen beside."""
+    # Otherwise the threads beside wait for the one that makes requests.
+    sys.setswitchinterval(0.0005)
+    beside = Beside(server, NAME, found)
+    threads = [threading.Thread(target=each) for each in (beside.search, beside.watch)]
+    for thread in threads:
+        thread.start()
+    slowest, began = [], time.monotonic()
+    busy = cpu_s(server)
+    with Connection(server) as connection:
+        for start in range(0, len(found.base), LOAD_ROWS):
+            rows = unit(found.base[start : start + LOAD_ROWS].astype(np.float32))
+            ids = [str(start + place) for place in range(len(rows))]
+            metas = [{"u": int(u)} for u in numbers[start : start + LOAD_ROWS]]
+            for place, request in enumerate(ours.raw_batches(NAME, ids, rows, metas)):
+                asked = time.monotonic()
+                answer = connection.ask(request)
+                slowest.append(time.monotonic() - asked)
+                if b'"error"' in answer:
+                    raise SystemExit(f"the server refused vectors: {answer[:500]!r}")
+                beside.acknowledged = min(start + len(rows), start + (place + 1) * ours.BATCH)
+    written = time.monotonic() - began
+    beside.loading = False
+    while ours.look(server, NAME)["tail"] >= ours.TAIL_ROWS_MAX:
+        if time.monotonic() - began > SETTLE_SECS_MAX:
+            raise SystemExit("the rows are still not indexed")
+        time.sleep(0.5)
+    indexed = time.monotonic() - began
+    beside.stopping = True
+    for thread in threads:
+        thread.join()
+    total = len(found.base)
+    return {
+        "rows_per_s": total / written,
+        "indexed_per_s": total / indexed,
+        "cpu_us": (cpu_s(server) - busy) * 1e6 / total,
+        "batch_p50_ms": statistics.median(slowest) * 1e3,
+        "batch_max_ms": max(slowest) * 1e3,
+        **beside.figures(),
+    }
+
+
+def searched(server: Server, found: Made, numbers: Any, kind: str) -> list[Cell]:
+    """Searches of all rows, without a filter and with filters of every share."""
+    cells = []
+    everyone = {1.0: U_MAX} | SHARES
+    for share, below in everyone.items():
+        passing = None if share == 1.0 else numbers < below
+        truth = found.truth[:FILTERED]
+        if passing is not None:
+            truth = nearest(found.base, found.queries[:FILTERED], K, passing)
+        wishes = {} if passing is None else {"filter": {"u": {"$lt": below}}}
+        cells.append(
+            Cell(
+                Place("unfiltered" if share == 1.0 else f"filter {share:.1%}", kind, 1),
+                0,
+                _asked(server, found.queries[:FILTERED], truth, wishes),
+            )
+        )
+    return cells
+
+
+def _asked(server: Server, queries: Any, truth: Any, wishes: Mapping[str, Any]) -> dict[str, float]:
+    taken, good = [], 0
+    busy = cpu_s(server)
+    with Connection(server) as connection:
+        for query, best in zip(queries, truth, strict=True):
+            request = ours.json_search(NAME, query, **wishes)
+            began = time.monotonic()
+            ids = ours.hits(connection.ask(request))
+            taken.append((time.monotonic() - began) * 1e3)
+            good += len(set(map(int, ids)).intersection(best.tolist()))
+    p50, p95 = np.percentile(taken, (50, 95))
+    return {
+        "recall": good / truth.size,
+        "search_p50_ms": float(p50),
+        "search_p95_ms": float(p95),
+        "search_cpu_us": (cpu_s(server) - busy) * 1e6 / len(queries),
+    }
+
+
+def reopened(where: Path, found: Made) -> dict[str, float]:
+    """From the start of the process until it is ready, and until the first search; then recall and
+    memory."""
+    began = time.monotonic()
+    server = started(where)
+    try:
+        ready = time.monotonic() - began
+        search = ours.raw_search(NAME, found.queries[0])
+        first = until(server, search, lambda answer: True)
+        answered = time.monotonic() - began
+        until(
+            server,
+            ours.raw_search(NAME, found.queries[0], explain="true"),
+            lambda answer: b'"exact scan"' not in answer,
+        )
+        compiled = time.monotonic() - began
+        again = _asked(server, found.queries[:FILTERED], found.truth[:FILTERED], {})
+        return {
+            "ready_ms": ready * 1e3,
+            "answered_ms": answered * 1e3,
+            "compiled_ms": compiled * 1e3,
+            "first_hits": float(len(ours.hits(first))),
+            "recall": again["recall"],
+            **{f"open_{name}": value for name, value in resident(server).items()},
+            "disk_each": sum(
+                file.stat().st_blocks * 512
+                for file in (where / "data" / "vectors" / NAME).iterdir()
+            )
+            / len(found.base),
+        }
+    finally:
+        server.process.terminate()
+        server.process.wait()
+
+
+def cpu_s(server: Server) -> float:
+    """The CPU seconds a server has taken until now."""
+    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
