@@ -3,7 +3,6 @@
 No log and no server: what is built is what upkeep builds, in the same portions.
 """
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,6 @@ from kissvdb.storage.rows import files
 from kissvdb.storage.rows.arrays import RowArrays
 
 NAME = "scale"
-EFFORTS = {
-    "hnsw": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
-    "ivf": (4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512),
-    "vamana": (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768),
-}
 
 
 class Ours:
@@ -37,7 +31,7 @@ class Ours:
             raise RuntimeError(f"there is no kind {kind!r} yet")
         self._kind = kind
         self.on_disk = kind == "vamana"
-        self.efforts: Sequence[int] = EFFORTS[kind]
+        self.efforts: Sequence[int] = ()
         self._kernels = Kernels()
         self._kernels.load()
 
@@ -76,8 +70,7 @@ class Ours:
         if warnings:
             raise RuntimeError("; ".join(warnings))
         self._view = rows.view(0)
-        with contextlib.suppress(AttributeError):
-            self.efforts = self._view.index.effort_ladder(K)
+        self.efforts = self._view.index.effort_ladder(K) or [0]
 
     def search(self, queries: Any, effort: int) -> Any:
         """As ``Contender.search``: an index searches, and the tail behind it, which is short."""

@@ -175,7 +175,7 @@ def searched(server: Server, found: Made, numbers: Any, kind: str) -> list[Cell]
         truth = found.truth[:FILTERED]
         if passing is not None:
             truth = nearest(found.base, found.queries[:FILTERED], K, passing)
-        wishes = {} if passing is None else {"filter": {"u": {"$lt": below}}}
+        wishes = {} if passing is None else {"filters": {"u": {"$lt": below}}}
         cells.append(
             Cell(
                 Place("unfiltered" if share == 1.0 else f"filter {share:.1%}", kind, 1),

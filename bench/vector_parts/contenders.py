@@ -3,9 +3,6 @@
 All are given the same vectors, of length one; their inner product is the cosine.
 """
 
-import contextlib
-import importlib
-import importlib.metadata
 import subprocess
 import sys
 import tempfile
@@ -56,42 +53,6 @@ class Ours(NamedTuple):
 
 
 Build = Callable[[Any, int], Iterator[Contender]]
-# The modules of the peers and their packages.
-PACKAGES = {
-    "hnswlib": "hnswlib",
-    "faiss": "faiss-cpu",
-    "usearch": "usearch",
-    "svs": "scalable-vs",
-}
-
-
-def builders() -> list[tuple[str, Build]]:
-    """What can be built here, by name, and how. Says what is left out."""
-    made: list[tuple[str, Build]] = [
-        ("ours", _ours_by_codes),
-        ("ours float32", _ours_by_floats),
-    ]
-    peers = {"hnswlib": _hnswlib, "faiss": _faiss, "usearch": _usearch, "svs": _svs}
-    for module, build in peers.items():
-        package = PACKAGES[module]
-        try:
-            importlib.import_module(module)
-        except ImportError:
-            print(f"skipped: {module} is not installed: .venv-bench/bin/pip install {package}")
-            continue
-        made.append((module, build))
-        if module == "svs":
-            made += _lvq_builders()
-    return made
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries that are installed."""
-    found = {}
-    for package in PACKAGES.values():
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def build_ours(base: Any, ef_construction: int, linked_by: str) -> tuple[Ours, float]:
@@ -133,30 +94,31 @@ def _contender(ours: Ours, name: str, form: str, build_s: float) -> Contender:
     return Contender(name, build_s, each, at)
 
 
-def _ours_by_codes(base: Any, ef_construction: int) -> Iterator[Contender]:
+def ours_by_codes(base: Any, ef_construction: int) -> Iterator[Contender]:
     ours, build_s = build_ours(base, ef_construction, "int8")
     yield _contender(ours, "ours q4", "int4", build_s)
     yield _contender(ours, "ours q8", "int8", build_s)
 
 
-def _ours_by_floats(base: Any, ef_construction: int) -> Iterator[Contender]:
+def ours_by_floats(base: Any, ef_construction: int) -> Iterator[Contender]:
     ours, build_s = build_ours(base, ef_construction, "float32")
     yield _contender(ours, "ours float32", "float32", build_s)
 
 
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What a call answers, and the CPU time of this process that it takes."""
     began = time.process_time()
     made = call()
     return made, time.process_time() - began
 
 
-def _hnswlib(base: Any, ef_construction: int) -> Iterator[Contender]:
+def hnswlib(base: Any, ef_construction: int) -> Iterator[Contender]:
     import hnswlib
 
     index = hnswlib.Index("ip", base.shape[1])
     index.init_index(len(base), M=M, ef_construction=ef_construction)
     index.set_num_threads(1)
-    _, build_s = _timed(lambda: index.add_items(base, num_threads=1))
+    _, build_s = timed(lambda: index.add_items(base, num_threads=1))
 
     def at(ef: int) -> Search:
         index.set_ef(ef)
@@ -165,13 +127,13 @@ def _hnswlib(base: Any, ef_construction: int) -> Iterator[Contender]:
     yield Contender("hnswlib", build_s, index.index_file_size() / len(base), at)
 
 
-def _faiss(base: Any, ef_construction: int) -> Iterator[Contender]:
+def faiss(base: Any, ef_construction: int) -> Iterator[Contender]:
     import faiss
 
     faiss.omp_set_num_threads(1)
     index = faiss.IndexHNSWFlat(base.shape[1], M, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = ef_construction
-    _, build_s = _timed(lambda: index.add(base))
+    _, build_s = timed(lambda: index.add(base))
 
     def at(ef: int) -> Search:
         index.hnsw.efSearch = ef
@@ -180,7 +142,7 @@ def _faiss(base: Any, ef_construction: int) -> Iterator[Contender]:
     yield Contender("faiss HNSWFlat", build_s, faiss.serialize_index(index).size / len(base), at)
 
 
-def _usearch(base: Any, ef_construction: int) -> Iterator[Contender]:
+def usearch(base: Any, ef_construction: int) -> Iterator[Contender]:
     import numpy as np
     from usearch.index import Index
 
@@ -191,7 +153,7 @@ def _usearch(base: Any, ef_construction: int) -> Iterator[Contender]:
         connectivity=M,
         expansion_add=ef_construction,
     )
-    _, build_s = _timed(lambda: index.add(np.arange(len(base)), base, threads=1))
+    _, build_s = timed(lambda: index.add(np.arange(len(base)), base, threads=1))
 
     def at(ef: int) -> Search:
         index.expansion_search = ef
@@ -201,7 +163,7 @@ def _usearch(base: Any, ef_construction: int) -> Iterator[Contender]:
     yield Contender("usearch", build_s, index.serialized_length / len(base), at)
 
 
-def _svs(base: Any, ef_construction: int) -> Iterator[Contender]:
+def svs(base: Any, ef_construction: int) -> Iterator[Contender]:
     yield _vamana("svs float32", base, base, ef_construction)
 
 
@@ -224,7 +186,7 @@ def _vamana(name: str, base: Any, source: Any, ef_construction: int) -> Contende
         alpha=0.95, graph_max_degree=2 * M, window_size=ef_construction
     )
     kind = svs.DistanceType.MIP
-    index, build_s = _timed(lambda: svs.Vamana.build(parameters, source, kind, num_threads=1))
+    index, build_s = timed(lambda: svs.Vamana.build(parameters, source, kind, num_threads=1))
 
     def at(ef: int) -> Search:
         index.search_window_size = ef
@@ -236,7 +198,7 @@ def _vamana(name: str, base: Any, source: Any, ef_construction: int) -> Contende
     return Contender(name, build_s, size / len(base), at)
 
 
-def _lvq_builders() -> list[tuple[str, Build]]:
+def lvq_builders() -> list[tuple[str, Build]]:
     """SVS with LVQ where the processor is one it allows: elsewhere it ends the process."""
     probe = subprocess.run([sys.executable, "-c", _LVQ_PROBE], capture_output=True, text=True)
     if probe.returncode:

@@ -10,9 +10,10 @@ import attrs
 from bench.load import report
 from bench.load.report import Cell, Place
 from bench.vector_parts import ladder
-from bench.vector_parts.contenders import Contender, M, builders, versions
+from bench.vector_parts.contenders import Contender, M
 from bench.vector_parts.data import Data, unit
 from bench.vector_parts.goals import Goal, ratio, ratio_to_best
+from bench.vector_parts.libraries import builders, versions
 from bench.vector_parts.outcome import Outcome
 from kissvdb.kernels import warmup
 
@@ -95,12 +96,12 @@ def _goals(found: Sequence[report.Ratio], suffix: str) -> list[Goal]:
 
     def best(at: str) -> Goal:
         measured = ratio_to_best(found, at, "ours q4")
-        return Goal(f"ours q4 / the best peer, {at}", measured, 1.5)
+        return Goal(f"ours q4 / the best peer, {at}", measured, 1.3)
 
     build, one = f"build, {suffix}", f"one query, {suffix}"
     return [
-        searches("ours q4", at_95, 3.8),
-        searches("ours q4", at_99, 5.0),
+        searches("ours q4", at_95, 5.0),
+        searches("ours q4", at_99, 7.0),
         best(at_95),
         best(at_99),
         searches("ours float32", at_95, 1.25),
