@@ -18,6 +18,7 @@ from kissvdb.kernels.codes.prepare import prepare
 from kissvdb.kernels.disk import warming as disk_warming
 from kissvdb.kernels.graph import filtered, insert, search
 from kissvdb.kernels.jit import KERNELS
+from kissvdb.kernels.json import warming as json_warming
 from kissvdb.kernels.text import warming
 
 Array = NDArray[Any]
@@ -48,6 +49,7 @@ def compile_all() -> Warmup:
     for codes in _every_code(rows):
         _run(codes, rows)
     warming.run()
+    json_warming.run()
     for kernel in KERNELS:
         kernel.disable_compile()
     loaded, compiled = np.subtract(_counts(), before).tolist()

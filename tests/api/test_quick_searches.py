@@ -1,11 +1,14 @@
 """Searches that are answered without a thread, and those that must not be."""
 
 import json
+import struct
+from urllib.parse import quote
 
 import pytest
 import trio
 
 from kissvdb.api.frame.http import Request, Response
+from kissvdb.api.vectors.forms import OCTETS
 from kissvdb.core.rows.view import SearchTooNarrow
 from tests.api.caller import Caller
 
@@ -57,13 +60,75 @@ async def test_a_small_search_needs_no_task(filled, wishes):
     assert len(json.loads(answer.body)["hits"]) == wishes.get("k", 10)
 
 
+ODD = [
+    {"id": 'a "quoted" \\ id', "vector": [3, 1], "meta": {"vector": [1, 2], "text": "é\n"}},
+    {"id": "twin of 7", "vector": [7, 1]},
+    {"id": "\N{SNOWMAN}", "vector": [-1, 5], "meta": None},
+    {"id": "nothing", "vector": [0, 0], "meta": {"n": -1}},
+]
+
+
+def written(call, body, target="/v1/vector/c/search", kind="application/json"):
+    path, _, query = target.partition("?")
+    bound, params = call.api.find("POST", path)
+    headers = {"content-type": kind}
+    return call.api.begin(Request("POST", path, query, headers, body, params), bound)
+
+
+async def test_whatever_compiled_code_answers_is_what_is_answered_without_it(filled):
+    await filled("POST", "/v1/vector/c/upsert_batch", {"items": ODD})
+    for vector in ([1, 0.25], [-1.5e0, 0.12345678901234567], [7, 1], [0, 0], [3, 1], [0, 1e-4]):
+        for wishes in ({"k": 5}, {"k": 40, "filters": {"n": {"$lt": 30}}}, {"include_meta": True}):
+            body = {"vector": vector, **wishes}
+            raw = struct.pack("<2f", *vector)
+            told = await filled("POST", "/v1/vector/c/search", {**body, "explain": True})
+            usual = json.loads(told.body)
+            del usual["explain"]
+            asked = "&".join(f"{key}={json.dumps(value)}" for key, value in wishes.items())
+            for answer in (
+                begun(filled, **{"k": 10, **body}),
+                written(filled, json.dumps({**wishes, "vector": vector}, indent=1).encode()),
+                written(filled, raw, "/v1/vector/c/search?" + quote(asked, safe="=&"), OCTETS),
+            ):
+                assert (answer.status, json.loads(answer.body)) == (200, usual)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"vector":[1,0],"filters":{"vector":[1,2]}}', 200),
+        (b'{"filters":{"vector":[1,2]},"vector":[1,0]}', 200),
+        (b'{"vector":[5,1],"vector":[1,0]}', 200),
+        (b'{"vector":[1,2],"k":0}', 400),
+        (b'{"vector":[1,2],"kk":1}', 422),
+        (b'{"vector":[1,2],"id":"1"}', 400),
+        (b'{"vector":[1,2,3]}', 400),
+        (b'{"vector":[1,1e999]}', 400),
+        (b'{"vector":[1,1e16]}', 400),
+        (b'{"vector":[1,01]}', 400),
+        (b'{"vector":[1,null]}', 422),
+        (b'{"vector":[1,2]', 400),
+        (b'{"vector":[1,2]}}', 400),
+    ],
+    ids=str,
+)
+async def test_what_is_odd_is_read_as_a_whole_and_refused_as_ever(filled, body, status):
+    first = written(filled, body)
+    answer = await filled("POST", "/v1/vector/c/search", body=body)
+    assert answer.status == status
+    if first is not None:
+        assert first.body == answer.body
+    if status != 200:
+        assert written(filled, body).body == answer.body
+
+
 async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatch):
     def short(*_, may_scan, **__):
         assert not may_scan
         raise SearchTooNarrow
 
     with monkeypatch.context() as patch:
-        patch.setattr("kissvdb.core.rows.search.search", short)
+        patch.setattr("kissvdb.core.rows.search.candidates", short)
         assert begun(filled) is None
     assert isinstance(begun(filled), Response)
 

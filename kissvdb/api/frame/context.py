@@ -24,6 +24,8 @@ class Context:
     """What is to hear of a request's SQL statements once they are done, if anybody wants to."""
     ask: Callable[[Request], Awaitable[Answer]] | None = None
     """Another request, let in and answered as any that comes from outside."""
+    remembered: dict[Any, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """What requests meant that are sent again, word for word; see `compiled.searching`."""
     strict: bool = attrs.field(init=False)
     """Whether what a request says and nobody reads is refused."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from kissvdb.api.compiled import searching
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, off_loop, read_then
@@ -37,12 +38,35 @@ _json = msgspec.json.encode
 
 def search(context: Context, request: Request) -> Response | Awaitable[Response]:
     collection = collection_of(context, request)
-    context.database.vectors.find(collection)
+    found = context.database.vectors.find(collection)
+    view = found.actor.view()
+    plain = searching.read(context, request, view)
+    if plain is not None:
+        return _search_plain(context, found, view, plain)
     then = partial(_search_one, context, collection, large=len(request.body) > INLINE_BYTES_MAX)
     if b"text" in request.body:
         # Its answer waits for a thread anyway, and so nothing is read before there is a task.
         return _search_text(context, request, then)
     return read_then(request.body, read, context, request, then=then)
+
+
+def _search_plain(
+    context: Context, found: OpenCollection, view: "RowsView", plain: searching.Plain
+) -> Response | Awaitable[Response]:
+    """As `_search_one`, for what compiled code reads and writes."""
+    from kissvdb.core.rows.view import SearchTooNarrow
+
+    asked, answer = plain.asked, None
+    if _is_quick(asked, view):
+        try:
+            answer = searching.answer(view, asked, plain.vector)
+        except SearchTooNarrow:
+            return _search_in_thread(context, found, plain.body, plain.vector.tobytes(), asked)
+    if answer is None:
+        return _search_by(context, found, view, plain.body, plain.vector.tobytes(), asked)
+    if asked.is_audited:
+        found.audit.note(plain.vector.tobytes(), asked.search)
+    return answer.response()
 
 
 async def _search_text(
@@ -78,7 +102,20 @@ def _search_one(
         return _search_words(context, found, body, vector, asked)
     assert vector is not None, "there is no text, and nothing else to search by"
     check_dim(len(vector), view.spec)
-    if body.emit or large or not _is_quick(asked, view):
+    if large:
+        return _search_in_thread(context, found, body, vector, asked)
+    return _search_by(context, found, view, body, vector, asked)
+
+
+def _search_by(
+    context: Context,
+    found: OpenCollection,
+    view: "RowsView",
+    body: SearchBody,
+    vector: bytes,
+    asked: Asked,
+) -> Response | Awaitable[Response]:
+    if body.emit or not _is_quick(asked, view):
         return _search_in_thread(context, found, body, vector, asked)
     from kissvdb.core.rows.view import SearchTooNarrow
 

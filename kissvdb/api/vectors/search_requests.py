@@ -105,9 +105,14 @@ def read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, 
     else:
         body = SEARCH.read(context, request)
     vector = vector_of(body.vector, body.vector_b64)
-    if vector is not None and body.id is not None:
+    return body, vector, asked_of(context, request, body, has_vector=vector is not None)
+
+
+def asked_of(context: Context, request: Request, body: SearchBody, *, has_vector: bool) -> Asked:
+    """What a body asks for besides its vector, checked."""
+    if has_vector and body.id is not None:
         raise InvalidArgument("body: give either a vector (vector, vector_b64) or an id")
-    if vector is None and body.id is None and body.text is None:
+    if not has_vector and body.id is None and body.text is None:
         raise InvalidArgument("body: give a vector (vector, vector_b64), an id or a text")
     if body.id is not None:
         limits.check_id(body.id, context.config.limits, "body.id")
@@ -123,7 +128,7 @@ def read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, 
         words = words_of(body, body.text, "body.text", highlighting)
     else:
         _check_no_words(body)
-    asked = _asked(
+    return _asked(
         context,
         request,
         body,
@@ -133,7 +138,6 @@ def read(context: Context, request: Request) -> tuple[SearchBody, bytes | None, 
         words=words,
         facets=facet_wishes(body.facets),
     )
-    return body, vector, asked
 
 
 def read_batch(context: Context, request: Request, spec: CollectionSpec) -> AskedBatch:

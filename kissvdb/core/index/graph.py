@@ -126,7 +126,10 @@ class GraphIndex(Index):
             data, queries, count, plan.ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
         )
         # Places without a row come last.
-        cut |= rows[:, min(want, plan.allowed) - 1] < 0
+        last = min(want, plan.allowed) - 1
+        if len(queries) == 1 and not cut[0] and rows[0, last] >= 0:
+            return rows, scores
+        cut |= rows[:, last] < 0
         if not cut.any():
             return rows, scores
         if not may_scan:
@@ -143,7 +146,7 @@ class GraphIndex(Index):
             rows[left], scores[left] = self.walk(
                 data, asked, count, ef, plan.depth, allow, plan.allowed, sure=sure, cut=cut
             )
-            cut |= rows[left, min(want, plan.allowed) - 1] < 0
+            cut |= rows[left, last] < 0
             left = left[cut]
             ef *= WIDER
         return rows, scores

@@ -39,6 +39,8 @@ class Kernels:
         self.compiled: Any = None
         self.text: Any = None
         """Compiled searches of texts; None until they are loaded."""
+        self.json: Any = None
+        """Compiled JSON, in and out; None until it is loaded."""
         self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
 
     @property
@@ -48,6 +50,7 @@ class Kernels:
 
     def load(self) -> None:
         """Load the compiled code, or compile what the cache lacks; for a thread."""
+        from kissvdb.core.numbers import compiled as json
         from kissvdb.core.postings import compiled as text
         from kissvdb.kernels import scan, warmup
         from kissvdb.kernels.codes import prepare, quantize
@@ -57,6 +60,7 @@ class Kernels:
         warmup.compile_all()
         self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
         self.text = text
+        self.json = json
 
     def threads(self) -> ThreadPoolExecutor:
         """Threads to build on, to be used in a ``with`` block."""

@@ -165,23 +165,12 @@ def search(
     if plan.name == "exact scan":
         hits = exact(source, queries, want)
         return hits, [lap(), 0, 0]
-    data, index = source.data, source.index
     count = want + TIES_SPARE
-    parts = []
-    if plan.name != "tail scan":
-        parts.append(index.search(data, queries, want, plan, source.allow, may_scan=may_scan))
-    laps = [lap()]
-    if index.size < data.count:
-        parts.append(
-            source.kernels.scan_rows(
-                data.vectors, data.metric, queries, count, index.size, data.count, source.allow
-            )
-        )
-    laps.append(lap())
-    if not parts:
+    laps: list[int] = []
+    best = candidates(source, queries, want, plan, lambda: laps.append(lap()), may_scan=may_scan)
+    if best is None:
         return [NO_HITS] * len(queries), [*laps, lap()]
-    rows, values = parts[0] if len(parts) == 1 else _merged(*parts)
-    scores = _scores(values, data.metric)
+    rows, scores = best
     hits, tied = ordered(source.ids, rows, scores, want)
     for n, ties in enumerate(tied):
         # More rows may tie for the last places than were found: which of them, their ids say.
@@ -190,6 +179,71 @@ def search(
                 raise SearchTooNarrow
             hits[n] = exact(source, queries[n : n + 1], want)[0]
     return hits, [*laps, lap()]
+
+
+def candidates(
+    source: Source,
+    queries: Array,
+    want: int,
+    plan: Plan,
+    note: Callable[[], None] | None = None,
+    *,
+    may_scan: bool,
+) -> Answer | None:
+    """At least the ``want`` best rows of each prepared query and their scores, best first, and in
+    no order where these are equal; None if no row passes.
+
+    ``note`` is told when the index is searched, and when the tail is. Raises SearchTooNarrow as
+    ``search``.
+    """
+    data, index = source.data, source.index
+    if plan.name == "exact scan":
+        return _scanned(source, queries, want)
+    parts = []
+    if plan.name != "tail scan":
+        parts.append(index.search(data, queries, want, plan, source.allow, may_scan=may_scan))
+    if note is not None:
+        note()
+    if index.size < data.count:
+        parts.append(
+            source.kernels.scan_rows(
+                data.vectors,
+                data.metric,
+                queries,
+                want + TIES_SPARE,
+                index.size,
+                data.count,
+                source.allow,
+            )
+        )
+    if note is not None:
+        note()
+    if not parts:
+        return None
+    rows, values = parts[0] if len(parts) == 1 else _merged(*parts)
+    return rows, _scores(values, data.metric)
+
+
+def as_text(
+    source: Source, query: Array, search: Search, *, meta: bool
+) -> tuple[bytes, int] | None:
+    """What ``search`` finds for one query, float32 [1, dim], as JSON: an array of hits, and how
+    many these are. None where it takes the usual way to tell.
+
+    Raises SearchTooNarrow where a walk is not enough.
+    """
+    json, want = source.kernels.json, search.k
+    if json is None or search.min_score is not None or search.explain:
+        return None
+    prepared = source.kernels.prepared(query, source.data.metric)
+    best = candidates(source, prepared, want, plan(source, search), may_scan=False)
+    if best is None:
+        return b"[]", 0
+    rows, scores = best
+    found: tuple[bytes, int] | None = json.hits_text(
+        source.data, rows[0], scores[0], want, meta=meta
+    )
+    return found
 
 
 def _merged(one: Answer, other: Answer) -> Answer:
@@ -217,19 +271,27 @@ def row_scores(data: RowData, query: Array, rows: npt.NDArray[np.int64]) -> Arra
 
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:
     """The ``want`` best rows of each query, by looking at every allowed row."""
+    best = _scanned(source, queries, want)
+    if best is None:
+        return [NO_HITS] * len(queries)
+    rows, scores = best
+    found, _ = ordered(source.ids, rows, scores, want)
+    if rows.shape[1] < source.allowed:
+        for n in np.flatnonzero(scores[:, want - 1] == scores[:, -1]).tolist():
+            found[n] = _with_all_ties(source, queries[n], rows[n], scores[n], want)
+    return found
+
+
+def _scanned(source: Source, queries: Array, want: int) -> Answer | None:
+    """As ``candidates``, by looking at every allowed row."""
     count = min(want + TIES_SPARE, source.allowed)
     if not count or not want:
-        return [NO_HITS] * len(queries)
+        return None
     data = source.data
     rows, values = source.kernels.scan_rows(
         data.vectors, data.metric, queries, count, 0, data.count, source.allow
     )
-    scores = _scores(values, data.metric)
-    found, _ = ordered(source.ids, rows, scores, want)
-    if count < source.allowed:
-        for n in np.flatnonzero(scores[:, want - 1] == scores[:, -1]).tolist():
-            found[n] = _with_all_ties(source, queries[n], rows[n], scores[n], want)
-    return found
+    return rows, _scores(values, data.metric)
 
 
 def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, want: int) -> Hits:

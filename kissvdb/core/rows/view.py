@@ -195,6 +195,19 @@ class RowsView:
         )
         return Found(hits, explanation, exhausted)
 
+    def search_as_text(
+        self, query: Array, search: Search, *, meta: bool
+    ) -> tuple[bytes, int] | None:
+        """The hits of ``search`` for one query, float32 [1, dim], as an array of JSON, and how many
+        they are; ``meta``: with their metadata. None where that is not known as soon.
+
+        Raises SearchTooNarrow if a walk is not enough.
+        """
+        source = self._source(search.tree, search.namespace)
+        if self.data.guard is not None:
+            return None
+        return row_search.as_text(source, query, search, meta=meta)
+
     def search_text(self, query: TextQuery, search: Search) -> Found:
         """The ``search.k`` best visible rows by their texts; see ``text_search.search``."""
         return text_search.search(self, query, search)

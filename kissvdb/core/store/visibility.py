@@ -102,6 +102,8 @@ class Visibility:
     def pass_time(self, now_ms: int, ids: IdMap) -> bool:
         """Hide the living rows whose time has come; answers whether there were any."""
         changed = False
+        if not self._expiries.is_due(now_ms):
+            return changed
         for row in self._expiries.due(now_ms):
             id_ = ids.id_at(row)
             if ids.get(id_) == row:

@@ -1,0 +1,1 @@
+"""Requests whose numbers compiled code reads, and whose answers it writes."""

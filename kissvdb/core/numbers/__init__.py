@@ -1,0 +1,1 @@
+"""Vectors and hits between JSON text and arrays, by compiled kernels."""
