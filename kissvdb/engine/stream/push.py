@@ -16,8 +16,9 @@ from kissvdb.engine.stream.subscription import Pulse, Subscription
 PAUSE_SECS_MIN = 0.0005
 """Rounds shorter than this follow each other without a pause."""
 
-TURN_SECS_MAX = 0.005
-"""A round in which blobs must be joined for one filter after the other is done in such turns."""
+TURN_SECS_MAX = 0.002
+"""Longer rounds are done in such turns, with a pause behind each. What is published meanwhile goes
+out with the next turn: an event waits for one round at most, wherever in it it came."""
 
 
 class Sink(Protocol):
@@ -63,12 +64,8 @@ class Pusher:
         """
         try:
             while not self._pulse.ended:
-                started = time.perf_counter()
                 if not await self._push_round():
                     await self._pulse.waiting.park()
-                    continue
-                spent = time.perf_counter() - started
-                await trio.sleep(spent if spent > PAUSE_SECS_MIN else 0)
         finally:
             sinks = list(self._sinks.values())
             self._sinks.clear()
@@ -77,16 +74,13 @@ class Pusher:
 
     async def _push_round(self) -> bool:
         """Give everyone the next blob. False when nobody has anything left to take."""
-        busy = yielded = False
-        last: bytes | None = None
-        turn_ends = time.perf_counter() + TURN_SECS_MAX
+        busy = paused = False
+        clock = time.perf_counter
+        began = clock()
         for subscription, sink in list(self._sinks.items()):
-            if yielded and subscription not in self._sinks:
+            if paused and subscription not in self._sinks:
                 continue
             blob = subscription.next_nowait()
-            # One that was joined for this sink alone, perhaps.
-            fresh = not blob or blob is not last
-            last = blob
             if blob is None:
                 self.leave(subscription)
                 sink.fall_behind()
@@ -96,11 +90,15 @@ class Pusher:
                     self.leave(subscription)
             elif not subscription.is_live:
                 busy = True
-            if fresh and time.perf_counter() > turn_ends:
-                await trio.lowlevel.checkpoint()
-                turn_ends = time.perf_counter() + TURN_SECS_MAX
+            spent = clock() - began
+            if spent > TURN_SECS_MAX:
+                await trio.sleep(spent)
                 # Those who had their blob may have something to take again.
-                busy = yielded = True
+                busy = paused = True
+                began = clock()
+        if busy:
+            spent = clock() - began
+            await trio.sleep(spent if spent > PAUSE_SECS_MIN else 0)
         return busy
 
 
