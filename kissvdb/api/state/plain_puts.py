@@ -15,22 +15,23 @@ Columns = tuple[list[str], list[bytes]]
 def read(operations: Sequence[PutOperation], limits: Limits) -> Columns | None:
     """The columns of the puts; None where one of them wants to be looked at for itself: it says
     more, it is wrong, or its key is not plain ASCII or means something."""
-    for each in operations:
-        if (
-            each.ttl_ms is not None
-            or each.op_id is not None
-            or each.if_revision is not None
-            or each.if_offset is not None
-        ):
-            return None
-    keys = [each.key for each in operations]
-    most = limits.key_bytes_max
-    if not "".join(keys).isascii() or not all(0 < len(key) <= most for key in keys):
+    keys = [
+        each.key
+        for each in operations
+        if each.ttl_ms is None
+        and each.op_id is None
+        and each.if_revision is None
+        and each.if_offset is None
+    ]
+    sizes = set(map(len, keys))
+    if len(keys) < len(operations) or min(sizes) < 1 or max(sizes) > limits.key_bytes_max:
+        return None
+    if not "".join(keys).isascii():
         return None
     if any(key.startswith(reserved_keys.WATCHED) for key in keys):
         return None
     texts = [bytes(each.value) for each in operations]
-    if any(len(text) > 2 * DEPTH_MAX and may_be_deep(text) for text in texts):
+    if max(map(len, texts)) > 2 * DEPTH_MAX and any(map(may_be_deep, texts)):
         return None
     values = compact_all(texts)
     if values is None or max(map(len, values)) > limits.json_bytes_max:

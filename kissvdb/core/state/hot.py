@@ -55,9 +55,10 @@ class Hot:
         items[key] = item
         if old is MISSING:
             self._add(key, item)
+        elif old is None or item is None:
+            self.bytes += _value_bytes(item) - _value_bytes(old)
         else:
-            size = 0 if item is None else len(item.value)
-            self.bytes += size - (0 if old is None else len(old.value))
+            self.bytes += len(item.value) - len(old.value)
 
     def keep(self, key: str, item: Item | None) -> None:
         """The table says so, of a key that is missing here."""
@@ -81,7 +82,7 @@ class Hot:
             newest = []
             self._queue.append(newest)
         newest.append(key)
-        self.bytes += ENTRY_BYTES + len(key) + (0 if item is None else len(item.value))
+        self.bytes += ENTRY_BYTES + len(key) + _value_bytes(item)
 
     def _drop_some(self) -> None:
         items, is_stored = self.items, self._is_stored
@@ -96,7 +97,11 @@ class Hot:
                 staying.append(key)
             elif is_stored(key, item):
                 del items[key]
-                self.bytes -= ENTRY_BYTES + len(key) + (0 if item is None else len(item.value))
+                self.bytes -= ENTRY_BYTES + len(key) + _value_bytes(item)
             else:
                 staying.append(key)
         self._queue.append(staying)
+
+
+def _value_bytes(item: Item | None) -> int:
+    return 0 if item is None else len(item.value)

@@ -42,4 +42,9 @@ class ManyDecision(msgspec.Struct, frozen=True):
 
     def at(self, first_offset: int) -> WrittenMany:
         """The answer once the batch's first record has got ``first_offset``."""
-        return WrittenMany(self.revisions, [first_offset + each for each in self.positions])
+        places = self.positions
+        if type(places) is range:
+            return WrittenMany(
+                self.revisions, range(first_offset + places.start, first_offset + places.stop)
+            )
+        return WrittenMany(self.revisions, [first_offset + each for each in places])

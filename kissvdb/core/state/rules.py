@@ -4,7 +4,7 @@ Sync and deterministic: the time is an argument, the table is whatever answers `
 is decided against the table *plus the batch so far*; nothing is applied before it is logged.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import attrs
@@ -143,6 +143,7 @@ class StateDecision(msgspec.Struct, frozen=True):
 
 # No client can know the offset of a write that is not answered yet, so no precondition on it holds.
 _NOT_YET_KNOWN = -1
+_NO_ITEMS: Mapping[str, Item | None] = {}
 _MANY = 16
 
 
@@ -158,9 +159,11 @@ class StateBatch(batch.Batch[StateDecision]):
         json_bytes_max: int = 2**31,
         admit: Callable[[str], None] = lambda key: None,
         absent: Callable[[Sequence[str]], Set[str]] = lambda keys: frozenset(),
+        known: Mapping[str, Item | None] = _NO_ITEMS,
     ) -> None:
         """``admit`` raises Refused for the key of a document that cannot be written now. ``absent``
-        tells which of many keys are not there, for less than a lookup of each."""
+        tells which of many keys are not there, for less than a lookup of each; what ``known`` says
+        after that need not be looked up."""
         super().__init__(operation)
         self.holds_documents = False
         """Whether a record may be of a document, or of the settings of some."""
@@ -169,6 +172,7 @@ class StateBatch(batch.Batch[StateDecision]):
         self._lookup = lookup
         self._find_absent = absent
         self._absent: Set[str] = frozenset()
+        self._known = known
         self._now_ms = now_ms
         self._json_bytes_max = json_bytes_max
 
@@ -207,24 +211,42 @@ class StateBatch(batch.Batch[StateDecision]):
         return self._log(record_of(command, self._fingerprint))
 
     def _put_many(self, command: PutMany) -> ManyDecision:
-        absent = self._absent = self._find_absent(command.keys)
-        pending, records, lookup = self._pending, self.records, self._lookup
-        positions, revisions = [], []
-        for key, value in zip(command.keys, command.values, strict=True):
-            stored = pending.get(key) or (None if key in absent else lookup(key))
-            if self.growth is not None or (stored is not None and stored.expires_at_ms is not None):
-                # A quota counts, or an old life may have to end first.
-                live = self._live(key)
-                self._write(key, value, live, None, None)
-                revision = 1 if live is None else live.revision + 1
+        keys, values = command.keys, command.values
+        absent = self._absent = self._find_absent(keys)
+        if self.growth is not None:
+            return self._put_each(keys, values)
+        pending, records, known, lookup = self._pending, self.records, self._known, self._lookup
+        start = len(records)
+        revisions: list[int] = []
+        for place, key in enumerate(keys):
+            if key in pending:
+                stored = pending[key]
+            elif key in known:
+                stored = known[key]
             else:
-                # What the batch has deleted is None in what is pending.
-                gone = stored is None or (key in pending and pending[key] is None)
-                revision = 1 if gone or stored is None else stored.revision + 1
-                record = pending[key] = KeyWritten(key, value, revision)
-                records.append(record)
-            positions.append(len(records) - 1)
+                stored = None if key in absent else lookup(key)
+            if stored is None:
+                revision = 1
+            elif stored.expires_at_ms is None:
+                revision = stored.revision + 1
+            else:
+                # An old life may have to end first.
+                rest = self._put_each(keys[place:], values[place:])
+                before = range(start, start + place)
+                return ManyDecision([*before, *rest.positions], [*revisions, *rest.revisions])
+            record = pending[key] = KeyWritten(key, values[place], revision)
+            records.append(record)
             revisions.append(revision)
+        return ManyDecision(range(start, len(records)), revisions)
+
+    def _put_each(self, keys: Sequence[str], values: Sequence[bytes]) -> ManyDecision:
+        positions: list[int] = []
+        revisions: list[int] = []
+        for key, value in zip(keys, values, strict=True):
+            live = self._live(key)
+            self._write(key, value, live, None, None)
+            positions.append(len(self.records) - 1)
+            revisions.append(1 if live is None else live.revision + 1)
         return ManyDecision(positions, revisions)
 
     def _put(self, command: Put) -> StateDecision:

@@ -54,6 +54,7 @@ class StateShard(Owner[StateBatch]):
             json_bytes_max=self._json_bytes_max,
             admit=self._documents.admit,
             absent=self.view.absent,
+            known=self.view.known,
         )
         batch.growth = self._quotas.growth()
         return batch

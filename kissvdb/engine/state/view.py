@@ -7,7 +7,7 @@ keys in the `Hot` ones, which are never older than any of these, and else in the
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import trio
@@ -76,6 +76,11 @@ class StateView:
                 self._hot.put(key, item)
 
     @property
+    def known(self) -> Mapping[str, Item | None]:
+        """Keys that `get` answers for from memory, as it answers: to be looked into at once."""
+        return self._hot.items
+
+    @property
     def hot_bytes(self) -> int:
         """About what the keys in memory take."""
         return self._hot.bytes
@@ -97,9 +102,10 @@ class StateView:
         behind which SQLite does not read what it is asked.
         """
         hot = self._hot
-        unknown = {key for key in keys if key not in hot.items and "\0" not in key}
+        unknown = set(keys).difference(hot.items)
         if not unknown:
             return unknown
+        unknown = {key for key in unknown if "\0" not in key}
         self.cold_reads += len(unknown)
         for item in self.table.get_many(unknown):
             unknown.discard(item.key)
@@ -178,17 +184,20 @@ class StateView:
 
     def apply(self, first_offset: int, records: Iterable[Record]) -> None:
         """Take over records with consecutive offsets; from now on they are seen."""
-        young, put = self._young, self._hot.put
+        young, hot = self._young, self._hot
+        put, write, written_bytes = hot.put, young.write, 0
         for offset, record in enumerate(records, first_offset):
             if type(record) is KeyWritten:
-                key = record.key
-                self.written_bytes += len(key) + len(record.value)
-                put(key, young.write(offset, record))
+                item = write(offset, record)
+                written_bytes += len(item.key) + len(item.value)
+                put(item.key, item)
             else:
                 young.apply(offset, record)
                 if type(record) is KeyDeleted:
                     put(record.key, None)
-        self._hot.make_room()
+        self.written_bytes += written_bytes
+        if hot.bytes > hot.bytes_max:
+            hot.make_room()
         if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
             self._seal()
         if self._is_full():
