@@ -17,6 +17,7 @@ from kissvdb.kernels.codes import quantize
 from kissvdb.kernels.codes.prepare import prepare
 from kissvdb.kernels.disk import warming as disk_warming
 from kissvdb.kernels.graph import filtered, insert, search
+from kissvdb.kernels.ivf import warming as lists_warming
 from kissvdb.kernels.jit import KERNELS
 from kissvdb.kernels.json import warming as json_warming
 from kissvdb.kernels.text import warming
@@ -48,6 +49,7 @@ def compile_all() -> Warmup:
     rows = prepare(np.random.default_rng(0).standard_normal((ROWS, DIM)), COSINE)
     for codes in _every_code(rows):
         _run(codes, rows)
+        lists_warming.run(codes, rows)
     warming.run()
     json_warming.run()
     for kernel in KERNELS:

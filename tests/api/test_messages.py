@@ -120,7 +120,12 @@ async def test_a_bulk_line_over_the_limit_names_it_too():
     [
         ("c", {"dim": 2, "metric": "cosin"}, "body.metric", {"cosine", "dot", "l2"}),
         ("c", {"dim": 2, "quantization": "q9"}, "body.quantization", {"auto", "q4", "q8", "none"}),
-        ("c", {"dim": 2, "index": {"kind": "ivf"}}, "body.index.kind", {"hnsw", "flat", "vamana"}),
+        (
+            "c",
+            {"dim": 2, "index": {"kind": "tree"}},
+            "body.index.kind",
+            {"hnsw", "flat", "ivf", "vamana"},
+        ),
     ],
 )
 @pytest.mark.parametrize("form", ["json", "msgpack"])

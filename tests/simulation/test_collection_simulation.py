@@ -63,7 +63,7 @@ class Machine:
             DIM,
             chance.choice(("cosine", "dot", "l2")),
             quantization=chance.choice(("auto", "q8", "none")),
-            index=chance.choice(("hnsw", "hnsw", "hnsw", "flat")),
+            index=chance.choice(("hnsw", "hnsw", "ivf", "ivf", "flat")),
             ef_construction=32,
         )
         rows = Rows(spec, SALT, kernels, RowArrays(directory, 1), POLICY)

@@ -30,12 +30,13 @@ class IndexBody(RequestBody, frozen=True):
     ``flat`` looks at every vector. ``hnsw`` walks a graph; ``m`` (16): links of a vector,
     ``ef_construction`` (200): candidates that its neighbours are chosen from, ``ef_search``: what a
     search keeps in view unless it says so itself. ``store``: the form of a stored number.
+    ``ivf`` reads the ``nprobe`` of its ``lists`` of vectors that are nearest to a query.
     ``vamana`` walks a graph whose vectors and links lie in pages on disk; ``max_degree``: links of
     a vector (32), ``search_list_size`` (64): what a search keeps in view,
     ``beam_width`` (8): how many pages it reads together.
     """
 
-    kind: Literal["hnsw", "flat", "vamana"] | None = None
+    kind: Literal["hnsw", "flat", "ivf", "vamana"] | None = None
     m: Annotated[int, msgspec.Meta(ge=4, le=64)] | None = None
     ef_construction: Annotated[int, msgspec.Meta(ge=1, le=2000)] | None = None
     lists: Annotated[int, msgspec.Meta(ge=1, le=65_536)] | None = None

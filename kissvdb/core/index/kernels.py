@@ -6,7 +6,7 @@ loaded, searches are exact and in numpy, and no graph grows.
 
 from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -25,9 +25,15 @@ from kissvdb.kernels.arrays import (
     new_scratch,
 )
 
+if TYPE_CHECKING:
+    from kissvdb.core.index.ivf_body import Body
+
 Array = npt.NDArray[Any]
 _NO_BITMAP = np.zeros(0, np.uint64)
 _POOL_ENTRIES_MIN = 4096
+LIST_POOL_SHARE = 2
+"""Of lists so many times more rows are kept than are scored at least: to read lists again, for more
+rows that may be among the best, costs more."""
 
 
 class Kernels:
@@ -42,6 +48,7 @@ class Kernels:
         self.json: Any = None
         """Compiled JSON, in and out; None until it is loaded."""
         self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
+        self._list_scratches: defaultdict[int, deque[Scratch]] = defaultdict(deque)
 
     @property
     def ready(self) -> bool:
@@ -55,10 +62,11 @@ class Kernels:
         from kissvdb.kernels import scan, warmup
         from kissvdb.kernels.codes import prepare, quantize
         from kissvdb.kernels.graph import filtered, insert, search
+        from kissvdb.kernels.ivf import search as lists
 
         # All of it: no search is to wait for a compilation later.
         warmup.compile_all()
-        self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search)
+        self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search, lists)
         self.text = text
         self.json = json
 
@@ -189,6 +197,53 @@ class Kernels:
         self._give_back(scratch, graph, data.dim)
         return answer
 
+    def search_lists(
+        self,
+        body: "Body",
+        data: RowData,
+        queries: Array,
+        k: int,
+        nprobe: int,
+        depth: int,
+        allow: Words | None = None,
+        *,
+        sure: int,
+    ) -> tuple[Array, Array, Array]:
+        """The k best rows of the ``nprobe`` lists nearest to each query, among those of ``allow``
+        if it is given; of all lists, if there are no more. Also, int64 [queries], how many of the
+        ``depth`` nearest by codes came from the second half of the lists."""
+        metric, lists = METRICS[data.metric], self.compiled.lists
+        chosen = _NO_BITMAP if allow is None else allow
+        count = len(body.centroids)
+        entries = max(min(nprobe, count), LIST_POOL_SHARE * max(k, depth))
+        try:
+            scratch = self._list_scratches[data.dim].pop()
+        except IndexError:
+            scratch = None
+        if scratch is None or scratch.pool.shape[0] < entries + POOL_PADDING:
+            scratch = lists.scratch_for(max(entries, _POOL_ENTRIES_MIN), data.dim)
+        if nprobe < count:
+            probes = lists.nearest_lists(body.coarse, metric, queries, nprobe, scratch)
+        else:
+            probes = np.arange(count, dtype=np.int32)[None]
+        answer: tuple[Array, Array, Array] = lists.scan_lists(
+            body.lists,
+            body.codes,
+            body.lengths,
+            data.vectors,
+            metric,
+            queries,
+            probes,
+            k,
+            depth,
+            scratch,
+            chosen,
+            sure=sure,
+            room=LIST_POOL_SHARE * max(k, depth),
+        )
+        self._list_scratches[data.dim].append(scratch)
+        return answer
+
     def _take_scratch(self, graph: Graph, dim: int, entries: int) -> Scratch:
         """Working memory for one search, from what others gave back.
 
@@ -217,6 +272,7 @@ class _Compiled:
     quantize: Any
     scan: Any
     search: Any
+    lists: Any
 
 
 def exact_scores(vectors: Array, query: Array, metric: str) -> Array:

@@ -4,12 +4,14 @@ from kissvdb.core.index.disk import VamanaIndex
 from kissvdb.core.index.flat import FlatIndex
 from kissvdb.core.index.graph import GraphIndex
 from kissvdb.core.index.index import Index
+from kissvdb.core.index.ivf import IvfIndex
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.store.spec import CollectionSpec
 
-KINDS: dict[str, type[GraphIndex] | type[FlatIndex]] = {
+KINDS: dict[str, type[GraphIndex] | type[FlatIndex] | type[IvfIndex] | type[VamanaIndex]] = {
     "hnsw": GraphIndex,
     "flat": FlatIndex,
+    "ivf": IvfIndex,
     "vamana": VamanaIndex,
 }
 

@@ -1,4 +1,5 @@
-"""Whether a graph leads to its rows: its links are rows, and a walk comes to them.
+"""Whether an index leads to its rows: each is in one list; or links are rows, and a walk comes to
+them.
 
 A graph is not built again to compare it: that takes minutes, and another thread count or an older
 version may have linked other neighbours as well. Codes are compared with checksums when opened.
@@ -12,6 +13,8 @@ import numpy.typing as npt
 
 from kissvdb.core.index.disk import VamanaIndex
 from kissvdb.core.index.index import Index
+from kissvdb.core.index.ivf import IvfIndex
+from kissvdb.kernels.ivf import lists as row_lists
 
 Array = npt.NDArray[Any]
 
@@ -29,10 +32,22 @@ def differences(index: Index, rows: int) -> list[str]:
         arrays["links"], lost = index.pages.links(index.size)
         if len(lost):
             return [f"the pages of {len(lost)} of its {index.size} rows are not what was written"]
+    if isinstance(index, IvfIndex):
+        return _of_lists(index)
     if fields is None or "links" not in arrays:
         return []
     size, entry, top = index.size, int(fields["entry"]), int(fields["top"])
     return _of_graph(arrays, rows, size, entry, top)
+
+
+def _of_lists(index: IvfIndex) -> list[str]:
+    body = index.body
+    if body is None:
+        return []
+    rows = np.sort(body.lists.rows[row_lists.slots(body.lists)])
+    if not np.array_equal(rows, np.arange(index.size)):
+        return ["a row is in two lists, or in none"]
+    return []
 
 
 def _of_graph(arrays: Mapping[str, Array], rows: int, size: int, entry: int, top: int) -> list[str]:

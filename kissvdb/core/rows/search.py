@@ -67,7 +67,7 @@ NO_HITS = Hits((), np.zeros(0, np.float32), np.zeros(0, np.int64))
 @attrs.frozen
 class Explanation:
     """How a search went. ``plan``: ``exact scan``, ``code scan``, ``graph``, ``filtered graph``,
-    ``text``.
+    ``lists``, ``filtered lists``, ``text``.
 
     ``selectivity`` is the part of the rows that the filter, deletes and expiry leave. Times are
     microseconds, of all queries together. ``ignored``: terms of the query, in every field, that

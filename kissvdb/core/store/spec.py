@@ -12,7 +12,7 @@ from kissvdb.core.text.settings import FieldSettings, TextSettings
 from kissvdb.records import CollectionCreated, CollectionReindexing, CollectionReplaced
 
 METRICS: Final = ("cosine", "dot", "l2")
-INDEX_KINDS: Final = ("hnsw", "flat", "vamana")
+INDEX_KINDS: Final = ("hnsw", "flat", "ivf", "vamana")
 QUANTIZATIONS: Final = ("auto", "q4", "q8", "none")
 M_MIN: Final = 4
 M_MAX: Final = 64

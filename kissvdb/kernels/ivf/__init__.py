@@ -1,0 +1,1 @@
+"""Inverted lists of rows (IVF): centroids learnt, rows put into lists, lists scanned."""
