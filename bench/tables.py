@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.load.markdown import Result, about, latency, number, one, table
 from bench.load.process import ROOT
 from bench.load.report import RESULTS
+from bench.scale_parts import tables as scale_tables
 from bench.vector_parts import tables as vector_tables
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -30,7 +31,7 @@ def main() -> int:
     command.add_argument("--check", action="store_true", help="change nothing; 1 if it would")
     arguments = command.parse_args()
     results = {}
-    for name in ("writes", "sse", "sse_complete", "http", "vectors"):
+    for name in ("writes", "sse", "sse_complete", "http", "vectors", "scale"):
         path = RESULTS / f"{name}.json"
         if path.exists():
             results[name] = json.loads(path.read_text())
@@ -51,6 +52,9 @@ def parts(results: Mapping[str, Result]) -> Iterable[tuple[str, str]]:
             continue
         if name == "vectors":
             yield from vector_tables.parts(result)
+            continue
+        if name == "scale":
+            yield from scale_tables.parts(result)
             continue
         rate = "delivered_per_s" if name == "sse" else "operations_per_s"
         yield f"{name} about", about(result)

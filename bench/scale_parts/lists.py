@@ -41,7 +41,7 @@ class FaissFastScan:
     def open(self, directory: Path) -> None:
         """As ``Contender.open``."""
         faiss = _faiss()
-        self._index = faiss.downcast_index(faiss.read_index(str(directory / "index")))
+        self._index = faiss.read_index(str(directory / "index"))
         self._lists = faiss.extract_index_ivf(self._index)
 
     def search(self, queries: Any, effort: int) -> Any:
