@@ -2,11 +2,13 @@
 
 import json
 import struct
+from functools import partial
 from urllib.parse import quote
 
 import pytest
 import trio
 
+from kissvdb.api.compiled import loading
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.vectors.forms import OCTETS
 from kissvdb.core.rows.view import SearchTooNarrow
@@ -120,6 +122,54 @@ async def test_what_is_odd_is_read_as_a_whole_and_refused_as_ever(filled, body, 
         assert first.body == answer.body
     if status != 200:
         assert written(filled, body).body == answer.body
+
+
+def _surely(read, *arguments):
+    found = read(*arguments)
+    assert found is not None
+    return found
+
+
+async def test_a_batch_that_compiled_code_reads_is_stored_and_refused_as_ever(filled, monkeypatch):
+    items = [
+        {"id": "a", "vector": [0.1, -2.5e-3], "meta": {"vector": 7, "x": '"vector":[1]'}},
+        {"id": "a", "vector": [1, 16777217]},
+        {"id": "b", "vector": [0.058123450726270676, 3e-5], "ttl_ms": 10**9, "namespace": "n"},
+        {"id": "", "vector": [1, 2]},
+        {"id": "c", "vector": [1, 2], "meta": None},
+    ]
+    odd = [
+        [{"id": "d", "vector": [1, 2], "meta": {"vector": [3, 4]}}],
+        [{"id": "e", "vector": [1, 2, 3]}, {"id": "f", "vector": [1, 2]}],
+        [
+            {"id": "g", "vector": [1, 2], "vector_b64": "AACAPwAAAEA="},
+            {"id": "h", "vector": [1, 2]},
+        ],
+        [{"id": "i", "vector_b64": "AACAPwAAAEA="}, {"id": "j", "vector": [1, 2]}],
+        [{"id": "k", "vector": "AACAPwAAAEA="}],
+        [{"id": "l", "vector": [1, 1e30]}, {"id": "m", "vector": [1, 1e-42]}],
+        [{"id": "o", "vector": [1, "2"]}],
+        [{"id": "p", "vector": [1, 2], "colour": 1}],
+        [{"id": "q"}, {"id": "r", "vector": [1, 2]}],
+    ]
+    for batch in (items, *odd):
+        seen = []
+        body = json.dumps({"items": batch}).encode()
+        for plainly in (False, True):
+            with monkeypatch.context() as patch:
+                if plainly:
+                    patch.setattr(loading, "read", lambda *_: None)
+                elif batch is items:
+                    patch.setattr(loading, "read", partial(_surely, loading.read))
+                answer = await filled("POST", "/v1/vector/c/upsert_batch", body=body)
+            found = json.loads(answer.body)
+            for each in found.get("results", ()):
+                each.pop("offset", None)
+            rows = [filled.database.vectors.get("c", item["id"]) for item in batch if item["id"]]
+            stored = [row and (row.vector, row.meta, row.text) for row in rows]
+            status = answer.status, found.get("error"), found.get("message"), found.get("results")
+            seen.append((status, stored))
+        assert seen[0] == seen[1]
 
 
 async def test_a_walk_that_was_not_enough_is_left_to_a_thread(filled, monkeypatch):

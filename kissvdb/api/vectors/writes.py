@@ -1,10 +1,11 @@
 """Writing vectors over HTTP."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from kissvdb.api.compiled import loading
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Pending, Request, Response
@@ -103,8 +104,9 @@ def delete(context: Context, request: Request) -> Pending | Awaitable[Pending]:
 
 async def upsert_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
-    context.database.vectors.find(collection)
-    ids, commands = await off_loop(request.body, _upserts, collection, context, request)
+    view = context.database.vectors.find(collection).actor.view()
+    json, dim = view.kernels.json, view.spec.dim
+    ids, commands = await off_loop(request.body, _upserts, collection, context, request, json, dim)
     outcomes = await context.database.vectors.texts.prepared(commands)
     return await _each(context, "upserted", ids, outcomes)
 
@@ -238,12 +240,15 @@ def _update(collection: str, context: Context, request: Request) -> VectorComman
 
 
 def _upserts(
-    collection: str, context: Context, request: Request
+    collection: str, context: Context, request: Request, json: Any, dim: int
 ) -> tuple[Sequence[str], Sequence[VectorCommand | KissError]]:
     """The ids of a batch, and for each the command or what is wrong with it."""
     vectors: Sequence[bytes] | None = None
+    items: Sequence[UpsertBody]
     if media_of(request) == OCTETS:
         items, vectors = _raw_items(request, context)
+    elif (cut := loading.read(context, request, json, dim)) is not None:
+        items, vectors = cut
     else:
         items = UPSERT_BATCH.read(context, request).items
         _check_batch(len(items), "body.items", context)

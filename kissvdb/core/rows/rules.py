@@ -216,8 +216,7 @@ class VectorBatch(batch.Batch[VectorDecision]):
         if isinstance(command, Update):
             return self._update(command)
         self._check_dim(command.vector)
-        live = self._live(command.id)
-        if isinstance(command, Add) and live is not None:
+        if isinstance(command, Add) and self._live(command.id) is not None:
             raise AlreadyExists(
                 f"vector {command.id!r} already exists in {self._spec.name!r}: upsert replaces it, "
                 "update changes it"
