@@ -141,6 +141,13 @@ class TextMissing(Refused):
     status = 409
 
 
+class NotTuned(Refused):
+    """A search asks for a recall, and how hard it has to try was not measured."""
+
+    code = "not_tuned"
+    status = 409
+
+
 class QuotaExceeded(Refused):
     """The scope of the key would hold more than its quota. Nothing was logged."""
 

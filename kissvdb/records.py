@@ -165,6 +165,15 @@ class CollectionReindexing(
     options: bytes | None = None
 
 
+class CollectionTuned(msgspec.Struct, frozen=True, array_like=True, tag_field="record", tag="ct"):
+    """How hard searches of a collection try was measured, and set. ``options`` as in
+    CollectionCreated; ``tuning``: what was measured, compact JSON."""
+
+    collection: str
+    options: bytes | None
+    tuning: bytes
+
+
 SqlValue = Any
 """What a SQLite column holds: None, int, float, str or bytes, and each is itself in msgpack."""
 
@@ -240,6 +249,7 @@ VectorRecord = (
     | CollectionDeleted
     | CollectionReplaced
     | CollectionReindexing
+    | CollectionTuned
     | VectorWritten
     | VectorDeleted
 )

@@ -19,8 +19,6 @@ SUITS: Final = {
     "vamana": ("ef_construction", "max_degree", "search_list_size", "beam_width", "store"),
 }
 """What may be said of a kind."""
-EFFORTS: Final = {"hnsw": "ef_search", "ivf": "nprobe", "vamana": "search_list_size"}
-"""What says how hard a search of a kind tries."""
 
 
 def shape_of(body: IndexBody | None) -> dict[str, Any]:
@@ -45,6 +43,7 @@ def reshaped(
     kept = {name: each for name, each in kept.items() if name in SUITS[kind]}
     return attrs.evolve(
         spec,
+        tuning=None,
         index=kind,
         **graph,
         options=IndexOptions(**{**kept, **given}),

@@ -11,6 +11,7 @@ from kissvdb.api.documents.wishes import facet_wishes
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
+from kissvdb.api.indexes.efforts import effort_of
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, MistypedField
 from kissvdb.api.vectors.forms import (
     OCTETS,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from kissvdb.core.fusion import Fusion
 
 OFFSET_MAX = 10_000
-EF_SEARCH_MAX = 4096
 GROUP_LIMIT_MAX = 100
 FIELD_BYTES_MAX = 256
 
@@ -252,7 +252,6 @@ def _asked(
     k = K_DEFAULT if body.k is None else body.k
     _check_range(k, 1, context.config.limits.k_max, "body.k")
     _check_range(body.offset, 0, OFFSET_MAX, "body.offset")
-    _check_range(body.ef_search, 1, EF_SEARCH_MAX, "body.ef_search")
     if body.min_score is not None and not math.isfinite(body.min_score):
         raise MistypedField("body.min_score: must be a finite number")
     check_namespace(body.namespace, "body.namespace")
@@ -261,7 +260,7 @@ def _asked(
         offset=body.offset or 0,
         tree=filter_of(context, request, body.filters),
         namespace=body.namespace,
-        ef=body.ef_search,
+        ef=effort_of(context, request, body, k + (body.offset or 0)),
         exact=bool(body.exact),
         min_score=body.min_score,
         explain=explain,

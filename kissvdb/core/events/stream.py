@@ -22,6 +22,7 @@ from kissvdb.records import (
     CollectionDeleted,
     CollectionReindexing,
     CollectionReplaced,
+    CollectionTuned,
     EventPublished,
     KeyDeleted,
     KeyRecord,
@@ -277,6 +278,10 @@ def _vector_event(offset: int, ts_ms: int, record: VectorRecord) -> Event:
     elif isinstance(record, CollectionReindexing):
         type_ = "vector_collection_reindexing"
         data = b'{"collection":%b,"index":%b}' % (collection, _json(record.index))
+    elif isinstance(record, CollectionTuned):
+        type_ = "vector_collection_tuned"
+        options = b"{}" if record.options is None else record.options
+        data = b'{"collection":%b,"options":%b,"tuning":%b}' % (collection, options, record.tuning)
     else:
         assert isinstance(record, CollectionDeleted)
         type_ = "vector_collection_deleted"

@@ -15,6 +15,7 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.errors import Damaged
 
 Array = npt.NDArray[Any]
@@ -118,6 +119,13 @@ class Index(Protocol):
     def as_fine_as(self, other: "Index", data: RowData) -> Self:
         """Read by what ``other`` reads, if that is finer."""
         return self
+
+    def told(self, spec: CollectionSpec) -> Self:
+        """The same, of a collection whose options are others now."""
+        if getattr(self, "spec", spec) is spec:
+            return self
+        # A kind is a frozen class of attrs.
+        return attrs.evolve(self, spec=spec)  # type: ignore[misc]
 
     def emptied(self) -> Self:
         """One of no rows, to be grown over the rows written anew; as fine as this."""

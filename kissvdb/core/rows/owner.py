@@ -266,9 +266,18 @@ class Rows(RowsWrittenAnew):
         self.spec, self._view = self.spec.named(name), None
         self._operations.adopt(Operations() if former is None else former._operations)
 
+    def tune(self, spec: CollectionSpec) -> None:
+        """Have searches try as hard as ``spec`` says, which is otherwise as before."""
+        self.spec, self._index, self._view = spec, self._index.told(spec), None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every search looks at all rows: no index covers any. Any thread may ask."""
+        return not self._index.size
+
     def _install_index(self, made: Index) -> None:
         """Go on with an index that may be coarser than searches should be by now."""
-        index = made.as_fine_as(self._index, self._store.view())
+        index = made.as_fine_as(self._index, self._store.view()).told(self.spec)
         before = made.arrays_in_space() | self._index.arrays_in_space()
         for name in before - index.arrays_in_space():
             self._space.forget(name)

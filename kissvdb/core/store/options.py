@@ -7,6 +7,8 @@ import attrs
 import msgspec
 
 Store = Literal["f32", "f16"]
+EFFORTS: Final = {"hnsw": "ef_search", "ivf": "nprobe", "vamana": "search_list_size"}
+"""The option that says how hard a search of a kind tries; others look at everything."""
 STORES: Final = ("f32", "f16")
 
 
@@ -49,6 +51,40 @@ class IndexOptions:
     def of_fields(cls, fields: Mapping[str, Any]) -> "IndexOptions":
         """Those of `given`. Raises TypeError for another form."""
         return cls(**fields)
+
+
+@attrs.frozen
+class Rung:
+    """What searches of one ``effort`` found: ``recall`` is 0 to 1, ``us`` microseconds of CPU."""
+
+    effort: int
+    recall: float
+    us: float
+
+
+@attrs.frozen
+class Tuning:
+    """What was measured of a collection's index: the ``k`` nearest of ``queries`` vectors, among
+    ``rows``, at ``at_ms``. ``ladder``: efforts, ascending."""
+
+    k: int
+    queries: int
+    rows: int
+    at_ms: int
+    ladder: tuple[Rung, ...]
+
+    def effort_for(self, recall: float) -> Rung | None:
+        """The least effort that found so much; None: none did."""
+        return next((rung for rung in self.ladder if rung.recall >= recall), None)
+
+    def encoded(self) -> bytes:
+        """As a record has it: compact JSON."""
+        return msgspec.json.encode(self)
+
+    @classmethod
+    def decoded(cls, text: bytes) -> "Tuning":
+        """That of a record."""
+        return msgspec.json.decode(text, type=cls)
 
 
 DEFAULT: Final = IndexOptions()

@@ -6,10 +6,15 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from kissvdb.core.store.options import DEFAULT, IndexOptions
+from kissvdb.core.store.options import DEFAULT, IndexOptions, Tuning
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
-from kissvdb.records import CollectionCreated, CollectionReindexing, CollectionReplaced
+from kissvdb.records import (
+    CollectionCreated,
+    CollectionReindexing,
+    CollectionReplaced,
+    CollectionTuned,
+)
 
 METRICS: Final = ("cosine", "dot", "l2")
 INDEX_KINDS: Final = ("hnsw", "flat", "ivf", "vamana")
@@ -49,7 +54,7 @@ class CollectionSpec:
     vectors. ``embedder``: the configured name of what makes vectors of texts, and
     ``embedder_model`` what was behind it. ``text``: how texts are searched, if not as by default.
     ``reindexed``: how often all vectors were made anew by another embedder. ``options``: what the
-    index was told beyond its kind.
+    index was told beyond its kind. ``tuning``: what was measured of it last.
     Whoever parses a request checks the ranges; here they are
     invariants.
     """
@@ -68,6 +73,7 @@ class CollectionSpec:
     text: TextSettings | None = None
     reindexed: int = 0
     options: IndexOptions = DEFAULT
+    tuning: Tuning | None = None
 
     def __attrs_post_init__(self) -> None:
         assert self.dim >= 0, self.dim
@@ -121,7 +127,13 @@ class CollectionSpec:
             ef_construction=record.ef_construction,
             quantization=record.quantization,
             options=IndexOptions.decoded(record.options),
+            tuning=None,
         )
+
+    def tuned(self, record: CollectionTuned) -> "CollectionSpec":
+        """The same with what a record says was measured."""
+        options, tuning = IndexOptions.decoded(record.options), Tuning.decoded(record.tuning)
+        return attrs.evolve(self, options=options, tuning=tuning)
 
     @property
     def vector_bytes(self) -> int:
@@ -176,6 +188,7 @@ class CollectionSpec:
         if self.text is not None:
             fields["text"] = self.text.to_json()
         fields["options"] = self.options.given()
+        fields["tuning"] = None if self.tuning is None else msgspec.to_builtins(self.tuning)
         return {name: each for name, each in fields.items() if name not in _ADDED or each}
 
     @classmethod
@@ -185,6 +198,8 @@ class CollectionSpec:
         given: dict[str, Any] = {} if text is None else {"text": TextSettings.from_json(text)}
         if "options" in fields:
             given["options"] = IndexOptions.of_fields(fields["options"])
+        if "tuning" in fields:
+            given["tuning"] = msgspec.convert(fields["tuning"], Tuning)
         return cls(**{**fields, **given})
 
 
@@ -192,7 +207,7 @@ def _settings(text: bytes | None) -> TextSettings | None:
     return None if text is None else TextSettings.from_json(msgspec.json.decode(text))
 
 
-_ADDED: Final = frozenset({"embedder", "embedder_model", "text", "reindexed", "options"})
+_ADDED: Final = frozenset({"embedder", "embedder_model", "text", "reindexed", "options", "tuning"})
 _VECTOR_TEXT: Final = TextSettings({TEXT_FIELD: FieldSettings()}, others=False)
 
 

@@ -29,6 +29,7 @@ from kissvdb.records import (
     CollectionDeleted,
     CollectionReindexing,
     CollectionReplaced,
+    CollectionTuned,
     VectorDeleted,
     VectorWritten,
 )
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
     from kissvdb.core.rows.owner import Rows, RowsView
     from kissvdb.core.rows.work import Work
+    from kissvdb.core.store.options import IndexOptions, Tuning
     from kissvdb.core.store.spec import CollectionSpec
 
 
@@ -86,6 +88,14 @@ class Convert:
 
 
 @attrs.frozen
+class Tune:
+    """Have searches try as hard as was found. Answers an offset."""
+
+    options: "IndexOptions"
+    tuning: "Tuning"
+
+
+@attrs.frozen
 class Drop:
     """Delete the collection. Answers the offset of its end; whatever comes later is refused."""
 
@@ -112,7 +122,8 @@ class Collection(Owner[VectorBatch]):
 
     mailbox_size = 1024
     asides = Owner.asides | {
-        *(DeleteMatching, ReplaceMatching, Copy, Convert, Drop, TakeWork, FinishWork, Refine)
+        *(DeleteMatching, ReplaceMatching, Copy, Convert, Tune, Drop),
+        *(TakeWork, FinishWork, Refine),
     }
 
     def __init__(self, rows: "Rows", around: CollectionContext, name: str | None = None) -> None:
@@ -175,6 +186,8 @@ class Collection(Owner[VectorBatch]):
                 envelope.answer(None)
             elif isinstance(message, Convert):
                 envelope.answer(await self._convert(message.spec))
+            elif isinstance(message, Tune):
+                envelope.answer(await self._tune(message))
             elif isinstance(message, Drop):
                 envelope.answer(await self._drop())
             elif isinstance(message, Refine):
@@ -290,6 +303,15 @@ class Collection(Owner[VectorBatch]):
         self.rows.note_offset(offset)
         self._asked_at, self.converted_at = None, offset
         self.converted.set()
+
+    async def _tune(self, message: Tune) -> int:
+        spec = self.rows.spec
+        record = CollectionTuned(spec.name, message.options.encoded(), message.tuning.encoded())
+        offset = await self._append([record])
+        self.rows.tune(spec.tuned(record))
+        self._asked_at = None
+        self.changes += 1
+        return offset
 
     async def _drop(self) -> int:
         offset = await self._append([CollectionDeleted(self.rows.spec.name)])

@@ -28,6 +28,7 @@ from kissvdb.records import (
     CollectionDeleted,
     CollectionReindexing,
     CollectionReplaced,
+    CollectionTuned,
     Record,
     VectorDeleted,
     VectorRecord,
@@ -37,6 +38,7 @@ from kissvdb.storage.backup import Entry
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without vectors starts faster without.
+    from kissvdb.core.rows.owner import Rows
     from kissvdb.storage.rows import files as row_files
 
 logger = logging.getLogger("kissvdb.store")
@@ -46,6 +48,7 @@ DIRECTORY = "vectors"
 ROWS_AT_ONCE = 256
 OFFSET_MAX = 2**63 - 1
 
+Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
 Waiting = dict[str, list[tuple[int, VectorWritten | VectorDeleted]]]
 """Changes (offset, record) that are not applied yet, by collection."""
 
@@ -306,8 +309,8 @@ class CollectionsReplay:
                 continue
             if stored is not None and offset <= stored.rows.applied_offset:
                 continue
-            if isinstance(record, (CollectionReplaced, CollectionReindexing)):
-                self._reindex(offset, record, waiting)
+            if isinstance(record, Respecified):
+                self._respecify(offset, record, waiting)
                 continue
             if isinstance(record, CollectionCreated):
                 self._create(offset, record)
@@ -354,26 +357,14 @@ class CollectionsReplay:
             message = f"the vectors that took the place of those of {name!r} are lost ({reason})"
             store.isolate(name, Damaged(message))
 
-    def _reindex(
-        self, offset: int, record: CollectionReplaced | CollectionReindexing, waiting: Waiting
-    ) -> None:
+    def _respecify(self, offset: int, record: Respecified, waiting: Waiting) -> None:
         name = record.collection
         self._apply(name, waiting)
         stored = self._store.collections.get(name)
         if stored is None:
             return
-        rows, spec = stored.rows, stored.rows.spec.reshaped(record)
-        if isinstance(record, CollectionReindexing) or spec is None:
-            rows.convert(spec)
-        else:
-            try:
-                rows.convert_now(spec)
-            except Damaged as error:
-                # What is sound is served as it was.
-                rows.convert(None)
-                message = "a collection keeps its former index"
-                logs.event(logger, logging.WARNING, message, collection=name, error=error.message)
-        rows.note_offset(offset)
+        _respecify(stored.rows, record)
+        stored.rows.note_offset(offset)
         stored.stale = True
 
     def _create(self, offset: int, record: CollectionCreated) -> None:
@@ -383,6 +374,23 @@ class CollectionsReplay:
         else:
             # Its directory was made before the record was logged.
             stored.created_offset = offset
+
+
+def _respecify(rows: "Rows", record: Respecified) -> None:
+    if isinstance(record, CollectionTuned):
+        rows.tune(rows.spec.tuned(record))
+        return
+    spec = rows.spec.reshaped(record)
+    if isinstance(record, CollectionReindexing) or spec is None:
+        rows.convert(spec)
+        return
+    try:
+        rows.convert_now(spec)
+    except Damaged as error:
+        # What is sound is served as it was.
+        rows.convert(None)
+        name, message = rows.spec.name, "a collection keeps its former index"
+        logs.event(logger, logging.WARNING, message, collection=name, error=error.message)
 
 
 def verify_rows(opened: "row_files.Opened") -> list[str]:

@@ -1,16 +1,22 @@
 """What is done to a whole collection while it serves, as handlers and embedders ask for it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import attrs
 
 from actors import Address
+from kissvdb.core.store.options import EFFORTS, Rung
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.engine.asking import answered, submit
+from kissvdb.engine.threads import Threads
+from kissvdb.engine.vectors.collection import Tune
 from kissvdb.engine.vectors.copying import text_missing, textless
 from kissvdb.engine.vectors.registry import Collections, OpenCollection
 from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex
 from kissvdb.engine.vectors.texts import Texts
-from kissvdb.errors import Damaged
+from kissvdb.engine.vectors.tuning import Measured, Tuner, Wanted
+from kissvdb.errors import AlreadyExists, Damaged
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import RowsView
@@ -24,6 +30,10 @@ class IndexJobs:
     texts: Texts
     _collections: Collections
     _registry: Address
+    _threads: Threads
+    _clock_ms: Callable[[], int]
+    _tuned: set[str]
+    """What is being measured."""
 
     def find(self, collection: str) -> OpenCollection:
         """A collection. Raises NotFound and Damaged."""
@@ -78,6 +88,43 @@ class IndexJobs:
         self.find(collection)
         offset: int | None = await answered(submit(self._registry, EndReindex(collection)))
         return offset
+
+    async def tune(
+        self, collection: str, wanted: Wanted
+    ) -> tuple[Measured, Rung | None, int | None]:
+        """Measure how hard searches have to try to find ``wanted.recall`` of what is nearest, and
+        have them do so from then on.
+
+        Answers what was measured, what was chosen (None: nothing finds so much, and all stays), and
+        the offset of that. Raises NotFound, AlreadyExists while it is measured or reindexed,
+        InvalidArgument for a collection without vectors, and Damaged.
+        """
+        found = self.find(collection)
+        self._collections.reindexing.check_none(collection)
+        if collection in self._tuned:
+            raise AlreadyExists(f"collection {collection!r} is being tuned: wait for that")
+        before = found.spec.shape
+        tuner = Tuner(found.actor.view(), found.audit.recent, wanted)
+        self._tuned.add(collection)
+        try:
+            measured = await self._threads.upkeep.run(
+                tuner.measure, self._clock_ms(), abandon_on_cancel=True
+            )
+        finally:
+            tuner.stop()
+            self._tuned.discard(collection)
+        rung = measured.tuning.effort_for(wanted.recall)
+        if rung is None:
+            return measured, None, None
+        self._collections.reindexing.check_none(collection)
+        found = self.find(collection)
+        if found.spec.shape != before:
+            raise AlreadyExists(f"collection {collection!r} got another index meanwhile: again")
+        chosen: dict[str, Any] = {EFFORTS[found.spec.index]: rung.effort}
+        options = attrs.evolve(found.spec.options, **chosen)
+        message = Tune(options, measured.tuning)
+        offset: int = await answered(submit(found.address, message))
+        return measured, rung, offset
 
 
 def _as_it_is(spec: CollectionSpec) -> CollectionSpec:

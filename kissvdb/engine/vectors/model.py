@@ -103,6 +103,7 @@ class Vectors(IndexJobs):
         self._threads = threads
         self._limits = config.limits
         self._clock_ms = clock_ms
+        self._tuned: set[str] = set()
 
     # As `model.Model`
 

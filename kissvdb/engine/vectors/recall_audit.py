@@ -41,6 +41,11 @@ class RecallAudit:
         """Remember a search; the oldest is forgotten. ``vector``: float32."""
         self._samples.append(Sample(vector, search))
 
+    @property
+    def recent(self) -> list[Sample]:
+        """The searches since the last audit, which stay."""
+        return list(self._samples)
+
     def take(self) -> list[Sample]:
         """The searches since the last audit."""
         taken = list(self._samples)

@@ -71,7 +71,7 @@ class BeginReindex:
 
     def spec_after(self, spec: CollectionSpec) -> CollectionSpec:
         """What it is to be. Raises InvalidArgument."""
-        spec, made_by = self.shape(spec), self.embedder
+        spec, made_by = attrs.evolve(self.shape(spec), tuning=None), self.embedder
         if made_by is None:
             return spec
         return attrs.evolve(
