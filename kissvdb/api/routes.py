@@ -11,6 +11,7 @@ from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
+from kissvdb.api.indexes.routes import INDEXES
 from kissvdb.api.keys.routes import KEYS
 from kissvdb.api.maps.routes import MAPS
 from kissvdb.api.mcp.routes import MCP
@@ -379,6 +380,7 @@ ROUTES: tuple[Route, ...] = (
     *DOCUMENTS,
     *EVENTS,
     *VECTORS,
+    *INDEXES,
     *MAPS,
     *SEARCH,
     *SQL,

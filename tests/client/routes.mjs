@@ -42,6 +42,8 @@ await v.deleteByFilter("v", { x: 9 });
 await v.vacuum("v");
 await refused(v.reindex("v", "none"));
 await v.reindex("v", { index: { m: 8 } });
+await v.endReindex("v");
+await v.tune("v", { recall: 0.9 });
 await refused(v.endReindex("v"));
 await v.drop("v");
 const d = db.doc;

@@ -81,6 +81,8 @@ def use_state_and_vectors(client):
         vector.reindex("v", "none")
     assert vector.reindex("v", index={"m": 8})["index"]["m"] == 8
     vector.end_reindex("v")
+    vector.upsert("v", "t", [1, 0])
+    assert vector.tune("v", 0.9)["effort"] is None
     vector.drop("v")
 
 

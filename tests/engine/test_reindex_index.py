@@ -11,8 +11,10 @@ import trio
 
 from kissvdb.config import Config, Search, Storage
 from kissvdb.core.rows.rules import Upsert
+from kissvdb.core.store.options import IndexOptions, Rung, Tuning
 from kissvdb.engine.opening import open_database
 from kissvdb.engine.owner import Many
+from kissvdb.engine.vectors.collection import Tune
 from kissvdb.errors import AlreadyExists, PersistenceFailed
 from kissvdb.storage import backup
 from kissvdb.storage.check import check
@@ -191,3 +193,24 @@ async def test_a_backup_meanwhile_is_whole_and_goes_on_where_it_is_restored(conf
     async with open_database(again) as db:
         await done(db)
         assert (content(db), db.vectors.find("c").spec.index) == (before, "flat")
+
+
+async def test_what_was_measured_outlives_a_start_and_comes_of_the_log_alone(config):
+    tuning = Tuning(10, 40, 40, 1_000, (Rung(16, 0.9, 20.5), Rung(32, 1.0, 31.25)))
+    async with open_database(config) as db:
+        await fill(db)
+        options = IndexOptions(ef_search=32)
+        offset = await db.vectors.owner("c").ask(Tune(options, tuning))
+        (event,) = await collect(db, 1, types=("vector_collection_tuned",), since=offset - 1)
+        assert event[2]["data"]["options"] == {"ef_search": 32}
+        wanted = db.vectors.find("c").spec
+        assert (wanted.options, wanted.tuning) == (options, tuning)
+    async with open_database(config) as db:
+        assert db.vectors.find("c").spec == wanted
+    lose_all_but_the_log(Path(config.storage.data_dir))
+    async with open_database(config) as db:
+        assert db.vectors.find("c").spec == wanted
+        await db.vectors.reindex("c", shape=shape(m=9))
+        await done(db)
+        spec = db.vectors.find("c").spec
+        assert (spec.options, spec.tuning) == (options, None)

@@ -187,6 +187,7 @@ _EXAMPLES: Mapping[str, Example] = {
     "POST /v1/vector/{collection}/reindex": Example(
         _NOTES, body={"index": {"kind": "hnsw", "m": 24}, "quantization": "q8"}
     ),
+    "POST /v1/vector/{collection}/tune": Example(_NOTES, body={"recall": 0.95}),
     "DELETE /v1/vector/{collection}/reindex": Example(_NOTES),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
     "POST /search": Example(

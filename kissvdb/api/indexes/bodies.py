@@ -6,6 +6,7 @@ import attrs
 import msgspec
 
 from kissvdb.api.bodies import U64, RequestBody
+from kissvdb.core.store.options import Tuning
 
 
 class TuneBody(RequestBody, frozen=True):
@@ -34,6 +35,12 @@ class TuningInfo:
     rows: U64
     at_ms: U64
     ladder: list[RungInfo]
+
+    @classmethod
+    def of(cls, tuning: Tuning) -> "TuningInfo":
+        """What was measured, as it is shown."""
+        ladder = [RungInfo(**attrs.asdict(each)) for each in tuning.ladder]
+        return cls(tuning.k, tuning.queries, tuning.rows, tuning.at_ms, ladder)
 
 
 @attrs.frozen

@@ -1,15 +1,14 @@
 """Tuning a collection over HTTP."""
 
-import attrs
 import msgspec
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
-from kissvdb.api.indexes.bodies import RungInfo, TuneBody, Tuned, TuningInfo
+from kissvdb.api.indexes.bodies import TuneBody, Tuned, TuningInfo
 from kissvdb.api.reading.json_body import off_loop
 from kissvdb.api.vectors.collections import collection_of
 from kissvdb.api.vectors.forms import Form
-from kissvdb.core.store.options import EFFORTS, Tuning
+from kissvdb.core.store.options import EFFORTS
 from kissvdb.engine.vectors.tuning import Wanted
 from kissvdb.errors import InvalidArgument
 
@@ -44,14 +43,8 @@ async def tune(context: Context, request: Request) -> Response:
         effort=None if rung is None else rung.effort,
         reached=most if rung is None else rung.recall,
         searches=measured.searches,
-        tuning=info(measured.tuning),
+        tuning=TuningInfo.of(measured.tuning),
         offset=offset,
         note=note,
     )
     return Response(msgspec.json.encode(answer))
-
-
-def info(tuning: Tuning) -> TuningInfo:
-    """What was measured, as it is shown."""
-    ladder = [RungInfo(**attrs.asdict(each)) for each in tuning.ladder]
-    return TuningInfo(tuning.k, tuning.queries, tuning.rows, tuning.at_ms, ladder)

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from kissvdb.api.bodies import U64, ErrorBody, RequestBody, TtlMs
+from kissvdb.api.indexes.bodies import TuningInfo
 
 NO_JSON: Any = None
 """The default of a field that keeps the client's own JSON."""
@@ -236,7 +237,8 @@ class TextInfo:
 class CollectionDetail(CollectionInfo):
     """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
     graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
-    last audit found; ``damage`` which rows are not what was written and are never served."""
+    last audit found; ``tuning`` what was measured when it was tuned; ``damage`` which rows are not
+    what was written and are never served."""
 
     manifest: dict[str, Any]
     notes: list[str]
@@ -251,6 +253,7 @@ class CollectionDetail(CollectionInfo):
     upkeep: UpkeepInfo
     recall: float | None
     damage: str | None
+    tuning: TuningInfo | None
 
 
 class WriteBody(RequestBody, frozen=True):

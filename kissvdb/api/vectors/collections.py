@@ -10,6 +10,7 @@ from msgspec import UNSET
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
+from kissvdb.api.indexes.bodies import TuningInfo
 from kissvdb.api.indexes.shapes import reshaped, shape_of
 from kissvdb.api.reading.json_body import off_loop
 from kissvdb.api.vectors.bodies import (
@@ -181,6 +182,7 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         upkeep=UpkeepInfo(found.upkeep.working, found.upkeep.done_total),
         recall=found.audit.recall,
         damage=found.upkeep.damage,
+        tuning=None if spec.tuning is None else TuningInfo.of(spec.tuning),
     )
 
 

@@ -195,6 +195,14 @@ class Vectors:
         body = msgspec.json.encode(wanted)
         return await self._json(Call("POST", _path(collection, "reindex"), body))
 
+    async def tune(
+        self, collection: str, recall: float = 0.95, *, k: int = 10, queries: int = 200
+    ) -> dict[str, Any]:
+        """Measure how hard searches have to try to find so much of the ``k`` nearest, and have
+        them do so from now on; what was measured. It may take a minute."""
+        body = msgspec.json.encode({"recall": recall, "k": k, "queries": queries})
+        return await self._json(Call("POST", _path(collection, "tune"), body))
+
     async def end_reindex(self, collection: str) -> bool:
         """Give up a `reindex`; whether one was going on."""
         return bool((await self._json(Call("DELETE", _path(collection, "reindex"))))["ended"])

@@ -206,6 +206,7 @@ export class Client {
     all(collection: string, wanted?: ScrollWanted): AsyncIterable<StoredVector>;
     vacuum(collection: string): Promise<number>;
     reindex(collection: string, wanted: string | { index?: object; quantization?: string; embedder?: string }): Promise<Record<string, unknown>>;
+    tune(collection: string, wanted?: { recall: number; k?: number; queries?: number }): Promise<Record<string, unknown>>;
     endReindex(collection: string): Promise<boolean>;
     get(collection: string, id: string): Promise<{ id: string; vector: number[]; meta: unknown } | null>;
     delete(collection: string, id: string, options?: { opId?: string }): Promise<boolean>;

@@ -331,6 +331,11 @@ class Vectors {
     return this.#http.json("POST", this.#path(collection, "reindex"), { body });
   }
 
+  /** Measure how hard searches have to try, and have them do so: `{ recall, k, queries }`. */
+  tune(collection, wanted = { recall: 0.95 }) {
+    return this.#http.json("POST", this.#path(collection, "tune"), { body: wanted });
+  }
+
   async endReindex(collection) {
     return (await this.#http.json("DELETE", this.#path(collection, "reindex"))).ended;
   }
