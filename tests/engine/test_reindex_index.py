@@ -214,3 +214,31 @@ async def test_what_was_measured_outlives_a_start_and_comes_of_the_log_alone(con
         await done(db)
         spec = db.vectors.find("c").spec
         assert (spec.options, spec.tuning) == (options, None)
+
+
+async def test_what_is_finishing_is_not_given_up_and_a_drop_ends_it(config, monkeypatch):
+    monkeypatch.setattr("kissvdb.engine.vectors.reindex.RETRY_SECONDS", 0.01)
+    async with open_database(config) as db:
+        await fill(db)
+        upkeep, may_save = db.vectors.find("c").upkeep, trio.Event()
+        save = upkeep.save
+
+        async def slow():
+            await may_save.wait()
+            await save()
+
+        monkeypatch.setattr(upkeep, "save", slow)
+        await db.vectors.reindex("c", shape=shape(index="flat"))
+        while db.vectors.reindex_of("c").state != "finishing":
+            await trio.lowlevel.checkpoint()
+        assert await db.vectors.end_reindex("c") is None
+        assert db.vectors.find("c").spec.index == "flat"
+        assert db.vectors.reindex_of("c").state == "finishing"
+        await db.vectors.drop("c")
+        may_save.set()
+        assert db.vectors.reindex_of("c") is None
+        await fill(db)
+        await db.vectors.reindex("c", shape=shape(m=10))
+        monkeypatch.undo()
+        await done(db)
+        assert db.vectors.find("c").spec.m == 10

@@ -285,6 +285,9 @@ class Collections(Actor):
     async def _end_reindex(self, name: str) -> int | None:
         if name not in self.opened:
             raise no_such_collection(name)
+        job = self.reindexing.jobs.get(name)
+        if job is None or job.state == "finishing":
+            return None
         found = await self.reindexing.end(name)
         shadow, collection = shadow_of(name), self.opened[name]
         if found and collection.actor.rows.wanted is not None:

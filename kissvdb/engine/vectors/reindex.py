@@ -200,7 +200,7 @@ class Reindexing:
                     await self._settle(job, source)
                     for each in (source, shadow):
                         await self._supervisor.stop(each.address)
-                    del self.jobs[job.collection]
+                    self._forget(job)
         except (MailboxClosed, ActorCrashed):
             # The database stops.
             return
@@ -223,12 +223,17 @@ class Reindexing:
                     job.error = opened.upkeep.problem
                     if job.error is not None:
                         await trio.sleep(RETRY_SECONDS)
-                del self.jobs[job.collection]
+                self._forget(job)
         except (MailboxClosed, ActorCrashed):
             # The database stops.
             return
         finally:
             job.over.set()
+
+    def _forget(self, job: Reindex) -> None:
+        # Who ended it may have forgotten it, and begun another.
+        if self.jobs.get(job.collection) is job:
+            del self.jobs[job.collection]
 
     async def _replace(self, job: Reindex, copying: Copying) -> None:
         """Let the shadow take the collection's place, however long it takes: then it is
