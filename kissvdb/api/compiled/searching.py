@@ -63,7 +63,8 @@ def read(context: Context, request: Request, view: "RowsView") -> Plain | None:
         text, vector = (b"", None) if cut is None else (cut.text, cut.vectors)
     if vector is None:
         return None
-    key = media, request.query, text
+    # How hard it is to try has names that depend on the kind of index.
+    key = media, request.query, text, view.spec.index
     known = context.remembered.get(key)
     if known is None:
         known = _meaning(context, request, json, text)
@@ -101,6 +102,9 @@ def _meaning(
         else:
             body = from_query(request, SearchBody, vector=None, vector_b64=None)
         if body.vector_b64 is not None or body.text is not None or body.emit:
+            return None
+        if body.recall is not None:
+            # What that means is of one collection, and changes.
             return None
         return body, asked_of(context, request, body, has_vector=True)
     except KissError:
