@@ -378,17 +378,14 @@ class CollectionsReplay:
 
 def _respecify(rows: "Rows", record: Respecified) -> None:
     if isinstance(record, CollectionTuned):
-        rows.tune(rows.spec.tuned(record))
-        return
+        return rows.tune(rows.spec.tuned(record))
     spec = rows.spec.reshaped(record)
     if isinstance(record, CollectionReindexing) or spec is None:
-        rows.convert(spec)
-        return
+        return rows.convert(spec)
     try:
         rows.convert_now(spec)
     except Damaged as error:
-        # What is sound is served as it was.
-        rows.convert(None)
+        rows.convert(None)  # What is sound is served as it was.
         name, message = rows.spec.name, "a collection keeps its former index"
         logs.event(logger, logging.WARNING, message, collection=name, error=error.message)
 
