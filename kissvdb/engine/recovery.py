@@ -88,11 +88,18 @@ class TableReplay:
         applied, shard, shards = self.applied_offset, self._shard, self._shards
         memtable = self.memtables[-1]
         for offset, record in records:
-            if offset > applied and shard_of_record(record, shards) == shard:
+            if offset <= applied:
+                continue
+            # What most records are is asked for first: all of them are looked at.
+            if type(record) is KeyWritten and shards == 1:
+                memtable.write(offset, record)
+            elif shard_of_record(record, shards) == shard:
                 memtable.apply(offset, record)
-                if memtable.entries >= SEALED_ENTRIES:
-                    memtable = Memtable()
-                    self.memtables.append(memtable)
+            else:
+                continue
+            if memtable.changes >= SEALED_ENTRIES:
+                memtable = Memtable()
+                self.memtables.append(memtable)
         self._upto = max(applied, upto)
         if sum(each.bytes for each in self.memtables) > REPLAYED_BYTES_MAX:
             self.store()

@@ -151,3 +151,17 @@ async def test_without_writes_nobody_waits():
     with trio.fail_after(PATIENCE_SECS):
         await view.wait_for_room()
     view.table.close()
+
+
+def test_what_left_memory_while_it_was_being_stored_still_ends():
+    view = StateView(StateTable(None), hot_bytes=0)
+    view.apply(1, [KeyWritten("a", b"1", 1, 50), KeyWritten("b", b"1", 1)])
+    frozen = view.freeze()
+    state_view.store(view.table, frozen)
+    for number in range(2000):
+        view.get(f"cold{number}")
+    assert "a" not in view.known
+    assert view.expired(50, 9) == ["a"]
+    view.stored(frozen)
+    assert view.expired(50, 9) == ["a"]
+    view.table.close()

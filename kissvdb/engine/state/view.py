@@ -171,7 +171,8 @@ class StateView:
         for memtable in (self._young, *self._sealed):
             if memtable.ends_at_ms <= now_ms:
                 for key, at_ms in memtable.expiring.items():
-                    if at_ms <= now_ms and _is_over(self._hot.items[key], now_ms):
+                    # Of what the thread has stored by now some may have left: the table tells.
+                    if at_ms <= now_ms and _is_over(self._hot.items.get(key), now_ms):
                         found[key] = None
         with closing(self.table.expired(now_ms)) as stored:
             for key in stored:
