@@ -38,13 +38,15 @@ _MANY = (
     "SELECT kv.key, kv.value, revision, off, expires_at FROM json_each(?) AS asked"
     " CROSS JOIN kv ON kv.key = asked.value"
 )
+# A bound that may be NULL is none to SQLite: it would read all keys behind the prefix.
+_BELOW = "(?2 IS NULL OR key < ?2)"
 _LIST = (
-    f"SELECT {_COLUMNS} FROM kv WHERE key >= ? AND (?2 IS NULL OR key < ?2) AND key > ?3"
+    f"SELECT {_COLUMNS} FROM kv WHERE key >= ? AND {_BELOW} AND key > ?3"
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
 )
 _EXPIRED = "SELECT key FROM kv WHERE expires_at <= ? ORDER BY expires_at"
 _NEXT = (
-    "SELECT key FROM kv WHERE key > ?1 AND (?2 IS NULL OR key < ?2)"
+    f"SELECT key FROM kv WHERE key > ?1 AND {_BELOW}"
     " AND instr(substr(key, ?3), ?4) > 0 ORDER BY key LIMIT 1"
 )
 _OPERATION = "SELECT kind, key, off, revision, expires_at, fingerprint FROM ops WHERE op_id = ?"
@@ -105,7 +107,7 @@ class StateTable:
         # Binding "" as `after` would lose the key "", but keys have at least one byte.
         bindings = (prefix, after_prefix(prefix), "" if after is None else after, now_ms)
         with closing(self._db.cursor()) as cursor:
-            yield from map(_item, cursor.execute(_LIST, bindings))
+            yield from map(_item, cursor.execute(_bounded(_LIST, bindings[1]), bindings))
 
     def expired(self, now_ms: int) -> Generator[str]:
         """Keys whose time has come, oldest first. Close the iterator."""
@@ -119,7 +121,7 @@ class StateTable:
         found: list[str] = []
         after, end, start = prefix, after_prefix(prefix), len(prefix) + 1
         while True:
-            key = self._db.execute(_NEXT, (after, end, start, separator)).get
+            key = self._db.execute(_bounded(_NEXT, end), (after, end, start, separator)).get
             if key is None:
                 return found
             part = key[len(prefix) : key.index(separator, len(prefix))]
@@ -197,6 +199,10 @@ def _add_fingerprints(db: Any) -> None:
 def _item(row: tuple[Any, ...]) -> Item:
     key, value, revision, offset, expires_at_ms = row
     return Item(key, value.encode(), revision, offset, expires_at_ms)
+
+
+def _bounded(sql: str, end: str | None) -> str:
+    return sql if end is None else sql.replace(_BELOW, "key < ?2")
 
 
 def after_prefix(prefix: str) -> str | None:
