@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kissvdb.commands import indexes, key_arguments, terminal
 from kissvdb.commands.complete import command as completion
+from kissvdb.commands.diskann import command as diskann
 from kissvdb.commands.doctor import command as doctor
 from kissvdb.commands.service import command as service
 from kissvdb.errors import OUT_OF_RESOURCES, ConfigError, KissError
@@ -306,6 +307,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add(one, "server.api_key", "--key", "--api-key", metavar="KEY", help="default: as configured")
     key_arguments.add(commands, command, asking, _server_of)
     indexes.add(commands, command, asking, _server_of)
+    diskann.add(commands, command, asking, _server_of)
     one = command(commands, "warmup", warmup, "compile the vector kernels now", sources, data)
     one.add_argument("--quiet", action="store_true", help="say nothing, and give way to others")
     # As a server starts it: quiet, and ends when its standard input does.

@@ -305,7 +305,9 @@ class Audit:
 
 @attrs.frozen
 class Search:
-    """``threads`` run vector and text searches; 0 means one a core.
+    """``threads`` run vector and text searches; 0 means one a core. ``build_threads`` build graphs;
+    0 means half as many as cores. ``disk_max_degree`` and ``disk_list_size`` are those of a graph
+    on disk that is built without saying them.
 
     With ``compile`` the kernels are compiled, once for a machine; without it searches stay exact
     and in numpy. Every ``audit_interval_secs`` (0: never) up to ``audit_queries`` recent searches
@@ -313,6 +315,9 @@ class Search:
     """
 
     threads: int = _int(0, 0, 1024)
+    build_threads: int = _int(0, 0, 1024)
+    disk_max_degree: int = _int(32, 4, 1024)
+    disk_list_size: int = _int(64, 8, 65_535)
     compile: bool = _switch(True)
     audit_interval_secs: int = _int(60, 0, 86_400)
     audit_queries: int = _int(16, 1, 1024)

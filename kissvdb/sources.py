@@ -44,6 +44,9 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "limits.vector_batch_max": ("MAX_VECTOR_BATCH",),
     "limits.doc_find_max": ("MAX_DOC_FIND",),
     "search.threads": ("SEARCH_THREADS",),
+    "search.build_threads": ("DISKANN_BUILD_THREADS",),
+    "search.disk_max_degree": ("DISKANN_MAX_DEGREE",),
+    "search.disk_list_size": ("DISKANN_SEARCH_LIST_SIZE",),
 }
 
 WITHOUT_EFFECT = frozenset(
@@ -55,9 +58,6 @@ WITHOUT_EFFECT = frozenset(
         "IVF_NPROBE",
         "IVF_MIN_TRAIN_VECTORS",
         "Q8_REFINE_TOPK",
-        "DISKANN_MAX_DEGREE",
-        "DISKANN_BUILD_THREADS",
-        "DISKANN_SEARCH_LIST_SIZE",
         "PARALLEL_PROBE",
         "SIMD_ENABLED",
         "RUN_TARGET_BYTES",

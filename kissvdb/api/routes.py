@@ -11,6 +11,7 @@ from kissvdb.api.documents.routes import DOCUMENTS
 from kissvdb.api.events import handlers as events
 from kissvdb.api.frame import reach as touches
 from kissvdb.api.frame.route import JSON, MERGE_PATCH, Parameter, Route, Scope, Success
+from kissvdb.api.indexes.diskann import DISKANN
 from kissvdb.api.indexes.routes import INDEXES
 from kissvdb.api.keys.routes import KEYS
 from kissvdb.api.maps.routes import MAPS
@@ -381,6 +382,7 @@ ROUTES: tuple[Route, ...] = (
     *EVENTS,
     *VECTORS,
     *INDEXES,
+    *DISKANN,
     *MAPS,
     *SEARCH,
     *SQL,

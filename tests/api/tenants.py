@@ -215,6 +215,9 @@ class Asks:
     def reindex(self, n, m):
         return "POST", f"/v1/vector/{self.notes(n)}/reindex", {"embedder": "default"}
 
+    def status_of_a_graph(self, n, m):
+        return "GET", f"/v1/vector/{self.notes(n)}/diskann/status", None
+
     def search_all(self, n, m):
         return "POST", "/search", {"query": "common", "mode": "text"}
 

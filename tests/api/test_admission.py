@@ -222,6 +222,8 @@ def test_every_route_states_its_scope():
         *("POST /v1/auth/keys/{id}/rotate", "DELETE /v1/auth/keys/{id}"),
         *("POST /v1/vector/{collection}/reindex", "DELETE /v1/vector/{collection}/reindex"),
         "POST /v1/vector/{collection}/tune",
+        *("POST /v1/vector/{collection}/diskann/build",),
+        *("POST /v1/vector/{collection}/diskann/tune",),
         *("POST /v1/vector/{collection}/vacuum", "POST /v1/doc/{collection}/vacuum"),
     }
     reads_by_post = {name for name in scopes[Scope.READ] if not name.startswith("GET ")}

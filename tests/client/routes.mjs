@@ -45,6 +45,10 @@ await v.reindex("v", { index: { m: 8 } });
 await v.endReindex("v");
 await v.tune("v", { recall: 0.9 });
 await refused(v.endReindex("v"));
+await v.diskannStatus("v");
+// It waits for compiled code, if it is not refused.
+await refused(v.diskannBuild("v", { max_degree: "many" }));
+await refused(v.diskannTune("v", { search_list_size: 99 }));
 await v.drop("v");
 const d = db.doc;
 await d.put("d", "1", { a: "tide" });

@@ -83,6 +83,12 @@ def use_state_and_vectors(client):
     vector.end_reindex("v")
     vector.upsert("v", "t", [1, 0])
     assert vector.tune("v", 0.9)["effort"] is None
+    assert not vector.diskann_status("v")["available"]
+    with pytest.raises(errors.KissError):
+        # It waits for compiled code, if it is not refused.
+        vector.diskann_build("v", max_degree="many")
+    with pytest.raises(errors.KissError):
+        vector.diskann_tune("v", search_list_size=99)
     vector.drop("v")
 
 

@@ -189,6 +189,11 @@ _EXAMPLES: Mapping[str, Example] = {
     ),
     "POST /v1/vector/{collection}/tune": Example(_NOTES, body={"recall": 0.95}),
     "DELETE /v1/vector/{collection}/reindex": Example(_NOTES),
+    "POST /v1/vector/{collection}/diskann/build": Example(
+        _NOTES, body={"max_degree": 48, "search_list_size": 64}
+    ),
+    "POST /v1/vector/{collection}/diskann/tune": Example(_NOTES, body={"search_list_size": 128}),
+    "GET /v1/vector/{collection}/diskann/status": Example(_NOTES),
     "DELETE /v1/vector/{collection}": Example(_NOTES),
     "POST /search": Example(
         body={"query": "opening hours", "top_k": 3, "mode": "text", "filters": {"language": "en"}}

@@ -207,6 +207,30 @@ class Vectors:
         """Give up a `reindex`; whether one was going on."""
         return bool((await self._json(Call("DELETE", _path(collection, "reindex"))))["ended"])
 
+    async def diskann_build(
+        self,
+        collection: str,
+        *,
+        max_degree: int | None = None,
+        build_threads: int | None = None,
+        search_list_size: int | None = None,
+    ) -> dict[str, Any]:
+        """Give a collection a graph on disk; answers when all that was written is in it."""
+        wanted = given(
+            max_degree=max_degree, build_threads=build_threads, search_list_size=search_list_size
+        )
+        body = msgspec.json.encode(wanted)
+        return await self._json(Call("POST", _path(collection, "diskann/build"), body))
+
+    async def diskann_tune(self, collection: str, *, search_list_size: int) -> dict[str, Any]:
+        """Have searches of a graph on disk keep so many vectors in view."""
+        body = msgspec.json.encode({"search_list_size": search_list_size})
+        return await self._json(Call("POST", _path(collection, "diskann/tune"), body, safe=True))
+
+    async def diskann_status(self, collection: str) -> dict[str, Any]:
+        """Whether a collection has a graph on disk, and what it was told."""
+        return await self._json(Call("GET", _path(collection, "diskann/status")))
+
     async def _write(
         self, kind: str, collection: str, id: str, vector: Any, meta: Any, more: dict[str, Any]
     ) -> Written:

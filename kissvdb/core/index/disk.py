@@ -59,8 +59,6 @@ class VamanaIndex(GraphIndex):
     def new(cls, spec: CollectionSpec, kernels: Kernels) -> "VamanaIndex":
         """One of no rows. It is never searched by the rows alone: nodes have them."""
         precision = graph_growth.first_precision(spec)
-        degree = spec.options.max_degree
-        spec = spec if degree is None else attrs.evolve(spec, m=degree // 2)
         return cls(spec, kernels, "q8" if precision == "none" else precision)
 
     @property
@@ -92,7 +90,7 @@ class VamanaIndex(GraphIndex):
             body = graph_growth.grown(
                 self.kernels,
                 opened.body,
-                self.spec,
+                attrs.evolve(self.spec, m=degree_of(self.spec) // 2),
                 data,
                 last,
                 space,
@@ -248,6 +246,11 @@ class VamanaIndex(GraphIndex):
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         return super()._scan_is_cheaper(allowed, ef if self.pages is None else ef * SLOWER)
+
+
+def degree_of(spec: CollectionSpec) -> int:
+    """How many links a node has at most."""
+    return spec.options.max_degree or 2 * spec.m
 
 
 def _bare(body: Body | None) -> Body | None:

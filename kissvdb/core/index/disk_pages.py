@@ -53,6 +53,11 @@ class Pages:
         return len(self.place)
 
     @property
+    def written_at_ms(self) -> int | None:
+        """The Unix time at which the file was written; None in memory."""
+        return None if self.file is None else os.fstat(self.file[0]).st_mtime_ns // 1_000_000
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the pages and of the places."""
         return int(self.array.nbytes + self.place.nbytes)
@@ -73,7 +78,7 @@ class Pages:
         cut: Array | None,
     ) -> tuple[Array, Array, Array]:
         """As ``kernels.disk.search.search``."""
-        from kissvdb.kernels.disk.reading import Reader
+        from kissvdb.kernels.disk.reading import reader_of
         from kissvdb.kernels.disk.search import search
         from kissvdb.kernels.graph.filtered import REACH
 
@@ -87,9 +92,7 @@ class Pages:
             words = self.array.reshape(-1)
         else:
             fd, start = self.file
-        reader = Reader(
-            self.place, words, words.view(np.float32), room.row, fd, start, words.ctypes.data
-        )
+        reader = reader_of(self.place, words, room.row, fd, start, room.part)
         chosen = _NO_BITMAP if allow is None else allow
         found: tuple[Array, Array, Array] = search(
             graph,

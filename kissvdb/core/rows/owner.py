@@ -198,6 +198,23 @@ class Rows(RowsWrittenAnew):
         self._work = self._next_work()
         return self._work
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many rows the index covers, and how many there are."""
+        return self._index.size, self._store.count
+
+    def drain(self) -> Work | None:
+        """A piece of what is left to index, due or not; None if there is none, or at other work."""
+        size, count = self.counts
+        damaged = self._guard is not None and self._guard.is_damaged_from(size)
+        if self._work is not None or damaged or not self._kernels.ready:
+            return None
+        if size == count and not self._index.unfinished:
+            return None
+        last = min(count, size + self._policy.drain_rows_max)
+        self._work = Drain(self._index, self._store.view(), last, self._space)
+        return self._work
+
     def refine(self) -> str | None:
         """Have searches walk by a finer form of the rows from now on; answers which.
 

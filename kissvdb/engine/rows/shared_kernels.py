@@ -46,6 +46,8 @@ class SharedKernels:
             # Not before: a server without collections does without all of it.
             from kissvdb.engine.vectors import compilation
 
+            if config.search.build_threads:
+                self.loaded.build_threads = config.search.build_threads
             data_dir = None if config.storage.memory else Path(config.storage.data_dir)
             await compilation.load(self.loaded, data_dir, threads.upkeep)
         self.compiled.set()

@@ -35,12 +35,15 @@ SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
 
 
+Wish = Literal["due", "vacuum", "drain", "checkpoint"]
+
+
 @attrs.frozen
 class TakeWork:
-    """Hand out a piece of upkeep: what is due next, a vacuum, or a checkpoint. Answers the work,
-    or None when there is nothing to do."""
+    """Hand out a piece of upkeep: what is due next, a vacuum, a drain though none is due, or a
+    checkpoint. Answers the work, or None when there is nothing to do."""
 
-    wish: Literal["due", "vacuum", "checkpoint"] = "due"
+    wish: Wish = "due"
 
 
 @attrs.frozen
@@ -158,6 +161,12 @@ class CollectionUpkeep:
         while self._collection.rows.vacuum_progress is not None and await self._work("due"):
             pass
 
+    async def index_all(self) -> None:
+        """Have all rows that are there now in the index. Raises MailboxClosed and ActorCrashed."""
+        (size, count), before = self._collection.rows.counts, -1
+        while before < size <= count and await self._work("drain"):
+            before, (size, _) = size, self._collection.rows.counts
+
     async def catch_up(self) -> None:
         """Do all that is due. Raises MailboxClosed and ActorCrashed."""
         while await self._work("due"):
@@ -233,7 +242,7 @@ class CollectionUpkeep:
             # Nothing is rewritten meanwhile; later checkpoints replace files that are open here.
             return await self._workers.run(self._stored.entries)
 
-    async def _work(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
+    async def _work(self, wish: Wish) -> bool:
         """Do one piece of work. False when there is none, or it failed."""
         # What was handed out comes back, whoever asked for it and left: one piece at a time.
         did = False
@@ -242,7 +251,7 @@ class CollectionUpkeep:
                 did = await self._do_next(wish)
         return did
 
-    async def _do_next(self, wish: Literal["due", "vacuum", "checkpoint"]) -> bool:
+    async def _do_next(self, wish: Wish) -> bool:
         work: Work | None = await self._address.ask(TakeWork(wish))
         if work is None:
             return False

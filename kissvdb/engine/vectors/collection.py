@@ -324,6 +324,8 @@ class Collection(Owner[VectorBatch]):
         self.rows.note_offset(self.true_offset)
         if message.wish == "checkpoint":
             return self.rows.checkpoint()
+        if message.wish == "drain":
+            return self.rows.drain()
         return self.rows.vacuum() if message.wish == "vacuum" else self.rows.work_due()
 
     async def _finish(self, message: FinishWork) -> None:

@@ -5,6 +5,7 @@ A page is ``page_words`` int32 long: nodes, then what is left over, then a check
 -1 in a place that is empty. Words count from the beginning of the page.
 """
 
+import ctypes
 import os
 from typing import Any, Final, NamedTuple
 
@@ -25,6 +26,8 @@ STEP: Final = 0x85EBCA6B
 
 #: Whether files are read. Otherwise pages are taken from the mapping of the file.
 READS_FILES: Final = hasattr(os, "posix_fadvise") and hasattr(os, "pread")
+_NO_WAIT = np.int32(8)
+"""RWF_NOWAIT of preadv2(2): Python's os has it only where the C library it was built with has."""
 _WILL_NEED = np.int32(getattr(os, "POSIX_FADV_WILLNEED", 0))
 
 
@@ -47,6 +50,7 @@ class Reader(NamedTuple):
     place: int32 [n], where the node of a row is, in nodes. words, floats: the same memory as int32
     and float32 [words]: all pages, or, of a file, room for those of one beam. row: float32
     [1, width]. fd: the file, -1 for none. start: the byte where its pages begin. address: of words.
+    part: int64 [2], a struct iovec, at part_at.
     """
 
     place: Array
@@ -56,6 +60,8 @@ class Reader(NamedTuple):
     fd: int
     start: int
     address: int
+    part: Array
+    part_at: int
 
 
 def layout(width: int, links: int) -> Layout:
@@ -75,6 +81,12 @@ def checksums(pages: Array, first: int) -> Array:
     sums = np.einsum("ij,j->i", words, weights)
     found: Array = np.uint32(SEED) + numbers * np.uint32(STEP) + sums
     return found
+
+
+def reader_of(place: Array, words: Array, row: Array, fd: int, start: int, part: Array) -> Reader:
+    """See Reader."""
+    floats, address, part_at = words.view(np.float32), words.ctypes.data, part.ctypes.data
+    return Reader(place, words, floats, row, fd, start, address, part, part_at)
 
 
 def page_room(pages: int, words: int) -> Array:
@@ -106,13 +118,10 @@ if READS_FILES:
     )
 
     @helper
-    def read_pages(
+    def _read_all(
         fd: Number, start: Number, address: Number, size: Number, pages: Array, count: Number
     ) -> Number:
-        """Read ``pages[:count]`` of ``size`` bytes each; answer whether all came whole.
-
-        The kernel is told of all of them before it is asked for the first: they come together.
-        """
+        # The system is told of all of them before it is asked for the first: they come together.
         if count > 1:
             for i in range(count):
                 _advise(np.int32(fd), start + pages[i] * size, size, _WILL_NEED)
@@ -125,8 +134,36 @@ if READS_FILES:
 else:
 
     @helper
-    def read_pages(
+    def _read_all(
         fd: Number, start: Number, address: Number, size: Number, pages: Array, count: Number
     ) -> Number:
-        """Not on this system: pages are taken from memory."""
+        # Pages are taken from memory.
         return False
+
+
+if READS_FILES and hasattr(ctypes.CDLL(None), "preadv2"):
+    _preadv2: Any = types.ExternalFunction(
+        "preadv2", types.intp(types.int32, types.uintp, types.int32, types.int64, types.int32)
+    )
+
+    @helper
+    def read_pages(reader: Any, size: Number, pages: Array, count: Number) -> Number:
+        """Read ``pages[:count]`` of ``size`` bytes each; answer whether all came whole."""
+        part = reader.part
+        part[1] = size
+        for i in range(count):
+            part[0] = reader.address + i * size
+            at = reader.start + pages[i] * size
+            # What is in memory needs no more than this.
+            got = _preadv2(np.int32(reader.fd), np.uintp(reader.part_at), np.int32(1), at, _NO_WAIT)
+            if got != size:
+                left = reader.address + i * size
+                return _read_all(reader.fd, reader.start, left, size, pages[i:count], count - i)
+        return True
+
+else:
+
+    @helper
+    def read_pages(reader: Any, size: Number, pages: Array, count: Number) -> Number:
+        """Read ``pages[:count]`` of ``size`` bytes each; answer whether all came whole."""
+        return _read_all(reader.fd, reader.start, reader.address, size, pages, count)

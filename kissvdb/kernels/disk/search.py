@@ -50,7 +50,8 @@ class Room(NamedTuple):
 
     scratch: its lists are long enough for the nodes and links of a beam. near: a pool of allowed
     rows. entries: uint64 [beam], and pages: int64 [beam], what is read together. fars: float32, the
-    codes' distances of what is expanded. words: int32, pages that are read. row: float32 [1, width]
+    codes' distances of what is expanded. words: int32, pages that are read. row, part: see
+    ``Reader``.
     """
 
     scratch: Scratch
@@ -60,6 +61,7 @@ class Room(NamedTuple):
     fars: Array
     words: Array
     row: Array
+    part: Array
 
 
 class Walk(NamedTuple):
@@ -90,6 +92,7 @@ def new_room(page_layout: Layout, capacity: int, entries: int, beam: int, dim: i
         fars=np.zeros(nodes + LIST_PADDING, dtype=np.float32),
         words=page_room(beam, page_layout.page),
         row=aligned_zeros((1, page_layout.width), np.float32),
+        part=np.zeros(2, dtype=np.int64),
     )
 
 
@@ -144,9 +147,7 @@ def _page_at(walk: Walk, i: Number) -> Number:
 def _fetch(walk: Walk, found: Number) -> Number:
     """Have the pages of a beam in ``reader.words``; answer whether all are whole."""
     reader, words = walk.reader, walk.layout.page
-    if reader.fd >= 0 and not read_pages(
-        reader.fd, reader.start, reader.address, words * 4, walk.room.pages, found
-    ):
+    if reader.fd >= 0 and not read_pages(reader, words * 4, walk.room.pages, found):
         return False
     for i in range(found):
         if not is_whole(reader.words, _page_at(walk, i), words, walk.room.pages[i]):

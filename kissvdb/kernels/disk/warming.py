@@ -2,13 +2,12 @@
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels.arrays import COSINE, Codes, Graph
 from kissvdb.kernels.disk import search
 from kissvdb.kernels.disk.packing import pack
-from kissvdb.kernels.disk.reading import Reader, layout, page_room
+from kissvdb.kernels.disk.reading import layout, page_room, reader_of
 
 Array = NDArray[Any]
 
@@ -20,5 +19,5 @@ def run(graph: Graph, codes: Codes, rows: Array, dim: int) -> None:
     place, _ = pack(graph.links, graph.size, pages.per_page)
     words = page_room(-(-graph.size // pages.per_page), pages.page)
     room = search.new_room(pages, graph.size, 16, 2, dim)
-    reader = Reader(place, words, words.view(np.float32), room.row, -1, 0, words.ctypes.data)
+    reader = reader_of(place, words, room.row, -1, 0, room.part)
     search.search(graph, codes, pages, reader, COSINE, rows[:1].copy(), 2, 8, room)

@@ -205,6 +205,9 @@ export class Client {
     scroll(collection: string, wanted?: ScrollWanted): Promise<{ items: StoredVector[]; cursor: string | null }>;
     all(collection: string, wanted?: ScrollWanted): AsyncIterable<StoredVector>;
     vacuum(collection: string): Promise<number>;
+    diskannBuild(collection: string, wanted?: { max_degree?: number; build_threads?: number; search_list_size?: number }): Promise<Record<string, unknown>>;
+    diskannTune(collection: string, wanted: { search_list_size: number }): Promise<Record<string, unknown>>;
+    diskannStatus(collection: string): Promise<Record<string, unknown>>;
     reindex(collection: string, wanted: string | { index?: object; quantization?: string; embedder?: string }): Promise<Record<string, unknown>>;
     tune(collection: string, wanted?: { recall: number; k?: number; queries?: number }): Promise<Record<string, unknown>>;
     endReindex(collection: string): Promise<boolean>;

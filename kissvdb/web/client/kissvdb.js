@@ -340,6 +340,19 @@ class Vectors {
     return (await this.#http.json("DELETE", this.#path(collection, "reindex"))).ended;
   }
 
+  /** A graph on disk, of `{ max_degree, build_threads, search_list_size }`. */
+  diskannBuild(collection, wanted = {}) {
+    return this.#http.json("POST", this.#path(collection, "diskann/build"), { body: wanted });
+  }
+
+  diskannTune(collection, wanted) {
+    return this.#http.json("POST", this.#path(collection, "diskann/tune"), { body: wanted, safe: true });
+  }
+
+  diskannStatus(collection) {
+    return this.#http.json("GET", this.#path(collection, "diskann/status"));
+  }
+
   get(collection, id) {
     return this.#http.json("GET", this.#path(collection, `get${query({ id })}`), { none: 404 });
   }

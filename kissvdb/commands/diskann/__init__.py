@@ -1,0 +1,1 @@
+"""``kissvdb diskann build | tune | status``: the graph on disk of a collection."""
