@@ -14,6 +14,9 @@ Array = NDArray[Any]
 COSINE: Final = 0
 DOT: Final = 1
 L2: Final = 2
+#: Added to a metric: the rows are float16, see ``exact``.
+HALVES: Final = 4
+METRIC_BITS: Final = 3
 #: Metric names as users write them.
 METRICS: Final = {"cosine": COSINE, "dot": DOT, "l2": L2}
 

@@ -15,6 +15,10 @@ zeros to a multiple of 16:
 
 cosine and dot: the score is this product (cosine: of unit vectors). l2: the terms are squares of
 ``x - q`` and the score is minus the sum, so that higher is better everywhere.
+
+Rows may be float16: kernels are given them as the float32 that the same bytes are, so that no
+kernel is compiled twice, and the metric with ``HALVES`` added says what they are. Their width is a
+multiple of 32 halves, and they are only multiplied (``sum_of_halves``), not measured by l2.
 """
 
 from functools import partial
@@ -27,8 +31,9 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels import vector_ir as vir
-from kissvdb.kernels.arrays import L2
+from kissvdb.kernels.arrays import HALVES, L2
 from kissvdb.kernels.codes.distance import key_float
+from kissvdb.kernels.features import F16C
 from kissvdb.kernels.jit import Number, helper, intrinsic
 
 Array = NDArray[Any]
@@ -37,9 +42,28 @@ LANES = 16
 HALF = ir.VectorType(vir.FLOAT64, LANES // 2)
 HALF_BYTES = 4 * LANES // 2
 SINGLE = ir.VectorType(vir.FLOAT32, LANES // 2)
+FLOAT16S = ir.VectorType(ir.HalfType(), LANES // 2)
+WORDS = ir.VectorType(ir.IntType(16), LANES // 2)
+BITS = ir.VectorType(vir.INT32, LANES // 2)
 
 
-def _terms(squares: bool) -> Any:
+def _halves(builder: Any, row: Any, offset: Any) -> Any:
+    """Load eight float16, as float32."""
+    if F16C:
+        return builder.fpext(vir.load(builder, row, offset, FLOAT16S), SINGLE)
+    # In the place of a float32's exponent and fraction the bits stand for 2**-112 of the number,
+    # below the least normal one, too. Exact, for all that are finite.
+    bits = builder.zext(vir.load(builder, row, offset, WORDS), BITS)
+    size = builder.and_(bits, ir.Constant(BITS, [vir.INT32(0x7FFF)] * 8))
+    sign = builder.and_(bits, ir.Constant(BITS, [vir.INT32(0x8000)] * 8))
+    small = builder.bitcast(builder.shl(size, ir.Constant(BITS, [vir.INT32(13)] * 8)), SINGLE)
+    scale = ir.Constant(SINGLE, [vir.FLOAT32(2.0**112)] * 8)
+    whole = builder.bitcast(builder.fmul(small, scale), BITS)
+    moved = builder.shl(sign, ir.Constant(BITS, [vir.INT32(16)] * 8))
+    return builder.bitcast(builder.or_(whole, moved), SINGLE)
+
+
+def _terms(squares: bool, halves: bool = False) -> Any:
     def write(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         rows = vir.array(context, builder, sig.args[0], args[0])
         queries = vir.array(context, builder, sig.args[2], args[2])
@@ -50,7 +74,11 @@ def _terms(squares: bool) -> Any:
         )
 
         def half(offset: Any, total: Any) -> Any:
-            left = builder.fpext(vir.load(builder, row, offset, SINGLE), HALF)
+            if halves:
+                numbers = _halves(builder, row, builder.lshr(offset, vir.INT64(1)))
+            else:
+                numbers = vir.load(builder, row, offset, SINGLE)
+            left = builder.fpext(numbers, HALF)
             right = builder.fpext(vir.load(builder, query, offset, SINGLE), HALF)
             if squares:
                 # No fused multiply-add here: a square is not exact in float64, and a fused one
@@ -65,7 +93,8 @@ def _terms(squares: bool) -> Any:
             upper = builder.add(offset, vir.INT64(HALF_BYTES))
             return [half(offset, sums[0]), half(upper, sums[1])]
 
-        sums = vir.accumulate(builder, stride, 2 * HALF_BYTES, HALF, 2, block)
+        stop = vir.row_stride(builder, queries) if halves else stride
+        sums = vir.accumulate(builder, stop, 2 * HALF_BYTES, HALF, 2, block)
         total = builder.fadd(*sums)
         while total.type.count > 2:
             total = builder.fadd(*vir.halves(builder, total))
@@ -87,12 +116,20 @@ def sum_of_squares(typing: Any, rows: Any, row: Any, queries: Any, query_row: An
     return types.float64(rows, types.int64, queries, types.int64), _terms(squares=True)
 
 
+@intrinsic
+def sum_of_halves(typing: Any, rows: Any, row: Any, queries: Any, query_row: Any) -> Any:
+    """The inner product of a row of float16, in an array of float32, and one of float32."""
+    return types.float64(rows, types.int64, queries, types.int64), _terms(False, halves=True)
+
+
 @helper
 def farness(rows: Array, row: Number, queries: Array, query_row: Number, metric: Number) -> Number:
     """Minus the exact score, float32: the form that sorts nearest first.
 
-    rows, queries: float32 [n, width], the same width, a multiple of 16.
+    rows, queries: float32 [n, width], the same width, a multiple of 16; or rows of ``HALVES``.
     """
+    if metric & HALVES:
+        return np.float32(0.0) - np.float32(sum_of_halves(rows, row, queries, query_row))
     if metric == L2:
         return np.float32(sum_of_squares(rows, row, queries, query_row))
     # 0 - x and not -x: a zero score must be +0, or it would not tie with the other zero.

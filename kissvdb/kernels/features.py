@@ -33,3 +33,6 @@ VNNI: Final = bool(_HOST_FEATURES.get("avx512vnni") and _HOST_FEATURES.get("avx5
 
 #: 256-bit vectors of bytes, where there is nothing better.
 AVX2: Final = not VNNI and bool(_HOST_FEATURES.get("avx2"))
+
+#: float16 becomes float32 in one instruction.
+F16C: Final = bool(_HOST_FEATURES.get("f16c"))

@@ -14,6 +14,10 @@ from kissvdb.kernels.arrays import COSINE, L2, aligned_zeros, padded
 Array = NDArray[Any]
 
 LANES = 16
+#: The width of stored rows of float16 is a multiple of it: whole cache lines.
+HALF_LANES = 32
+#: A length is one as far as float32 can say: its vector stays as it is.
+UNIT = 2.0**-22
 CHUNK_ROWS = 4096
 
 
@@ -31,8 +35,8 @@ def _lane_sums(terms: Array) -> Array:
 def prepare(vectors: Array, metric: int) -> Array:
     """Vectors as rows to store or to search with: float32 [n, dim padded to 16], aligned.
 
-    vectors: [n, dim], finite. For cosine each is divided by its length; a zero vector stays zero,
-    and so scores 0 against everything.
+    vectors: [n, dim], finite. For cosine each is divided by its length, unless that is one as far
+    as float32 can say; a zero vector stays zero, and so scores 0 against everything.
     """
     rows = aligned_zeros((vectors.shape[0], padded(vectors.shape[1], LANES)), np.float32)
     rows[:, : vectors.shape[1]] = vectors
@@ -40,7 +44,7 @@ def prepare(vectors: Array, metric: int) -> Array:
         for start in range(0, rows.shape[0], CHUNK_ROWS):
             wide = rows[start : start + CHUNK_ROWS].astype(np.float64)
             length = np.sqrt(_lane_sums(wide * wide))[:, None]
-            np.divide(wide, length, out=wide, where=length > 0)
+            np.divide(wide, length, out=wide, where=(length > 0) & (abs(length - 1.0) > UNIT))
             rows[start : start + CHUNK_ROWS] = wide
     return rows
 

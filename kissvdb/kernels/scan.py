@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
-from kissvdb.kernels.arrays import POOL_PADDING, Codes, Query, Scratch
+from kissvdb.kernels.arrays import METRIC_BITS, POOL_PADDING, Codes, Query, Scratch
 from kissvdb.kernels.codes.distance import float_key, measure
 from kissvdb.kernels.codes.quantize import own_key, prepare_query
 from kissvdb.kernels.exact import LANES, answer, farness
@@ -77,8 +77,9 @@ def _scan_codes(
 ) -> None:
     pool, results = scratch.pool, scratch.results
     for j in range(queries.shape[0]):
-        query = prepare_query(codes, metric, queries, j, scratch.query)
-        own = own_key(codes, metric, queries, j, query)
+        kind = metric & METRIC_BITS
+        query = prepare_query(codes, kind, queries, j, scratch.query)
+        own = own_key(codes, kind, queries, j, query)
         pools.clear(pool, depth)
         count = 0
         for word in range((visible + 63) // 64):
@@ -93,7 +94,7 @@ def _scan_codes(
         if count > 0:
             _offer_batch(codes, scratch, count, query, depth)
         limit, cut = rescore(
-            codes, rows, metric, queries, j, query, own, pool, 0, depth, depth, results, k, sure
+            codes, rows, metric, queries, j, query, own, pool, 0, k, depth, results, k, sure
         )
         if cut:
             _rescan(codes, rows, visible, metric, queries, j, query, limit, k, allow, scratch)
@@ -206,10 +207,11 @@ def scan_codes(
     *,
     sure: int | None = None,
 ) -> tuple[Array, Array]:
-    """Search by a scan of codes, then exact scores of the ``depth`` nearest of them at least, and
-    of all that may be among the ``sure`` (k) best for all that the codes' error says.
+    """Search by a scan of codes, then exact scores of the k nearest of them at least, and of all
+    that may be among the ``sure`` (k) best for all that the codes' error says.
 
-    As ``scan_rows``. A row equal to the query is never missed, another one hardly ever (see
+    depth: how many are kept of one scan; if more may be among the best, the codes are scanned
+    again. As ``scan_rows``. A row equal to the query is never missed, another one hardly ever (see
     ``rescore``). depth and k must fit the scratch's pools; a depth below k counts as k.
     """
     depth = max(depth, k)

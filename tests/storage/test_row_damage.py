@@ -47,7 +47,7 @@ def test_a_damaged_row_is_named_and_never_served(tmp_path):
     assert again.rows.work_due() is None
 
 
-@pytest.mark.parametrize("name", ["sent", "blob", "ends", "expires"])
+@pytest.mark.parametrize("name", ["sent", "sent_flags", "blob", "ends", "expires"])
 def test_damage_in_any_part_of_a_row_is_noticed(tmp_path, name):
     here = stored_world(tmp_path)
     fill(here, 20)
@@ -141,7 +141,7 @@ def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits
     assert warnings == []
 
 
-@pytest.mark.parametrize("name", ["vectors", "sent", "blob", "ends", "expires"])
+@pytest.mark.parametrize("name", ["vectors", "sent", "sent_flags", "blob"])
 def test_rows_that_are_cut_off_are_damage(tmp_path, name):
     here = stored_world(tmp_path)
     fill(here, 1000)

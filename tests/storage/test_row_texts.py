@@ -49,11 +49,12 @@ def test_a_directory_without_texts_is_as_it_was_before_there_were_any(tmp_path):
     save(here, tmp_path)
     names = {path.name.split(".")[0] for path in tmp_path.iterdir()}
     assert names == {
-        "manifest", "vectors", "sent", "ends", "expires", "blob", "rows", "ids", "metadata"
+        "manifest", "vectors", "sent", "sent_flags", "ends", "expires", "blob", "rows", "ids",
+        "metadata",
     }  # fmt: skip
     body = manifest_of(tmp_path)
     content = body["content"]
-    assert content["format"] == 1
+    assert content["format"] == 3
     assert set(content["spec"]) == {
         "name", "dim", "metric", "index", "m", "ef_construction", "quantization", "ttl_ms",
         "created_at_ms",

@@ -30,7 +30,8 @@ class IndexBody(RequestBody, frozen=True):
 
     ``flat`` looks at every vector. ``hnsw`` walks a graph; ``m`` (16): links of a vector,
     ``ef_construction`` (200): candidates that its neighbours are chosen from, ``ef_search``: what a
-    search keeps in view unless it says so itself. ``store``: the form of a stored number.
+    search keeps in view unless it says so itself. ``store``: the form of a stored number: ``f16``
+    takes half the disk, for cosine, and answers vectors as float16 of length one has them.
     ``ivf`` reads the ``nprobe`` of its ``lists`` of vectors that are nearest to a query.
     ``vamana`` walks a graph whose vectors and links lie in pages on disk; ``max_degree``: links of
     a vector (32), ``search_list_size`` (64): what a search keeps in view,
@@ -46,7 +47,7 @@ class IndexBody(RequestBody, frozen=True):
     search_list_size: Annotated[int, msgspec.Meta(ge=8, le=65_535)] | None = None
     beam_width: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
     ef_search: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
-    store: Literal["f32"] | None = None
+    store: Literal["f32", "f16"] | None = None
 
 
 @attrs.frozen

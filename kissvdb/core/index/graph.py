@@ -24,6 +24,8 @@ LARGE_ROWS = 200_000
 DEPTH_MIN = 16
 """So many rows of a walk are scored exactly at least: they tell how far the codes are wrong, and
 with it how many more may be among the best."""
+SCAN_DEPTH_MIN = 64
+"""So many rows of a scan are kept: if more may be among the best, the codes are scanned again."""
 SURE_MIN = 10
 """No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
 WIDER = 4
@@ -94,7 +96,7 @@ class GraphIndex(Index):
         if allowed == 0:
             return Plan("tail scan")
         if self._scan_is_cheaper(allowed, ef):
-            return Plan("code scan", ef, depth, allowed)
+            return Plan("code scan", ef, max(depth, SCAN_DEPTH_MIN), allowed)
         return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
 
     def effort_ladder(self, want: int) -> list[int]:
@@ -195,6 +197,9 @@ class GraphIndex(Index):
         """As ``Index.refine``: int8, then float32, for ``auto`` only."""
         place = PRECISIONS.index(self.precision) + 1
         if self.spec.quantization != "auto" or not self.kernels.ready or place == len(PRECISIONS):
+            return None
+        if PRECISIONS[place] == "none" and self.spec.options.store == "f16":
+            # The walk itself reads float32 rows or codes.
             return None
         if self.body is None:
             return None

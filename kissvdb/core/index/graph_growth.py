@@ -29,7 +29,7 @@ def first_precision(spec: CollectionSpec) -> str:
     vectors was 0.35 with 3 numbers, 0.95 with 6, 0.99 from 8 on; in 8 bits 1.0 from 3 on."""
     if spec.quantization != "auto":
         return spec.quantization
-    if spec.dim <= AUTO_NONE_DIM_MAX:
+    if spec.dim <= AUTO_NONE_DIM_MAX and spec.options.store == "f32":
         return "none"
     return "q8" if spec.dim <= AUTO_Q8_DIM_MAX else "q4"
 
@@ -92,7 +92,7 @@ def _trained(
     if precision == "none":
         codes = quantize.float32_codes(data.vectors[:0], metric)
         return Body(graph, codes, codes, precision, 0)
-    sample = data.vectors[: last : -(-last // TRAINING_ROWS_MAX)]
+    sample = data.prepared(slice(0, last, -(-last // TRAINING_ROWS_MAX)))
     build = walk = quantize.int8_codes(0, quantize.train_int8(sample, metric, spec.dim))
     if precision == "q4":
         walk = quantize.int4_codes(0, quantize.train_int4(sample, metric, spec.dim))
@@ -112,7 +112,13 @@ def _encoded(
     encode = quantize.encode_int8 if kind == "int8" else quantize.encode_int4
 
     def encode_some(start: int) -> None:
-        encode(data.vectors, start, min(start + ENCODED_ROWS, last), metric, codes)
+        stop = min(start + ENCODED_ROWS, last)
+        if data.vectors.dtype == np.float32:
+            encode(data.vectors, start, stop, metric, codes)
+        else:
+            aux = codes.aux[start:stop] if len(codes.aux) else codes.aux
+            here = codes._replace(rows=codes.rows[start:stop], aux=aux)
+            encode(data.prepared(slice(start, stop)), 0, stop - start, metric, here)
 
     with kernels.threads() as pool:
         # All are waited for, and what one of them raises is raised.

@@ -17,6 +17,7 @@ from kissvdb.core.index.index import Answer
 from kissvdb.core.store.space import RowData
 from kissvdb.kernels import plain, threads
 from kissvdb.kernels.arrays import (
+    HALVES,
     METRICS,
     POOL_PADDING,
     Codes,
@@ -34,6 +35,7 @@ _POOL_ENTRIES_MIN = 4096
 LIST_POOL_SHARE = 2
 """Of lists so many times more rows are kept than are scored at least: to read lists again, for more
 rows that may be among the best, costs more."""
+_DECODED_ROWS = 1 << 16
 
 
 class Kernels:
@@ -103,7 +105,6 @@ class Kernels:
         queries: float32 [n, width], prepared as ``vectors`` are. ``allow``: a bitmap of all rows
         up to ``stop``.
         """
-        scan = self.compiled.scan.scan_rows if self.ready else plain.scan
         base, chosen = first, _NO_BITMAP
         if allow is not None:
             # A bitmap can be cut between words only.
@@ -111,7 +112,12 @@ class Kernels:
             if base < first:
                 chosen = chosen.copy()
                 chosen[0] &= ~np.uint64(0) << np.uint64(first - base)
-        rows, scores = scan(vectors[base:], stop - base, METRICS[metric], queries, k, chosen)
+        if self.ready:
+            stored, number = _as_kernels_take_them(vectors[base:], metric)
+            scan = self.compiled.scan.scan_rows
+            rows, scores = scan(stored, stop - base, number, queries, k, chosen)
+        else:
+            rows, scores = _scan_plainly(vectors[base:], stop - base, metric, queries, k, chosen)
         if base:
             rows[rows >= 0] += base
         return rows, scores
@@ -130,11 +136,11 @@ class Kernels:
     ) -> Answer:
         """The k best of the graph's rows whose codes are nearest: of ``depth`` at least, and of
         all that may be among the ``sure`` best (k if None) for all that their codes say."""
-        metric = METRICS[data.metric]
+        vectors, metric = _as_kernels_take_them(data.vectors, data.metric)
         chosen = _NO_BITMAP if allow is None else allow
         scratch = self._take_scratch(graph, data.dim, max(k, depth))
         answer: Answer = self.compiled.scan.scan_codes(
-            codes, data.vectors, graph.size, metric, queries, k, depth, scratch, chosen, sure=sure
+            codes, vectors, graph.size, metric, queries, k, depth, scratch, chosen, sure=sure
         )
         self._give_back(scratch, graph, data.dim)
         return answer
@@ -159,14 +165,15 @@ class Kernels:
         ``allowed``: how many indexed rows these are. ``cut``: bool [queries], set where more than
         ``ef`` rows may be among the ``sure`` best (k if None) for all that their codes say.
         """
-        metric, compiled = METRICS[data.metric], self.compiled
+        vectors, metric = _as_kernels_take_them(data.vectors, data.metric)
+        compiled = self.compiled
         ef = max(ef, k)
         if allow is None:
             scratch = self._take_scratch(graph, data.dim, ef)
             answer: Answer = compiled.search.search(
                 graph,
                 codes,
-                data.vectors,
+                vectors,
                 metric,
                 queries,
                 k,
@@ -182,7 +189,7 @@ class Kernels:
             answer = compiled.filtered.search_filtered(
                 graph,
                 codes,
-                data.vectors,
+                vectors,
                 metric,
                 queries,
                 k,
@@ -273,6 +280,37 @@ class _Compiled:
     scan: Any
     search: Any
     lists: Any
+
+
+def _as_kernels_take_them(vectors: Array, metric: str) -> tuple[Array, int]:
+    """Stored vectors and their metric: float16 are given as float32 of the same bytes."""
+    if vectors.dtype == np.float16:
+        return vectors.view(np.float32), METRICS[metric] | HALVES
+    return vectors, METRICS[metric]
+
+
+def _scan_plainly(
+    vectors: Array, stop: int, metric: str, queries: Array, k: int, allow: Array
+) -> Answer:
+    """``plain.scan``; of float16 some rows at a time, for it takes float32."""
+    number = METRICS[metric]
+    if vectors.dtype != np.float16:
+        return plain.scan(vectors, stop, number, queries, k, allow)
+    width = queries.shape[1]
+    rows: Array = np.empty((len(queries), 0), np.int64)
+    scores: Array = np.empty((len(queries), 0), np.float32)
+    for first in range(0, max(stop, 1), _DECODED_ROWS):
+        last = min(first + _DECODED_ROWS, stop)
+        some = vectors[first:last, :width].astype(np.float32)
+        chosen = allow[first >> 6 : (last + 63) >> 6] if allow.size else allow
+        more, their = plain.scan(some, last - first, number, queries, k, chosen)
+        more[more >= 0] += first
+        rows, scores = np.hstack((rows, more)), np.hstack((scores, their))
+        # Those found before have lower numbers, and stay in front of what ties with them.
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        rows = np.take_along_axis(rows, best, axis=1)
+        scores = np.take_along_axis(scores, best, axis=1)
+    return rows, scores
 
 
 def exact_scores(vectors: Array, query: Array, metric: str) -> Array:

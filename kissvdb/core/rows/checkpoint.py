@@ -21,7 +21,7 @@ from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.store import guard as row_guard
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard, Sums
 from kissvdb.core.store.id_map import IdMap
-from kissvdb.core.store.row_store import RowStore
+from kissvdb.core.store.row_store import RowStore, Sent
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
@@ -32,7 +32,8 @@ from kissvdb.records import Operation
 Array = npt.NDArray[Any]
 Arrays = Mapping[str, Array]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
+_FORMAT_BEFORE_SENT: Final = 2
 _FORMAT_BEFORE_TEXTS: Final = 1
 
 
@@ -47,6 +48,8 @@ class Fields(msgspec.Struct, frozen=True):
     code_sums: dict[str, tuple[int, int]]
     texts: bool = False
     text_index: bool = False
+    sent: Sent | None = None
+    """Of which rows there is the vector that was sent; None before a version said so."""
 
 
 @attrs.frozen(eq=False)
@@ -64,6 +67,7 @@ class Parts:
     operations: list[tuple[str, Operation]]
     sums: Sums
     code_sums: Mapping[str, CodeSum]
+    sent: Sent = "none"
 
 
 class Checkpoint:
@@ -90,7 +94,7 @@ class Checkpoint:
         index, texts = parts.index, parts.data.text_ends is not None
         self.code_sums = index.sums(parts.code_sums)
         fields = Fields(
-            FORMAT if texts or parts.spec.holds_documents else _FORMAT_BEFORE_TEXTS,
+            _format(parts.spec, parts.sent, texts),
             parts.spec.to_fields(),
             parts.offset,
             parts.data.count,
@@ -98,6 +102,7 @@ class Checkpoint:
             {name: (each.rows, each.crc32) for name, each in self.code_sums.items()},
             texts,
             parts.texts is not None,
+            parts.sent,
         )
         self.manifest = msgspec.to_builtins(fields)
         operations = msgspec.msgpack.encode(parts.operations)
@@ -115,6 +120,13 @@ class Checkpoint:
         arrays = index.to_arrays()
         if arrays:
             self.indexes[index.name] = arrays
+
+
+def _format(spec: CollectionSpec, sent: Sent, texts: bool) -> int:
+    """The least version of the format that says it all: older programs read older ones."""
+    if spec.metric == "cosine" and sent != "all":
+        return FORMAT
+    return _FORMAT_BEFORE_SENT if texts or spec.holds_documents else _FORMAT_BEFORE_TEXTS
 
 
 def _is_sound(data: RowData, row: int) -> bool:
@@ -210,7 +222,8 @@ def _guarded_rows(
         raise NewerFormat(f"{name}: rows of format {fields.format}, this program reads {FORMAT}")
     if "rows" not in indexes:
         raise Damaged(f"{name}: {damaged.get('rows', 'no index of its rows')}; restore a backup")
-    store = RowStore(spec, space, fields.rows, texts=fields.texts)
+    sent = fields.sent or ("all" if spec.metric == "cosine" else "none")
+    store = RowStore(spec, space, fields.rows, texts=fields.texts, sent=sent)
     guard = RowGuard(name, store.view(), indexes["rows"]["sums"])
     store.guarded_by(guard)
     return fields, spec, store, guard

@@ -239,7 +239,7 @@ class Rows(RowsWrittenAnew):
             Parts(
                 *(self.spec, self.applied_offset, self._store.view(), self._visibility.dead()),
                 *(self._ids.to_arrays(), self._metadata.view(), self._texts.view(), self._index),
-                *(self._operations.items(), self._sums, self._code_sums),
+                *(self._operations.items(), self._sums, self._code_sums, self._store.sent),
             )
         )
         return self._work

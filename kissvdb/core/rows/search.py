@@ -266,7 +266,7 @@ def _scores(values: Array, metric: str) -> Array:
 
 def row_scores(data: RowData, query: Array, rows: npt.NDArray[np.int64]) -> Array:
     """The exact scores, float32 [n], of these rows for one prepared query."""
-    return _scores(exact_scores(data.vectors[rows], query, data.metric), data.metric)
+    return _scores(exact_scores(data.prepared(rows), query, data.metric), data.metric)
 
 
 def exact(source: Source, queries: Array, want: int) -> list[Hits]:
@@ -303,7 +303,7 @@ def _with_all_ties(source: Source, query: Array, rows: Array, scores: Array, wan
         allowed = bitmaps.row_numbers(source.allow).astype(np.int64)
     tied = []
     for part in np.split(allowed, range(SCORED_ROWS, len(allowed), SCORED_ROWS)):
-        values = exact_scores(data.vectors[part], query, data.metric)
+        values = exact_scores(data.prepared(part), query, data.metric)
         tied.append(part[_scores(values, data.metric) == least])
     better = scores > least
     candidates = np.concatenate([rows[better], *tied])

@@ -309,7 +309,7 @@ class RowsView:
         passing = np.arange(self.data.count) if words is None else bitmaps.row_numbers(words)
         rows = sample(passing, most)
         self.data.check(rows.tolist())
-        points, explained = project(self.data.vectors[rows, : self.data.dim])
+        points, explained = project(self.data.prepared(rows)[:, : self.data.dim])
         made = Projection(rows, points, explained, len(passing))
         if len(self._projections) >= PROJECTIONS_MAX:
             self._projections.clear()

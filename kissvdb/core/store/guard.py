@@ -34,12 +34,24 @@ def _sum_of(data: RowData, block: int) -> int:
     crc = zlib.crc32(data.blob[start : int(ends[-1, 1])].data, zlib.crc32(ends.data))
     if data.dim:
         crc = zlib.crc32(data.vectors[first:last].data, crc)
-    if data.sent is not data.vectors:
-        crc = zlib.crc32(data.sent[first:last].data, crc)
+    if data.sent is not None:
+        crc = _with_sent(data, data.sent, first, last, crc)
     crc = zlib.crc32(data.expires_at_ms[first:last].data, crc)
     if data.stamps is not None:
         crc = zlib.crc32(data.stamps[first:last].data, crc)
     return _with_texts(data, first, last, crc)
+
+
+def _with_sent(
+    data: RowData, sent: npt.NDArray[np.float32], first: int, last: int, crc: int
+) -> int:
+    if data.sent_flags is None:
+        return zlib.crc32(sent[first:last].data, crc)
+    flags = data.sent_flags[first:last]
+    if not flags.any():
+        # As it was when no row of the collection had been sent as another vector.
+        return crc
+    return zlib.crc32(sent[first:last][flags != 0].data, zlib.crc32(flags.data, crc))
 
 
 def _with_texts(data: RowData, first: int, last: int, crc: int) -> int:

@@ -1,7 +1,7 @@
 """Rows written: the one side of ``RowData`` that appends."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,17 +20,31 @@ _TEXT_BYTES_MIN = 4096
 _ADOPTED_ROWS = 1024
 _NO_VECTORS: Array = np.zeros((0, 0), "<f4")
 
+Sent = Literal["none", "some", "all"]
+""""all" is what older versions wrote of each collection by cosine; "some" what comes to be with the
+first vector whose length is not one."""
+
 
 class RowStore:
     """The writer's side of ``RowData``: one thread."""
 
     def __init__(
-        self, spec: CollectionSpec, space: Space, count: int = 0, *, texts: bool = False
+        self,
+        spec: CollectionSpec,
+        space: Space,
+        count: int = 0,
+        *,
+        texts: bool = False,
+        sent: Sent = "none",
     ) -> None:
-        """``count``: how many rows the arrays of the space hold already, and whether ``texts``."""
+        """``count``: how many rows the arrays of the space hold already, and whether ``texts``.
+        ``sent``: of which rows there is, beside the prepared vector, the one that was sent."""
         self._spec = spec
         self._space = space
         self._count = count
+        self._sent_of = sent
+        self._sent: Array | None = None
+        self._sent_flags: Array | None = None
         self._blob_bytes = 0
         self._text_bytes = 0
         self._text_ends: Array | None = None
@@ -113,8 +127,7 @@ class RowStore:
         here = slice(first, first + count)
         if self._spec.dim:
             self._vectors[here] = data.vectors[rows]
-            if self._sent is not self._vectors:
-                self._sent[here] = data.sent[rows]
+            self._adopt_sent(here, data, rows)
         if self._stamps is not None:
             assert data.stamps is not None, "both are of one collection"
             self._stamps[here] = data.stamps[rows]
@@ -146,7 +159,13 @@ class RowStore:
             self._stamps,
             self._text_ends,
             self._texts,
+            self._sent_flags,
         )
+
+    @property
+    def sent(self) -> Sent:
+        """Of which rows there is the vector that was sent, too."""
+        return self._sent_of
 
     def guarded_by(self, guard: Guard | None) -> None:
         """Have the rows that were opened checked when they are first served."""
@@ -156,9 +175,41 @@ class RowStore:
         vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")
         assert np.isfinite(vectors).all(), "a vector that is not finite was let in"
         vectors = vectors.reshape(len(rows), self._spec.dim)
-        self._vectors[here] = plain.prepare(vectors, METRICS[self._spec.metric])
-        if self._sent is not self._vectors:
+        prepared = plain.prepare(vectors, METRICS[self._spec.metric])
+        self._vectors[here, : prepared.shape[1]] = prepared
+        if self._spec.metric == "cosine" and self._spec.options.store == "f32":
+            # As bits: 0.0 was not sent where -0.0 is answered.
+            bits = prepared[:, : self._spec.dim].view(np.uint32)
+            self._put_sent(here, (bits != vectors.view(np.uint32)).any(axis=1), vectors)
+
+    def _put_sent(self, here: slice, other: Array, vectors: Array) -> None:
+        """Keep the vectors that were sent; ``other``: which of them are not the prepared ones."""
+        if self._sent_of == "none" and other.any():
+            self._sent_of = "some"
+            self._grow_sent(max(here.stop, _CAPACITY_ROWS_MIN))
+            assert self._sent_flags is not None
+            # Files may be there of rows that never became part of a checkpoint.
+            self._sent_flags[: here.start] = 0
+        if self._sent is None:
+            return
+        if self._sent_flags is None:
             self._sent[here] = vectors
+        else:
+            self._sent_flags[here] = other
+            self._sent[here][other] = vectors[other]
+
+    def _adopt_sent(self, here: slice, data: RowData, rows: npt.NDArray[np.int64]) -> None:
+        if data.sent is None:
+            self._put_sent(here, np.zeros(len(rows), np.bool_), _NO_VECTORS)
+            return
+        sent = data.sent[rows]
+        if data.sent_flags is None:
+            # What older versions kept of each row is not kept of rows that are of length one.
+            prepared = self._vectors[here, : self._spec.dim]
+            other = (prepared.view(np.uint32) != sent.view(np.uint32)).any(axis=1)
+        else:
+            other = data.sent_flags[rows] != 0
+        self._put_sent(here, other, sent)
 
     def _put_blob(self, blob: bytes) -> None:
         start, self._blob_bytes = self._blob_bytes, self._blob_bytes + len(blob)
@@ -184,16 +235,23 @@ class RowStore:
         array, spec = self._space.array, self._spec
         self._stamps: Array | None = None
         if spec.dim:
-            self._vectors = array("vectors", "<f4", padded(spec.dim, plain.LANES), rows)
-            self._sent = self._vectors
+            if spec.options.store == "f16":
+                self._vectors = array("vectors", "<f2", padded(spec.dim, plain.HALF_LANES), rows)
+            else:
+                self._vectors = array("vectors", "<f4", padded(spec.dim, plain.LANES), rows)
         else:
-            self._vectors = self._sent = _NO_VECTORS
+            self._vectors = _NO_VECTORS
             self._stamps = array("stamps", "<i8", 2, rows)
-        if spec.metric == "cosine":
-            self._sent = array("sent", "<f4", spec.dim, rows)
+        if self._sent_of != "none":
+            self._grow_sent(rows)
         self._ends = array("ends", "<i8", 2, rows)
         self._expires = array("expires", "<i8", 0, rows)
         self._blob = array("blob", "|u1", 0, max(blob_bytes, rows * _BLOB_BYTES_A_ROW))
+
+    def _grow_sent(self, rows: int) -> None:
+        self._sent = self._space.array("sent", "<f4", self._spec.dim, rows)
+        if self._sent_of == "some":
+            self._sent_flags = self._space.array("sent_flags", "|u1", 0, rows)
 
     def _grow_texts(self, rows: int, text_bytes: int) -> Array:
         rows = max(rows, _CAPACITY_ROWS_MIN)

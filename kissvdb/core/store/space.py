@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.store.spec import StoredRow
-from kissvdb.kernels.arrays import aligned_zeros
+from kissvdb.kernels.arrays import aligned_zeros, padded
+from kissvdb.kernels.plain import LANES
 
 Array = npt.NDArray[Any]
 
@@ -107,19 +108,22 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 class RowData:
     """The first ``count`` rows; good for any thread.
 
-    vectors: float32 [>= count, dim padded to 16], prepared for the metric. sent: float32
-    [>= count, dim], as they were sent; the same array unless the metric is cosine. Both are
-    [0, 0] for documents. ends: int64 [>= count, 2], where a row's id and its metadata end in
-    ``blob``. expires_at_ms: int64 [>= count], 0 for never. stamps: int64 [>= count, 2], revision
-    and offset of documents; else None. text_ends: int64 [>= count], where a row's text ends in
-    ``texts``, uint8; both None while no row ever had one.
+    vectors: float32 [>= count, dim padded to 16] or float16 [>= count, dim padded to 32], prepared
+    for the metric; [0, 0] for documents. sent: float32 [>= count, dim], as they were sent, where
+    that is another vector; of which rows, ``sent_flags`` says, uint8 [>= count]: of all if None.
+    ``sent`` is None while it is of no row.
+
+    ends: int64 [>= count, 2], where a row's id and its metadata end in ``blob``. expires_at_ms:
+    int64 [>= count], 0 for never. stamps: int64 [>= count, 2], revision and offset of documents;
+    else None. text_ends: int64 [>= count], where a row's text ends in ``texts``, uint8; both None
+    while no row ever had one.
     """
 
     count: int
     dim: int
     metric: str
     vectors: Array
-    sent: Array
+    sent: Array | None
     ends: Array
     blob: Array
     expires_at_ms: Array
@@ -127,6 +131,7 @@ class RowData:
     stamps: Array | None = None
     text_ends: Array | None = None
     texts: Array | None = None
+    sent_flags: Array | None = None
 
     @property
     def blob_bytes(self) -> int:
@@ -141,8 +146,8 @@ class RowData:
     @property
     def row_bytes(self) -> int:
         """What a row takes in the arrays that have a place for every row."""
-        places = {id(each): each for each in (self.vectors, self.sent, self.ends)}
-        arrays = [*places.values(), self.expires_at_ms, self.stamps, self.text_ends]
+        arrays = [self.vectors, self.sent, self.sent_flags, self.ends, self.expires_at_ms]
+        arrays += [self.stamps, self.text_ends]
         return sum(each[:1].nbytes for each in arrays if each is not None)
 
     def check(self, rows: Iterable[int]) -> None:
@@ -151,8 +156,17 @@ class RowData:
             self.guard.check(rows)
 
     def vector(self, row: int) -> bytes:
-        """The vector as it was sent: ``dim`` float32, little-endian."""
-        return self.sent[row, : self.dim].tobytes()
+        """The vector as it was sent: ``dim`` float32, little-endian; of float16 what they hold."""
+        flags = self.sent_flags
+        if self.sent is not None and (flags is None or flags[row]):
+            return bytes(self.sent[row].data)
+        return bytes(self.vectors[row, : self.dim].astype("<f4", copy=False).data)
+
+    def prepared(self, rows: Any) -> Array:
+        """The prepared vectors of some rows, as an index or a slice says: float32 [n, width], the
+        width a multiple of 16 as that of a query."""
+        width = padded(self.dim, LANES)
+        return np.ascontiguousarray(self.vectors[rows, :width], np.float32)
 
     def id_at(self, row: int) -> str:
         """The row's id."""

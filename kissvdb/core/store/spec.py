@@ -9,6 +9,7 @@ import msgspec
 from kissvdb.core.store.options import DEFAULT, IndexOptions, Tuning
 from kissvdb.core.text.fields import TEXT_FIELD
 from kissvdb.core.text.settings import FieldSettings, TextSettings
+from kissvdb.errors import MistypedField
 from kissvdb.records import (
     CollectionCreated,
     CollectionReindexing,
@@ -18,6 +19,8 @@ from kissvdb.records import (
 
 METRICS: Final = ("cosine", "dot", "l2")
 INDEX_KINDS: Final = ("hnsw", "flat", "ivf", "vamana")
+HALF_KINDS: Final = ("hnsw", "flat")
+"""The kinds of index whose rows may be stored as float16."""
 QUANTIZATIONS: Final = ("auto", "q4", "q8", "none")
 M_MIN: Final = 4
 M_MAX: Final = 64
@@ -83,6 +86,24 @@ class CollectionSpec:
         assert M_MIN <= self.m <= M_MAX, self.m
         assert 1 <= self.ef_construction <= EF_CONSTRUCTION_MAX, self.ef_construction
         assert self.quantization in QUANTIZATIONS, self.quantization
+        self._check_store()
+
+    def _check_store(self) -> None:
+        """Raises MistypedField where float16 cannot be stored."""
+        if self.options.store == "f32":
+            return
+        if self.metric != "cosine":
+            raise MistypedField(
+                f"index.store: f16 is for the metric cosine, not {self.metric}: float16 has no "
+                "number above 65504"
+            )
+        if self.index not in HALF_KINDS:
+            kinds = " and ".join(HALF_KINDS)
+            raise MistypedField(f"index.store: f16 is for index.kind {kinds}, not {self.index}")
+        if self.quantization == "none":
+            raise MistypedField(
+                "index.store: f16 needs a quantization of auto, q4 or q8: none walks by float32"
+            )
 
     @classmethod
     def of_documents(

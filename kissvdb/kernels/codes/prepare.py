@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from kissvdb.kernels.arrays import COSINE, aligned_zeros, padded
 from kissvdb.kernels.exact import LANES, sum_of_products
 from kissvdb.kernels.jit import Number, kernel
+from kissvdb.kernels.plain import UNIT
 
 Array = NDArray[Any]
 
@@ -22,7 +23,7 @@ def _prepare(vectors: Array, metric: Number, rows: Array) -> None:
             rows[i, j] = vectors[i, j]
         if metric == COSINE:
             length = np.sqrt(sum_of_products(rows, i, rows, i))
-            if length > 0.0:
+            if length > 0.0 and abs(length - 1.0) > UNIT:
                 for j in range(vectors.shape[1]):
                     rows[i, j] = np.float64(rows[i, j]) / length
 
@@ -31,8 +32,8 @@ def prepare(vectors: Array, metric: int) -> Array:
     """Float32 [n, dim padded to 16] of vectors [n, dim], the same bits as ``plain.prepare``.
 
     The numbers must be finite and, for l2, no greater than about 1e18, so that squares are too. For
-    cosine each vector is divided by its length; a zero vector stays zero, and so scores 0 against
-    everything.
+    cosine each vector is divided by its length, unless that is one as far as float32 can say; a
+    zero vector stays zero, and so scores 0 against everything.
     """
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     shape = (vectors.shape[0], padded(vectors.shape[1], LANES))

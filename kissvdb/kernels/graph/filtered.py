@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
-from kissvdb.kernels.arrays import POOL_PADDING, Codes, Graph, Query, Scratch
+from kissvdb.kernels.arrays import METRIC_BITS, POOL_PADDING, Codes, Graph, Query, Scratch
 from kissvdb.kernels.codes.distance import measure
 from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
@@ -122,7 +122,7 @@ def _search(
     cut: Array,
 ) -> None:
     for j in range(queries.shape[0]):
-        query = prepare_query(codes, metric, queries, j, scratch.query)
+        query = prepare_query(codes, metric & METRIC_BITS, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
         _walk(graph, codes, query, allow, reach, ef, start, key, scratch)
         near, best = scratch.results, scratch.pool

@@ -14,6 +14,7 @@ from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import (
     LINE_BYTES,
     LIST_PADDING,
+    METRIC_BITS,
     POOL_PADDING,
     Codes,
     Graph,
@@ -217,7 +218,7 @@ def _search(
     cut: Array,
 ) -> None:
     for j in range(queries.shape[0]):
-        query = prepare_query(codes, metric, queries, j, scratch.query)
+        query = prepare_query(codes, metric & METRIC_BITS, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
         walk(graph, codes, query, 0, ef, start, key, scratch)
         pool, results = scratch.pool, scratch.results
