@@ -19,6 +19,9 @@ SALT = bytes(range(SALT_BYTES))
 PLAIN = Kernels()
 """Kernels that are never loaded: everything is numpy."""
 
+KINDS_UNDER_TEST = ("hnsw", "ivf")
+"""The kinds of index that miss few rows: what tests of recall are run with."""
+
 
 def mostly_first(*lists):
     """The parameters of a test of all combinations of values. By default it is run with those that

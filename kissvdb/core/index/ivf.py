@@ -36,6 +36,8 @@ FARTHER = 0.75
 """If one row in n passes, n to this power times as many lists hold the nearest of these."""
 SCORED, CODED = 60, 6
 """To score a row costs so many times as much as to see whether it passes, and to read its code."""
+IN_ORDER = 32
+"""A step of a walk, which reads the rows linked to one, takes as long as so many codes in order."""
 DEPTH_MIN = 40
 SURE_MIN = 10
 LATE_SHARE = 0.3
@@ -99,9 +101,8 @@ class IvfIndex(Index):
             return 0
         lists = len(self.body.centroids)
         nprobe = self._nprobe(want, ef)
-        if self._reads_all(nprobe):
-            return self.size * self.spec.dim
-        return (lists + nprobe * self.size // lists) * self.spec.dim
+        read = self.size if self._reads_all(nprobe) else lists + nprobe * self.size // lists
+        return read * self.spec.dim // IN_ORDER
 
     def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
         """As ``Index.plan``; ``Plan.ef`` is how many lists are read. The fewer rows pass, the
