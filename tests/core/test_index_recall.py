@@ -23,6 +23,7 @@ def kernels():
 def lists_are_chosen(monkeypatch):
     """Also of so few rows that it would not pay."""
     monkeypatch.setattr(ivf, "SCANNED_ROWS", 0)
+    monkeypatch.setattr(ivf, "NPROBE", 64)
 
 
 def world(kernels, kind, metric, vectors):
