@@ -45,9 +45,31 @@ class Owner(Protocol):
     ) -> StreamSender:
         """What sends this streamed answer."""
 
+    def forget(self, connection: "Connection") -> None:
+        """A connection without a task has ended."""
+
 
 class Connection:
-    """The task of one client. It sleeps only in the transport and in the answer's making."""
+    """The task of one client. It sleeps only in the transport and in the answer's making.
+
+    A stream lives on without the task: what is left of its connection then is what ends it.
+    """
+
+    __slots__ = (
+        "_abandoned",
+        "_asked",
+        "_begun",
+        "_body",
+        "_head",
+        "_owner",
+        "_peer",
+        "_reader",
+        "_repeats",
+        "_scope",
+        "_sender",
+        "answered",
+        "transport",
+    )
 
     def __init__(self, owner: Owner, transport: Transport, peer: str = "") -> None:
         """``peer``: the address at the other end."""
@@ -66,8 +88,9 @@ class Connection:
         self._body: BodyStream | None = None
         self._repeats: list[Repeat] = []
 
-    async def run(self) -> None:
-        """Serve until either side is done. What goes wrong here stays here."""
+    async def run(self) -> bool:
+        """Serve until either side is done. What goes wrong here stays here. True: a stream lives
+        on; the owner is to forget the connection when that ends."""
         try:
             with self._scope:
                 try:
@@ -84,7 +107,27 @@ class Connection:
         except Exception:
             log.exception("a connection of the lane failed; it was closed")
         finally:
-            self.transport.close()
+            sender = self._sender
+            lives_on = sender is not None and sender.lives_on
+            if not lives_on:
+                self.transport.close()
+        if lives_on:
+            self._live_on()
+        return lives_on
+
+    def _live_on(self) -> None:
+        transport = self.transport
+        # What only the task needed: it is more than what is left.
+        self._head = None
+        self._reader.close()
+        del self._reader, self._scope
+        transport.on_close = self._over
+        transport.ignore_input()
+
+    def _over(self) -> None:
+        assert self._sender is not None
+        self._sender.over()
+        self._owner.forget(self)
 
     async def turn_away(self, error: Overloaded) -> None:
         """Answer ``error`` whatever the client wants, and close."""

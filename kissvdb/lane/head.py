@@ -93,6 +93,10 @@ class HeadReader:
         if self._parsed:
             self._parser.feed_data(body)
 
+    def close(self) -> None:
+        """Read no more. The parser and this hold each other: only the collector would end that."""
+        self._parser = None
+
     def forget(self) -> None:
         """Start afresh after a body llhttp has not seen (a chunked one)."""
         self._parser = httptools.HttpRequestParser(self)

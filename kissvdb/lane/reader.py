@@ -90,6 +90,16 @@ class Repeat:
 class RequestReader:
     """Reads one connection's requests, one at a time: what is pipelined waits in the socket."""
 
+    __slots__ = (
+        "_awaits_continue",
+        "_buffer",
+        "_heads",
+        "_limits",
+        "_raw_head",
+        "_too_large",
+        "_transport",
+    )
+
     def __init__(
         self,
         transport: Transport,
@@ -103,6 +113,10 @@ class RequestReader:
         self._buffer = b""
         self._raw_head = b""
         self._awaits_continue = False
+
+    def close(self) -> None:
+        """Read no more."""
+        self._heads.close()
 
     @property
     def has_more(self) -> bool:

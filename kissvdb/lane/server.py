@@ -136,16 +136,28 @@ class Lane:
         self._nursery.start_soon(self._run, connection, full)
 
     async def _run(self, connection: Connection, full: bool) -> None:
+        lives_on = False
         try:
             if full:
                 await connection.turn_away(too_many(self.limits))
             else:
-                await connection.run()
+                lives_on = await connection.run()
         finally:
             self._refusals -= full
-            self._connections.discard(connection)
-            if not self._connections:
-                self._empty.set()
+            if not lives_on:
+                self.forget(connection)
+
+    def forget(self, connection: Connection) -> None:
+        """See `Owner`."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def close(self) -> None:
+        """Close what is open still."""
+        # Closed, not only cancelled: Hypercorn shields its sends, and streams have no task.
+        for connection in list(self._connections):
+            connection.transport.close()
 
     async def sweep(self) -> None:
         """End what is over its time, once per interval, for all connections in one task."""
@@ -154,7 +166,7 @@ class Lane:
             await trio.sleep(self.limits.sweep_interval_secs)
             self.clock.tick()
             now = self.clock.now
-            for connection in self._connections:
+            for connection in list(self._connections):
                 if connection.transport.deadline <= now:
                     connection.expire()
             asked = self._abandon_reads(asked)
@@ -198,7 +210,7 @@ class Lane:
         deadline, when what is left is closed."""
         self.stopping = True
         await self._door.stop()
-        for connection in self._connections:
+        for connection in list(self._connections):
             connection.stop()
         if self._connections:
             self._empty = trio.Event()
@@ -206,9 +218,7 @@ class Lane:
                 await self._empty.wait()
         if self._connections:
             log.warning("closing %d connections that did not finish", len(self._connections))
-        # Closed, not only cancelled: Hypercorn shields its sends.
-        for connection in self._connections:
-            connection.transport.close()
+        self.close()
 
 
 async def serve_lane(
@@ -231,6 +241,7 @@ async def serve_lane(
     """
     limits = LaneLimits.of(config) if limits is None else limits
     poller = Poller(limits.poll_turn_secs) if poller_available() else None
+    lane: Lane | None = None
     try:
         async with trio.open_nursery() as lifespan:
             door = LateDoor(make_app, config, lifespan)
@@ -247,6 +258,8 @@ async def serve_lane(
             await door.close()
             lifespan.cancel_scope.cancel()
     finally:
+        if lane is not None:
+            lane.close()
         if poller is not None:
             poller.close()
         for listener in listeners:

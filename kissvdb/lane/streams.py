@@ -33,11 +33,17 @@ class ChunkCache:
 
 
 class StreamSender:
-    """Sends one streamed answer's body over a connection."""
+    """Sends one streamed answer's body over a connection.
+
+    ``lives_on``: it needs no task any more, until `over` is called.
+    """
+
+    __slots__ = ("_cache", "_chunked", "_whole", "lives_on", "scope", "transport")
 
     def __init__(self, transport: Transport, *, chunked: bool, cache: ChunkCache) -> None:
         self.transport = transport
-        self.scope = trio.CancelScope()
+        self.scope: trio.CancelScope | None = trio.CancelScope()
+        self.lives_on = False
         self._chunked = chunked
         self._cache = cache
         self._whole = True
@@ -54,6 +60,7 @@ class StreamSender:
 
     async def run_beside(self, request_body: BodyStream, body: AsyncIterator[bytes]) -> None:
         """Send what ``body`` yields while it reads the request's own body."""
+        assert self.scope is not None
         with self.scope:
             await self._send_all(body)
         if not request_body.complete:
@@ -69,7 +76,14 @@ class StreamSender:
 
     def end(self) -> None:
         """End the stream: the server shuts down, or there is no more."""
-        self.scope.cancel()
+        if self.scope is None:
+            self.finish()
+            self.transport.close()
+        else:
+            self.scope.cancel()
+
+    def over(self) -> None:
+        """The connection of one that lives on was closed."""
 
     def finish(self) -> None:
         """Say that the body is complete. One that was cut off must look cut off."""
@@ -112,8 +126,11 @@ class PushSink(StreamSender):
     """A lane connection as a pusher's sink (`kissvdb.engine.stream.push.Sink`).
 
     It holds at most the rest of one blob, which it shares with all others: its backlog is its
-    cursor. ``spawn`` is where a slow client's drain task runs.
+    cursor. ``spawn`` is where a slow client's drain task runs. Once it is live it lives on without
+    a task, which would be most of what an idle client costs.
     """
+
+    __slots__ = ("_pusher", "_spawn", "_subscription")
 
     def __init__(
         self,
@@ -131,14 +148,25 @@ class PushSink(StreamSender):
         self._spawn = spawn
 
     async def run(self, body: AsyncIterator[bytes]) -> None:
-        """The connection's own task: catch up once, then only watch for the client leaving."""
+        """The connection's own task: catch up once. Where no poller tells of the client leaving, it
+        then watches for that."""
         assert body is self._subscription
+        scope = self.scope
+        assert scope is not None
         try:
-            with self.scope, self._cut_off_on_error():
+            with scope, self._cut_off_on_error():
                 if await self._go_live():
+                    if self.transport.has_poller and not scope.cancel_called:
+                        self.lives_on, self.scope = True, None
+                        return
                     await self._watch()
         finally:
-            self._pusher.leave(self._subscription)
+            if not self.lives_on:
+                self._pusher.leave(self._subscription)
+
+    def over(self) -> None:
+        self._pusher.leave(self._subscription)
+        self._subscription.close()
 
     def push(self, blob: bytes) -> bool:
         """See `Sink`: one bare send."""
@@ -183,7 +211,8 @@ async def send_stream(
     head: Head,
     request_body: BodyStream | None,
 ) -> None:
-    """Send a whole streamed answer to ``head``; the connection is of no use afterwards.
+    """Send a whole streamed answer to ``head``, or begin one that lives on; else the connection is
+    of no use afterwards.
 
     ``request_body``: what the answer is made from while it is being sent, if it is.
     """
@@ -197,9 +226,10 @@ async def send_stream(
             await sender.run(response.body)
         else:
             await sender.run_beside(request_body, response.body)
-        sender.finish()
+        if not sender.lives_on:
+            sender.finish()
     finally:
-        close = getattr(response.body, "aclose", None)
+        close = None if sender.lives_on else getattr(response.body, "aclose", None)
         if close is not None:
             # Also when cancelled: the body holds a place in the table of streams.
             with trio.CancelScope(shield=True):

@@ -14,6 +14,9 @@ from kissvdb.lane.response import Clock
 
 Answer = Callable[[bytes], bool]
 
+_DROPPED_MAX = 16
+"""So many times ``receive_bytes_max`` are dropped in a row."""
+
 
 class Phase(enum.Enum):
     """What a connection is doing: it says what its deadline means and how to end it."""
@@ -34,6 +37,31 @@ class Transport:
     with an end of input, and ``verdict`` may say why. A request that arrived at that very moment
     is still answered, which a cancellation could not promise.
     """
+
+    # One for each client, of whom there may be thousands that do nothing.
+    __slots__ = (
+        "_answer",
+        "_clock",
+        "_closed",
+        "_ended",
+        "_held",
+        "_ignoring",
+        "_last",
+        "_poller",
+        "_readable",
+        "_receive_bytes_max",
+        "_result",
+        "_send_stall_secs",
+        "_stalled",
+        "_unsent",
+        "_waiter",
+        "closing",
+        "deadline",
+        "on_close",
+        "phase",
+        "sock",
+        "verdict",
+    )
 
     def __init__(
         self, sock: socket.socket, limits: LaneLimits, clock: Clock, poller: Poller | None = None
@@ -58,6 +86,7 @@ class Transport:
         # There may be more to read, and no further edge would tell.
         self._readable = False
         self._ended = False
+        self._ignoring = False
         if poller is not None:
             poller.register(sock, self)
 
@@ -69,6 +98,11 @@ class Transport:
     def extend(self, timeout_secs: float) -> None:
         """Set the deadline anew, within the phase."""
         self.deadline = self._clock.now + timeout_secs
+
+    @property
+    def has_poller(self) -> bool:
+        """A poller tells what comes: nobody needs to wait for it."""
+        return self._poller is not None
 
     @property
     def has_more(self) -> bool:
@@ -146,10 +180,35 @@ class Transport:
         unsent, self._unsent = self._unsent, b""
         await self.send_rest(memoryview(unsent))
 
+    def ignore_input(self) -> None:
+        """From now on drop what comes, and close when nothing more will. Needs a poller, and no
+        task."""
+        assert self._poller is not None
+        self._ignoring = True
+        if self._readable:
+            self._drop_input()
+
+    def _drop_input(self) -> None:
+        try:
+            for _ in range(_DROPPED_MAX):
+                data = self._receive_now()
+                if data is None or (data and not self._readable):
+                    return
+                if not data:
+                    break
+        except OSError:
+            # The peer has reset the connection.
+            pass
+        # Or it sends and sends, which nobody does who listens.
+        self.close()
+
     def on_readable(self, *, ended: bool) -> None:
         """See `Readable`. Who waits for it gets what came, or the error it met."""
         self._readable = True
         self._ended = self._ended or ended
+        if self._ignoring:
+            self._drop_input()
+            return
         if self._waiter is None or self._held:
             return
         try:

@@ -236,3 +236,33 @@ async def test_a_stream_with_the_last_event_id_goes_on_after_it(lane):
         await peer.stream_head()
         text = await peer.sse(b"id: 3\n")
         assert b"id: 2\n" not in text
+
+
+async def test_a_live_stream_has_no_task_and_ends_like_one_that_has(lane):
+    def tasks():
+        return trio.lowlevel.current_statistics().tasks_living
+
+    async with lane.connect() as first:
+        await first.send(STREAM)
+        await until(lambda: pushed(lane) == 1)
+        before = tasks()
+        async with lane.connect() as gone, lane.connect() as loud:
+            await gone.send(STREAM)
+            await loud.send(STREAM)
+            await until(lambda: pushed(lane) == 3)
+            await until(lambda: tasks() == before)
+            assert lane.lane.statistics().connections == 3
+            with trio.move_on_after(PATIENCE_SECS):
+                # Who sends and sends does not listen.
+                try:
+                    while pushed(lane) == 3:
+                        await loud.send(b"x" * 2**20)
+                except OSError:
+                    pass
+            await until(lambda: pushed(lane) == 2)
+            await write(lane, "a", 1)
+            await gone._until(b'"key":"a"')
+        await until(lambda: pushed(lane) == 1 and lane.lane.statistics().connections == 1)
+        assert lane.database.hub.client_count == 1
+        await write(lane, "b", 2)
+        await first._until(b'"key":"b"')

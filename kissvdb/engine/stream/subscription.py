@@ -56,6 +56,26 @@ class Subscription:
     Neither raises: what stops a stream is its last blob, an ``error`` event, for every sender.
     """
 
+    __slots__ = (
+        "_beats",
+        "_closed",
+        "_epoch",
+        "_failed",
+        "_history",
+        "_name",
+        "_owed",
+        "_place",
+        "_ring",
+        "_send_bytes_max",
+        "_vectors",
+        "_verdict",
+        "_wanted",
+        "_when_closed",
+        "lease",
+        "offset",
+        "pulse",
+    )
+
     def __init__(
         self,
         query: StreamQuery,
