@@ -19,7 +19,7 @@ SALT = bytes(range(SALT_BYTES))
 PLAIN = Kernels()
 """Kernels that are never loaded: everything is numpy."""
 
-KINDS_UNDER_TEST = ("hnsw", "ivf")
+KINDS_UNDER_TEST = ("hnsw", "vamana", "ivf")
 """The kinds of index that miss few rows: what tests of recall are run with."""
 
 

@@ -55,6 +55,10 @@ NUMBERS = st.one_of(
     st.tuples(st.integers(2**23, 2**24 - 1), st.integers(-40, 20), st.integers(-2, 2)).map(
         lambda each: f"{math.ldexp(2 * each[0] + 1 + each[2] * 2.0**-28, each[1] - 24):.25e}"
     ),
+    # The same without an exponent: many zeros in front.
+    st.tuples(st.integers(2**23, 2**24 - 1), st.integers(0, 20), st.integers(-2, 2)).map(
+        lambda each: f"{math.ldexp(2 * each[0] + 1 + each[2] * 2.0**-28, -each[1] - 24):.40f}"
+    ),
 )
 
 
@@ -72,6 +76,8 @@ def read_plainly(text):
 @example([("", "-0", "")])
 @example([("", "0.1", ""), (" ", "16777217", "")])
 @example([("", "1.401298464324817e-45", "")])
+@example([("", "0.00000827146732262918", "")])
+@example([("", "0.00005637930189550389", "")])
 def test_a_vector_is_what_float_and_then_float32_make_of_it_or_is_left_alone(numbers):
     text = "[" + ",".join("".join(each) for each in numbers) + "]"
     plainly = read_plainly(text)

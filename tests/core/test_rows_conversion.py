@@ -80,3 +80,26 @@ def test_what_is_not_wanted_any_more_is_let_go_of(kernels):
     rows.convert_now(attrs.evolve(before, options=IndexOptions(ef_search=33)))
     assert (rows.spec.options.ef_search, len(content(rows))) == (33, ROWS)
     assert rows.view(0).audit(data[:5], Search(10)) > 0.9
+
+
+@pytest.mark.parametrize("dim", [8, 32, 40])
+def test_another_form_of_numbers_is_that_of_what_was_answered(kernels, dim):
+    data = clusters(np.random.default_rng(4), 1200, dim)
+    world = World(CollectionSpec("c", dim, "cosine"), kernels)
+    world.run(*(Upsert(f"v{n}", each.tobytes()) for n, each in enumerate(data)))
+    rows = world.rows
+    do_what_is_due(rows)
+    rows.may_convert = True
+    rows.convert(attrs.evolve(rows.spec, options=IndexOptions(store="f16")))
+    do_what_is_due(rows)
+    alone = World(attrs.evolve(rows.spec), kernels)
+    alone.run(*(Upsert(f"v{n}", each.tobytes()) for n, each in enumerate(data)))
+    assert content(rows) == content(alone.rows)
+    assert rows.view(0).data.sent is None
+    assert rows.view(0).audit(data[:50], Search(10)) > 0.95
+    held = content(rows)
+    rows.convert(attrs.evolve(rows.spec, options=IndexOptions()))
+    do_what_is_due(rows)
+    assert (rows.spec.options.store, content(rows)) == ("f32", held)
+    (found,) = rows.view(0).search(data[7:8], Search(1)).hits
+    assert (found.ids, found.scores[0] > 0.9999) == (("v7",), True)

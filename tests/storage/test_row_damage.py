@@ -141,13 +141,41 @@ def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits
     assert warnings == []
 
 
+@pytest.mark.parametrize("how", ["gone", "cut off", "changed", "not a file of rows"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("ivf", "lists-1300-rows"), ("ivf", "lists4-1300"), ("ivf", "lists"), ("vamana", "pages-1")],
+)
+def test_what_any_kind_of_index_has_in_files_is_made_anew(tmp_path, kernels, kind, name, how):
+    here = stored_world(tmp_path, kernels, index=kind)
+    vectors = fill(here, 1300)
+    here.upkeep()
+    save(here, tmp_path)
+    path = file_of(tmp_path, name)
+    if how == "gone":
+        path.unlink()
+    elif how == "cut off":
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    else:
+        flip(path, path.stat().st_size // 3 if how == "changed" else 3)
+    again, _ = reopen(here, tmp_path)
+    assert again.view().audit(vectors[:400:20], Search(10)) >= 0.95
+    again.upkeep()
+    assert again.view().indexed_rows > 1000
+    assert again.view().audit(vectors[:400:20], Search(10)) >= 0.95
+    save(again, tmp_path)
+    last, warnings = reopen(again, tmp_path)
+    assert warnings == []
+    assert last.view().audit(vectors[:400:20], Search(10)) >= 0.95
+
+
 @pytest.mark.parametrize("name", ["vectors", "sent", "sent_flags", "blob"])
 def test_rows_that_are_cut_off_are_damage(tmp_path, name):
     here = stored_world(tmp_path)
     fill(here, 1000)
     save(here, tmp_path)
     path = file_of(tmp_path, name)
-    os.truncate(path, HEADER_BYTES + (path.stat().st_size - HEADER_BYTES) // 3)
+    os.truncate(path, HEADER_BYTES + 300)
     with pytest.raises(Damaged, match=f"{name}.*is cut off"):
         reopen(here, tmp_path)
 

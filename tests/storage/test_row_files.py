@@ -197,7 +197,7 @@ def test_a_checkpoint_syncs_every_file_before_the_manifest_that_names_it(tmp_pat
     def note_replace(old, new):
         files = [path for path in tmp_path.iterdir() if path.suffix in (".rows", ".arrays")]
         assert {path.stat().st_ino for path in files} | {os.stat(old).st_ino} == synced
-        assert len(files) == 5 + 3
+        assert len(files) == 6 + 3
         replace(old, new)
         synced.clear()
 

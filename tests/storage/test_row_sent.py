@@ -1,5 +1,6 @@
 """Vectors as they were sent: kept beside the prepared ones only where they differ."""
 
+import attrs
 import numpy as np
 import pytest
 
@@ -94,3 +95,24 @@ def test_float16_rows_are_found_and_answered_as_they_are_held(tmp_path, loaded):
 def test_float16_is_refused_where_it_cannot_be_stored(fields, said):
     with pytest.raises(MistypedField, match=said):
         CollectionSpec("c", DIM, options=IndexOptions(store="f16"), **fields)
+
+
+def test_what_was_given_up_is_not_in_the_way_of_another_form(tmp_path):
+    here = stored_world(tmp_path)
+    fill(here, 100)
+    save(here, tmp_path)
+    rows, before = here.rows, here.rows.spec
+    rows.may_convert = True
+    rows.convert(attrs.evolve(before, options=IndexOptions(store="f16")))
+    rows.work_due().run()
+    # The process ends here: its log says later that this is given up, and something else begun.
+    again, _ = reopen(here, tmp_path)
+    again.rows.convert_now(attrs.evolve(before, index="flat"))
+    again.check(clusters(9, 1, DIM)[0], 30)
+    save(again, tmp_path)
+    again.spec = again.rows.spec
+    last, warnings = reopen(again, tmp_path)
+    assert (warnings, last.view().data.guard is None) == ([], False)
+    last.upkeep()
+    assert last.rows.damage is None
+    last.check(clusters(9, 1, DIM)[0], 30)

@@ -125,9 +125,13 @@ class RowStore:
         text_lengths, texts = _texts_of(data, rows)
         self.reserve(count, len(blob), len(texts))
         here = slice(first, first + count)
-        if self._spec.dim:
+        if self._spec.dim and data.vectors.dtype == self._vectors.dtype:
             self._vectors[here] = data.vectors[rows]
             self._adopt_sent(here, data, rows)
+        elif self._spec.dim:
+            # Of another form: as if what is answered of them was sent.
+            vectors = b"".join(map(data.vector, rows.tolist()))
+            self._prepare(here, np.frombuffer(vectors, "<f4").reshape(count, -1))
         if self._stamps is not None:
             assert data.stamps is not None, "both are of one collection"
             self._stamps[here] = data.stamps[rows]
@@ -174,7 +178,9 @@ class RowStore:
     def _put_vectors(self, here: slice, rows: Sequence[Row]) -> None:
         vectors = np.frombuffer(b"".join(row.vector for row in rows), "<f4")
         assert np.isfinite(vectors).all(), "a vector that is not finite was let in"
-        vectors = vectors.reshape(len(rows), self._spec.dim)
+        self._prepare(here, vectors.reshape(len(rows), self._spec.dim))
+
+    def _prepare(self, here: slice, vectors: Array) -> None:
         prepared = plain.prepare(vectors, METRICS[self._spec.metric])
         self._vectors[here, : prepared.shape[1]] = prepared
         if self._spec.metric == "cosine" and self._spec.options.store == "f32":

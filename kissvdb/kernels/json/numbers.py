@@ -106,20 +106,21 @@ def read_digits(text: Array, at: Number, digits: Number, count: Number) -> Any:
     """Go over digits, behind the ``count`` that ``digits`` (uint64) has: at most DIGITS_MAX are
     put to it. Answers the place behind them, the number, the count, and how many were left out."""
     left_out = np.int64(0)
+    if digits == np.uint64(0):
+        # Zeros in front are none of the digits, of which no other may be left out for them.
+        while byte_at(text, at) == ZERO:
+            at += 1
     while count <= DIGITS_MAX - 8:
         word = word_at(text, at)
         if not are_eight_digits(word):
             break
         digits = digits * np.uint64(100000000) + eight_digits(word)
-        # Zeros in front are none of the digits.
-        if digits != np.uint64(0):
-            count += 8
+        count += 8
         at += 8
     while is_digit(text, at):
         if count < DIGITS_MAX:
             digits = digits * np.uint64(10) + np.uint64(byte_at(text, at) - ZERO)
-            if digits != np.uint64(0):
-                count += 1
+            count += 1
         else:
             left_out += 1
         at += 1

@@ -17,7 +17,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class RowArrays:
         """``written``: arrays whose files are there, and hold what will be asked for first."""
         self.generation = generation
         self._written = set(written)
+        self._begins_empty = False
+        self._unfit: set[str] = set()
         self._home = directory if isinstance(directory, _Home) else _Home(directory)
         # Of anonymous memory the descriptor is all there is; files are opened when needed, since
         # each mapping holds a descriptor of its own already.
@@ -87,7 +89,9 @@ class RowArrays:
 
     def successor(self) -> "RowArrays":
         """The arrays of the next generation, which begin empty."""
-        return RowArrays(self._home, self.generation + 1)
+        made = RowArrays(self._home, self.generation + 1)
+        made._begins_empty = True
+        return made
 
     def move(self, directory: Path) -> None:
         """Say that the directory was renamed, for this generation and the next ones. Nobody may ask
@@ -144,6 +148,7 @@ class RowArrays:
         row_bytes = np.dtype(dtype).itemsize * max(width, 1)
         header = _header(dtype, width)
         try:
+            self._make_way(name, header)
             with self._file(name) as fd:
                 size = os.fstat(fd).st_size
                 need = HEADER_BYTES + rows * row_bytes
@@ -158,11 +163,26 @@ class RowArrays:
         except OSError as error:
             raise refusal_of(error, f"no room for rows in {self._path(name)}") from error
         if mapping[: len(header)] != header:
+            self._unfit.add(name)
             raise Damaged(f"{self._path(name)} does not begin as an array of this collection does")
         self._mappings[name] = mapping
         count = (size - HEADER_BYTES) // row_bytes
         flat = np.frombuffer(mapping, dtype, count * max(width, 1), HEADER_BYTES)
         return flat.reshape(count, width) if width else flat
+
+    def _make_way(self, name: str, header: bytes) -> None:
+        """Remove a file of another form: that of a vacuum that was given up, or what was found
+        damaged, and is made anew now."""
+        if self._directory is None or name in self._mappings:
+            return
+        if not (self._begins_empty or name in self._unfit):
+            return
+        path = self._directory / self.file_name(name)
+        with suppress(FileNotFoundError):
+            with path.open("rb") as file:
+                found = file.read(len(header))
+            if found not in (b"", header):
+                path.unlink()
 
     def _check_whole(self, name: str, size: int, need: int) -> None:
         """Raises Damaged if a file that was written is cut off."""
