@@ -220,7 +220,7 @@ class Database:
         """Set keys, each for itself; None, and nothing is done, where it has to be `write_many`.
 
         ``values`` are compact JSON, and the keys mean nothing to the database. Raises what `write`
-        does, but no refusal of a single key."""
+        does; Refused where one of them is over a quota, and nothing is done."""
         reply = self._state.put_many(keys, values)
         return None if reply is None else await answered(reply)
 

@@ -69,6 +69,9 @@ class Repeat:
         """The request that ``data`` is, if it is this one again and nothing else."""
         start, kept, prefix = self._start, self._kept, self._prefix
         end = len(data) - self._body_bytes
+        # All of it, and not only a part of the body: a negative end would count from behind.
+        if end < len(start) + len(kept):
+            return None
         if not (data.startswith(start) and data.endswith(kept, 0, end)):
             return None
         rest = data[len(start) : end - len(kept)]

@@ -77,7 +77,9 @@ class StreamSender:
     def end(self) -> None:
         """End the stream: the server shuts down, or there is no more."""
         if self.scope is None:
-            self.finish()
+            # The client may have reset the connection; whoever calls this has others to end.
+            with self._cut_off_on_error():
+                self.finish()
             self.transport.close()
         else:
             self.scope.cancel()

@@ -113,3 +113,22 @@ async def test_who_lacks_the_role_is_counted_and_audited_as_who_it_is():
     refused = frames[1][2]["data"]
     assert (refused["key_id"], refused["role"]) == (key["id"], "read")
     assert refused["outcome"] == "forbidden"
+
+
+@DOORS
+async def test_keys_that_are_put_together_are_refused_one_by_one(lane):
+    async with keyed(lane) as server:
+        await issued(server, scopes={"keys": ["a:*"]}, limits={"rows_max": 2})
+        names = ["b:1", "a:1", "a:2", "a:3", "b:2"]
+        before = server.database.last_offset
+        body = {"operations": [{"key": name, "value": 1} for name in names]}
+        answer = await server.http.post("/v1/state/batch_put", json=body, headers=ADMIN)
+        assert answer.status_code == 200, answer.text
+        results = answer.json()["results"]
+        assert [each["status"] for each in results] == ["ok", "ok", "ok", "error", "ok"]
+        assert results[3]["error"]["error"] == "quota_exceeded"
+        assert [each["offset"] - before for each in results if each["status"] == "ok"] == [
+            *range(1, 5)
+        ]
+        assert server.database.last_offset == before + 4
+        assert server.database.get("a:3") is None

@@ -165,3 +165,20 @@ def test_what_left_memory_while_it_was_being_stored_still_ends():
     view.stored(frozen)
     assert view.expired(50, 9) == ["a"]
     view.table.close()
+
+
+@pytest.mark.parametrize("at_once", [1, 1000, 3000])
+def test_keys_in_memory_stay_within_their_bytes_however_many_come_at_once(at_once):
+    room = 2**20
+    view = StateView(StateTable(None), hot_bytes=room)
+    for first in range(1, 20_000 if at_once > 1 else 5_000, at_once):
+        offsets = range(first, first + at_once)
+        view.apply(first, [KeyWritten(f"k{offset}", b"1", 1) for offset in offsets])
+        if first == 1 or at_once > 1 or first % 500 == 1:
+            state_view.store(view.table, frozen := view.freeze())
+            view.stored(frozen)
+    # What the table has not got is kept, and goes with the next that comes.
+    view.get("cold")
+    assert view.hot_bytes <= room
+    assert view.get("k1").offset == 1
+    view.table.close()

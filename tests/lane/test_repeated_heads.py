@@ -1,6 +1,7 @@
 """Header lines that are the same as before are not read again, and mean the same."""
 
 import pytest
+from trio.testing import wait_all_tasks_blocked
 
 from kissvdb.config import Config
 from kissvdb.lane.errors import MalformedRequest
@@ -131,3 +132,18 @@ async def test_a_connection_knows_a_few_kinds_of_requests_again(lane):
                 assert (await peer.answer()).status == 200
                 await peer.send(get(f"{kind}", f"X-Kind: {kind}"))
                 assert (await peer.answer()).json()["value"] == round_
+
+
+@pytest.mark.parametrize("size", [400, 401])
+async def test_a_repeated_request_whose_body_comes_in_two_is_waited_for(lane, size):
+    body = b'{"value":"' + b"x" * size + b'"}'
+    whole = request("PUT", "/v1/state/k", body)
+    head = len(whole) - len(body)
+    # Where half of what the body is longer than the head has come, too.
+    middle = head + (len(body) - head) // 2
+    async with lane.connect() as peer:
+        for cut in (len(whole), len(whole), head, *range(middle - 1, middle + 2), len(whole) - 1):
+            await peer.send(whole[:cut])
+            await wait_all_tasks_blocked()
+            await peer.send(whole[cut:])
+            assert (await peer.answer()).status == 200, cut

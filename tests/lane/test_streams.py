@@ -266,3 +266,17 @@ async def test_a_live_stream_has_no_task_and_ends_like_one_that_has(lane):
         assert lane.database.hub.client_count == 1
         await write(lane, "b", 2)
         await first._until(b'"key":"b"')
+
+
+async def test_a_client_that_has_just_reset_its_stream_does_not_hinder_its_end(lane):
+    async with lane.connect() as peer:
+        await peer.send(STREAM)
+        await peer.stream_head()
+        await until(lambda: pushed(lane) == 1)
+        peer.reset()
+        # Nobody has told the server yet.
+        for connection in list(lane.lane._connections):
+            connection.stop()
+    assert pushed(lane) == 0
+    assert lane.lane.statistics().connections == 0
+    assert lane.database.hub.client_count == 0

@@ -28,7 +28,7 @@ from kissvdb.core.state.rules import (
     Put,
     Written,
 )
-from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound, Unavailable
+from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound, Refused, Unavailable
 
 LIST_LIMIT_DEFAULT = 100
 LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -161,6 +161,9 @@ async def _put_columns(context: Context, keys: list[str], values: list[bytes]) -
     except Unavailable as refusal:
         # As `write_many` answers it: each of them is refused.
         return b",".join([_result(key, refusal) for key in keys])
+    except Refused:
+        # One is over a quota, and nothing is done: each is told for itself.
+        return None
     if written is None:
         return None
     answers = plain_puts.results(keys, written)

@@ -20,7 +20,11 @@ ENTRY_BYTES = 320
 AT_ONCE = 512
 """So many entries go, or stay, together: some 0.1 ms."""
 
-TURNS_MAX = 4
+TURNS = 4
+"""So many times some go after one write, and twice as many as were written after several."""
+
+GRACE = 8
+"""With a larger part than this of the room too much, nothing gets another turn."""
 
 LARGE = 16
 """A value that is read and takes a larger part than this of the room is not kept."""
@@ -66,15 +70,17 @@ class Hot:
             return
         self.items[key] = item
         self._add(key, item)
-        if self.bytes > self.bytes_max:
-            self.make_room()
+        self.make_room()
 
-    def make_room(self) -> None:
-        """Let some go if there is too much. To be called after writes."""
-        for _ in range(TURNS_MAX):
+    def make_room(self, writes: int = 1) -> None:
+        """Let some go if there is too much. To be called after so many writes: more go than came,
+        unless the table has not got them yet."""
+        if self.bytes <= self.bytes_max:
+            return
+        for _ in range(TURNS + 2 * writes // AT_ONCE):
+            self._drop_some()
             if self.bytes <= self.bytes_max:
                 return
-            self._drop_some()
 
     def _add(self, key: str, item: Item | None) -> None:
         newest = self._queue[-1]
@@ -89,18 +95,26 @@ class Hot:
         asked = self._asked
         if asked is None:
             asked = self._asked = set()
+        patient = (self.bytes - self.bytes_max) * GRACE <= self.bytes_max
         staying = []
         for key in self._queue.popleft():
             item = items[key]
-            if key in asked:
+            is_asked = key in asked
+            if is_asked:
                 asked.discard(key)
+            if is_asked and patient:
                 staying.append(key)
             elif is_stored(key, item):
                 del items[key]
                 self.bytes -= ENTRY_BYTES + len(key) + _value_bytes(item)
             else:
                 staying.append(key)
-        self._queue.append(staying)
+        # Into the newest list if they fit: of many small ones a turn would free next to nothing.
+        queue = self._queue
+        if queue and len(queue[-1]) + len(staying) <= AT_ONCE:
+            queue[-1].extend(staying)
+        else:
+            queue.append(staying)
 
 
 def _value_bytes(item: Item | None) -> int:

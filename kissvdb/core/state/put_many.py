@@ -11,7 +11,8 @@ import msgspec
 
 class PutMany(msgspec.Struct, frozen=True):
     """Set ``keys`` to ``values`` (compact JSON), in order. None of the keys means something to the
-    database itself, and none is refused: there is no precondition."""
+    database itself, and there is no precondition: only a quota refuses one, and then nothing of it
+    is done."""
 
     keys: Sequence[str]
     values: Sequence[bytes]

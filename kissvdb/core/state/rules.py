@@ -214,7 +214,8 @@ class StateBatch(batch.Batch[StateDecision]):
         keys, values = command.keys, command.values
         absent = self._absent = self._find_absent(keys)
         if self.growth is not None:
-            return self._put_each(keys, values)
+            with self._undone_if_refused():
+                return self._put_each(keys, values)
         pending, records, known, lookup = self._pending, self.records, self._known, self._lookup
         start = len(records)
         revisions: list[int] = []

@@ -7,7 +7,7 @@ keys in the `Hot` ones, which are never older than any of these, and else in the
 """
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import trio
@@ -183,7 +183,7 @@ class StateView:
                     found[key] = None
         return list(found)[:limit]
 
-    def apply(self, first_offset: int, records: Iterable[Record]) -> None:
+    def apply(self, first_offset: int, records: Collection[Record]) -> None:
         """Take over records with consecutive offsets; from now on they are seen."""
         young, hot = self._young, self._hot
         put, write, written_bytes = hot.put, young.write, 0
@@ -197,8 +197,7 @@ class StateView:
                 if type(record) is KeyDeleted:
                     put(record.key, None)
         self.written_bytes += written_bytes
-        if hot.bytes > hot.bytes_max:
-            hot.make_room()
+        hot.make_room(len(records))
         if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
             self._seal()
         if self._is_full():
