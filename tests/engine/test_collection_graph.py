@@ -1,6 +1,7 @@
 """A collection that is large enough for a graph, in a server process that may be killed."""
 
 import json
+import random
 import time
 
 import httpx
@@ -25,9 +26,10 @@ def data(rows):
     )
 
 
-def load(client, vectors, meta=None, namespace=None):
+def load(client, vectors, meta=None, namespace=None, kind="hnsw"):
     dim = vectors.shape[1]
-    made = client.post("/v1/vector/c", json={"dim": dim, "metric": "cosine"})
+    asked = {"dim": dim, "metric": "cosine", "index": {"kind": kind}}
+    made = client.post("/v1/vector/c", json=asked)
     assert made.status_code == 200
     for first in range(0, len(vectors), 250):
         part = vectors[first : first + 250]
@@ -63,14 +65,17 @@ def recall(client, vectors, queries, k=10, **wishes):
     return good / (k * len(queries))
 
 
-def test_searches_use_an_index_that_outlives_the_process(tmp_path):
+@pytest.mark.parametrize(
+    "kind", ["hnsw", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ivf", "vamana"))]
+)
+def test_searches_use_an_index_that_outlives_the_process(tmp_path, kind):
     vectors = data(ROWS + 64)
     vectors, queries = vectors[:ROWS], vectors[ROWS:]
     with (
         server_process(tmp_path / "data") as server,
         httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
     ):
-        load(client, vectors)
+        load(client, vectors, kind=kind)
         # At first everything is scanned, exactly.
         assert recall(client, vectors, queries, exact="true") == 1.0
         detail = wait_until(client, lambda detail: detail["tail"] < 600 and detail["segments"])
@@ -88,6 +93,37 @@ def test_searches_use_an_index_that_outlives_the_process(tmp_path):
         assert client.get("/v1/vector/c/get", params={"id": "1"}).status_code == 404
         wait_until(client, lambda detail: not detail["notes"])
         assert recall(client, vectors, queries) >= 0.94
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ivf", "vamana"])
+def test_an_index_that_is_killed_at_any_moment_is_one_of_all_rows(tmp_path, kind):
+    chance = random.Random(5)
+    vectors = data(ROWS + 64)
+    vectors, queries = vectors[:ROWS], vectors[ROWS:]
+    often = ("--set", "storage.snapshot_interval_secs=1")
+    with (
+        server_process(tmp_path / "data", *often) as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
+    ):
+        load(client, vectors, kind=kind)
+        for _ in range(5):
+            until = time.monotonic() + 3 * chance.random()
+            while time.monotonic() < until:
+                # Written anew, in another place: the index grows.
+                first = 250 * chance.randrange(ROWS // 250)
+                part = vectors[first : first + 250]
+                ids = [str(row) for row in range(first, first + len(part))]
+                body = json.dumps({"ids": ids}).encode() + b"\n" + part.tobytes()
+                client.post("/v1/vector/c/upsert_batch", content=body, headers=RAW)
+            server.kill()
+            server.start()
+            # Lost answers: whatever was asked for is there.
+            assert client.get("/v1/vector/c").json()["count"] == ROWS
+            wait_until(client, lambda detail: not detail["notes"] and detail["tail"] < 600)
+            assert recall(client, vectors, queries, exact="true") == 1.0
+            assert recall(client, vectors, queries) >= 0.94
+        assert client.get("/v1/vector/c").json()["damage"] is None
 
 
 @pytest.mark.slow

@@ -180,6 +180,36 @@ async def test_a_disk_that_is_full_at_the_end_is_tried_again(config, monkeypatch
         assert (content(db), db.vectors.find("c").spec.index) == (before, "flat")
 
 
+async def test_what_was_written_for_one_that_is_given_up_leaves_the_disk(config, monkeypatch):
+    def generations():
+        files = (Path(config.storage.data_dir) / "vectors" / "c").glob("*.rows")
+        return {path.name.split(".")[1] for path in files}
+
+    async with open_database(config) as db:
+        await fill(db)
+        before = content(db)
+        actor = db.vectors.find("c").actor
+        append, tried = actor._append, trio.Event()
+
+        async def failing(records, group=None):
+            if type(records[0]).__name__ == "CollectionReplaced":
+                tried.set()
+                raise PersistenceFailed("no room")
+            return await append(records, group)
+
+        monkeypatch.setattr(actor, "_append", failing)
+        await db.vectors.reindex("c", shape=shape(index="flat"))
+        await tried.wait()
+        await db.vectors.find("c").upkeep.save()
+        assert len(generations()) == 2, "it may still become what serves"
+        assert await db.vectors.end_reindex("c")
+        await db.vectors.find("c").upkeep.save()
+        assert len(generations()) == 1
+        assert content(db) == before
+    async with open_database(config) as db:
+        assert content(db) == before
+
+
 async def test_a_backup_meanwhile_is_whole_and_goes_on_where_it_is_restored(config, tmp_path):
     async with open_database(config) as db:
         await fill(db)

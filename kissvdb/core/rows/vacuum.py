@@ -295,8 +295,9 @@ class RowsWrittenAnew:
 
     @property
     def vacuum_progress(self) -> tuple[int, int] | None:
-        """How many rows a vacuum has done, of how many; None when none is under way."""
-        return None if self._vacuum is None else self._vacuum.progress
+        """How many rows a vacuum has done, of how many; None when none is under way. Any thread."""
+        made = self._vacuum
+        return None if made is None else made.progress
 
     @property
     def conversion_progress(self) -> tuple[int, int]:

@@ -53,7 +53,9 @@ class StoredCollection:
         space = self.rows.space
         assert isinstance(space, RowArrays)
         manifest = {**work.manifest, **self._fields()}
-        row_files.save(self.directory, space, manifest, work.indexes)
+        # None begins while this is under way.
+        vacuuming = self.rows.vacuum_progress is not None
+        row_files.save(self.directory, space, manifest, work.indexes, keep_later=vacuuming)
         self.durable_offset = work.offset
 
     def move(self, directory: Path) -> None:

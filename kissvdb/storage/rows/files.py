@@ -60,13 +60,19 @@ def save(
     arrays: RowArrays,
     manifest: Mapping[str, Any],
     indexes: Mapping[str, Mapping[str, Array]],
+    *,
+    keep_later: bool = True,
 ) -> None:
     """Finish a checkpoint: on return it survives a loss of power. For a thread.
 
-    ``manifest`` is any JSON object. Raises PersistenceFailed; then the one before still holds.
+    ``manifest`` is any JSON object. ``keep_later``: whether a vacuum may be writing a later
+    generation; what one left that was given up goes otherwise, first of all, since it may be what
+    fills the disk. Raises PersistenceFailed; then the one before still holds.
     """
     disk = Disk(directory)
     try:
+        if not keep_later:
+            _remove_later(disk, arrays.generation)
         arrays.sync()
         number = 1 + max(map(_number, disk.names()), default=0)
         files = {name: f"{name}.{number}{_INDEX_SUFFIX}" for name in indexes}
@@ -144,6 +150,12 @@ def _remove_others(disk: Disk, named: set[str], generation: int) -> None:
     for name in disk.names():
         # A vacuum may be writing a later generation right now.
         if name not in named and _generation(name) <= generation:
+            disk.remove(name)
+
+
+def _remove_later(disk: Disk, generation: int) -> None:
+    for name in disk.names():
+        if _generation(name) > generation:
             disk.remove(name)
 
 
