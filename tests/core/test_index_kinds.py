@@ -121,3 +121,18 @@ def test_what_an_index_was_told_is_in_the_record_and_the_manifest():
     assert CollectionSpec.of_record(spec.record()) == spec
     assert CollectionSpec.of_fields(spec.to_fields()) == spec
     assert "options" not in CollectionSpec("c", 3, "cosine").to_fields(), "older versions read it"
+
+
+@pytest.mark.parametrize(("kind", "usual"), [("hnsw", 64), ("ivf", 96), ("vamana", 64)])
+def test_while_all_codes_are_scanned_no_effort_below_the_usual_is_on_the_ladder(
+    kernels, kind, usual
+):
+    # It would find all now, be set by tuning, and find little when there are more rows.
+    here = World(CollectionSpec("c", DIM, "cosine", index=kind), kernels)
+    here.upsert({f"v{n}": each for n, each in enumerate(clusters(1, 1500, DIM))})
+    here.upkeep()
+    index = here.view().index
+    assert index.plan(10, 1, None).name == "code scan"
+    ladder = index.effort_ladder(10)
+    assert ladder == sorted(ladder)
+    assert ladder[0] == usual

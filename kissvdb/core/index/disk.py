@@ -242,7 +242,10 @@ class VamanaIndex(GraphIndex):
         return attrs.evolve(self, body=attrs.evolve(self.body, graph=graph), pages=None)
 
     def _ef_default(self, want: int) -> int:
-        return self.spec.options.search_list_size or max(LIST_SIZE, 2 * want)
+        return self.spec.options.search_list_size or self._ef_usual(want)
+
+    def _ef_usual(self, want: int) -> int:
+        return max(LIST_SIZE, 2 * want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         return super()._scan_is_cheaper(allowed, ef if self.pages is None else ef * SLOWER)

@@ -100,8 +100,14 @@ class GraphIndex(Index):
         return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
 
     def effort_ladder(self, want: int) -> list[int]:
-        """As ``Index.effort_ladder``."""
-        return [ef for ef in EF_LADDER if ef >= want]
+        """As ``Index.effort_ladder``. Less than is usual is not worth trying while a search scans all
+        codes anyway: it would find little once there are more rows."""
+        usual = self._ef_usual(want)
+        return [
+            ef
+            for ef in EF_LADDER
+            if ef >= usual or (ef >= want and self.plan(want, ef, None).name != "code scan")
+        ]
 
     def search(
         self,
@@ -254,7 +260,11 @@ class GraphIndex(Index):
         return attrs.evolve(self, precision=body.precision, body=body)
 
     def _ef_default(self, want: int) -> int:
-        return self.spec.options.ef_search or ef_default(self.size, want)
+        return self.spec.options.ef_search or self._ef_usual(want)
+
+    def _ef_usual(self, want: int) -> int:
+        """What a walk keeps in view where nobody says it."""
+        return ef_default(self.size, want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""

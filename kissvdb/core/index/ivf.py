@@ -123,11 +123,13 @@ class IvfIndex(Index):
         return Plan("lists" if allowed == size else "filtered lists", nprobe, depth, allowed)
 
     def effort_ladder(self, want: int) -> list[int]:
-        """As ``Index.effort_ladder``."""
+        """As ``Index.effort_ladder``. Fewer lists than is usual are not worth trying while a search
+        reads all of them anyway: they would hold little once there are more rows."""
         if self.body is None:
             return []
-        lists = len(self.body.centroids)
-        return [*(each for each in LADDER if each < lists), lists]
+        lists, usual = len(self.body.centroids), self._nprobe_usual(want)
+        few = [each for each in LADDER if each < min(lists, usual) and not self._reads_all(each)]
+        return [*few, *(each for each in LADDER if usual <= each < lists), max(lists, usual)]
 
     def search(
         self,
@@ -210,9 +212,10 @@ class IvfIndex(Index):
         return rows, scores, late >= LATE_SHARE * depth
 
     def _nprobe(self, want: int, ef: int | None) -> int:
-        given = ef or self.spec.options.nprobe
-        if given:
-            return given
+        return ef or self.spec.options.nprobe or self._nprobe_usual(want)
+
+    def _nprobe_usual(self, want: int) -> int:
+        """How many lists a search reads where nobody says it."""
         nprobe = LARGE_NPROBE if self.size > LARGE_ROWS else NPROBE
         return math.ceil(nprobe * math.sqrt(max(want / NPROBE_WANT, 1)))
 
