@@ -130,6 +130,21 @@ def test_a_collection_gets_another_index_and_keeps_its_vectors(http):
     assert detail["quantization"] == "q8"
 
 
+def test_what_is_shown_of_an_index_can_be_asked_for_and_is_nothing_of_a_former_kind(http):
+    here = texts(http)
+    for name, asked, shown in (
+        ("one", {"m": 24}, {"kind": "hnsw", "m": 24, "ef_construction": 200}),
+        ("two", {"kind": "vamana"}, {"kind": "vamana", "ef_construction": 200}),
+        ("three", {"kind": "ivf", "nprobe": 9}, {"kind": "ivf", "nprobe": 9}),
+        ("four", {"kind": "hnsw"}, {"kind": "hnsw", "m": 16, "ef_construction": 200}),
+    ):
+        assert here.post("reindex", {"index": asked}).status_code == 202
+        detail = until(http, here, lambda detail: detail["reindex"] is None)
+        assert detail["index"] == shown
+        body = {"dim": 3, "index": shown}
+        assert http.post(f"/v1/vector/like-{name}", json=body).is_success
+
+
 def test_what_no_index_can_be_is_refused(http):
     here = texts(http)
     refused(here.post("reindex", {}), 422, "invalid_argument", "index")

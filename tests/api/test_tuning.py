@@ -70,6 +70,12 @@ async def test_the_least_effort_that_finds_enough_is_set_and_asked_for_by_recall
     if most < 0.9999:
         await refused(call, "c/search", {**wish, "recall": 0.9999}, 409, "exact")
     await refused(call, "c/search", {**wish, "recall": 0.9, "offset": 1}, 409, '"k": 11')
+    # A measure of far fewer vectors says little.
+    items = [{"id": f"n{n}", "vector": [n, *[1.0] * (DIM - 1)]} for n in range(250)]
+    for first in range(0, 3 * ROWS, 250):
+        items = [{**item, "id": f"n{first + n}"} for n, item in enumerate(items)]
+        assert (await call("POST", "/v1/vector/c/upsert_batch", {"items": items})).status == 200
+    assert "tune" in told(await call("GET", "/v1/vector/c"))["notes"][-1]
     # Another index was not measured.
     await call("POST", "/v1/vector/c/reindex", {"quantization": "q8"})
     with trio.fail_after(SECONDS_MAX):

@@ -19,7 +19,7 @@ from tests.api.vector_client import (
 
 
 def test_a_collection_is_created_listed_described_and_deleted(client):
-    index = {"kind": "flat", "ef_search": 77}
+    index = {"kind": "hnsw", "ef_search": 77}
     made = Collection(client, dim=3, metric="cosine", index=index, ttl_ms=60_000)
     created = made.created.json()
     said = {"collection": made.name, "dim": 3, "metric": "cosine"}
@@ -39,7 +39,7 @@ def test_a_collection_is_created_listed_described_and_deleted(client):
         "deleted": 0,
         "ttl_ms": 60_000,
     }
-    assert detail["index"] == {"kind": "flat", "m": 16, "ef_construction": 200, "ef_search": 77}
+    assert detail["index"] == {"kind": "hnsw", "m": 16, "ef_construction": 200, "ef_search": 77}
     key = f"/v1/state/vector:{made.name}:manifest"
     manifest = client.get(key).json()["value"]
     assert detail["manifest"] == manifest

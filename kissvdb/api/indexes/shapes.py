@@ -10,11 +10,11 @@ from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.errors import MistypedField
 
 KIND_DEFAULT: Final = "hnsw"
-_GRAPH: Final[tuple[str, ...]] = ("m", "ef_construction")
+GRAPH: Final[tuple[str, ...]] = ("m", "ef_construction")
 SUITS: Final = {
-    "hnsw": (*_GRAPH, "ef_search", "store"),
+    "hnsw": (*GRAPH, "ef_search", "store"),
     # Of no use to it, and known from when nobody was told so.
-    "flat": (*_GRAPH, "store"),
+    "flat": (*GRAPH, "store"),
     "ivf": ("lists", "nprobe", "store"),
     "vamana": ("ef_construction", "max_degree", "search_list_size", "beam_width", "store"),
 }
@@ -26,7 +26,7 @@ def shape_of(body: IndexBody | None) -> dict[str, Any]:
     given = _given(body)
     kind = given.pop("kind", KIND_DEFAULT)
     check(given, kind)
-    graph = {name: given.pop(name) for name in _GRAPH if name in given}
+    graph = {name: given.pop(name) for name in GRAPH if name in given}
     return {**graph, "index": kind, "options": IndexOptions(**given)}
 
 
@@ -38,7 +38,9 @@ def reshaped(
     given = _given(index)
     kind = given.pop("kind", spec.index)
     check(given, kind)
-    graph = {name: given.pop(name) for name in _GRAPH if name in given}
+    graph = {name: given.pop(name) for name in GRAPH if name in given}
+    fields = attrs.fields_dict(CollectionSpec)
+    graph |= {name: fields[name].default for name in GRAPH if name not in SUITS[kind]}
     kept = spec.options.given()
     kept = {name: each for name, each in kept.items() if name in SUITS[kind]}
     return attrs.evolve(

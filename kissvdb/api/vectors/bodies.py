@@ -55,8 +55,8 @@ class IndexInfo:
     """The index of a collection. See IndexBody."""
 
     kind: str
-    m: int
-    ef_construction: int
+    m: int | UnsetType = UNSET
+    ef_construction: int | UnsetType = UNSET
     lists: int | UnsetType = UNSET
     nprobe: int | UnsetType = UNSET
     max_degree: int | UnsetType = UNSET

@@ -1,7 +1,7 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import msgspec
@@ -11,7 +11,7 @@ from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.indexes.bodies import TuningInfo
-from kissvdb.api.indexes.shapes import reshaped, shape_of
+from kissvdb.api.indexes.shapes import GRAPH, SUITS, reshaped, shape_of
 from kissvdb.api.reading.json_body import off_loop
 from kissvdb.api.vectors.bodies import (
     CollectionCreated,
@@ -41,6 +41,8 @@ from kissvdb.errors import MistypedField
 
 CREATE = Form(CreateBody)
 REINDEX = Form(ReindexBody)
+GROWN: Final = 4
+"""A tuning says little of so many times more rows than it was measured with."""
 
 _json = msgspec.json.encode
 
@@ -136,7 +138,8 @@ def _reindex_info(context: Context, job: Reindex) -> ReindexInfo:
 
 
 def _index_info(spec: CollectionSpec) -> IndexInfo:
-    return IndexInfo(spec.index, spec.m, spec.ef_construction, **spec.options.given())
+    graph = {name: getattr(spec, name) for name in GRAPH if name in SUITS[spec.index]}
+    return IndexInfo(spec.index, **graph, **spec.options.given())
 
 
 def _info(found: OpenCollection) -> CollectionInfo:
@@ -220,4 +223,10 @@ def _notes(context: Context, found: OpenCollection) -> list[str]:
     progress = found.actor.rows.vacuum_progress
     if progress is not None:
         notes.append(f"vacuum: {progress[0]} of {progress[1]} rows done")
+    tuning, count = found.spec.tuning, found.actor.view().data.count
+    if tuning is not None and count >= GROWN * tuning.rows:
+        notes.append(
+            f"how hard searches try was measured with {tuning.rows} vectors, and there are {count} "
+            f"now: POST /v1/vector/{found.name}/tune measures it again"
+        )
     return notes
