@@ -100,8 +100,8 @@ class GraphIndex(Index):
         return Plan("graph" if allowed == size else "filtered graph", ef, depth, allowed)
 
     def effort_ladder(self, want: int) -> list[int]:
-        """As ``Index.effort_ladder``. Less than is usual is not worth trying while a search scans all
-        codes anyway: it would find little once there are more rows."""
+        """As ``Index.effort_ladder``. Less than is usual is not worth trying while a search scans
+        all codes anyway: it would find little once there are more rows."""
         usual = self._ef_usual(want)
         return [
             ef
