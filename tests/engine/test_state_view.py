@@ -182,3 +182,25 @@ def test_keys_in_memory_stay_within_their_bytes_however_many_come_at_once(at_onc
     assert view.hot_bytes <= room
     assert view.get("k1").offset == 1
     view.table.close()
+
+
+def test_many_keys_end_some_at_a_time_each_once():
+    view = new_view()
+    view.apply(1, [KeyWritten(f"a{n:02}", b"1", 1, 10 + n % 3) for n in range(20)])
+    state_view.store(view.table, frozen := view.freeze())
+    view.stored(frozen)
+    view.apply(21, [KeyWritten(f"b{n:02}", b"1", 1, 10 + n % 3) for n in range(20)])
+    # Written again: one for good, one with a later end.
+    view.apply(41, [KeyWritten("a00", b"2", 2), KeyWritten("b00", b"2", 2, 99)])
+    ended, offset, frozen = [], 43, None
+    while keys := view.expired(50, 3):
+        view.apply(offset, [KeyDeleted(key, "ttl") for key in keys])
+        ended += keys
+        offset += len(keys)
+        if frozen is None and len(ended) > 9:
+            state_view.store(view.table, frozen := view.freeze())
+        elif frozen is not None and view.unstored and len(ended) > 15:
+            view.stored(frozen)
+    assert sorted(ended) == [f"{name}{n:02}" for name in "ab" for n in range(1, 20)]
+    assert view.expired(99, 3) == ["b00"]
+    view.table.close()

@@ -45,7 +45,8 @@ def test_what_is_stored_is_seen_at_once_and_as_a_whole(tmp_path):
         keys = [item.key for item in table.items("k", after="k004", now_ms=0)]
         assert keys == [f"k{n:03}" for n in range(5, 200) if n != 7]
         assert list(table.expired(98)) == []
-        assert list(table.expired(99)) == ["k008"]
+        assert list(table.expired(99)) == [("k008", 99)]
+        assert list(table.expired(99, 100)) == []
         table.close()
 
 

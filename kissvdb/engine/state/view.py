@@ -70,6 +70,8 @@ class StateView:
         self._pins: set[object] = set()
         self._readable = trio.Event()
         self._readable.set()
+        # Of what the table holds, the ends before this were found to be no more.
+        self._passed_ms = 0
         for memtable in recovered:
             self._sealed += (memtable,)
             for key, item in memtable.items.items():
@@ -166,22 +168,45 @@ class StateView:
             each.sort()
 
     def expired(self, now_ms: int, limit: int) -> list[str]:
-        """Keys whose time has come."""
+        """Keys whose time has come. What was found over already is not looked at again."""
         found: dict[str, None] = {}
         for memtable in (self._young, *self._sealed):
-            if memtable.ends_at_ms <= now_ms:
-                for key, at_ms in memtable.expiring.items():
-                    # Of what the thread has stored by now some may have left: the table tells.
-                    if at_ms <= now_ms and _is_over(self._hot.items.get(key), now_ms):
-                        found[key] = None
-        with closing(self.table.expired(now_ms)) as stored:
-            for key in stored:
+            if memtable.ends_at_ms <= now_ms and len(found) < limit:
+                self._expired_of(memtable, now_ms, limit, found)
+        hot, passed = self._hot.items, True
+        with closing(self.table.expired(now_ms, self._passed_ms)) as stored:
+            for key, at_ms in stored:
                 if len(found) >= limit:
                     break
-                item = self._hot.items.get(key, MISSING)
+                item = hot.get(key, MISSING)
                 if item is MISSING or _is_over(item, now_ms):
                     found[key] = None
-        return list(found)[:limit]
+                    passed = False
+                elif passed:
+                    self._passed_ms = at_ms
+        return list(found)
+
+    def _expired_of(
+        self, memtable: Memtable, now_ms: int, limit: int, found: dict[str, None]
+    ) -> None:
+        """Add those of a memtable to ``found``."""
+        hot, newer = self._hot.items, []
+        for key, at_ms in memtable.expiring.items():
+            if at_ms > now_ms:
+                continue
+            # Of what the thread has stored by now some may have left: the table tells.
+            item = hot.get(key, MISSING)
+            if item is MISSING:
+                continue
+            if not _is_over(item, now_ms):
+                newer.append(key)
+                continue
+            found[key] = None
+            if len(found) >= limit:
+                break
+        for key in newer:
+            # It was written, or ended, since.
+            del memtable.expiring[key]
 
     def apply(self, first_offset: int, records: Collection[Record]) -> None:
         """Take over records with consecutive offsets; from now on they are seen."""
@@ -233,6 +258,7 @@ class StateView:
         self._sealed = self._sealed[count:]
         self._storing = 0
         self._refusal = None
+        self._passed_ms = 0
         # What came meanwhile may be enough again.
         if self._is_full():
             self.store_due.set()

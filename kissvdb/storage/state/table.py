@@ -44,7 +44,7 @@ _LIST = (
     f"SELECT {_COLUMNS} FROM kv WHERE key >= ? AND {_BELOW} AND key > ?3"
     " AND (expires_at IS NULL OR expires_at > ?4) ORDER BY key"
 )
-_EXPIRED = "SELECT key FROM kv WHERE expires_at <= ? ORDER BY expires_at"
+_EXPIRED = "SELECT key, expires_at FROM kv WHERE expires_at BETWEEN ? AND ? ORDER BY expires_at"
 _NEXT = (
     f"SELECT key FROM kv WHERE key > ?1 AND {_BELOW}"
     " AND instr(substr(key, ?3), ?4) > 0 ORDER BY key LIMIT 1"
@@ -109,11 +109,11 @@ class StateTable:
         with closing(self._db.cursor()) as cursor:
             yield from map(_item, cursor.execute(_bounded(_LIST, bindings[1]), bindings))
 
-    def expired(self, now_ms: int) -> Generator[str]:
-        """Keys whose time has come, oldest first. Close the iterator."""
+    def expired(self, now_ms: int, since_ms: int = 0) -> Generator[tuple[str, int]]:
+        """Keys whose time has come, at ``since_ms`` or later, and when; oldest first. Close the
+        iterator."""
         with closing(self._db.cursor()) as cursor:
-            for row in cursor.execute(_EXPIRED, (now_ms,)):
-                yield str(row[0])
+            yield from cursor.execute(_EXPIRED, (since_ms, now_ms))
 
     def parts(self, prefix: str, separator: str) -> list[str]:
         """What stands between the prefix and the separator in all keys that have both, each once.
