@@ -238,8 +238,7 @@ class Database:
         Those that show collections are among them only if the prefix is of such keys.
         """
         shown = self.vectors.manifests() if prefix.startswith(reserved_keys.PREFIX) else ()
-        await self._state.get_ready()
-        return self._state.page(prefix, limit, after, shown)
+        return await self._state.next_page(prefix, limit, after, shown)
 
     async def put(
         self,

@@ -6,7 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.config import Config, Storage
 from kissvdb.core.state import hot
+from kissvdb.core.state.rules import Delete, Put
+from kissvdb.engine.opening import open_database
 from kissvdb.engine.state import view as state_view
 from kissvdb.engine.state.view import StateView
 from kissvdb.records import EventPublished, Item, KeyDeleted, KeyWritten
@@ -204,3 +207,28 @@ def test_many_keys_end_some_at_a_time_each_once():
     assert sorted(ended) == [f"{name}{n:02}" for name in "ab" for n in range(1, 20)]
     assert view.expired(99, 3) == ["b00"]
     view.table.close()
+
+
+async def test_a_list_passes_by_keys_that_are_gone_in_turns(monkeypatch):
+    monkeypatch.setattr(state_view, "PASSED_MAX", 7)
+    async with open_database(Config(storage=Storage(memory=True))) as db:
+        await db.write_many([Put(f"k{n:02}", b"1") for n in range(60)])
+        left = ["k05", "k33", "k34"]
+        gone = [f"k{n:02}" for n in range(60) if f"k{n:02}" not in left]
+        await db.write_many([Delete(key) for key in gone])
+        before, (shard,) = db.last_offset, db.sources.state.shards
+        assert shard.view.page("k", "k06", 9, 0) == ([], "k13")
+        for at in (None, before):
+            found, after = [], None
+            while True:
+                if at is None:
+                    page = await db.list("k", limit=2, after=after)
+                    assert page.items or page.cursor is None
+                else:
+                    page = await db.past.page("k", 2, after, at)
+                assert page.offset == before
+                found += [item.key for item in page.items]
+                if (after := page.cursor) is None:
+                    break
+            assert found == left
+        assert shard.view.scan("k", after="k05", limit=1, now_ms=0)[0][0].key == "k33"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import msgspec
+import trio
 
 from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.config import Limits
@@ -195,6 +196,8 @@ class Documents:
         total, last, after = 0, None, None
         while True:
             page = self._state.page(prefix, DELETED_AT_ONCE_MAX, after, ())
+            # A page may have none where many are gone already.
+            await trio.lowlevel.checkpoint()
             count, offset = await self._delete([Delete(item.key) for item in page.items])
             total, last, after = total + count, offset or last, page.cursor
             if after is None:

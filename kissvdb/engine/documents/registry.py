@@ -273,7 +273,7 @@ class DocumentRegistry:
         if self.settings(found.name) is not None:
             return True
         # Also what is written and not told of yet: keys, not rows, are the truth.
-        return bool(self._state.page(document_prefix(found.name), 1, None, ()).items)
+        return self._state.holds(document_prefix(found.name))
 
     def _note_refusal(self, error: PersistenceFailed | OSError) -> None:
         message = f"a collection of documents could not begin: {error}"

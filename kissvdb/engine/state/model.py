@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import trio
 
 from actors import Address, Reply
@@ -97,24 +98,25 @@ class State:
         items: list[Item] = []
         horizons: list[str] = []
         for shard, _ in self._shards:
-            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=0)
+            found, known = shard.view.page(prefix, after, limit, 0)
             items.extend(found)
-            if has_more:
-                horizons.append(found[-1].key)
+            if known is not None:
+                horizons.append(known)
         horizon = min(horizons, default=None)
         return [each for each in items if horizon is None or each.key <= horizon], horizon
 
     def page(self, prefix: str, limit: int, after: str | None, shown: Sequence[Item]) -> Page:
         """Live keys with this prefix in byte order, from after ``after`` on; among them the keys
-        ``shown``, which are stored nowhere, unless one is."""
+        ``shown``, which are stored nowhere, unless one is. It may have fewer than ``limit``, or
+        none, and a cursor: where many keys are gone."""
         now_ms = self._clock_ms()
         items: list[Item] = []
         horizons: list[str] = []
         for shard, _ in self._shards:
-            found, has_more = shard.view.scan(prefix, after=after, limit=limit, now_ms=now_ms)
+            found, known = shard.view.page(prefix, after, limit, now_ms)
             items.extend(found)
-            if has_more:
-                horizons.append(found[-1].key)
+            if known is not None:
+                horizons.append(known)
         if shown:
             stored = {item.key for item in items}
             items.extend(
@@ -125,13 +127,35 @@ class State:
                 and item.key not in stored
             )
         if horizons:
-            # Beyond the last key of a shard that has more, it is not known what comes next.
+            # Beyond what a shard that has more was asked for, it is not known what comes next.
             items = [item for item in items if item.key <= min(horizons)]
         # Code point order is the byte order of UTF-8.
         items.sort(key=lambda item: item.key)
-        more = bool(horizons) or len(items) > limit
-        items = items[: max(limit, 0)]
-        return Page(items, self.applied_offset, items[-1].key if more and items else None)
+        cursor = min(horizons, default=None)
+        if len(items) > limit:
+            items = items[: max(limit, 0)]
+            cursor = items[-1].key if items else None
+        return Page(items, self.applied_offset, cursor)
+
+    async def next_page(
+        self, prefix: str, limit: int, after: str | None, shown: Sequence[Item]
+    ) -> Page:
+        """As `page`, and there are some or no more. Where many keys are gone others have their
+        turn: what changes meanwhile is behind the offset that the page is true at."""
+        await self.get_ready()
+        page = self.page(prefix, limit, after, shown)
+        offset = page.offset
+        while page.cursor is not None and not page.items:
+            await trio.lowlevel.checkpoint()
+            await self.get_ready()
+            page = self.page(prefix, limit, page.cursor, shown)
+        return attrs.evolve(page, offset=offset)
+
+    def holds(self, prefix: str) -> bool:
+        """Whether there is a live key with this prefix."""
+        now_ms = self._clock_ms()
+        shards = (shard.view for shard, _ in self._shards)
+        return any(view.scan(prefix, after=None, limit=1, now_ms=now_ms)[0] for view in shards)
 
     async def ask(self, command: Command) -> Answer:
         """Write, for an owner: it waits for room in the shard's mailbox."""

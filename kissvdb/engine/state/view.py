@@ -35,6 +35,9 @@ millisecond, and a list may have to sort it."""
 
 LIST_BYTES_MAX = 4 * 1024 * 1024
 
+PASSED_MAX = 1000
+"""A page ends where it has passed by so many keys that are gone: a few milliseconds."""
+
 HOT_BYTES = 64 * 1024 * 1024
 
 FULL = 1.5
@@ -132,10 +135,19 @@ class StateView:
         Returns at most ``limit`` items and about LIST_BYTES_MAX bytes (at least one item), and
         whether there are more.
         """
+        items, known = self.page(prefix, after, limit, now_ms, whole=True)
+        return items, known is not None
+
+    def page(
+        self, prefix: str, after: str | None, limit: int, now_ms: int, *, whole: bool = False
+    ) -> tuple[list[Item], str | None]:
+        """As `scan`, but with the key up to which these are all instead of whether there are more;
+        None: there are no more. It may be behind the last of them, and there may be none, unless
+        the page is to be ``whole``."""
         if limit <= 0:
-            return [], False
+            return [], None
         items: list[Item] = []
-        size = 0
+        size = passed = 0
         last: str | None = None
         with closing(self.table.items(prefix, after=after, now_ms=now_ms)) as stored:
             newest_first = (self._young, *reversed(self._sealed))
@@ -147,16 +159,18 @@ class StateView:
             older = ((item.key, len(newest_first), item) for item in stored)
             for key, _, item in heapq.merge(*runs, older) if runs else older:
                 # Of a key the newest comes first.
-                if key == last:
-                    continue
-                last = key
-                if item is None or _is_over(item, now_ms):
+                if key == last or item is None or _is_over(item, now_ms):
+                    last = key
+                    passed += 1
+                    if passed == PASSED_MAX and not whole:
+                        return items, last
                     continue
                 if len(items) == limit or (items and size + len(item.value) > LIST_BYTES_MAX):
-                    return items, True
+                    return items, items[-1].key
+                last = key
                 items.append(item)
                 size += len(item.value)
-        return items, False
+        return items, None
 
     def unsorted(self) -> bool:
         """Whether the next `scan` would take long, unless `sort` was called before."""
