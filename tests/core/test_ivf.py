@@ -127,3 +127,15 @@ def test_damaged_lists_are_made_anew_from_the_rows(kernels):
     again.upkeep()
     assert again.view().indexed_rows == 1500
     assert again.view().audit(clusters(1, 50, DIM), Search(10)) >= 0.97
+
+
+def test_short_rows_that_are_read_are_not_taken_for_nothing(kernels):
+    """A search that is taken for a quick one holds up all others."""
+    costs = []
+    for dim in (4, 64):
+        here = World(CollectionSpec("c", dim, "cosine", index="ivf"), kernels)
+        here.upsert({f"v{n}": each for n, each in enumerate(clusters(1, 1500, dim))})
+        here.upkeep()
+        assert here.view().indexed_rows == 1500
+        costs.append(here.view().index.cost(10, None))
+    assert costs[0] == costs[1] > 1500

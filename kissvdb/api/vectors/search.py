@@ -29,6 +29,8 @@ QUICK_HITS_MAX = 64
 QUICK_META_BYTES_MAX = 64 * 1024
 QUICK_WALKED_NUMBERS_MAX = 100_000
 QUICK_SCANNED_NUMBERS_MAX = 500_000
+QUICK_ROW_NUMBERS_MIN = 16
+"""A row that is scanned is no shorter."""
 QUICK_FILTERED_ROWS_MAX = 100_000
 QUICK_FILTER_MAX = 16
 QUICK_FILTER_STEPS_MAX = 1000
@@ -192,7 +194,8 @@ def _is_quick(asked: Asked, view: "RowsView") -> bool:
         return False
     if asked.meta and want * data.blob_bytes > QUICK_META_BYTES_MAX * data.count:
         return False
-    if (data.count - view.indexed_rows) * dim > QUICK_SCANNED_NUMBERS_MAX:
+    row_numbers = max(dim, QUICK_ROW_NUMBERS_MIN)
+    if (data.count - view.indexed_rows) * row_numbers > QUICK_SCANNED_NUMBERS_MAX:
         return False
     if view.index.cost(want, search.ef) > QUICK_WALKED_NUMBERS_MAX:
         return False

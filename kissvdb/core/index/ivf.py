@@ -38,6 +38,8 @@ SCORED, CODED = 60, 6
 """To score a row costs so many times as much as to see whether it passes, and to read its code."""
 IN_ORDER = 32
 """A step of a walk, which reads the rows linked to one, takes as long as so many codes in order."""
+ROW_NUMBERS_MIN = 384
+"""A row that is read costs as much as one of so many numbers at least: some 70 ns."""
 DEPTH_MIN = 40
 SURE_MIN = 10
 LATE_SHARE = 0.3
@@ -102,7 +104,7 @@ class IvfIndex(Index):
         lists = len(self.body.centroids)
         nprobe = self._nprobe(want, ef)
         read = self.size if self._reads_all(nprobe) else lists + nprobe * self.size // lists
-        return read * self.spec.dim // IN_ORDER
+        return read * max(self.spec.dim, ROW_NUMBERS_MIN) // IN_ORDER
 
     def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
         """As ``Index.plan``; ``Plan.ef`` is how many lists are read. The fewer rows pass, the
