@@ -259,6 +259,7 @@ class Limits:
     key_bytes_max: int = _int(512, 1, 64 * KIB)
     collection_bytes_max: int = _int(64, 1, 255)
     collections_max: int = _int(1024, 1, 65_536)
+    vector_memory_bytes: int = _int(0, 0, 1024 * GIB)
     id_bytes_max: int = _int(128, 1, 64 * KIB)
     vector_dim_max: int = _int(4096, 1, 65_536)
     k_max: int = _int(256, 1, 100_000)

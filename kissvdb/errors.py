@@ -160,6 +160,13 @@ class QuotaExceeded(Refused):
         self.quota = {"what": what, "used": used, "asked": asked, "limit": limit}
 
 
+class MemoryExceeded(Refused):
+    """Vector collections would take more memory than they may. Nothing was logged."""
+
+    code = "memory_exceeded"
+    status = 409
+
+
 class ServerKeyMissing(Refused):
     """Keys cannot be issued, or the last one not revoked, because the server has none of its own:
     everybody would be locked out, or let in."""

@@ -39,6 +39,7 @@ ALIASES: Mapping[str, tuple[str, ...]] = {
     "limits.collection_bytes_max": ("MAX_COLLECTION_LEN",),
     "limits.id_bytes_max": ("MAX_ID_LEN",),
     "limits.vector_dim_max": ("MAX_VECTOR_DIM",),
+    "limits.vector_memory_bytes": ("VECTOR_MEMORY_BYTES",),
     "limits.k_max": ("MAX_K",),
     "limits.state_batch_max": ("MAX_STATE_BATCH",),
     "limits.vector_batch_max": ("MAX_VECTOR_BATCH",),

@@ -235,6 +235,25 @@ class TextInfo:
 
 
 @attrs.frozen
+class RowBytes:
+    """What a row takes: of the vectors that are stored, with deleted ones until a vacuum."""
+
+    heap: float
+    mapped: float
+    disk: float
+
+
+@attrs.frozen
+class MemoryInfo:
+    """Bytes: of the process alone, of files that are mapped, and of all files."""
+
+    heap: U64
+    mapped: U64
+    disk: U64
+    bytes_a_row: RowBytes
+
+
+@attrs.frozen
 class CollectionDetail(CollectionInfo):
     """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
     graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
@@ -255,6 +274,7 @@ class CollectionDetail(CollectionInfo):
     recall: float | None
     damage: str | None
     tuning: TuningInfo | None
+    memory: MemoryInfo
 
 
 class WriteBody(RequestBody, frozen=True):

@@ -1,7 +1,7 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 import msgspec
@@ -21,9 +21,11 @@ from kissvdb.api.vectors.bodies import (
     CreateBody,
     EmbedderInfo,
     IndexInfo,
+    MemoryInfo,
     ReindexBody,
     ReindexEnded,
     ReindexInfo,
+    RowBytes,
     TextBody,
     TextInfo,
     UpkeepInfo,
@@ -38,6 +40,10 @@ from kissvdb.engine.vectors.model import check_name
 from kissvdb.engine.vectors.registry import OpenCollection
 from kissvdb.engine.vectors.reindex import Reindex
 from kissvdb.errors import MistypedField
+
+if TYPE_CHECKING:
+    # Not at run time: numpy comes with it, and a server without vectors starts faster without.
+    from kissvdb.engine.rows.footprint import Footprint
 
 CREATE = Form(CreateBody)
 REINDEX = Form(ReindexBody)
@@ -91,9 +97,11 @@ def list_collections(context: Context, request: Request) -> Response:
     return Response(_json(Collections([_info(each) for each in opened], broken)))
 
 
-def detail(context: Context, request: Request) -> Response:
-    found = context.database.vectors.find(collection_of(context, request))
-    return Response(_json(_detail(context, found)))
+async def detail(context: Context, request: Request) -> Response:
+    name, vectors = collection_of(context, request), context.database.vectors
+    memory = await vectors.memory(name)
+    # Found anew: it may have gone, or got another index, meanwhile.
+    return Response(_json(_detail(context, vectors.find(name), memory)))
 
 
 async def vacuum(context: Context, request: Request) -> Response:
@@ -166,7 +174,7 @@ def _info(found: OpenCollection) -> CollectionInfo:
     )
 
 
-def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
+def _detail(context: Context, found: OpenCollection, memory: "Footprint") -> CollectionDetail:
     spec = found.actor.rows.spec
     numbers = found.actor.view().statistics()
     job = context.database.vectors.reindex_of(spec.name)
@@ -186,7 +194,15 @@ def _detail(context: Context, found: OpenCollection) -> CollectionDetail:
         recall=found.audit.recall,
         damage=found.upkeep.damage,
         tuning=None if spec.tuning is None else TuningInfo.of(spec.tuning),
+        memory=_memory_info(memory),
     )
+
+
+def _memory_info(found: "Footprint") -> MemoryInfo:
+    heap, mapped, disk = found.heap, found.mapped, found.disk
+    rows = max(found.rows, 1)
+    each = (round(size / rows, 1) if found.rows else 0.0 for size in (heap, mapped, disk))
+    return MemoryInfo(heap, mapped, disk, RowBytes(*each))
 
 
 def _embedder(spec: CollectionSpec) -> EmbedderInfo | None:

@@ -152,7 +152,6 @@ _COLLECTIONS = (
         NotFound,
         scope=Scope.READ,
         reach=touches.VECTORS,
-        waits=False,
     ),
     _route(
         "POST",

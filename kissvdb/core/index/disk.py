@@ -67,6 +67,13 @@ class VamanaIndex(GraphIndex):
         return super().nbytes + (0 if self.pages is None else self.pages.nbytes)
 
     @property
+    def passing_bytes(self) -> int:
+        """As ``Index.passing_bytes``: the links, until they are in pages."""
+        if self.body is None or self.pages is not None:
+            return 0
+        return int(self.body.graph.links.nbytes)
+
+    @property
     def unfinished(self) -> bool:
         """As ``Index.unfinished``: pages that are damaged are to be written anew."""
         return self.pages is not None and self.pages.damaged and self.kernels.ready

@@ -69,6 +69,11 @@ class Index(Protocol):
         ...
 
     @property
+    def passing_bytes(self) -> int:
+        """Bytes of the process's memory that it has only until it is built."""
+        return 0
+
+    @property
     def unfinished(self) -> bool:
         """Whether it is to grow though no row is due: up to ``size``, to finish or to mend."""
         return False

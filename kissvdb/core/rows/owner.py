@@ -203,6 +203,19 @@ class Rows(RowsWrittenAnew):
         """How many rows the index covers, and how many there are."""
         return self._index.size, self._store.count
 
+    @property
+    def parts(self) -> tuple[object, ...]:
+        """What holds the memory that they take."""
+        return (
+            *(self._store, self._ids, self._metadata, self._texts, self._visibility, self._index),
+            *(self._operations, self._sums, self._code_sums),
+        )
+
+    @property
+    def passing_bytes(self) -> int:
+        """How much of that is there only until the index is built."""
+        return self._index.passing_bytes
+
     def drain(self) -> Work | None:
         """A piece of what is left to index, due or not; None if there is none, or at other work."""
         size, count = self.counts

@@ -12,6 +12,7 @@ import msgspec
 from kissvdb.core import batch
 from kissvdb.core.quotas import vector_bytes
 from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
+from kissvdb.core.store.memory import Room
 from kissvdb.core.store.spec import CollectionSpec, StoredRow
 from kissvdb.errors import (
     AlreadyExists,
@@ -155,6 +156,8 @@ class VectorBatch(batch.Batch[VectorDecision]):
     def __init__(self, spec: CollectionSpec, rows: Stored, now_ms: int) -> None:
         super().__init__(rows.operation)
         self.records: list[VectorWritten | VectorDeleted] = []
+        self.room: Room | None = None
+        """How much memory is left, if that is bounded; set by who makes the batch."""
         self._spec = spec
         self._rows = rows
         self._now_ms = now_ms
@@ -271,6 +274,8 @@ class VectorBatch(batch.Batch[VectorDecision]):
         expires_at_ms: int | None,
     ) -> VectorDecision:
         found = self._stored(command.id)
+        if self.room is not None:
+            self.room.admit(len(self.records) + 1)
         if self.growth is not None:
             size = vector_bytes(vector, meta, text)
             self.growth.of_vector(self._spec.name, int(found is None), size)

@@ -15,6 +15,7 @@ from kissvdb.engine.owner import Held, Owner
 from kissvdb.engine.quotas.quotas import Quotas
 from kissvdb.engine.rows.upkeep import FinishWork, TakeWork
 from kissvdb.engine.threads import Threads
+from kissvdb.engine.vectors.memory import VectorMemory
 from kissvdb.errors import (
     Damaged,
     KissError,
@@ -110,6 +111,7 @@ class CollectionContext:
     threads: Threads
     metrics: Metrics
     quotas: Quotas = attrs.field(factory=Quotas)
+    memory: VectorMemory = attrs.field(factory=VectorMemory)
 
 
 @attrs.frozen
@@ -344,6 +346,7 @@ class Collection(Owner[VectorBatch]):
     def _batch(self) -> VectorBatch:
         batch = VectorBatch(self.rows.spec, self.rows, self._around.clock_ms())
         batch.growth = self._around.quotas.growth()
+        batch.room = self._around.memory.room(self.rows)
         return batch
 
     def _gone(self) -> NotFound:

@@ -12,6 +12,7 @@ from kissvdb.engine.asking import answered, submit
 from kissvdb.engine.threads import Threads
 from kissvdb.engine.vectors.collection import Tune
 from kissvdb.engine.vectors.copying import text_missing, textless
+from kissvdb.engine.vectors.memory import VectorMemory
 from kissvdb.engine.vectors.registry import Collections, OpenCollection
 from kissvdb.engine.vectors.reindex import BeginReindex, EndReindex, Reindex
 from kissvdb.engine.vectors.texts import Texts
@@ -20,6 +21,7 @@ from kissvdb.errors import AlreadyExists, Damaged
 
 if TYPE_CHECKING:
     from kissvdb.core.rows.view import RowsView
+    from kissvdb.engine.rows.footprint import Footprint
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ class IndexJobs:
     _collections: Collections
     _registry: Address
     _threads: Threads
+    _memory: VectorMemory
     _clock_ms: Callable[[], int]
     _tuned: set[str]
     """What is being measured."""
@@ -46,6 +49,10 @@ class IndexJobs:
     def _check_new(self, collection: str, dim: int) -> None:
         raise NotImplementedError
 
+    async def memory(self, collection: str) -> "Footprint":
+        """What a collection takes of memory and disk now. Raises NotFound and Damaged."""
+        return await self._memory.measured(self.find(collection), self._threads)
+
     async def reindex(
         self,
         collection: str,
@@ -58,8 +65,8 @@ class IndexJobs:
         ``shape``: what is to become of its spec; index, m, ef_construction, quantization, options.
         ``embedder``: all vectors are made anew of their texts.
 
-        Raises NotFound for the collection or the embedder, TextMissing, AlreadyExists while one is
-        under way, what ``shape`` raises, and Damaged.
+        Raises NotFound for the collection or the embedder, MemoryExceeded, TextMissing,
+        AlreadyExists while one is under way, what ``shape`` raises, and Damaged.
         """
         found = self.find(collection)
         if found.upkeep.damage is not None:
@@ -72,6 +79,7 @@ class IndexJobs:
             if count:
                 raise text_missing(collection, count)
         message = BeginReindex(collection, shape or _as_it_is, model)
+        self._memory.check_reindex(found.actor.rows, message.spec_after(found.spec))
         job: Reindex = await answered(submit(self._registry, message))
         return job
 

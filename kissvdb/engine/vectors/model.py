@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
 import msgspec
+import trio
 
 from actors import ActorCrashed, Address, MailboxClosed
 from kissvdb.config import Config, Limits
@@ -19,8 +20,8 @@ from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
 from kissvdb.engine.rows.upkeep import CollectionUpkeep
-from kissvdb.engine.threads import Threads
 from kissvdb.engine.vectors.collection import (
+    CollectionContext,
     DeleteMatching,
     ReplaceMatching,
     VectorCommand,
@@ -83,9 +84,8 @@ class Vectors(IndexJobs):
         collections: Collections,
         registry: Address,
         store: CollectionStore,
-        threads: Threads,
+        around: CollectionContext,
         config: Config,
-        clock_ms: Callable[[], int],
         embedders: Embedders,
     ) -> None:
         """``collections`` and ``registry``: the actor that creates and deletes them, and where to
@@ -100,9 +100,10 @@ class Vectors(IndexJobs):
         self._opened = collections.opened
         self._registry = registry
         self._store = store
-        self._threads = threads
+        self._threads = around.threads
+        self._memory = around.memory
         self._limits = config.limits
-        self._clock_ms = clock_ms
+        self._clock_ms = around.clock_ms
         self._tuned: set[str] = set()
 
     # As `model.Model`
@@ -129,7 +130,9 @@ class Vectors(IndexJobs):
             entries += await self._threads.upkeep.run(self._store.broken_entries)
 
     async def look_after(self, retain: Retain) -> None:
-        await self._collections.look_after()
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._collections.look_after)
+            tasks.start_soon(self._memory.run, self._threads)
 
     # Collections
 
@@ -196,6 +199,8 @@ class Vectors(IndexJobs):
         self._check_new(collection, dim)
         now_ms = self._clock_ms()
         spec = CollectionSpec(collection, dim, metric or "cosine", created_at_ms=now_ms, **options)
+        if collection not in self._opened:
+            self._memory.check_new(spec)
         offset: int = await answered(submit(self._registry, CreateCollection(spec)))
         return offset
 

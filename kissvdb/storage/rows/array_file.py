@@ -29,6 +29,10 @@ _MAGIC = b"KISSARRS"
 _HEAD = struct.Struct("<8sIIII")
 
 
+class IndexMapping(mmap.mmap):
+    """The mapping of such a file, to be told from those of rows."""
+
+
 def write(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write a new file and make it durable. Raises OSError."""
     entries: dict[str, tuple[str, tuple[int, ...], int]] = {}
@@ -63,7 +67,7 @@ def read(path: Path) -> dict[str, Array]:
     files can be opened now."""
     try:
         with path.open("rb") as file:
-            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            mapping = IndexMapping(file.fileno(), 0, access=mmap.ACCESS_COPY)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in OUT_OF_RESOURCES:
             # Nothing is known to be wrong with the file.

@@ -110,6 +110,19 @@ class RowArrays:
         """The names of the arrays in use."""
         return sorted(self._arrays)
 
+    def nbytes(self) -> int:
+        """Bytes of all arrays: what is mapped, or of those in memory what was written."""
+        if self._directory is not None:
+            return sum(map(len, list(self._mappings.values())))
+        size = 0
+        for fd in list(self._anonymous.values()):
+            try:
+                size += 512 * os.fstat(fd).st_blocks
+            except OSError:
+                # It was let go of meanwhile.
+                continue
+        return size
+
     def sync(self) -> None:
         """Make all rows written so far survive a loss of power; for a thread. Raises OSError."""
         if self._directory is None:
