@@ -78,7 +78,6 @@ async def open_database(
         followers.add(hub)
         log = await supervisor.start(writer)
         around = CollectionContext(log, committed, clock_ms, threads, metrics)
-        around.memory.bound(config.limits.vector_memory_bytes, in_memory=config.storage.memory)
         tap = DocumentTap(committed, config.limits.collections_max)
         made = _shards(store, around, config, tap)
         shards = [(shard, await supervisor.start(shard)) for shard in made]
@@ -144,7 +143,8 @@ async def _vectors(
     collections = Collections(store.collections, supervisor, around, state, config, embedders)
     registry = await supervisor.start(collections)
     around.quotas.open([shard.view for shard in state.shards], collections.amounts)
-    around.memory.open(collections.opened)
+    most = config.limits.vector_memory_bytes
+    around.memory.open(collections.opened, most, in_memory=config.storage.memory)
     return Vectors(
         collections,
         registry,

@@ -20,7 +20,7 @@ from kissvdb.core.bitmaps import Words
 from kissvdb.core.index import disk_pages, graph_growth
 from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.disk_pages import Pages
-from kissvdb.core.index.graph import GraphIndex
+from kissvdb.core.index.graph import GraphIndex, layers_bytes
 from kissvdb.core.index.graph_body import Body
 from kissvdb.core.index.index import Answer
 from kissvdb.core.index.kernels import Kernels
@@ -65,6 +65,12 @@ class VamanaIndex(GraphIndex):
     def nbytes(self) -> int:
         """As ``Index.nbytes``."""
         return super().nbytes + (0 if self.pages is None else self.pages.nbytes)
+
+    @classmethod
+    def row_bytes(cls, spec: CollectionSpec) -> tuple[int, int]:
+        """As ``Index.row_bytes``: pages have the links, and the row once more."""
+        _, codes = super().row_bytes(spec)
+        return 4 + layers_bytes(spec), codes + 4 * (spec.dim + degree_of(spec))
 
     @property
     def passing_bytes(self) -> int:

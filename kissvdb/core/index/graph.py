@@ -63,6 +63,12 @@ class GraphIndex(Index):
         """As ``Index.nbytes``."""
         return 0 if self.body is None else self.body.nbytes
 
+    @classmethod
+    def row_bytes(cls, spec: CollectionSpec) -> tuple[int, int]:
+        """As ``Index.row_bytes``."""
+        codes = {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim + spec.dim // 2)
+        return 8 * spec.m + layers_bytes(spec), codes
+
     def due(self, rows: int, policy: Policy) -> int:
         """As ``Index.due``."""
         least = policy.drain_rows_min if self.size else policy.body_rows_min
@@ -271,6 +277,11 @@ class GraphIndex(Index):
         assert self.body is not None
         row_bytes = self.body.walk.rows.strides[0]
         return self.kernels.scan_is_cheaper(allowed, self.size, ef, row_bytes)
+
+
+def layers_bytes(spec: CollectionSpec) -> int:
+    """Of a row: its highest layer, where its links there begin, and these: one in m has some."""
+    return 9 + 4 * spec.m // max(spec.m - 1, 1)
 
 
 def ef_default(size: int, want: int) -> int:

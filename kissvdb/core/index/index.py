@@ -68,6 +68,12 @@ class Index(Protocol):
         """What it takes, without the room to grow."""
         ...
 
+    @classmethod
+    def row_bytes(cls, spec: CollectionSpec) -> tuple[int, int]:
+        """What it takes a row when all is built, about: bytes of the process's memory, and of the
+        space."""
+        return 0, 0
+
     @property
     def passing_bytes(self) -> int:
         """Bytes of the process's memory that it has only until it is built."""

@@ -81,6 +81,11 @@ class IvfIndex(Index):
         """As ``Index.nbytes``."""
         return 0 if self.body is None else self.body.nbytes
 
+    @classmethod
+    def row_bytes(cls, spec: CollectionSpec) -> tuple[int, int]:
+        """As ``Index.row_bytes``."""
+        return 0, 4 + {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim // 2)
+
     def due(self, rows: int, policy: Policy) -> int:
         """As ``Index.due``."""
         least = policy.drain_rows_min if self.size else policy.body_rows_min

@@ -1,7 +1,7 @@
-"""What a collection takes of the process's own memory, by its kind; and how much more it may.
+"""What rows take of the process's own memory whatever their index, and how much more they may.
 
-An estimate of what it will be when all rows are in the index, without room to grow, metadata and
-texts: a bound is kept by it between two measurements (``engine.rows.footprint``).
+Estimates, without room to grow, metadata and texts: a bound is kept by them between two
+measurements (``engine.rows.footprint``). What an index adds its kind knows: ``Index.row_bytes``.
 """
 
 from typing import Final
@@ -19,34 +19,10 @@ _ROW_TEXT_BYTES: Final = 24 + 64
 """Of a row in memory: where its parts end, when its time is over, and its id and metadata."""
 
 
-def heap_row_bytes(spec: CollectionSpec, *, in_memory: bool) -> int:
-    """Bytes that a row takes. ``in_memory``: the database has no files, so all of it is memory."""
-    size = ID_BYTES + _index_bytes(spec)
-    return size + _filed_bytes(spec) if in_memory else size
-
-
-def _index_bytes(spec: CollectionSpec) -> int:
-    """Of the links, or what stands for them."""
-    # Layers: a byte, where the upper ones begin, and their links: one row in m has some.
-    layers = 9 + 4 * spec.m // max(spec.m - 1, 1)
-    if spec.index == "hnsw":
-        return 8 * spec.m + layers
-    # On disk: which page a row is in.
-    return 4 + layers if spec.index == "vamana" else 0
-
-
-def _filed_bytes(spec: CollectionSpec) -> int:
-    """Of what lies in files, where there are any: numbers, codes, pages."""
+def filed_bytes(spec: CollectionSpec) -> int:
+    """Bytes of a row that lie in files, where there are any, without its index."""
     numbers = 4 * spec.dim
-    size = _ROW_TEXT_BYTES + (numbers // 2 if spec.options.store == "f16" else numbers)
-    if spec.index == "ivf":
-        return size + 4 + {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim // 2)
-    if spec.index == "flat":
-        return size
-    codes = {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim + spec.dim // 2)
-    if spec.index == "vamana":
-        size += numbers + 4 * (spec.options.max_degree or 2 * spec.m)
-    return size + codes
+    return _ROW_TEXT_BYTES + (numbers // 2 if spec.options.store == "f16" else numbers)
 
 
 @attrs.frozen

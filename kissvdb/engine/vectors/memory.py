@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from kissvdb.core.store.memory import EMPTY_BYTES, Room, exceeded, heap_row_bytes
+from kissvdb.core.store.memory import EMPTY_BYTES, ID_BYTES, Room, exceeded, filed_bytes
 from kissvdb.core.store.spec import CollectionSpec, is_shadow
 from kissvdb.engine.threads import Threads
 
@@ -51,13 +51,10 @@ class VectorMemory:
         self._measured: dict[str, _Measured] = {}
         self._needs: dict[str, int] = {}
 
-    def bound(self, most: int, *, in_memory: bool) -> None:
-        """They may take ``most`` bytes of memory; 0: any. ``in_memory``: there are no files."""
-        self._most, self._in_memory = most, in_memory
-
-    def open(self, opened: "Mapping[str, OpenCollection]") -> None:
-        """These are the collections, by name, now and later."""
-        self._opened = opened
+    def open(self, opened: "Mapping[str, OpenCollection]", most: int, *, in_memory: bool) -> None:
+        """These are the collections, by name, now and later. They may take ``most`` bytes of
+        memory; 0: any. ``in_memory``: there are no files."""
+        self._opened, self._most, self._in_memory = opened, most, in_memory
 
     async def run(self, threads: Threads) -> None:
         """The task that measures what has changed, while there is a bound."""
@@ -97,7 +94,7 @@ class VectorMemory:
         """Raises MemoryExceeded if there is no room for another collection."""
         if self._most:
             room = Room(spec.name, self._total(), self._most, 0, "")
-            need = room.total + EMPTY_BYTES + self._row_bytes(spec)
+            need = room.total + EMPTY_BYTES
             if need > self._most:
                 raise exceeded(f"a new collection {spec.name!r}", need, room)
 
@@ -110,7 +107,11 @@ class VectorMemory:
             raise exceeded(what, room.total + more, room)
 
     def _row_bytes(self, spec: CollectionSpec) -> int:
-        return heap_row_bytes(spec, in_memory=self._in_memory)
+        from kissvdb.core.index.kinds import KINDS
+
+        links, filed = KINDS[spec.index].row_bytes(spec)
+        size = ID_BYTES + links
+        return size + filed_bytes(spec) + filed if self._in_memory else size
 
     def _way_out(self, spec: CollectionSpec) -> str:
         if self._in_memory or spec.index == "vamana":

@@ -183,6 +183,7 @@ function About({ info, name, reload }) {
   const facts = [
     ["vectors", count(info.count)], ["dead rows", count(info.deleted)], ["not in the index yet", count(info.tail)], ["segments", count(info.segments)],
     ["size of rows and index", bytes(info.bytes)], ["bytes a vector", info.count ? bytes(info.bytes / info.count) : "–"],
+    ["memory of its own", bytes(info.memory.heap)], ["mapped from files", bytes(info.memory.mapped)], ["files", bytes(info.memory.disk)],
     ["index", info.index.kind + (info.index.m ? `, m ${info.index.m}` : "")], ["walks over", info.precision], ["codes asked for", info.quantization],
     ["recall of the last audit", info.recall === null ? "no audit yet" : `${(info.recall * 100).toFixed(1)}%`],
     ["upkeep", info.upkeep.working ?? "at rest"], ["pieces of upkeep done", count(info.upkeep.done)],
