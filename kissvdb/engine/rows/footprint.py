@@ -68,9 +68,9 @@ def _files_bytes(directory: Path | None) -> int:
                 except FileNotFoundError:
                     # Replaced by a checkpoint meanwhile.
                     continue
-    except FileNotFoundError:
-        # Deleted, or renamed meanwhile.
-        return 0
+    except OSError:
+        # Deleted or renamed meanwhile, or no descriptor is left: a figure is no reason to fail.
+        pass
     return size
 
 

@@ -80,6 +80,8 @@ class VectorMemory:
             known = _Measured(key, size, passing)
             if self._opened.get(name) is found:
                 self._measured[name] = known
+            if len(self._measured) > len(self._opened):
+                self._forget_dropped()
         return known.found
 
     def room(self, rows: "Rows") -> Room | None:
@@ -134,14 +136,16 @@ class VectorMemory:
         self._needs[name] = need
         return row_bytes
 
+    def _forget_dropped(self) -> None:
+        known = self._measured.items()
+        self._measured = {name: each for name, each in known if name in self._opened}
+
     def _total(self) -> int:
         """Bytes that all collections need."""
         if self._needs.keys() != self._opened.keys():
             # One came or went.
             self._needs = {name: need for name, need in self._needs.items() if name in self._opened}
-            self._measured = {
-                name: each for name, each in self._measured.items() if name in self._opened
-            }
+            self._forget_dropped()
             for name, found in self._opened.items():
                 if is_shadow(name):
                     self._needs[name] = 0
