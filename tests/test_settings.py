@@ -339,7 +339,7 @@ def as_text(value: object) -> str:
 
 
 # The first run of a checkout makes tables of characters, for seconds on a machine that is busy.
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.fixed_dictionaries({}, optional={n: values_of(r) for n, r in SETTINGS.items()}))
 def test_what_config_prints_is_toml_that_means_the_same(tmp_path_factory, values):
     directory = tmp_path_factory.getbasetemp()

@@ -69,7 +69,7 @@ class World:
         self.commit(batch)
 
     def commit(self, batch):
-        self.rows.reserve(batch.rows, batch.blob_bytes, batch.text_bytes)
+        self.rows.reserve(batch.rows, batch.blob_bytes, batch.text_bytes, batch.vectors)
         first = self.log[-1][0] + 1 if self.log else 1
         records = list(enumerate(batch.records, start=first))
         self.log += records

@@ -112,9 +112,11 @@ class Rows(RowsWrittenAnew):
             rows._begin_block()
         return rows, parts.warnings
 
-    def reserve(self, rows: int, blob_bytes: int, text_bytes: int = 0) -> None:
+    def reserve(
+        self, rows: int, blob_bytes: int, text_bytes: int = 0, vectors: Sequence[bytes] = ()
+    ) -> None:
         """Make room for rows whose ids and metadata have ``blob_bytes``, and whose texts have
-        ``text_bytes``, before they are logged.
+        ``text_bytes``, before they are logged; ``vectors``: theirs, as they are sent.
 
         Raises Refused when the collection is full and PersistenceFailed when the disk is.
         """
@@ -123,7 +125,7 @@ class Rows(RowsWrittenAnew):
                 f"collection {self.spec.name!r} is full at {ROWS_MAX} rows, deleted ones included: "
                 "vacuum it, or spread over several collections"
             )
-        self._store.reserve(rows, blob_bytes, text_bytes)
+        self._store.reserve(rows, blob_bytes, text_bytes, vectors)
 
     def apply(self, offset: int, change: Change) -> None:
         """Apply one change, which the log holds at ``offset``."""

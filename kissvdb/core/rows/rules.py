@@ -185,6 +185,11 @@ class VectorBatch(batch.Batch[VectorDecision]):
             if isinstance(record, VectorWritten) and record.text
         )
 
+    @property
+    def vectors(self) -> list[bytes]:
+        """The vectors of these rows, as they are sent."""
+        return [record.vector for record in self.records if isinstance(record, VectorWritten)]
+
     def expire(self, ids: Sequence[str]) -> None:
         """Log the end of the vectors that are past their time (those written again are not).
 

@@ -69,13 +69,20 @@ class RowStore:
         """Whether a row ever had a text."""
         return self._text_ends is not None
 
-    def reserve(self, rows: int, blob_bytes: int, text_bytes: int = 0) -> None:
+    def reserve(
+        self, rows: int, blob_bytes: int, text_bytes: int = 0, vectors: Sequence[bytes] = ()
+    ) -> None:
         """Make sure that so many more rows, with ids and metadata of so many bytes, and texts,
-        have room.
+        have room. ``vectors``: theirs, as they are sent.
 
         Raises PersistenceFailed if they have not; then nothing changed.
         """
         self._grow(self._count + rows, self._blob_bytes + blob_bytes)
+        if vectors and self._keeps_sent and self._sent_of == "none":
+            sent = np.frombuffer(b"".join(vectors), "<f4").reshape(len(vectors), -1)
+            prepared = plain.prepare(sent, METRICS[self._spec.metric])
+            if _differs(prepared, sent).any():
+                self._begin_sent(self._count, self._count + rows)
         if text_bytes or self._text_ends is not None:
             self._reserve_texts(rows, text_bytes)
 
@@ -183,19 +190,18 @@ class RowStore:
     def _prepare(self, here: slice, vectors: Array) -> None:
         prepared = plain.prepare(vectors, METRICS[self._spec.metric])
         self._vectors[here, : prepared.shape[1]] = prepared
-        if self._spec.metric == "cosine" and self._spec.options.store == "f32":
-            # As bits: 0.0 was not sent where -0.0 is answered.
-            bits = prepared[:, : self._spec.dim].view(np.uint32)
-            self._put_sent(here, (bits != vectors.view(np.uint32)).any(axis=1), vectors)
+        if self._keeps_sent:
+            self._put_sent(here, _differs(prepared, vectors), vectors)
+
+    @property
+    def _keeps_sent(self) -> bool:
+        """Whether what was sent may be another vector than the prepared one."""
+        return self._spec.metric == "cosine" and self._spec.options.store == "f32"
 
     def _put_sent(self, here: slice, other: Array, vectors: Array) -> None:
         """Keep the vectors that were sent; ``other``: which of them are not the prepared ones."""
         if self._sent_of == "none" and other.any():
-            self._sent_of = "some"
-            self._grow_sent(max(here.stop, _CAPACITY_ROWS_MIN))
-            assert self._sent_flags is not None
-            # Files may be there of rows that never became part of a checkpoint.
-            self._sent_flags[: here.start] = 0
+            self._begin_sent(here.start, here.stop)
         if self._sent is None:
             return
         if self._sent_flags is None:
@@ -249,15 +255,23 @@ class RowStore:
             self._vectors = _NO_VECTORS
             self._stamps = array("stamps", "<i8", 2, rows)
         if self._sent_of != "none":
-            self._grow_sent(rows)
+            self._grow_sent(rows, self._sent_of)
         self._ends = array("ends", "<i8", 2, rows)
         self._expires = array("expires", "<i8", 0, rows)
         self._blob = array("blob", "|u1", 0, max(blob_bytes, rows * _BLOB_BYTES_A_ROW))
 
-    def _grow_sent(self, rows: int) -> None:
-        self._sent = self._space.array("sent", "<f4", self._spec.dim, rows)
-        if self._sent_of == "some":
-            self._sent_flags = self._space.array("sent_flags", "|u1", 0, rows)
+    def _begin_sent(self, rows: int, capacity: int) -> None:
+        """From now on vectors are kept as they were sent. Of ``rows`` rows nothing was."""
+        self._grow_sent(max(capacity, _CAPACITY_ROWS_MIN), "some")
+        assert self._sent_flags is not None
+        # Files may be there of rows that never became part of a checkpoint.
+        self._sent_flags[:rows] = 0
+        self._sent_of = "some"
+
+    def _grow_sent(self, rows: int, sent_of: Sent) -> None:
+        array = self._space.array
+        flags = array("sent_flags", "|u1", 0, rows) if sent_of == "some" else None
+        self._sent, self._sent_flags = array("sent", "<f4", self._spec.dim, rows), flags
 
     def _grow_texts(self, rows: int, text_bytes: int) -> Array:
         rows = max(rows, _CAPACITY_ROWS_MIN)
@@ -265,6 +279,14 @@ class RowStore:
         self._texts = self._space.array("texts", "|u1", 0, max(text_bytes, _TEXT_BYTES_MIN))
         self._text_ends = ends
         return ends
+
+
+def _differs(prepared: Array, sent: Array) -> Array:
+    """bool [n]: which vectors are not as they were sent. As bits: 0.0 was not sent where -0.0 is
+    answered."""
+    bits = prepared[:, : sent.shape[1]].view(np.uint32)
+    differing: Array = (bits != sent.view(np.uint32)).any(axis=1)
+    return differing
 
 
 def _texts_of(data: RowData, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], bytes]:

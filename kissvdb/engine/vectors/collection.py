@@ -231,7 +231,7 @@ class Collection(Owner[VectorBatch]):
 
     def _reserve(self, decided: VectorBatch) -> None:
         try:
-            self.rows.reserve(decided.rows, decided.blob_bytes, decided.text_bytes)
+            self.rows.reserve(decided.rows, decided.blob_bytes, decided.text_bytes, decided.vectors)
         except OSError as error:
             raise refusal_of(error, "no room for more vectors") from error
 
