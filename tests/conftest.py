@@ -42,14 +42,19 @@ def pytest_configure(config):
         settings.load_profile("same")
 
 
-DESCRIPTORS_MAX = 200
+DESCRIPTORS_LEFT_MAX = 200
+_descriptors = 0
 
 
 def pytest_runtest_teardown():
-    """What a test has left, the next one does not have: rows that nobody closed keep their files
+    """What a test has left, the next ones do not have: rows that nobody closed keep their files
     until somebody looks for them, and select() knows the first 1,024 only."""
-    if len(os.listdir("/proc/self/fd")) > DESCRIPTORS_MAX:
+    global _descriptors
+    count = len(os.listdir("/proc/self/fd"))
+    if count > _descriptors + DESCRIPTORS_LEFT_MAX:
+        # Once: what is still open then is in use.
         gc.collect()
+        _descriptors = len(os.listdir("/proc/self/fd"))
 
 
 @pytest.fixture(scope="session", autouse=True)
