@@ -74,7 +74,8 @@ def test_an_edit_keeps_time_to_live_and_numbers_and_loses_to_nobody(page, site, 
     assert '"theirs": true' in lines
     assert site.get("/v1/state/config")["value"] == {"theirs": True}
     page.get_by_role("button", name="Keep mine").click()
-    page.get_by_role("button", name="Edit").wait_for()
+    # Not "Go on editing", which is there until it is written.
+    page.get_by_role("button", name="Edit", exact=True).wait_for()
     assert site.get("/v1/state/config")["value"] == {"mine": True}
 
 

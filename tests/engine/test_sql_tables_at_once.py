@@ -133,9 +133,12 @@ async def test_writes_to_memory_go_on_while_a_snapshot_keeps_the_table(monkeypat
             await db.put(f"k{n:03}", -n)
         sql = "SELECT count(*), sum(value) FROM state"
         assert await reader.run(snapshot, sql) == [(40, sum(range(40)))]
-        # It is let go of, and the next one waits until the table has what was written.
+        # It is let go of: the next one sees what was written, and the table gets it.
         assert await reader.select(sql) == [(1000, -sum(range(1000)))]
-        assert max(shard.view.pending_entries for shard in db.sources.state.shards) <= 50
+        with trio.fail_after(60):
+            for shard in db.sources.state.shards:
+                while shard.view.pending_entries > 50:  # noqa: ASYNC110 - nobody tells of it
+                    await trio.sleep(0.01)
 
 
 def from_the(number):
