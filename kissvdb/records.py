@@ -264,6 +264,7 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 # The tag follows the head of the array, as a text of two characters.
 _KEY_TAGS = (b"\xa2kw", b"\xa2kd")
+_EVENT_TAG = b"\xa2ev"
 
 
 def encode(record: Record) -> bytes:
@@ -284,6 +285,11 @@ def decode(payload: bytes) -> Record:
 def is_of_a_key(payload: bytes) -> bool:
     """Whether a log payload is a KeyWritten or a KeyDeleted: its tag tells, without decoding."""
     return payload[1:4] in _KEY_TAGS
+
+
+def is_event(payload: bytes) -> bool:
+    """The same of an EventPublished."""
+    return payload[1:4] == _EVENT_TAG
 
 
 class LogRecord(msgspec.Struct, frozen=True):

@@ -3,11 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kissvdb.core.events import runs
 from kissvdb.core.events.publishing import StreamQuery
 from kissvdb.core.events.stream import WORK_MAX, Event, compile_filter, event_of
 from kissvdb.engine.followers import Committed
+from kissvdb.engine.stream import ring as ring_module
 from kissvdb.engine.stream.ring import MADE_MAX, Ring
-from kissvdb.records import BatchCommitted, EventPublished, VectorWritten, encode
+from kissvdb.records import (
+    BatchCommitted,
+    EventPublished,
+    KeyWritten,
+    VectorWritten,
+    decode,
+    encode,
+)
 
 CAPACITY = 16
 
@@ -189,3 +198,24 @@ def test_events_framed_together_are_framed_as_each_alone_is(data):
                 assert found.blob == b"".join(each.frame() for each in passed)
                 assert found.offset == events[-1].offset
                 place = found.place
+
+
+def test_what_cannot_be_framed_together_is_read_once_or_twice(monkeypatch):
+    read = []
+
+    def counted(payload):
+        read.append(payload)
+        return decode(payload)
+
+    for module in (runs, ring_module):
+        monkeypatch.setattr(module, "decode", counted)
+    for records in (
+        [KeyWritten(str(n), b"1", 1) for n in range(300)],
+        [EventPublished("t", b"1", key="k")] * 300,
+        [EventPublished("tu"[n % 2], b"1") for n in range(300)],
+    ):
+        ring = Ring(events_max=300, bytes_max=2**30, last_offset=0)
+        ring.extend(Committed(0, 1, 7, records, [encode(record) for record in records]))
+        read.clear()
+        assert ring.take(0, None, None, 10**9).blob.count(b"id: ") == 300
+        assert 300 <= len(read) <= 3 * 300

@@ -12,7 +12,7 @@ from typing import Self, cast
 import msgspec
 
 from kissvdb.core.events.stream import Event, event_of
-from kissvdb.records import EventPublished, decode
+from kissvdb.records import EventPublished, decode, is_event
 
 _json = msgspec.json.encode
 _END = b"}\n\n"
@@ -76,35 +76,34 @@ class Run:
     def of(
         cls,
         place: int,
-        payloads: Sequence[object],
+        slots: Sequence[object],
         offsets: Sequence[int],
         times_ms: Sequence[int],
+        begin: int,
+        until: int,
     ) -> Self | None:
-        """The events that can be framed at once from ``place`` on; None: not even two."""
-        kinds = list(map(type, payloads))
-        if kinds.count(bytes) < len(kinds):
-            kinds = kinds[: next(n for n, kind in enumerate(kinds) if kind is not bytes)]
-        plain = cast(Sequence[bytes], payloads[: len(kinds)])
-        if sum(map(len, plain)) > RUN_BYTES_MAX:
-            plain = plain[: bisect_left(list(accumulate(map(len, plain))), RUN_BYTES_MAX)]
-        if len(plain) < 2:
+        """The events that can be framed at once from ``place`` on, whose slot is ``begin``, before
+        the slot ``until``; None: not even two."""
+        # No further than they are alike: what is read in vain would be so again for the next.
+        records: list[EventPublished] = []
+        payloads: list[bytes] = []
+        size = 0
+        for slot in range(begin, until):
+            payload = slots[slot]
+            if type(payload) is not bytes or not is_event(payload):
+                break
+            size += len(payload)
+            record = cast(EventPublished, decode(payload))
+            if size > RUN_BYTES_MAX or record.key is not None or record.tags:
+                break
+            if records and record.type != records[0].type:
+                break
+            records.append(record)
+            payloads.append(payload)
+        if len(records) < 2:
             return None
-        records = list(map(decode, plain))
-        first = records[0]
-        if type(first) is not EventPublished:
-            return None
-        alike = [
-            type(each) is EventPublished
-            and each.type == first.type
-            and each.key is None
-            and not each.tags
-            for each in records
-        ]
-        count = len(records) if all(alike) else alike.index(False)
-        if count < 2:
-            return None
-        events = cast(Sequence[EventPublished], records[:count])
-        return cls(place, events, plain[:count], offsets[:count], times_ms[:count])
+        end = begin + len(records)
+        return cls(place, records, payloads, offsets[begin:end], times_ms[begin:end])
 
     @property
     def end(self) -> int:

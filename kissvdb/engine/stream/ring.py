@@ -217,10 +217,8 @@ class Ring:
         if type(found) is not bytes:
             return None
         # Up to the end of the list: the next run begins at its start.
-        until = slot + min(self.next_place - place, RUN_EVENTS_MAX)
-        run = Run.of(
-            place, events[slot:until], self._offsets[slot:until], self._times_ms[slot:until]
-        )
+        until = min(slot + min(self.next_place - place, RUN_EVENTS_MAX), len(events))
+        run = Run.of(place, events, self._offsets, self._times_ms, slot, until)
         if run is not None:
             count = run.end - place
             events[slot : slot + count] = [run] * count
