@@ -35,7 +35,7 @@ def add(commands: Any, command: Any, asking: argparse.ArgumentParser, server_of:
     one.add_argument("--k", type=int, default=10, metavar="N", help="of the so many nearest")
     one.add_argument("--queries", type=int, default=200, metavar="N", help="to measure with")
     one = made("reindex", _reindex, "give a collection another index while it serves")
-    one.add_argument("--kind", metavar="KIND", help="hnsw, flat and others: see the manual")
+    one.add_argument("--kind", metavar="KIND", help="hnsw, ivf, vamana or flat")
     one.add_argument("--quantization", choices=("auto", "q4", "q8", "none"))
     one.add_argument("--embedder", metavar="NAME", help="make all vectors anew of their texts")
     one.add_argument(

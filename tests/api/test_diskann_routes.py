@@ -80,7 +80,7 @@ def test_what_was_written_since_is_in_the_graph_after_a_build(http):
 @pytest.mark.slow
 def test_searches_are_told_to_keep_more_in_view(http):
     here, vectors = filled(http, 30, kind="vamana", search_list_size=32)
-    refused(Collection(http, 2).post("diskann/tune", {}), 409, "already_exists", "diskann/build")
+    refused(Collection(http, 2).post("diskann/tune", {}), 422, "invalid_argument", "diskann/build")
     done = here.ok("diskann/tune", {"search_list_size": 200, "max_degree": 2000})
     assert done["params"]["search_list_size"] == 200
     assert done["params"]["max_degree"] == 1024, "brought into bounds, and the graph stays"
@@ -127,7 +127,14 @@ def test_without_compiled_kernels_nothing_is_built_and_all_is_found():
     )
     with serve(config) as server, httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as http:
         here, vectors = filled(http, 20)
-        refused(here.post("diskann/tune", {}), 409, "already_exists", "diskann/build")
+        refused(here.post("diskann/tune", {}), 422, "invalid_argument", "diskann/build")
+        refused(http.post(f"{here.url}/diskann/tune"), 422, "invalid_argument", "diskann/build")
         refused(here.post("diskann/build", {"max_degre": 3}), 422, "invalid_argument", "max_degree")
-        assert here.ok("diskann/build", {})["status"]["available"] is False
+        assert http.post(f"{here.url}/diskann/build").json()["status"]["available"] is False
+        answer = here.post("search", {"vector": vectors[5], "beam_width": 4})
+        refused(answer, 422, "invalid_argument", "beam_width")
+        assert "mean emit" not in answer.json()["message"], "nobody meant that"
+        wide = {"vector": vectors[5], "k": 1, "search_list_size": 65_535}
+        assert here.ids(**wide) == ["n0005"]
+        refused(here.post("search", {**wide, "search_list_size": 65_536}), 400, "invalid_argument")
         assert here.ids(vector=vectors[5], k=1) == ["n0005"]

@@ -59,6 +59,7 @@ def test_search_results_say_at_which_offset_they_are_true(client):
         ({"namespace": ""}, 400),
         ({"id": "a"}, 400),
         ({"group_limit": 0, "group_by": "a"}, 400),
+        ({"group_limit": 2}, 400),
         ({"group_by": "a", "offset": 1}, 400),
         ({"group_by": ""}, 400),
         ({"vector_b64": ""}, 400),

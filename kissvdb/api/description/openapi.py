@@ -141,7 +141,7 @@ def _operation(
     if route.body_media:
         schema = schemas[repr(route.body)]
         operation["requestBody"] = {
-            "required": True,
+            "required": not route.body_optional,
             "content": {media: _content(media, schema, shown) for media in _described(route)},
         }
     responses: dict[str, dict[str, Any]] = {}

@@ -70,7 +70,8 @@ class Route:
     ``hot`` routes are also served by the fast lane. ``bounded`` is False for answers that may
     take any time (streams): no request timeout. ``waits`` is False when the operation never
     leaves the event loop: it cannot be too late. ``recovered`` is False for what is answered
-    while the data is still recovered; other requests wait for it. ``any_query``: unknown parameters
+    while the data is still recovered; other requests wait for it. ``body_optional``: an empty body
+    is read as one that says nothing. ``any_query``: unknown parameters
     are not the server's business (a page's own scripts read them). ``audited``: who used it is
     an event of type ``audit``, where these are wanted. ``relays``: it asks other routes, each of
     which is limited itself.
@@ -86,6 +87,7 @@ class Route:
     reach: Reach = attrs.field(kw_only=True)
     body: Any = None
     body_media: tuple[str, ...] = ()
+    body_optional: bool = False
     parameters: tuple[Parameter, ...] = ()
     also: tuple[Success, ...] = ()
     errors: tuple[type[KissError], ...] = ()

@@ -92,7 +92,7 @@ BODY = Form(DiskannBody)
 async def build(context: Context, request: Request) -> Response:
     """The collection has its graph on disk, with all that is written by now, when it answers."""
     name = collection_of(context, request)
-    body = await off_loop(request.body, BODY.read, context, request)
+    body = await _read(context, request)
     vectors = context.database.vectors
     found, search = vectors.find(name), context.config.search
     asked = _asked(body, found.spec, search)
@@ -106,6 +106,13 @@ async def build(context: Context, request: Request) -> Response:
 def status(context: Context, request: Request) -> Response:
     found = context.database.vectors.find(collection_of(context, request))
     return Response(msgspec.json.encode(_status(found, context.config.search)))
+
+
+async def _read(context: Context, request: Request) -> DiskannBody:
+    """All of it may be left unsaid, and so may the body."""
+    if not request.body:
+        return DiskannBody()
+    return await off_loop(request.body, BODY.read, context, request)
 
 
 async def _convert(context: Context, name: str, asked: DiskannParams) -> None:
@@ -127,11 +134,11 @@ async def _convert(context: Context, name: str, asked: DiskannParams) -> None:
 async def tune(context: Context, request: Request) -> Response:
     """How searches of a graph on disk try, from now on; links are those it was built with."""
     name = collection_of(context, request)
-    body = await off_loop(request.body, BODY.read, context, request)
+    body = await _read(context, request)
     vectors, search = context.database.vectors, context.config.search
     found = vectors.find(name)
     if found.spec.index != KIND:
-        raise AlreadyExists(
+        raise MistypedField(
             f"collection {name!r} has an index of kind {found.spec.index}, not one on disk: "
             f"POST /v1/vector/{name}/diskann/build makes it one"
         )
@@ -216,6 +223,7 @@ def _route(
         reach=touches.VECTORS,
         body=body,
         body_media=() if body is None else (JSON, MSGPACK),
+        body_optional=body is not None,
         errors=(InvalidArgument, NotFound, *errors),
         hot=True,
         bounded=body is None,

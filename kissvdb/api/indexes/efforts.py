@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from kissvdb.api.vectors.search_bodies import SearchBatchBody, SearchBody
     from kissvdb.engine.vectors.registry import OpenCollection
 
-EFFORT_MAX: Final = 4096
-NPROBE_MAX: Final = 65_536
+_MOST: Final = {"ef_search": 4096, "nprobe": 65_536, "search_list_size": 65_535}
+"""As much as the options of an index of these names may be."""
 _NAMES: Final = ("ef_search", "nprobe", "search_list_size")
 _ALSO: Final = {"ef_search": ("flat", "vamana")}
 """What kinds take besides those that call it so: where all is looked at it means nothing, and the
@@ -46,7 +46,7 @@ def effort_of(
 
 
 def _checked(kind: str, name: str, effort: int) -> int | None:
-    most = NPROBE_MAX if name == "nprobe" else EFFORT_MAX
+    most = _MOST[name]
     if not 1 <= effort <= most:
         raise InvalidArgument(f"body.{name}: must be 1 to {most}, not {effort}")
     own = EFFORTS.get(kind)

@@ -18,6 +18,8 @@ from kissvdb.errors import MistypedField
 SENT_BY_THE_SEED = frozenset({"include_meta", "include_vector"})
 """What clients of the seed send to any route, whether or not it has a use for it."""
 
+LIKENESS_MIN = 0.65
+"""Of names, as difflib has it: one that is less alike was not meant (`beam_width` is no `emit`)."""
 NAME_LENGTH_MAX = 64
 """Of a longer name this much is compared and shown: the time to compare grows with its square."""
 
@@ -78,7 +80,7 @@ def meant(name: str, known: Collection[str]) -> str | None:
             return candidate
     lowered = {each.replace("_", ""): each for each in known}
     plain = name[:NAME_LENGTH_MAX].lower().replace("_", "").replace("-", "")
-    close = difflib.get_close_matches(plain, lowered, n=1)
+    close = difflib.get_close_matches(plain, lowered, n=1, cutoff=LIKENESS_MIN)
     return lowered[close[0]] if close else None
 
 

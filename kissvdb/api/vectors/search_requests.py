@@ -117,6 +117,8 @@ def asked_of(context: Context, request: Request, body: SearchBody, *, has_vector
     if body.id is not None:
         limits.check_id(body.id, context.config.limits, "body.id")
     _check_range(body.group_limit, 1, GROUP_LIMIT_MAX, "body.group_limit")
+    if body.group_by is None and body.group_limit is not None:
+        raise InvalidArgument("body.group_limit: goes with group_by, which says what makes a group")
     if body.group_by is not None:
         if not 0 < limits.utf8_length(body.group_by) <= FIELD_BYTES_MAX:
             raise InvalidArgument(f"body.group_by: must have 1 to {FIELD_BYTES_MAX} bytes")
