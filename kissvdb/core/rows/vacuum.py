@@ -4,7 +4,7 @@ Rows written or buried meanwhile stay with the owner; each step takes over what 
 it, and when little is left the owner takes the result. Then the old arrays are let go of.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import numpy as np
@@ -185,32 +185,9 @@ class Conversion(Vacuum):
         super().run()
 
 
-def begun(
-    spec: CollectionSpec,
-    wanted: CollectionSpec | None,
-    shown: VisibleRows,
-    ids: Arrays,
-    metadata: MetadataView,
-    texts: TextView | None,
-    index: Index,
-    space: Space,
-    policy: Policy,
-    kernels: Kernels,
-) -> Vacuum:
-    """A vacuum of rows of ``spec``, with ``index``, or their conversion to what is ``wanted``."""
-    kept = shown.data.count - shown.dead.count
-    parts = (shown, ids, metadata, texts)
-    to = (space, policy.vacuum_step_rows, kernels)
-    # Without kernels the index is not made again here: the rows are tail, and drained later.
-    if wanted is None:
-        grows = bool(index.size) and kernels.ready
-        return Vacuum(spec, *parts, index.emptied(), *to, grows=grows)
-    empty = empty_index(wanted, kernels)
-    return Conversion(wanted, *parts, empty, *to, grows=empty.due(kept, policy) > 0)
-
-
-class RowsWrittenAnew:
-    """What the owner of rows does about vacuums: a base of `owner.Rows`, who has all of this."""
+class RowsWrittenAnew(Protocol):
+    """What the owner of rows does about vacuums: a base of `owner.Rows`, who has what has no body
+    here."""
 
     spec: CollectionSpec
     wanted: CollectionSpec | None
@@ -235,10 +212,9 @@ class RowsWrittenAnew:
     @property
     def damage(self) -> str | None:
         """What is known to be wrong with the rows."""
-        raise NotImplementedError
+        ...
 
-    def _install_index(self, made: Index) -> None:
-        raise NotImplementedError
+    def _install_index(self, made: Index) -> None: ...
 
     def vacuum(self) -> Work | None:
         """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
@@ -325,12 +301,17 @@ class RowsWrittenAnew:
                 self._take(work)
 
     def _new_vacuum(self) -> Vacuum:
-        shown = VisibleRows(self._store.view(), self._visibility.dead())
-        return begun(
-            *(self.spec, self._to_be, shown, self._ids.to_arrays(), self._metadata.view()),
-            *(self._texts.view(), self._index, self._space.successor()),
-            *(self._policy, self._kernels),
-        )
+        """A vacuum, or a conversion to what the rows are to be."""
+        shown, wanted = VisibleRows(self._store.view(), self._visibility.dead()), self._to_be
+        parts = (shown, self._ids.to_arrays(), self._metadata.view(), self._texts.view())
+        to = (self._space.successor(), self._policy.vacuum_step_rows, self._kernels)
+        # Without kernels the index is not made again here: the rows are tail, and drained later.
+        if wanted is None:
+            grows = bool(self._index.size) and self._kernels.ready
+            return Vacuum(self.spec, *parts, self._index.emptied(), *to, grows=grows)
+        empty, kept = empty_index(wanted, self._kernels), shown.data.count - shown.dead.count
+        grows = empty.due(kept, self._policy) > 0
+        return Conversion(wanted, *parts, empty, *to, grows=grows)
 
     def _take(self, vacuum: Vacuum) -> None:
         """Go on with what a vacuum has made."""

@@ -1,7 +1,7 @@
 """What is done to a whole collection while it serves, as handlers and embedders ask for it."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import attrs
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class IndexJobs:
-    """A base of `model.Vectors`, which has all of this."""
+class IndexJobs(Protocol):
+    """A base of `model.Vectors`, which has what has no body here."""
 
     texts: Texts
     _collections: Collections
@@ -40,14 +40,13 @@ class IndexJobs:
 
     def find(self, collection: str) -> OpenCollection:
         """A collection. Raises NotFound and Damaged."""
-        raise NotImplementedError
+        ...
 
     async def look(self, collection: str, job: "Callable[[RowsView], T]") -> T:
         """``job(view)`` in one of the search threads."""
-        raise NotImplementedError
+        ...
 
-    def _check_new(self, collection: str, dim: int) -> None:
-        raise NotImplementedError
+    def _check_new(self, collection: str, dim: int) -> None: ...
 
     async def memory(self, collection: str) -> "Footprint":
         """What a collection takes of memory and disk now. Raises NotFound and Damaged."""
