@@ -57,12 +57,12 @@ def test_compiled_code_is_loaded_until_any_file_of_the_package_changes(tmp_path)
 @pytest.mark.slow
 def test_a_warm_start_compiles_nothing(tmp_path):
     arguments = ["-m", "kissvdb.kernels.warmup"]
-    cold = run(arguments, PACKAGE.parent, tmp_path)
+    fill = "from kissvdb.kernels.warmup import fill_cache; fill_cache()"
+    run(["-c", fill], PACKAGE.parent, tmp_path)
     warm = run(arguments, PACKAGE.parent, tmp_path)
-    loaded, compiled = map(int, re.match(r"loaded (\d+) kernels, compiled (\d+),", cold).groups())
-    assert loaded == 0
-    assert compiled >= len(KERNELS)
-    assert warm.startswith(f"loaded {compiled} kernels, compiled 0,")
+    loaded, compiled = map(int, re.match(r"loaded (\d+) kernels, compiled (\d+),", warm).groups())
+    assert loaded >= len(KERNELS)
+    assert compiled == 0
 
 
 def test_after_the_warm_up_no_kernel_compiles_again():

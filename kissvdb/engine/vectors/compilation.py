@@ -13,7 +13,6 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from actors import Workers
 from kissvdb import kernels as package
 from kissvdb import logs
 from kissvdb.errors import OUT_OF_RESOURCES
+from kissvdb.kernels.parent import end_with_parent as end_with_parent
 
 if TYPE_CHECKING:
     from kissvdb.core.index.kernels import Kernels
@@ -99,19 +99,11 @@ def warm_alone(directory: Path) -> Warmed:
     """`warm`, while no other process does: who waits for one finds the code compiled."""
     with (directory / "compiling").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_warm(directory):
+            from kissvdb.kernels.warmup import fill_cache
+
+            fill_cache()
         return warm(directory)
-
-
-def end_with_parent() -> None:
-    """End this process when the other end of its standard input is closed: its parent has died,
-    however it did, and nobody waits for the code."""
-
-    def watch() -> None:
-        while os.read(0, 1):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> None:
