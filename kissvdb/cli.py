@@ -19,7 +19,6 @@ from kissvdb.version import VERSION
 if TYPE_CHECKING:
     from kissvdb.config import Server
     from kissvdb.settings import Loaded
-    from kissvdb.storage.log.inspection import VerifyRows
 
 OFFSET_MAX = 2**64 - 1
 _ADDRESS_ERRORS = (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES)
@@ -88,19 +87,14 @@ def check(arguments: argparse.Namespace) -> int:
         repaired = check.repair(directory)
         _print_lines(repaired.lines())
         return 0 if repaired.ok else 1
-    verify_rows: VerifyRows
     if arguments.deep:
-        from kissvdb.commands.deep_check import DeepCheck
+        import kissvdb.commands.deep_check
 
-        verify_rows = DeepCheck(directory)
+        report = kissvdb.commands.deep_check.check(directory)
     else:
         from kissvdb.engine.vectors.collection_store import verify_rows
 
-    report = check.check(directory, verify_rows)
-    if arguments.deep:
-        import kissvdb.commands.deep_sql
-
-        report = kissvdb.commands.deep_sql.compared(directory, report)
+        report = check.check(directory, verify_rows)
     _print_lines(report.lines())
     return 0 if report.ok else 1
 

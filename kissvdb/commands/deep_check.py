@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from kissvdb.commands import deep_sql
 from kissvdb.core.rows import rebuild
 from kissvdb.core.rows.checkpoint import Opened
 from kissvdb.core.state import reserved_keys
+from kissvdb.storage import check as storage_check
+from kissvdb.storage.log.inspection import CheckReport
 from kissvdb.storage.sql.connecting import read_only
 
 if TYPE_CHECKING:
@@ -25,15 +28,20 @@ _NOT_MADE_ANEW = "restore a backup, or delete the collection and load it again"
 @attrs.frozen
 class DeepCheck:
     """Compares a collection's indexes with its rows, and rows of documents with the state tables
-    in ``directory``. Raises Damaged when rows are."""
+    in ``directory``. Raises Damaged when rows are. ``notes``: what a server makes anew or mends,
+    besides indexes whose files are damaged."""
 
     directory: Path
+    notes: list[str] = attrs.field(factory=list, eq=False)
 
     def __call__(self, opened: "row_files.Opened") -> list[str]:
         """What differs."""
         parts, differences = rebuild.differences(
             opened.manifest, opened.indexes, opened.damaged, opened.arrays
         )
+        known = tuple(f"the index {name!r} " for name in opened.damaged)
+        of = f"collection {parts.spec.name!r}"
+        self.notes.extend(f"{of}: {each}" for each in parts.warnings if not each.startswith(known))
         problems = []
         for each in differences:
             remedy = _NOT_MADE_ANEW if each.index == "rows" else _MADE_ANEW
@@ -46,6 +54,14 @@ class DeepCheck:
                     break
                 problems.append(f"{problem}; remove this directory, and it is made anew")
         return problems
+
+
+def check(directory: Path) -> CheckReport:
+    """What ``kissvdb check --deep`` reports."""
+    verify_rows = DeepCheck(directory)
+    report = storage_check.check(directory, verify_rows)
+    report = attrs.evolve(report, notes=(*report.notes, *verify_rows.notes))
+    return deep_sql.compared(directory, report)
 
 
 @attrs.frozen

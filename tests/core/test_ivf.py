@@ -73,7 +73,7 @@ def test_lists_are_learnt_anew_for_four_times_more_rows_and_for_rows_unlike_the_
     here.upkeep()
     body = here.view().index.body
     assert (body.trained_rows, body.size) == (3524, 3524)
-    assert soundness.differences(here.view().index, 3524) == []
+    assert soundness.differences(here.view().index, 3524, []) == []
     assert here.view().audit(clusters(1, 50, DIM), Search(10)) >= 0.97
 
 
@@ -119,7 +119,9 @@ def test_damaged_lists_are_made_anew_from_the_rows(kernels):
     rows = here.view().index.body.lists.rows
     # The first slot of a block always holds a row.
     rows[0] = rows[1]
-    assert soundness.differences(here.view().index, 1500) == ["a row is in two lists, or in none"]
+    assert soundness.differences(here.view().index, 1500, []) == [
+        "a row is in two lists, or in none"
+    ]
     opened, warnings = Rows.opened(work.manifest, work.indexes, {}, here.rows.space, SALT, kernels)
     assert "lists" in warnings[0]
     again = World(here.spec, kernels, opened, here.log, here.model, here.now_ms)

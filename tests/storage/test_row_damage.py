@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from kissvdb.commands.deep_check import DeepCheck
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.rows.rules import Delete, Upsert
 from kissvdb.core.search import Search
@@ -115,11 +116,24 @@ def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kern
     fill(here, 1300)
     here.upkeep()
     save(here, tmp_path)
+    assert deep_check(tmp_path) == ([], [])
     flip(file_of(tmp_path, f"codes{bits}-1300"), HEADER_BYTES + 777)
+    found, notes = deep_check(tmp_path)
+    assert found == []
+    assert "collection 'c': the index 'graph' is made anew from the rows" in notes[0]
     again, warnings = reopen(here, tmp_path)
     assert "graph" in warnings[0]
     again.upkeep()
     assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
+
+
+def deep_check(directory):
+    opened = row_files.open_directory(directory)
+    check = DeepCheck(directory.parent)
+    try:
+        return check(opened), check.notes
+    finally:
+        opened.arrays.close()
 
 
 @pytest.mark.parametrize("graph", ["sound", "gone"])

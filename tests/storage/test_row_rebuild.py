@@ -47,10 +47,11 @@ def rich(directory, count=600, **fields):
     return here
 
 
-def problems(directory, data_dir=None):
+def problems(directory, data_dir=None, notes=None):
     opened = row_files.open_directory(directory)
+    check = DeepCheck(data_dir or directory.parent, [] if notes is None else notes)
     try:
-        return DeepCheck(data_dir or directory.parent)(opened)
+        return check(opened)
     finally:
         opened.arrays.close()
 

@@ -247,7 +247,7 @@ class VamanaIndex(GraphIndex):
         graph, size = self.body.graph, self.size
         links, lost = self.pages.links(rows)
         if len(lost):
-            _mend(links[:size], lost)
+            mend(links[:size], lost)
         levels = np.zeros(len(links), np.uint8)
         upper_first = np.zeros(len(links), np.int64)
         levels[:size], upper_first[:size] = graph.levels[:size], graph.upper_first[:size]
@@ -282,7 +282,7 @@ def _bare(body: Body | None) -> Body | None:
     return attrs.evolve(body, graph=graph)
 
 
-def _mend(links: Array, lost: Array) -> None:
+def mend(links: Array, lost: Array) -> None:
     """Link rows whose links are lost to those that are linked to them."""
     sources, places = np.nonzero(np.isin(links, lost))
     targets = links[sources, places]

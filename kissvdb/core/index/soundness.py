@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.index.disk import VamanaIndex
+from kissvdb.core.index.disk import VamanaIndex, mend
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.ivf import IvfIndex
 from kissvdb.kernels.ivf import lists as row_lists
@@ -23,15 +23,19 @@ UNREACHED_SHARE_MAX = 0.05
 part is no graph of these rows."""
 
 
-def differences(index: Index, rows: int) -> list[str]:
-    """What is wrong with an index of the first of so many rows; empty if nothing."""
+def differences(index: Index, rows: int, notes: list[str]) -> list[str]:
+    """What is wrong with an index of the first of so many rows; empty if nothing. What a server
+    mends is added to ``notes``."""
     if index.size > rows:
         return [f"it covers {index.size} rows of {rows}"]
     arrays, fields = index.to_arrays(), index.to_fields()
     if isinstance(index, VamanaIndex) and index.pages is not None:
         arrays["links"], lost = index.pages.links(index.size)
         if len(lost):
-            return [f"the pages of {len(lost)} of its {index.size} rows are not what was written"]
+            of = f"{len(lost)} of its {index.size} rows"
+            notes.append(f"the pages of {of} are not what was written: a search mends them")
+            # As that does: what is left is to be a graph.
+            mend(arrays["links"], lost)
     if isinstance(index, IvfIndex):
         return _of_lists(index)
     if fields is None or "links" not in arrays:

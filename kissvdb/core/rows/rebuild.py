@@ -39,7 +39,8 @@ def differences(
     damaged: Mapping[str, str],
     space: Space,
 ) -> tuple[Opened, list[Difference]]:
-    """The rows of a checkpoint, and where its indexes differ from them. Changes nothing.
+    """The rows of a checkpoint, and where its indexes differ from them; ``warnings`` say also what
+    a server would mend. Changes nothing.
 
     Arguments as for ``checkpoint.opened``. Raises Damaged when rows are.
     """
@@ -118,4 +119,7 @@ def _text(parts: Opened, stored: Arrays) -> Iterator[str]:
 
 
 def _index(parts: Opened) -> Iterator[str]:
-    yield from soundness.differences(parts.index, parts.store.view().count)
+    notes: list[str] = []
+    found = soundness.differences(parts.index, parts.store.view().count, notes)
+    parts.warnings.extend(f"the index {parts.index.name!r}: {note}" for note in notes)
+    yield from found
