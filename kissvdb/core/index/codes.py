@@ -1,4 +1,5 @@
-"""Codes of rows in the collection's space: their names there, and their checksums.
+"""Codes of rows: which of them an index reads, their names in the collection's space, and their
+checksums.
 
 They can always be made again from the rows.
 """
@@ -11,14 +12,18 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.store.space import Space
-from kissvdb.kernels.arrays import Codes
+from kissvdb.core.store.space import RowData, Space
+from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.kernels.arrays import METRICS, Codes
 
 Array = npt.NDArray[Any]
 
 PRECISIONS: Final = ("q4", "q8", "none")
 """What a search reads, coarse to fine: 4-bit codes, int8 codes, float32 rows."""
-_NONE: Array = np.zeros(0, np.float32)
+AUTO_NONE_DIM_MAX, AUTO_Q8_DIM_MAX = 2, 11
+TRAINING_ROWS_MAX = 4096
+"""A codebook is trained on a sample of so many rows at most."""
+NOTHING: Array = np.zeros(0, np.float32)
 
 
 @attrs.frozen
@@ -27,6 +32,16 @@ class CodeSum:
 
     rows: int
     crc32: int
+
+
+def first_precision(spec: CollectionSpec) -> str:
+    """What a new body walks by. Few numbers say too little in 4 bits each: recall@10 of random
+    vectors was 0.35 with 3 numbers, 0.95 with 6, 0.99 from 8 on; in 8 bits 1.0 from 3 on."""
+    if spec.quantization != "auto":
+        return spec.quantization
+    if spec.dim <= AUTO_NONE_DIM_MAX and spec.options.store == "f32":
+        return "none"
+    return "q8" if spec.dim <= AUTO_Q8_DIM_MAX else "q4"
 
 
 def codes_name(kind: str, trained_rows: int) -> str:
@@ -47,7 +62,7 @@ def codes_in(
         coded = space.array(name, "|i1", scale.shape[0], rows)
     else:
         coded = space.array(name, "|u1", scale.shape[0] // 2, rows)
-    aux = _NONE if metric == "cosine" else space.array(f"{name}-aux", "<f4", 0, rows)
+    aux = NOTHING if metric == "cosine" else space.array(f"{name}-aux", "<f4", 0, rows)
     return Codes(coded, aux, scale, mean)
 
 
@@ -63,3 +78,13 @@ def code_sums(
                 added = np.ascontiguousarray(array[start.rows : rows])
                 sums[part] = CodeSum(rows, zlib.crc32(added.data, start.crc32))
     return sums
+
+
+def float32_codes(quantize: Any, aux: Array, data: RowData, first: int, last: int) -> Codes:
+    """The rows themselves as codes, up to ``last``. ``quantize``: that of the compiled code.
+    ``aux``: what those before ``first`` have."""
+    metric = METRICS[data.metric]
+    codes: Codes = quantize.float32_codes(data.vectors, metric)
+    codes.aux[:first] = aux[:first]
+    quantize.encode_float32(data.vectors, first, last, metric, codes)
+    return codes

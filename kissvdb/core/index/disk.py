@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index import disk_pages, graph_growth
-from kissvdb.core.index.codes import CodeSum
+from kissvdb.core.index.codes import CodeSum, first_precision
 from kissvdb.core.index.disk_pages import Pages
 from kissvdb.core.index.graph import GraphIndex, layers_bytes
 from kissvdb.core.index.graph_body import Body
@@ -58,7 +58,7 @@ class VamanaIndex(GraphIndex):
     @classmethod
     def new(cls, spec: CollectionSpec, kernels: Kernels) -> "VamanaIndex":
         """One of no rows. It is never searched by the rows alone: nodes have them."""
-        precision = graph_growth.first_precision(spec)
+        precision = first_precision(spec)
         return cls(spec, kernels, "q8" if precision == "none" else precision)
 
     @property

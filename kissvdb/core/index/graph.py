@@ -10,7 +10,7 @@ import numpy.typing as npt
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index import graph_growth
-from kissvdb.core.index.codes import PRECISIONS, CodeSum
+from kissvdb.core.index.codes import PRECISIONS, CodeSum, first_precision
 from kissvdb.core.index.graph_body import Body, body_of, to_arrays, to_fields
 from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, SearchTooNarrow
 from kissvdb.core.index.kernels import Kernels
@@ -51,7 +51,7 @@ class GraphIndex(Index):
     @classmethod
     def new(cls, spec: CollectionSpec, kernels: Kernels) -> "GraphIndex":
         """One of no rows."""
-        return cls(spec, kernels, graph_growth.first_precision(spec))
+        return cls(spec, kernels, first_precision(spec))
 
     @property
     def size(self) -> int:

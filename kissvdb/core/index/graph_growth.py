@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.index.codes import codes_in
+from kissvdb.core.index.codes import NOTHING, TRAINING_ROWS_MAX, codes_in, float32_codes
 from kissvdb.core.index.graph_body import Body
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.store.space import RowData, Space
@@ -15,23 +15,11 @@ from kissvdb.kernels.arrays import METRICS, Codes, Graph, new_scratch
 
 Array = npt.NDArray[Any]
 
-TRAINING_ROWS_MAX = 4096
-AUTO_NONE_DIM_MAX, AUTO_Q8_DIM_MAX = 2, 11
 ENCODED_ROWS = 1024
 """So many at a time by one thread."""
 RETRAINING_FACTOR = 4
 """Codebooks are trained anew, and all rows coded anew, when there are so many times more rows: the
 first rows of a collection may be unlike the rest. Coding is a hundredth of the work of linking."""
-
-
-def first_precision(spec: CollectionSpec) -> str:
-    """What a new body walks by. Few numbers say too little in 4 bits each: recall@10 of random
-    vectors was 0.35 with 3 numbers, 0.95 with 6, 0.99 from 8 on; in 8 bits 1.0 from 3 on."""
-    if spec.quantization != "auto":
-        return spec.quantization
-    if spec.dim <= AUTO_NONE_DIM_MAX and spec.options.store == "f32":
-        return "none"
-    return "q8" if spec.dim <= AUTO_Q8_DIM_MAX else "q4"
 
 
 def grown(
@@ -74,8 +62,7 @@ def refined(kernels: Kernels, body: Body, data: RowData) -> Body:
     """The same graph, walked by the next finer form of the rows: int8, then float32."""
     if body.precision == "q4":
         return attrs.evolve(body, walk=body.build, precision="q8")
-    none = kernels.compiled.quantize.float32_codes(data.vectors[:0], METRICS[data.metric])
-    walk = _float32_codes(kernels, none, data, 0, body.size)
+    walk = float32_codes(kernels.compiled.quantize, NOTHING, data, 0, body.size)
     return attrs.evolve(body, walk=walk, precision="none")
 
 
@@ -104,9 +91,9 @@ def _encoded(
 ) -> Codes:
     """The codes with those of all rows up to ``last``, in larger arrays if need be."""
     first = min(body.size, codes.rows.shape[0])
-    if codes.rows.dtype == np.float32:
-        return _float32_codes(kernels, codes, data, first, last)
     quantize, metric = kernels.compiled.quantize, METRICS[data.metric]
+    if codes.rows.dtype == np.float32:
+        return float32_codes(quantize, codes.aux, data, first, last)
     kind = str(codes.rows.dtype)
     codes = codes_in(space, kind, last, body.trained_rows, codes.scale, codes.mean, data.metric)
     encode = quantize.encode_int8 if kind == "int8" else quantize.encode_int4
@@ -123,12 +110,4 @@ def _encoded(
     with kernels.threads() as pool:
         # All are waited for, and what one of them raises is raised.
         list(pool.map(encode_some, range(first, last, ENCODED_ROWS)))
-    return codes
-
-
-def _float32_codes(kernels: Kernels, before: Codes, data: RowData, first: int, last: int) -> Codes:
-    quantize, metric = kernels.compiled.quantize, METRICS[data.metric]
-    codes: Codes = quantize.float32_codes(data.vectors, metric)
-    codes.aux[:first] = before.aux[:first]
-    quantize.encode_float32(data.vectors, first, last, metric, codes)
     return codes

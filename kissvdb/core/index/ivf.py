@@ -11,8 +11,7 @@ import numpy.typing as npt
 from kissvdb.core import bitmaps
 from kissvdb.core.bitmaps import Words
 from kissvdb.core.index import ivf_body
-from kissvdb.core.index.codes import CodeSum
-from kissvdb.core.index.graph_growth import first_precision
+from kissvdb.core.index.codes import CodeSum, first_precision
 from kissvdb.core.index.index import TIES_SPARE, Answer, Index, Plan, SearchTooNarrow
 from kissvdb.core.index.ivf_body import Body
 from kissvdb.core.index.kernels import Kernels

@@ -14,8 +14,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from kissvdb.core.index.codes import CodeSum
-from kissvdb.core.index.graph_growth import TRAINING_ROWS_MAX
+from kissvdb.core.index.codes import NOTHING, TRAINING_ROWS_MAX, CodeSum, float32_codes
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.store.space import RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
@@ -27,7 +26,6 @@ from kissvdb.kernels.ivf.lists import BLOCK_ROWS, Lists
 
 Array = npt.NDArray[Any]
 
-NOTHING: Array = np.zeros(0, np.float32)
 LISTS_PER_ROOT = 4.0
 """So many lists for each root of a row: choosing lists and reading them then cost about as much."""
 RETRAINING_FACTOR = 4
@@ -298,7 +296,7 @@ def _extended(kernels: Kernels, body: Body, data: RowData, last: int, space: Spa
     lists.rows[slots] = np.arange(first, last, dtype=np.int32)
     lengths = lengths_in(space, codes.rows.dtype, body.trained_rows, last, data.metric)
     if codes.rows.dtype == np.float32:
-        codes = _float32_codes(kernels, body.codes.aux, data, first, last)
+        codes = float32_codes(kernels.compiled.quantize, body.codes.aux, data, first, last)
     else:
         for start in range(first, last, CODED_ROWS):
             rows = np.arange(start, min(start + CODED_ROWS, last))
@@ -372,12 +370,4 @@ def _coarse_of(kernels: Kernels, centroids: Array, metric: str, dim: int, dtype:
     else:
         codes = quantize.float32_codes(centroids, form)
         quantize.encode_float32(centroids, 0, count, form, codes)
-    return codes
-
-
-def _float32_codes(kernels: Kernels, aux: Array, data: RowData, first: int, last: int) -> Codes:
-    quantize, metric = kernels.compiled.quantize, METRICS[data.metric]
-    codes: Codes = quantize.float32_codes(data.vectors, metric)
-    codes.aux[:first] = aux[:first]
-    quantize.encode_float32(data.vectors, first, last, metric, codes)
     return codes
