@@ -71,10 +71,7 @@ class GraphIndex(Index):
 
     def due(self, rows: int, policy: Policy) -> int:
         """As ``Index.due``."""
-        least = policy.drain_rows_min if self.size else policy.body_rows_min
-        if not self.kernels.ready or rows - self.size < least:
-            return self.size
-        return min(rows, self.size + policy.drain_rows_max)
+        return policy.drain_end(self.size, rows) if self.kernels.ready else self.size
 
     def grow(
         self, data: RowData, last: int, space: Space, training_rows: int | None = None
@@ -269,8 +266,8 @@ class GraphIndex(Index):
         return self.spec.options.ef_search or self._ef_usual(want)
 
     def _ef_usual(self, want: int) -> int:
-        """What a walk keeps in view where nobody says it."""
-        return ef_default(self.size, want)
+        """What a walk keeps in view where nobody says it: more of more rows."""
+        return max(100, 4 * want) if self.size > LARGE_ROWS else max(64, 2 * want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""
@@ -282,10 +279,3 @@ class GraphIndex(Index):
 def layers_bytes(spec: CollectionSpec) -> int:
     """Of a row: its highest layer, where its links there begin, and these: one in m has some."""
     return 9 + 4 * spec.m // max(spec.m - 1, 1)
-
-
-def ef_default(size: int, want: int) -> int:
-    """What a walk keeps in view unless a search says it: more for more rows."""
-    if size > LARGE_ROWS:
-        return max(100, 4 * want)
-    return max(64, 2 * want)

@@ -87,10 +87,7 @@ class IvfIndex(Index):
 
     def due(self, rows: int, policy: Policy) -> int:
         """As ``Index.due``."""
-        least = policy.drain_rows_min if self.size else policy.body_rows_min
-        if not self.kernels.ready or rows - self.size < least:
-            return self.size
-        return min(rows, self.size + DRAINS * policy.drain_rows_max)
+        return policy.drain_end(self.size, rows, DRAINS) if self.kernels.ready else self.size
 
     def grow(
         self, data: RowData, last: int, space: Space, training_rows: int | None = None

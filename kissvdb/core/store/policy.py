@@ -18,6 +18,13 @@ class Policy:
     vacuum_step_rows: int = 16_384
     """How many rows a step of a vacuum links: some two seconds."""
 
+    def drain_end(self, indexed: int, rows: int, portions: int = 1) -> int:
+        """Up to which of so many rows an index of the first ``indexed`` is to grow; ``indexed``
+        while that is not due. ``portions``: so many times more rows than ``drain_rows_max``."""
+        if rows - indexed < (self.drain_rows_min if indexed else self.body_rows_min):
+            return indexed
+        return min(rows, indexed + portions * self.drain_rows_max)
+
     def wants_vacuum(self, dead: int, rows: int) -> bool:
         """Whether so many dead ones of all rows are to be dropped."""
         return dead >= self.vacuum_rows_min and dead >= self.vacuum_share * rows
