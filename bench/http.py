@@ -3,7 +3,8 @@
 GET reads a key, PUT writes one durably (synced to disk before the answer). "lane" is our fast
 listener, "hypercorn" the same handlers behind Quart-Trio on Hypercorn, "uvicorn" (httptools,
 uvloop) answers the same bytes to everything and stores nothing. PUT is also measured in memory,
-where the disk has no say; uvicorn is compared with that.
+where the disk has no say; uvicorn is compared with that. For each key space there are
+servers of its own, which have all its keys before they are measured.
 """
 
 import argparse
@@ -21,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import attrs
 
 from bench.load import loop, native, options, plots, protocols, report, servers, wrk
-from bench.load.process import NotInstalled, Server, call
+from bench.load.key_spaces import KeySpace, Requests, fill_kissvdb
+from bench.load.process import NotInstalled, Server
 
 KEYS = 250
+"""Unless ``--spaces`` says otherwise: as the older figures were made."""
 VALUE_BYTES = 150
 OURS = ("lane",)
 IN_MEMORY = "PUT in memory"
@@ -37,7 +40,7 @@ HEADS = {
 }
 VALUE = b'{"n":1,"pad":"%b"}' % (b"x" * (VALUE_BYTES - 16))
 # What our server answers to the GET, so that uvicorn sends as much.
-CONSTANT = b'{"key":"bench:0000","value":%b,"revision":1,"expires_at_ms":null,"offset":1}' % VALUE
+CONSTANT = b'{"key":"bench:000000","value":%b,"revision":1,"expires_at_ms":null,"offset":1}' % VALUE
 
 
 @attrs.frozen
@@ -55,16 +58,26 @@ def main() -> int:
     command.add_argument("--connections", type=options.numbers, default=[1, 8, 64])
     command.add_argument("--only", default="", help="servers, by a part of their name")
     command.add_argument("--own-load", action="store_true", help="not wrk, even if it is there")
+    options.add_spaces(command, str(KEYS))
     arguments = command.parse_args()
-    with options.scratch(arguments.dir, command) as (directory, file_system), ExitStack() as stack:
+    with options.scratch(arguments.dir, command) as (directory, file_system):
         about = report.machine(directory, file_system)
-        targets = start(stack, directory, arguments.only.split(","))
-        for target in targets:
-            fill(target.server)
         program = None if arguments.own_load else shutil.which("wrk")
         about["load"] = program or "bench/load/closed_loop"
-        cells = run(targets, program, arguments, directory)
-        return finish(cells, arguments, about, targets)
+        cells: list[report.Cell] = []
+        used: dict[str, Server] = {}
+        for number, space in enumerate(arguments.spaces):
+            where = directory / f"space{number}"
+            where.mkdir()
+            with ExitStack() as stack:
+                targets = start(stack, where, arguments.only.split(","))
+                for target in targets:
+                    if target.name != "uvicorn":
+                        fill_kissvdb(target.server, space, VALUE)
+                used |= {target.server.name: target.server for target in targets}
+                cells += run(targets, program, arguments, where, space)
+            shutil.rmtree(where)
+        return finish(cells, arguments, about, list(used.values()))
 
 
 def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> list[Target]:
@@ -93,18 +106,14 @@ def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> list[Target
     return targets
 
 
-def requests(method: str) -> list[bytes]:
-    """A request for each key."""
+def requests(method: str, space: KeySpace) -> Sequence[bytes]:
+    """A request for each key that is drawn."""
     body = b'{"value":%b}' % VALUE if method == "PUT" else b""
-    return [protocols.http(method, f"/v1/state/bench:{n:04}", body) for n in range(KEYS)]
 
+    def make(keys: Sequence[bytes]) -> bytes:
+        return protocols.http(method, f"/v1/state/{keys[0].decode()}", body)
 
-def fill(server: Server) -> None:
-    """Write all keys in one batch, so that each GET finds its own."""
-    items = (b'{"key":"bench:%04d","value":%b}' % (n, VALUE) for n in range(KEYS))
-    body = b'{"operations":[%b]}' % b",".join(items)
-    if b'"error"' in call(server.port, "POST", "/v1/state/batch_put", body):
-        raise SystemExit(f"{server.name} refused the keys")
+    return Requests(space, make)
 
 
 def run(
@@ -112,15 +121,16 @@ def run(
     program: str | None,
     arguments: argparse.Namespace,
     directory: Path,
+    space: KeySpace,
 ) -> list[report.Cell]:
-    """Measure GET and PUT at every number of connections, in each round."""
+    """Measure GET and PUT of one space at every number of connections, in each round."""
     loader = native.program("closed_loop", directory, python=arguments.python_load)
     cells = []
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
         for group in ("GET", "PUT", IN_MEMORY):
             members = [target for target in targets if group in target.groups]
-            sent = requests(group[:3])
+            sent = requests(group[:3], space)
             for connections in arguments.connections:
                 turn = number % max(1, len(members))
                 for target in members[turn:] + members[:turn]:
@@ -130,7 +140,7 @@ def run(
                         figures = loop.measure(loader, target.server, workload, directory, **common)
                     else:
                         figures = wrk.measure(program, target.server, sent, directory, **common)
-                    place = report.Place(group, target.name, connections)
+                    place = report.Place(group + space.label, target.name, connections)
                     cells.append(report.Cell(place, number, attrs.asdict(figures)))
     return cells
 
@@ -139,7 +149,7 @@ def finish(
     cells: list[report.Cell],
     arguments: argparse.Namespace,
     about: Mapping[str, Any],
-    targets: Sequence[Target],
+    used: Sequence[Server],
 ) -> int:
     """Print, save and plot; the exit code says whether every request was answered well."""
     print(f"load: {about['load']}; values of {VALUE_BYTES} bytes")
@@ -147,9 +157,7 @@ def finish(
     found = report.ratios(cells, OURS, "operations_per_s") + report.ratios(cells, OURS, "cpu_us")
     report.print_ratios(found)
     name = arguments.name or "http"
-    path = report.save(
-        name, about=about, servers=[target.server for target in targets], cells=cells, found=found
-    )
+    path = report.save(name, about=about, servers=used, cells=cells, found=found)
     shown = {metric: HEADS[metric] for metric in ("operations_per_s", "p99_ms", "cpu_us")}
     print(f"saved {path} and {plots.curves(name, cells, shown)}")
     return int(any(cell.metrics["errors"] for cell in cells))

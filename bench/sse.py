@@ -3,6 +3,9 @@
 Events are published at given rates, whatever the server makes of it (an open loop). Ours are
 durable: synced to disk before anybody sees them. Those of nchan, Redis and NATS are not kept.
 
+With --idle N instead: how much memory does a client take that nothing happens to, and how much CPU
+an event that reaches all of them?
+
 With --events N instead: do 1,000 clients get all N events in order, while ten others stall and
 then get one exact gap, where the history they missed was trimmed?
 """
@@ -22,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import attrs
 
-from bench.load import native, options, plots, report, servers, stream
+from bench.load import idle, native, options, plots, report, servers, stream
 from bench.load.closed_loop import cpu_seconds
 from bench.load.loop import percentiles_ms
 from bench.load.process import NotInstalled, Server, call
@@ -72,6 +75,7 @@ def main() -> int:
         help="deliveries a second to all clients together",
     )
     command.add_argument("--only", default="", help="servers, by a part of their name")
+    command.add_argument("--idle", type=options.positive, help="memory of so many idle clients")
     command.add_argument("--events", type=options.positive, help="check that so many all arrive")
     command.add_argument("--stalled", type=int, default=10, help="clients that stall (--events)")
     command.add_argument(
@@ -81,6 +85,8 @@ def main() -> int:
     with options.scratch(arguments.dir, command) as (directory, file_system), ExitStack() as stack:
         about = report.machine(directory, file_system)
         reader = native.program("stream_reader", directory, python=arguments.python_load)
+        if arguments.idle:
+            return idle.measure(directory, arguments.idle)
         if arguments.events:
             return check(reader, arguments, about, directory)
         targets = start(stack, directory, arguments.only.split(","))
