@@ -248,14 +248,20 @@ class DocumentRegistry:
 
     async def _retire(self, name: str) -> None:
         found = self.opened.get(name)
-        if found is None or not found.actor.built or self._holds_something(found):
-            # There may be very many of them.
-            await trio.lowlevel.checkpoint()
+        # There may be very many of them.
+        await trio.lowlevel.checkpoint()
+        if found is None or not found.actor.built:
+            return
+        pending = self._tap.collections[name]
+        told = pending.added_total
+        if await self._holds_something(found):
             return
         with suppress(PersistenceFailed, Stopping):
             # Its last readers must not miss the deletions.
             await found.actor.view()
-        if self._holds_something(found):
+        if pending.added_total > told or self.settings(name) is not None:
+            # Something was written meanwhile: look again.
+            self.retire(name)
             return
         # From here on a document of that name begins another collection.
         del self.opened[name]
@@ -269,11 +275,11 @@ class DocumentRegistry:
         await self._supervisor.stop(found.address)
         await self._around.threads.commits.run(self._store.remove, name)
 
-    def _holds_something(self, found: OpenDocuments) -> bool:
-        if self.settings(found.name) is not None:
-            return True
-        # Also what is written and not told of yet: keys, not rows, are the truth.
-        return self._state.holds(document_prefix(found.name))
+    async def _holds_something(self, found: OpenDocuments) -> bool:
+        # Keys, not rows, are the truth.
+        return self.settings(found.name) is not None or await self._state.holds(
+            document_prefix(found.name)
+        )
 
     def _note_refusal(self, error: PersistenceFailed | OSError) -> None:
         message = f"a collection of documents could not begin: {error}"
