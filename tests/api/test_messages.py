@@ -214,7 +214,7 @@ async def test_half_a_surrogate_pair_in_a_field_of_ours_is_named_the_same_way(ca
 async def test_text_that_breaks_off_is_not_taken_for_half_a_pair(call: Caller):
     for body in (b'{"value":"\\ud83d\\ude00', b'{"value":"\\\\ud800', b'{"value":1'):
         answer = await call("PUT", "/v1/state/k", body=body)
-        refused(answer, 400, "invalid_argument", "truncated")
+        refused(answer, 400, "invalid_argument", "cut short")
         assert "surrogate" not in message(answer)
 
 

@@ -46,6 +46,8 @@ def explain(problem: Exception, body: bytes, where: str, type_: Any = None) -> N
                 f"{where}: half a surrogate pair ({half[0].decode()}) at byte {half.start()}: send "
                 "both halves, or the character itself"
             ) from None
+        if text == "Input data was truncated":
+            text = f"the JSON is cut short after {len(body)} bytes, in the middle of a value"
         raise InvalidArgument(f"{where}: {text}") from None
     reason, _, path = text.partition(" - at `$")
     path = path.rstrip("`")
