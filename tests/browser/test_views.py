@@ -215,3 +215,26 @@ def test_sql_is_completed_run_explained_and_refused_in_its_place(page, filled, v
     assert left["rows"] == [{"n": 2}]
     page.get_by_text("History").click()
     assert page.locator(".v-history li").count() >= 2
+
+
+def test_another_index_is_built_and_searches_are_tuned(page, filled):
+    filled.post("/v1/vector/few", json={"dim": 3, "metric": "l2"}).raise_for_status()
+    items = [{"id": f"few-{n}", "vector": [n, n % 5, n % 7]} for n in range(100)]
+    filled.post("/v1/vector/few/upsert_batch", json={"items": items}).raise_for_status()
+    page.goto(at(filled, "vectors/few?tab=about"))
+    page.get_by_role("button", name="Another index").click()
+    dialog = page.get_by_role("dialog", name="Another index")
+    expect(dialog.get_by_label("Codes")).to_have_value("auto")
+    dialog.get_by_label("Index").select_option("ivf")
+    dialog.get_by_label("lists").fill("20")
+    dialog.get_by_role("button", name="Build it").click()
+    facts = page.locator(".v-facts")
+    facts.get_by_text("nprobe").wait_for()
+    assert filled.get("/v1/vector/few").json()["index"] == {"kind": "ivf", "lists": 20}
+    expect(facts).to_contain_text("never: tune")
+    page.get_by_role("button", name="Tune").click()
+    dialog = page.get_by_role("dialog", name="How hard searches try")
+    dialog.get_by_role("button", name="Measure and set").click()
+    dialog.get_by_role("status", name="What was measured").get_by_text("finds").first.wait_for()
+    dialog.get_by_role("button", name="Close").last.click()
+    expect(dialog).to_have_count(0)

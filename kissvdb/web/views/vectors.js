@@ -7,6 +7,7 @@ import {
 } from "/page/parts.js";
 import { go, link, useRoute } from "/page/router.js";
 import { colourable, plural } from "/views/filters.js";
+import { Changing, CODES, effortFacts, KINDS, Reindex, Tune } from "/views/indexing.js";
 import { VectorMap } from "/views/map.js";
 import { Rows } from "/views/rows.js";
 import { Search } from "/views/search.js";
@@ -110,11 +111,12 @@ function Create({ onClose, onDone }) {
     ${!asked.by && html`<div class="v-two">
       <${Field} label="Numbers (dim)"><input type="number" min="1" value=${asked.dim} onInput=${set("dim")} /><//>
       <${Field} label="Metric"><select value=${asked.metric} onChange=${set("metric")}>
-        ${["cosine", "dot", "l2"].map((each) => html`<option key=${each}>${each}</option>`)}</select><//></div>`}
+        ${["cosine", "dot", "l2"].map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select><//></div>`}
     <details><summary>Index, codes, time to live</summary><div class="v-two">
-      <${Field} label="Index"><select value=${asked.kind} onChange=${set("kind")}><option value="hnsw">hnsw: a graph</option><option value="vamana">vamana: a graph on disk</option><option value="flat">flat: every vector</option></select><//>
+      <${Field} label="Index"><select value=${asked.kind} onChange=${set("kind")}>
+        ${KINDS.map(([kind, text]) => html`<option key=${kind} value=${kind}>${text}</option>`)}</select><//>
       <${Field} label="Codes"><select value=${asked.quantization} onChange=${set("quantization")}>
-        ${["auto", "q4", "q8", "none"].map((each) => html`<option key=${each}>${each}</option>`)}</select><//>
+        ${CODES.map((each) => html`<option key=${each} value=${each}>${each}</option>`)}</select><//>
       <${Field} label="Time to live (seconds)"><input type="number" min="0" value=${asked.ttl} placeholder="for ever" onInput=${set("ttl")} /><//></div></details>
   <//>`;
 }
@@ -132,6 +134,7 @@ function Collection({ name }) {
   const path = `/v1/vector/${segment(name)}`;
   const { data: info, error, reload } = useLoad((signal) => api("GET", path, undefined, { signal }), [name]);
   const [fields, setFields] = useState(null);
+  useEvery(EVERY_MS / 5, async () => info?.reindex && reload(), [Boolean(info?.reindex)]);
   // A page of rows tells which fields there are to colour and to count by.
   useEffect(() => {
     api("POST", `${path}/scroll`, { limit: 100, include_meta: true }, { quiet: true }).then(
@@ -158,6 +161,8 @@ function Collection({ name }) {
 function About({ info, name, reload }) {
   const path = `/v1/vector/${segment(name)}`;
   const [busy, setBusy] = useState(false);
+  const [dialog, setDialog] = useState(null);
+  const close = () => setDialog(null);
   const vacuum = async () => {
     setBusy(true);
     try {
@@ -184,7 +189,7 @@ function About({ info, name, reload }) {
     ["vectors", count(info.count)], ["dead rows", count(info.deleted)], ["not in the index yet", count(info.tail)], ["segments", count(info.segments)],
     ["size of rows and index", bytes(info.bytes)], ["bytes a vector", info.count ? bytes(info.bytes / info.count) : "–"],
     ["memory of its own", bytes(info.memory.heap)], ["mapped from files", bytes(info.memory.mapped)], ["files", bytes(info.memory.disk)],
-    ["index", info.index.kind + (info.index.m ? `, m ${info.index.m}` : "")], ["walks over", info.precision], ["codes asked for", info.quantization],
+    ["index", info.index.kind + (info.index.m ? `, m ${info.index.m}` : "")], ...effortFacts(info), ["walks over", info.precision], ["codes asked for", info.quantization],
     ["recall of the last audit", info.recall === null ? "no audit yet" : `${(info.recall * 100).toFixed(1)}%`],
     ["upkeep", info.upkeep.working ?? "at rest"], ["pieces of upkeep done", count(info.upkeep.done)],
     ["embedder", info.embedder ? `${info.embedder.name} (${info.embedder.model})` : "none"], ["texts", `${info.text.language}, ${info.text.tokenizer}`],
@@ -192,12 +197,16 @@ function About({ info, name, reload }) {
   ];
   return html`<div class="v-about">
     ${info.notes.map((note) => html`<p class="v-note" key=${note}>${note}</p>`)}
-    ${info.reindex && html`<p class="v-note">Vectors are made anew by ${info.reindex.embedder}: ${info.reindex.state}, ${count(info.reindex.done)} of ${count(info.reindex.total)}. ${info.reindex.error ?? ""}</p>`}
+    <${Changing} name=${name} info=${info} reload=${reload} />
     <dl class="v-facts">${facts.map(([label, value]) => html`<div key=${label}><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>
     <div class="v-tools">
+      <${Button} need="admin" disabled=${info.index.kind === "flat" || !info.count} title="Measure what searches find, and how hard they have to try" onClick=${() => setDialog("tune")}>Tune<//>
+      <${Button} need="admin" disabled=${info.reindex} title="Another kind, parameters or codes, built beside" onClick=${() => setDialog("reindex")}>Another index<//>
       <${Button} icon="refresh" need="admin" disabled=${busy} title="Write the living vectors anew, beside reads and writes" onClick=${vacuum}>${busy ? "Vacuum is at it…" : "Vacuum now"}<//>
       <${Button} kind="danger" icon="trash" need="write" onClick=${drop}>Drop the collection<//>
     </div>
     <details><summary>All that the server says</summary><${Json} value=${info} /></details>
+    ${dialog === "tune" && html`<${Tune} name=${name} onClose=${close} onDone=${reload} />`}
+    ${dialog === "reindex" && html`<${Reindex} name=${name} info=${info} onClose=${close} onDone=${() => (close(), reload())} />`}
   </div>`;
 }
