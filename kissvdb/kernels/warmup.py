@@ -21,6 +21,7 @@ from kissvdb.kernels.arrays import COSINE, Codes, new_scratch
 from kissvdb.kernels.codes import quantize
 from kissvdb.kernels.codes.prepare import prepare
 from kissvdb.kernels.disk import warming as disk_warming
+from kissvdb.kernels.documents import warming as documents_warming
 from kissvdb.kernels.graph import filtered, insert, search
 from kissvdb.kernels.ivf import warming as lists_warming
 from kissvdb.kernels.jit import KERNELS
@@ -125,6 +126,7 @@ def _scans(rows: Array) -> None:
         lists_warming.run(codes, rows)
     warming.run()
     json_warming.run()
+    documents_warming.run()
 
 
 _PARTS: Final = {"graphs": _graphs, "scans": _scans}

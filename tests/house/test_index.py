@@ -4,7 +4,7 @@ from tests.house.test_layers import imported_names, modules
 
 KINDS = {"graph", "graph_body", "graph_growth", "flat"}
 # What an index is made of; of the kernels, all.
-BELOW = {"bitmaps", "search", "store", "index", "postings", "numbers"}
+BELOW = {"bitmaps", "search", "store", "index", "metadata", "postings", "numbers"}
 # Of the kernels, what is no compiled code.
 PLAIN = {"arrays", "plain"}
 

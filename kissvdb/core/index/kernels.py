@@ -49,6 +49,8 @@ class Kernels:
         """Compiled searches of texts; None until they are loaded."""
         self.json: Any = None
         """Compiled JSON, in and out; None until it is loaded."""
+        self.documents: Any = None
+        """What takes many documents apart; None until it is loaded."""
         self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
         self._list_scratches: defaultdict[int, deque[Scratch]] = defaultdict(deque)
 
@@ -59,6 +61,7 @@ class Kernels:
 
     def load(self) -> None:
         """Load the compiled code, or compile what the cache lacks; for a thread."""
+        from kissvdb.core.metadata import compiled as documents
         from kissvdb.core.numbers import compiled as json
         from kissvdb.core.postings import compiled as text
         from kissvdb.kernels import scan, warmup
@@ -71,6 +74,7 @@ class Kernels:
         self.compiled = _Compiled(filtered, insert, prepare, quantize, scan, search, lists)
         self.text = text
         self.json = json
+        self.documents = documents
 
     def threads(self) -> ThreadPoolExecutor:
         """Threads to build on, to be used in a ``with`` block."""

@@ -171,6 +171,11 @@ class MetadataIndex:
     def row_count(self) -> int:
         return self._state.indexed_rows + len(self._state.tail)
 
+    @property
+    def fields_max(self) -> int:
+        """Fields with a column in one segment."""
+        return self._fields_max
+
     def view(self) -> MetadataView:
         """All rows added so far. Costs a microsecond."""
         state = self._state
@@ -194,13 +199,26 @@ class MetadataIndex:
         if len(self._state.tail) >= self._tail_rows_max:
             self._seal()
 
+    def extend_by(self, first_row: int, segment: Segment) -> None:
+        """Append rows that are a segment already."""
+        if first_row != self.row_count:
+            raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
+        if self._state.tail:
+            self._seal()
+        self._append([segment])
+
     def _seal(self) -> None:
         state = self._state
         sealed = [
             metadata_segment.build(state.tail[start : start + _BUILD_ROWS_MAX], self._fields_max)
             for start in range(0, len(state.tail), _BUILD_ROWS_MAX)
         ]
-        self._state = _State((*state.segments, *sealed), state.indexed_rows + len(state.tail))
+        self._append(sealed)
+
+    def _append(self, sealed: Sequence[Segment]) -> None:
+        """Segments behind the others, in place of the tail."""
+        state, rows = self._state, sum(each.row_count for each in sealed)
+        self._state = _State((*state.segments, *sealed), state.indexed_rows + rows)
         while (due := self._young_due()) is not None:
             self.install(due, self.merge(due))
 

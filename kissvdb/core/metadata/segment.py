@@ -166,7 +166,7 @@ class _Builder:
                         return False
                     shapes[tuple(document)] = [row]
         paths = dict.fromkeys(path for shape in shapes for path in shape)
-        if len(paths) > self._fields_max or not all(map(_indexable, paths)):
+        if len(paths) > self._fields_max or not all(map(indexable, paths)):
             return False
         parts: dict[str, list[tuple[list[int], Sequence[Any]]]] = {path: [] for path in paths}
         kinds: dict[str, set[type]] = {path: set() for path in paths}
@@ -197,7 +197,7 @@ class _Builder:
             try:
                 rows, values = self._fields[path]
             except KeyError:
-                if len(self._fields) >= self._fields_max or not _indexable(path):
+                if len(self._fields) >= self._fields_max or not indexable(path):
                     if self._unindexed[-1:] != [row]:
                         self._unindexed.append(row)
                     continue
@@ -268,7 +268,8 @@ def _in_order(parts: list[tuple[list[int], Sequence[Any]]]) -> tuple[list[int], 
     return [rows[n] for n in order], [values[n] for n in order]
 
 
-def _indexable(path: str) -> bool:
+def indexable(path: str) -> bool:
+    """Whether the field of a path may have a column."""
     return len(path) <= PATH_CHARS_MAX and path.count(".") < PATH_PARTS_MAX
 
 
@@ -276,7 +277,7 @@ def _flattened(document: dict[str, Any]) -> dict[str, Any]:
     """Every path ``filters.lookup`` finds something at, with what it finds.
 
     Deeper paths go in first, so that a literal key with a dot replaces them, as it does there.
-    One level too many is kept: ``_indexable`` refuses it and marks the row.
+    One level too many is kept: ``indexable`` refuses it and marks the row.
     """
     paths: dict[str, Any] = {}
 

@@ -327,9 +327,19 @@ def learn_rows(
     text i is in the field of the number ``fields[i]``; row i has the texts ``row_ends[i]`` to
     ``row_ends[i + 1]``."""
     text = np.frombuffer(bytearray(b"".join(texts)), np.uint8)
-    tokens, count, rows = len(text) // 2 + 1, len(texts), len(row_ends) - 1
-    ends = itertools.accumulate(map(len, texts))
-    shape = np.array([count, *ends, *fields, *row_ends], np.int64)
+    ends = np.fromiter(itertools.accumulate(map(len, texts)), np.int64, len(texts))
+    return learn_text(
+        text, ends, np.array(fields, np.int64), np.array(row_ends, np.int64), vocabulary, stems
+    )
+
+
+def learn_text(
+    text: Array, ends: Array, fields: Array, row_ends: Array, vocabulary: Vocabulary, stems: Stems
+) -> Learnt:
+    """The same of texts one after the other in ``text`` (uint8, not kept as it is), each up to
+    where it ``ends``; the others as arrays of int64, too."""
+    tokens, count, rows = len(text) // 2 + 1, len(ends), len(row_ends) - 1
+    shape = np.concatenate([[count], ends, fields, row_ends])
     stream, words = np.empty(tokens + count, np.int32), np.empty((tokens, 4), np.int64)
     counted = np.zeros(rows + 1 + 4 * FIELDS_MAX, np.int64)
     seen = np.zeros(1 << (2 * tokens).bit_length(), np.int32)
@@ -346,16 +356,16 @@ def _learn(
     text: Array,
     words: Array,
     shape: Array,
-    fields: Sequence[int],
+    fields: Array,
     vocabulary: Vocabulary,
     stems: Stems,
     stream: Array,
 ) -> None:
     """Add new words (``learning.tokenise``), and put their terms into the stream."""
     folded = text.tobytes()
-    starts, stops, texts, _ = words.T.tolist()
+    starts, stops, _, _ = words.T.tolist()
     new = [folded[start:stop] for start, stop in zip(starts, stops, strict=True)]
-    names = stems(new, [fields[number] for number in texts])
+    names = stems(new, fields[words[:, 2]].tolist())
     blob = b"".join(names)
     octets = sum(map(len, new)) + len(blob) + 2 * len(new)
     room = vocabulary.room(2 * len(new), octets, len(new))

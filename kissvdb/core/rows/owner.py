@@ -28,6 +28,7 @@ from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import empty_index
+from kissvdb.core.metadata.flat import DOCUMENTS_MIN, Flat
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
 from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of
@@ -41,11 +42,12 @@ from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.operations import Operations
 from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.row_store import RowStore
-from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Space, decoded
+from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Row, Space, decoded
 from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.core.store.visibility import Visibility
+from kissvdb.core.text.fields import TEXTS_MAX
 from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorWritten
 
@@ -363,7 +365,22 @@ class Rows(RowsWrittenAnew):
 
     def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
         rows = list(map(row_of, written))
+        flat = self._taken_apart(rows)
         first = self._store.extend(rows)
+        if flat is not None:
+            self._metadata.extend_by(first, flat.segment)
+            self._texts.extend_by(first, rows, flat)
+            return
         documents = [decoded(row.meta) for row in rows]
         self._metadata.extend(first, documents)
         self._texts.extend(first, rows, documents)
+
+    def _taken_apart(self, rows: Sequence[Row]) -> Flat | None:
+        """What columns and texts of many rows are made of, without decoding each; None if they are
+        not many, or not alike enough."""
+        if len(rows) < DOCUMENTS_MIN or self._kernels.documents is None:
+            return None
+        flat: Flat | None = self._kernels.documents.taken_apart([row.meta or b"" for row in rows])
+        if flat is None or len(flat.paths) > self._metadata.fields_max:
+            return None
+        return flat if flat.strings_max <= TEXTS_MAX else None

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.metadata.flat import Flat
 from kissvdb.core.store.space import Row, RowData
 from kissvdb.core.store.spec import CollectionSpec
-from kissvdb.core.text.fields import TEXT_FIELD, texts_of
+from kissvdb.core.text.fields import TEXT_FIELD, is_searched, texts_of
 from kissvdb.core.text.index import TextIndex, TextView
 from kissvdb.core.text.lexicon import TextRow, Texts
 
@@ -40,6 +41,18 @@ class RowTexts:
         elif self.index is not None or any(row.text for row in rows):
             self._extend(first, [_texts(row.text) for row in rows])
 
+    def extend_by(self, first: int, rows: Sequence[Row], flat: Flat) -> None:
+        """As ``extend``; ``flat``: their metadata, taken apart."""
+        if not self._spec.holds_documents:
+            self.extend(first, rows, ())
+            return
+        if self.index is None:
+            fields = np.unique(flat.strings.fields).tolist()
+            if not any(is_searched(flat.paths[field], self._settings) for field in fields):
+                return
+            self.index = self._empty(first)
+        self.index.extend_by(first, flat)
+
     def extend_from(self, first: int, data: RowData, rows: npt.NDArray[np.int64]) -> None:
         """Add the texts of stored rows, as if they were new."""
         for start in range(0, len(rows), ROWS_AT_ONCE):
@@ -54,9 +67,14 @@ class RowTexts:
         if self.index is None:
             if not any(map(self._has_text, texts)):
                 return
-            self.index = TextIndex(self._settings, self._kernels)
-            self.index.extend(0, [_NONE] * first)
+            self.index = self._empty(first)
         self.index.extend(first, texts)
+
+    def _empty(self, rows: int) -> TextIndex:
+        """The index of so many rows without texts."""
+        index = TextIndex(self._settings, self._kernels)
+        index.extend(0, [_NONE] * rows)
+        return index
 
     def _has_text(self, row: TextRow) -> bool:
         return bool(texts_of(row, self._settings) if isinstance(row, dict) else row)

@@ -24,9 +24,14 @@ def texts_of(document: Any, settings: TextSettings) -> list[tuple[str, str]]:
         (below, text)
         for path, value in document.items()
         for below, text in strings(path, value)
-        if text and len(below) <= FIELD_NAME_CHARS_MAX and settings.field(below) is not None
+        if text and is_searched(below, settings)
     ]
     return found[:TEXTS_MAX]
+
+
+def is_searched(path: str, settings: TextSettings) -> bool:
+    """Whether texts under a path are searched."""
+    return len(path) <= FIELD_NAME_CHARS_MAX and settings.field(path) is not None
 
 
 def strings(path: str, value: Any) -> Iterable[tuple[str, str]]:

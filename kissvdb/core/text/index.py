@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from kissvdb.core import merging
 from kissvdb.core.bitmaps import Words
+from kissvdb.core.metadata.flat import Flat
 from kissvdb.core.postings import query as queries
 from kissvdb.core.postings import segment as text_segment
 from kissvdb.core.postings import segment_arrays
@@ -26,6 +27,7 @@ from kissvdb.core.postings.segment import Segment
 from kissvdb.core.postings.state import State, TextKernels, engine_of, summed
 from kissvdb.core.postings.tail import Tail
 from kissvdb.core.postings.vocabulary import Vocabulary
+from kissvdb.core.text import flat_texts
 from kissvdb.core.text.beginnings import Beginnings
 from kissvdb.core.text.lexicon import Lexicon, TextField, TextRow, analysis_of
 from kissvdb.core.text.plan import plan_of
@@ -236,10 +238,18 @@ class TextIndex:
             raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         for start in range(0, len(rows), _BUILD_ROWS_MAX):
             chunk = rows[start : start + _BUILD_ROWS_MAX]
-            added = self._lexicon.forward(chunk, engine_of(self._kernels))
-            self._replace(tail=self._state.tail.extended(*added))
-            if self._state.tail.row_count >= TAIL_ROWS_MAX:
-                self._seal()
+            self._add(self._lexicon.forward(chunk, engine_of(self._kernels)))
+
+    def extend_by(self, first_row: int, flat: Flat) -> None:
+        """Append rows: documents that were taken apart."""
+        if first_row != self.row_count:
+            raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
+        self._add(flat_texts.forward(self._lexicon, flat, engine_of(self._kernels)))
+
+    def _add(self, added: tuple[text_segment.Forward, Array]) -> None:
+        self._replace(tail=self._state.tail.extended(*added))
+        if self._state.tail.row_count >= TAIL_ROWS_MAX:
+            self._seal()
 
     def _replace(self, **changes: Any) -> None:
         vocabulary = self._lexicon.vocabulary

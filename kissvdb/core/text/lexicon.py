@@ -81,8 +81,9 @@ class Lexicon:
         self.atoms: dict[tuple[int, str], tuple[Atom | None, ...]] = {}
         """What words of queries are in a field, as typed, where all of it is known: that stays."""
         self._asked_in: dict[Any, tuple[int, Asked | None]] = {}
-        self._writable = _Writable(self.writable)
-        self._by_number: dict[int, TextField] = {}
+        self.numbers: Mapping[str, int] = _Writable(self.writable)
+        """The number of the field of a path, new if need be; -1 if it is not searched."""
+        self.by_number: dict[int, TextField] = {}
 
     def field(self, path: str) -> TextField | None:
         """The field of a path; None if no row has it, or it is not searched."""
@@ -94,7 +95,7 @@ class Lexicon:
                 return None
             analyzer = self._analyzers.setdefault(settings, Analyzer(settings))
             field = TextField(number, path, settings, analyzer)
-            self._fields[path] = self._by_number[number] = field
+            self._fields[path] = self.by_number[number] = field
         return field
 
     def asked(self, field: TextField, clause: Clause) -> tuple[str, ...]:
@@ -170,7 +171,7 @@ class Lexicon:
         ``engine``: ``postings.plain`` or compiled."""
         texts, numbers, row_ends = self._gathered(rows)
         stream, ptr, totals = engine.learn_rows(
-            self._in_bytes(texts, numbers), numbers, row_ends, self.vocabulary, self._stems
+            self._in_bytes(texts, numbers), numbers, row_ends, self.vocabulary, self.stems
         )
         return Forward(len(rows), ptr, stream), totals
 
@@ -179,7 +180,7 @@ class Lexicon:
         texts: list[str] = []
         numbers: list[int] = []
         row_ends = [0]
-        number_of = self._writable
+        number_of = self.numbers
         for row in rows:
             # Every document that is written comes by here, and most are flat.
             pairs: Iterable[tuple[str, Any]] = row.items() if isinstance(row, dict) else row
@@ -201,7 +202,7 @@ class Lexicon:
 
     def _in_bytes(self, texts: Sequence[str], numbers: Sequence[int]) -> list[bytes]:
         """Texts whose tokens are runs of token bytes; ASCII capitals are made small later."""
-        fields = self._by_number
+        fields = self.by_number
         return [
             text.encode()
             if text.isascii() and fields[number].is_words
@@ -209,9 +210,9 @@ class Lexicon:
             for text, number in zip(texts, numbers, strict=True)
         ]
 
-    def _stems(self, words: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
+    def stems(self, words: Sequence[bytes], numbers: Sequence[int]) -> list[bytes]:
         """The names of the terms of words, in fields of these numbers."""
-        fields = self._by_number
+        fields = self.by_number
         if len(used := set(numbers)) == 1:
             return fields[numbers[0]].analyzer.terms(words)
         analyzers = {number: fields[number].analyzer for number in used}
