@@ -13,7 +13,7 @@ from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.lane.body_stream import BodyStream
 from kissvdb.lane.head import Head
 from kissvdb.lane.limits import LaneLimits
-from kissvdb.lane.reader import Repeat, RequestReader
+from kissvdb.lane.reader import Repeat, RequestReader, SameHead
 from kissvdb.lane.response import Clock, encode_response
 from kissvdb.lane.streams import StreamSender, send_stream
 from kissvdb.lane.transport import Phase, Transport
@@ -86,7 +86,7 @@ class Connection:
         self._begun: Begun | None = None
         self._sender: StreamSender | None = None
         self._body: BodyStream | None = None
-        self._repeats: list[Repeat] = []
+        self._repeats: list[Repeat | SameHead] = []
 
     async def run(self) -> bool:
         """Serve until either side is done. What goes wrong here stays here. True: a stream lives
@@ -288,11 +288,10 @@ class Connection:
         if found is None or not found[0].prompt:
             return None
         bound, params = found
-        if reader.repeats:
-            place = self._owner.api.beginning(head.method, head.path)
-            repeat = Repeat.of(data[: len(data) - len(body)], head, bound, place)
-            if repeat is not None:
-                self._repeats = [repeat, *self._repeats[: _REPEATS_MAX - 1]]
+        raw = data[: len(data) - len(body)]
+        repeat = reader.repeat(raw, head, found, self._owner.api)
+        if repeat is not None:
+            self._repeats = [repeat, *self._repeats[: _REPEATS_MAX - 1]]
         return _request(head, body, params, None, self._peer), bound
 
     def _answer_begun(self) -> None:

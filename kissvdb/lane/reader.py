@@ -1,8 +1,9 @@
 """Requests off a transport: heads, then their bodies, each within its limits."""
 
+import re
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kissvdb.api.frame.http import Request
 from kissvdb.api.frame.router import Beginning
@@ -26,6 +27,12 @@ _REPEAT_BYTES_MAX = 2048
 # All that a target may hold, but for what stands for something else, or ends a path: % and ?.
 _PLAIN = bytes(code for code in range(0x21, 0x7F) if code not in b"%?")
 _NO_PARAMS: Mapping[str, str] = {}
+_LENGTH_DIGITS_MAX = 8
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: ?([0-9]{1,8})\r\n")
+
+
+class _Router(Protocol):
+    def beginning(self, method: str, path: str) -> Beginning | None: ...
 
 
 class Repeat:
@@ -90,6 +97,58 @@ class Repeat:
         return Request(head.method, prefix, "", head.headers, data[end:], _NO_PARAMS, None, peer)
 
 
+class SameHead:
+    """A request that may come again on its connection with another body: its head is byte for byte
+    the same but for the number of its content-length."""
+
+    __slots__ = ("_before", "_behind", "_body_bytes_max", "_head", "_params", "bound")
+
+    def __init__(
+        self,
+        place: "re.Match[bytes]",
+        head: Head,
+        found: "tuple[Bound, Mapping[str, str]]",
+        limits: LaneLimits,
+    ) -> None:
+        """``place``: where the number is in what was read as ``head``, which means ``found``."""
+        raw = place.string
+        self.bound, self._params = found
+        self._head = head
+        self._before, self._behind = raw[: place.start(1)], raw[place.end(1) :]
+        self._body_bytes_max = limits.body_bytes_max
+
+    @classmethod
+    def of(
+        cls,
+        raw: bytes,
+        head: Head,
+        found: "tuple[Bound, Mapping[str, str]]",
+        limits: LaneLimits,
+    ) -> "Self | None":
+        """None: it has no such number, or is not worth its memory."""
+        place = _LENGTH.search(raw) if len(raw) <= _REPEAT_BYTES_MAX else None
+        return None if place is None else cls(place, head, found, limits)
+
+    def read(self, data: bytes, peer: str) -> Request | None:
+        """The request that ``data`` is, if it is this one again and nothing else."""
+        before, behind, head = self._before, self._behind, self._head
+        if not data.startswith(before):
+            return None
+        start = len(before)
+        end = data.find(b"\r", start, start + _LENGTH_DIGITS_MAX + 1)
+        if end < 0 or not data.startswith(behind, end):
+            return None
+        length = data[start:end]
+        end += len(behind)
+        size = len(data) - end
+        if not length.isdigit() or int(length) != size or size > self._body_bytes_max:
+            return None
+        headers = {**head.headers, "content-length": length.decode("ascii")}
+        return Request(
+            head.method, head.path, head.query, headers, data[end:], self._params, None, peer
+        )
+
+
 class RequestReader:
     """Reads one connection's requests, one at a time: what is pipelined waits in the socket."""
 
@@ -131,11 +190,6 @@ class RequestReader:
         """All that was read since the current request began, to be put back for another door."""
         return self._raw_head + self._buffer
 
-    @property
-    def repeats(self) -> bool:
-        """The last head had the header lines of the one before: its client says them each time."""
-        return self._heads.repeated
-
     def begin(self, data: bytes) -> None:
         """Read on from ``data``, which the transport has received."""
         self._buffer += data
@@ -160,6 +214,18 @@ class RequestReader:
         self._raw_head = raw = buffer[:end]
         self._buffer = buffer[end:]
         return self._heads.read(raw)
+
+    def repeat(
+        self, raw: bytes, head: Head, found: "tuple[Bound, Mapping[str, str]]", router: "_Router"
+    ) -> Repeat | SameHead | None:
+        """By what the request is known if it comes again whose head, ``raw``, was read last, and
+        means ``found``; None where it is not worth knowing."""
+        if head.content_length and "...}" not in found[0].route.path:
+            return SameHead.of(raw, head, found, self._limits)
+        # Only if its client says the same header lines each time.
+        if not self._heads.repeated:
+            return None
+        return Repeat.of(raw, head, found[0], router.beginning(head.method, head.path))
 
     def whole_request(self, data: bytes) -> tuple[Head, bytes] | None:
         """The head and the body in ``data``, if that is one whole request and nothing unusual.

@@ -1,12 +1,18 @@
 """Header lines that are the same as before are not read again, and mean the same."""
 
+import itertools
+
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
+from kissvdb.api.bound import Bound
+from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
 from kissvdb.lane.errors import MalformedRequest
 from kissvdb.lane.head import HeadReader
 from kissvdb.lane.limits import LaneLimits
+from kissvdb.lane.reader import RequestReader
+from kissvdb.metrics import Metrics
 from tests.lane.peers import chunked_request, get, put, request
 
 LIMITS = LaneLimits.of(Config())
@@ -44,6 +50,46 @@ def test_lines_that_were_refused_are_refused_again():
         with pytest.raises(MalformedRequest):
             reader.read(b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n")
         reader.forget()
+
+
+SEARCH = next(each for each in ROUTES if each.path == "/v1/vector/{collection}/search")
+FOUND = (Bound.of(SEARCH, Metrics(), strict=True), {"collection": "c"})
+LINES = (
+    ("Host: x", "content-length: {}", "a: b"),
+    ("Content-Length: {}", "Host: x"),
+    ("x-a: content-length: 3", "Content-Length:  {}", "Host: x"),
+    ("Host: x", "Content-Length: {}", "Content-Length: {}"),
+    ("Host: x", "CONTENT-LENGTH: {}"),
+)
+
+
+def with_body(lines, body, length="{}"):
+    head = "\r\n".join(["POST /v1/vector/c/search?a=1 HTTP/1.1", *lines, "", ""])
+    return head.replace("{}", length.format(len(body))).encode() + body
+
+
+@pytest.mark.parametrize("lines", LINES)
+def test_what_is_known_by_its_head_is_what_would_be_read(lines):
+    body = b"first"
+    whole = RequestReader(None, LIMITS, None).whole_request(with_body(lines, body))
+    raw = with_body(lines, body)[: -len(body)]
+    known = whole and RequestReader(None, LIMITS, None).repeat(raw, whole[0], FOUND, None)
+    assert (known is not None) == (lines in LINES[:2])
+    if known is None:
+        return
+    lengths = ("{}", "0{}", "+{}", " {}", "{} ", "{}1", "", "0x{}", "1_{}")
+    for length, body, others in itertools.product(
+        lengths, (b"", b"a", b"a" * 10, b"\r\n\r\n" * 60), (lines, LINES[0], LINES[1])
+    ):
+        data = with_body(others, body, length)
+        request = known.read(data, "peer")
+        fresh = RequestReader(None, LIMITS, None).whole_request(data)
+        if request is None:
+            assert fresh is None or others is not lines or length != "{}", data
+            continue
+        assert (request.method, request.path, request.query) == ("POST", fresh[0].path, "a=1")
+        assert (dict(request.headers), request.body) == (fresh[0].headers, fresh[1])
+        assert request.params == {"collection": "c"}
 
 
 async def test_repeated_requests_of_every_kind_are_read_alike(lane):

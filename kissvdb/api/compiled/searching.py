@@ -39,11 +39,13 @@ _CUT = Body(CutBody)
 
 class Plain(msgspec.Struct, frozen=True):
     """A search by a vector of the right length, float32 [1, dim]: its body without it, and what it
-    asks for."""
+    asks for. ``text``: what is left of its JSON, with a number in the place of the vector; None for
+    raw numbers."""
 
     body: SearchBody
     vector: "npt.NDArray[np.float32]"
     asked: Asked
+    text: bytes | None = None
 
 
 def read(context: Context, request: Request, view: "RowsView") -> Plain | None:
@@ -74,7 +76,7 @@ def read(context: Context, request: Request, view: "RowsView") -> Plain | None:
             if len(context.remembered) >= REMEMBERED_MAX:
                 context.remembered.clear()
             context.remembered[key] = known
-    return Plain(known[0], vector, known[1])
+    return Plain(known[0], vector, known[1], None if media == OCTETS else text)
 
 
 def _numbers(json: Any, body: bytes, dim: int) -> "npt.NDArray[np.float32] | None":

@@ -26,6 +26,8 @@ class Context:
     """Another request, let in and answered as any that comes from outside."""
     remembered: dict[Any, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
     """What requests meant that are sent again, word for word; see `compiled.searching`."""
+    memories: dict[Any, Any] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    """Where searches on the event loop work, by the numbers of a vector; see `compiled.ready`."""
     strict: bool = attrs.field(init=False)
     """Whether what a request says and nobody reads is refused."""
 

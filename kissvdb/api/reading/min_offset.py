@@ -39,7 +39,10 @@ async def wait(context: Context, route: Route, request: Request) -> bool:
 
 def _asked(context: Context, route: Route, request: Request) -> tuple[int, int]:
     """The offset, 0 without one, and how long to wait for it."""
-    if not route.reads or ("_" not in request.query and "%" not in request.query):
+    query = request.query
+    # Names may be written with escapes.
+    named = "min_offset" in query or "timeout_ms" in query or "%" in query
+    if not route.reads or not named:
         return 0, 0
     parameters = parse_query(request.query)
     offset = u64(parameters, "min_offset")

@@ -13,6 +13,10 @@ from kissvdb.errors import MistypedField
 # The key is looked for by `auth`; that a server needs none is no reason to refuse it.
 _EVERYWHERE = SENT_BY_THE_SEED | {"api_key"}
 
+PASSED_MAX = 256
+PASSED_BYTES_MAX = 512
+"""Queries that are known to be right, of each route, and how long such a one may be."""
+
 
 @attrs.frozen
 class Parameters:
@@ -22,6 +26,9 @@ class Parameters:
     names: frozenset[str]
     by_media: dict[str, str]
     fields: frozenset[str]
+    _passed: set[tuple[str, str | None]] = attrs.field(
+        factory=set, init=False, eq=False, repr=False
+    )
 
     @classmethod
     def of(cls, route: Route) -> "Parameters":
@@ -36,6 +43,16 @@ class Parameters:
     def check(self, request: Request) -> None:
         """Raises MistypedField for a parameter that would be passed over, InvalidArgument for a
         query that cannot be read. Names that begin with ``_`` are the client's own business."""
+        asked = request.query, request.headers.get("content-type")
+        if asked in self._passed:
+            return
+        self._check(request)
+        if len(request.query) <= PASSED_BYTES_MAX:
+            if len(self._passed) >= PASSED_MAX:
+                self._passed.clear()
+            self._passed.add(asked)
+
+    def _check(self, request: Request) -> None:
         for name in parse_query(request.query):
             if name in self.names or name.startswith("_"):
                 continue

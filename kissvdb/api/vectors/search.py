@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from kissvdb.api.compiled import searching
+from kissvdb.api.compiled import ready, searching
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, off_loop, read_then
@@ -42,9 +42,12 @@ def search(context: Context, request: Request) -> Response | Awaitable[Response]
     collection = collection_of(context, request)
     found = context.database.vectors.find(collection)
     view = found.actor.view()
+    known = ready.answer(request, found, view)
+    if known is not None:
+        return known
     plain = searching.read(context, request, view)
     if plain is not None:
-        return _search_plain(context, found, view, plain)
+        return _search_plain(context, request, found, view, plain)
     then = partial(_search_one, context, collection, large=len(request.body) > INLINE_BYTES_MAX)
     if b"text" in request.body:
         # Its answer waits for a thread anyway, and so nothing is read before there is a task.
@@ -53,7 +56,11 @@ def search(context: Context, request: Request) -> Response | Awaitable[Response]
 
 
 def _search_plain(
-    context: Context, found: OpenCollection, view: "RowsView", plain: searching.Plain
+    context: Context,
+    request: Request,
+    found: OpenCollection,
+    view: "RowsView",
+    plain: searching.Plain,
 ) -> Response | Awaitable[Response]:
     """As `_search_one`, for what compiled code reads and writes."""
     from kissvdb.core.rows.view import SearchTooNarrow
@@ -66,6 +73,7 @@ def _search_plain(
             return _search_in_thread(context, found, plain.body, plain.vector.tobytes(), asked)
     if answer is None:
         return _search_by(context, found, view, plain.body, plain.vector.tobytes(), asked)
+    ready.keep(context, request, view, asked, plain.text)
     if asked.is_audited:
         found.audit.note(plain.vector.tobytes(), asked.search)
     return answer.response()

@@ -51,6 +51,8 @@ class Kernels:
         """Compiled JSON, in and out; None until it is loaded."""
         self.documents: Any = None
         """What takes many documents apart; None until it is loaded."""
+        self.ready_searches: Any = None
+        """Compiled searches of which all is known but the vector; None until they are loaded."""
         self._scratches: defaultdict[tuple[int, int], deque[Scratch]] = defaultdict(deque)
         self._list_scratches: defaultdict[int, deque[Scratch]] = defaultdict(deque)
 
@@ -63,6 +65,7 @@ class Kernels:
         """Load the compiled code, or compile what the cache lacks; for a thread."""
         from kissvdb.core.metadata import compiled as documents
         from kissvdb.core.numbers import compiled as json
+        from kissvdb.core.numbers import ready
         from kissvdb.core.postings import compiled as text
         from kissvdb.kernels import scan, warmup
         from kissvdb.kernels.codes import prepare, quantize
@@ -75,6 +78,7 @@ class Kernels:
         self.text = text
         self.json = json
         self.documents = documents
+        self.ready_searches = ready
 
     def threads(self) -> ThreadPoolExecutor:
         """Threads to build on, to be used in a ``with`` block."""
@@ -109,15 +113,9 @@ class Kernels:
         queries: float32 [n, width], prepared as ``vectors`` are. ``allow``: a bitmap of all rows
         up to ``stop``.
         """
-        base, chosen = first, _NO_BITMAP
-        if allow is not None:
-            # A bitmap can be cut between words only.
-            base, chosen = first & ~63, allow[first >> 6 : (stop + 63) >> 6]
-            if base < first:
-                chosen = chosen.copy()
-                chosen[0] &= ~np.uint64(0) << np.uint64(first - base)
+        base, chosen = tail_of(first, stop, allow)
         if self.ready:
-            stored, number = _as_kernels_take_them(vectors[base:], metric)
+            stored, number = as_kernels_take_them(vectors[base:], metric)
             scan = self.compiled.scan.scan_rows
             rows, scores = scan(stored, stop - base, number, queries, k, chosen)
         else:
@@ -140,7 +138,7 @@ class Kernels:
     ) -> Answer:
         """The k best of the graph's rows whose codes are nearest: of ``depth`` at least, and of
         all that may be among the ``sure`` best (k if None) for all that their codes say."""
-        vectors, metric = _as_kernels_take_them(data.vectors, data.metric)
+        vectors, metric = as_kernels_take_them(data.vectors, data.metric)
         chosen = _NO_BITMAP if allow is None else allow
         scratch = self._take_scratch(graph, data.dim, max(k, depth))
         answer: Answer = self.compiled.scan.scan_codes(
@@ -169,7 +167,7 @@ class Kernels:
         ``allowed``: how many indexed rows these are. ``cut``: bool [queries], set where more than
         ``ef`` rows may be among the ``sure`` best (k if None) for all that their codes say.
         """
-        vectors, metric = _as_kernels_take_them(data.vectors, data.metric)
+        vectors, metric = as_kernels_take_them(data.vectors, data.metric)
         compiled = self.compiled
         ef = max(ef, k)
         if allow is None:
@@ -286,7 +284,19 @@ class _Compiled:
     lists: Any
 
 
-def _as_kernels_take_them(vectors: Array, metric: str) -> tuple[Array, int]:
+def tail_of(first: int, stop: int, allow: Words | None) -> tuple[int, Array]:
+    """Where a scan of the rows from ``first`` to ``stop - 1`` begins, and the bitmap of those from
+    there on; empty for all. A bitmap can be cut between words only."""
+    if allow is None:
+        return first, _NO_BITMAP
+    base, chosen = first & ~63, allow[first >> 6 : (stop + 63) >> 6]
+    if base < first:
+        chosen = chosen.copy()
+        chosen[0] &= ~np.uint64(0) << np.uint64(first - base)
+    return base, chosen
+
+
+def as_kernels_take_them(vectors: Array, metric: str) -> tuple[Array, int]:
     """Stored vectors and their metric: float16 are given as float32 of the same bytes."""
     if vectors.dtype == np.float16:
         return vectors.view(np.float32), METRICS[metric] | HALVES

@@ -80,6 +80,8 @@ class RowsView:
     # None: to be found out by reading documents.
     _bitmaps: dict[str, Words | None] = attrs.field(factory=dict, init=False, repr=False)
     _projections: dict[Any, Projection] = attrs.field(factory=dict, init=False, repr=False)
+    ready: dict[Any, Any] = attrs.field(factory=dict, init=False, repr=False)
+    """Searches that are ready for their vector, by what the owner's thread calls them."""
 
     @property
     def indexed_rows(self) -> int:
@@ -207,6 +209,17 @@ class RowsView:
         if self.data.guard is not None:
             return None
         return row_search.as_text(source, query, search, meta=meta)
+
+    def ready_for(self, search: Search, memories: dict[Any, Any], *, meta: bool) -> Any:
+        """``search_as_text`` of this search, made ready for its vector (see ``numbers.ready``),
+        its memory among ``memories``; None where others are to answer it."""
+        made = self.kernels.ready_searches
+        if made is None or self.data.guard is not None or search.k > made.WANT_MAX:
+            return None
+        if search.min_score is not None or search.explain or search.exact or search.offset:
+            return None
+        source = self._source(search.tree, search.namespace)
+        return made.Ready(source, search, made.memory_of(memories, self.spec.dim), meta=meta)
 
     def search_text(self, query: TextQuery, search: Search) -> Found:
         """The ``search.k`` best visible rows by their texts; see ``text_search.search``."""
