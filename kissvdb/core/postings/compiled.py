@@ -25,7 +25,7 @@ from kissvdb.core.postings.vocabulary import (
     prefix_of,
 )
 from kissvdb.kernels.text import forward as scanning
-from kissvdb.kernels.text import learning, maxscore, memory, words
+from kissvdb.kernels.text import learning, maxscore, memory, octets, words
 from kissvdb.kernels.text import lists as listing
 from kissvdb.kernels.text import terms as searching
 
@@ -33,6 +33,11 @@ Array = npt.NDArray[Any]
 
 BITMAPS_KEPT: Final = 64
 """Of one query while it is answered: most atoms are asked for once, and there may be thousands."""
+
+PADDING: Final = bytes(octets.PADDING)
+RECENT_WORDS: Final = 1024
+"""Of many texts so many words are found without the vocabulary, in 32 KiB."""
+RECENT_FROM_BYTES: Final = 65_536
 
 _ALL_ROWS: Final = np.zeros(0, np.uint64)
 
@@ -326,7 +331,7 @@ def learn_rows(
     """The terms of rows, new ones of which the vocabulary learns. Of texts that are ASCII or folded
     text i is in the field of the number ``fields[i]``; row i has the texts ``row_ends[i]`` to
     ``row_ends[i + 1]``."""
-    text = np.frombuffer(bytearray(b"".join(texts)), np.uint8)
+    text = np.frombuffer(bytearray(b"".join([*texts, PADDING])), np.uint8)
     ends = np.fromiter(itertools.accumulate(map(len, texts)), np.int64, len(texts))
     return learn_text(
         text, ends, np.array(fields, np.int64), np.array(row_ends, np.int64), vocabulary, stems
@@ -336,14 +341,17 @@ def learn_rows(
 def learn_text(
     text: Array, ends: Array, fields: Array, row_ends: Array, vocabulary: Vocabulary, stems: Stems
 ) -> Learnt:
-    """The same of texts one after the other in ``text`` (uint8, not kept as it is), each up to
-    where it ``ends``; the others as arrays of int64, too."""
+    """The same of texts one after the other in ``text`` (uint8, not kept as it is), PADDING behind
+    them, each up to where it ``ends``; the others as arrays of int64, too."""
     tokens, count, rows = len(text) // 2 + 1, len(ends), len(row_ends) - 1
+    recent = np.zeros((RECENT_WORDS if len(text) > RECENT_FROM_BYTES else 16, 4), np.uint64)
     shape = np.concatenate([[count], ends, fields, row_ends])
     stream, words = np.empty(tokens + count, np.int32), np.empty((tokens, 4), np.int64)
     counted = np.zeros(rows + 1 + 4 * FIELDS_MAX, np.int64)
     seen = np.zeros(1 << (2 * tokens).bit_length(), np.int32)
-    new = learning.tokenise(text, shape, vocabulary.addresses(), stream, counted, seen, words)
+    new = learning.tokenise(
+        text, shape, vocabulary.addresses(), stream, counted, seen, words, recent
+    )
     ptr = counted[: rows + 1]
     totals = counted[rows + 1 : rows + 1 + 2 * FIELDS_MAX].reshape(2, FIELDS_MAX)
     stream = stream[: ptr[rows]]

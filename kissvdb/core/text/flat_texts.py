@@ -26,7 +26,7 @@ def forward(lexicon: Lexicon, flat: Flat, engine: Any) -> tuple[Forward, Array]:
     searched = numbers >= 0
     if not searched.all():
         strings, numbers = strings.of(searched), numbers[searched]
-    text, ends = _in_bytes(lexicon, flat.text, strings, numbers)
+    text, ends = _in_bytes(lexicon, flat.text, strings, numbers, engine.PADDING)
     row_ends = np.searchsorted(strings.documents, np.arange(flat.row_count + 1))
     stream, ptr, totals = engine.learn_text(
         text, ends, numbers, row_ends.astype(np.int64), lexicon.vocabulary, lexicon.stems
@@ -35,9 +35,10 @@ def forward(lexicon: Lexicon, flat: Flat, engine: Any) -> tuple[Forward, Array]:
 
 
 def _in_bytes(
-    lexicon: Lexicon, text: Array, strings: Strings, numbers: Array
+    lexicon: Lexicon, text: Array, strings: Strings, numbers: Array, padding: bytes
 ) -> tuple[Array, Array]:
-    """The strings one after the other, as ``Lexicon`` has them of texts, and where they end."""
+    """The strings one after the other, as ``Lexicon`` has them of texts, ``padding`` behind them,
+    and where each ends."""
     plain = np.zeros(int(numbers.max(initial=-1)) + 1, np.bool_)
     for number in np.unique(numbers).tolist():
         plain[number] = lexicon.by_number[number].is_words
@@ -53,7 +54,8 @@ def _in_bytes(
             pieces.append(made)
         else:
             pieces.append(part)
-    return np.frombuffer(bytearray(b"".join(pieces)), np.uint8), np.cumsum(sizes)
+    octets = bytearray(b"".join([*pieces, padding]))
+    return np.frombuffer(octets, np.uint8), np.cumsum(sizes)
 
 
 def _runs(strings: Strings, special: Array) -> Iterator[tuple[int, int]]:

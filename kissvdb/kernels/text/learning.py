@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.text.memory import int32_at, int64_at, uint8_at
+from kissvdb.kernels.text.octets import hash_at, part_at
 
 Array = NDArray[Any]
 
@@ -19,6 +20,23 @@ LENGTH_MAX: Final = 65_535
 FIELDS_MAX: Final = 128
 #: Keys longer than this are no surfaces in the table.
 SURFACE_BYTES_MAX: Final = 64
+
+
+#: Words as long are looked for among those that came last.
+RECENT_BYTES_MAX: Final = 16
+
+
+def _token_bytes() -> Array:
+    made = np.zeros(256, np.uint8)
+    for byte in range(256):
+        lower = byte + 32 if 65 <= byte <= 90 else byte
+        if 48 <= lower <= 57 or 97 <= lower <= 122 or lower >= 128:
+            made[byte] = lower
+    return made
+
+
+#: Each byte as it is in a token, in lower case; 0 where it separates.
+TOKEN_BYTES: Final = _token_bytes()
 
 
 @helper
@@ -109,30 +127,49 @@ def number_of(
 @helper
 def tokenise_text(
     text: Array, i: Number, end: Number, t: Number, fields: Array, vocabulary: Array,
-    stream: Array, n: Number, seen: Array, words: Array, new: Number,
+    stream: Array, n: Number, seen: Array, words: Array, new: Number, recent: Array,
 ) -> Number:  # fmt: skip
     """The terms of text t, which begins at i, into the stream from n on. Answers how many words are
     new now, and where the stream goes on."""
-    prefix = fields[t] << 1
+    prefix, address = fields[t] << 1, np.int64(text.ctypes.data)
+    last = np.int64(recent.shape[0] - 1)
     while i < end:
-        byte = token_byte(text[i])
+        byte: Number = TOKEN_BYTES[text[i]]
         if byte == 0:
             i += 1
             continue
         start = i
         while byte != 0:
-            text[i] = byte
+            # Bytes that were just written cannot be loaded by eight: most are small anyway.
+            if text[i] != byte:
+                text[i] = byte
             i += 1
-            byte = token_byte(text[i]) if i < end else np.uint8(0)
-        hash_ = hash_key(text, start, i, prefix, np.uint64(vocabulary[7]))
+            byte = TOKEN_BYTES[text[i]] if i < end else np.uint8(0)
+        size = i - start
+        hash_ = hash_at(address, start, size, prefix, np.uint64(vocabulary[7]))
+        # Most words came a short time ago: one look at one line of memory, where the vocabulary
+        # has them in five places.
+        place = hash_ & last if size <= RECENT_BYTES_MAX else np.int64(-1)
+        tag = np.uint64(1 + prefix) << np.uint64(32) | np.uint64(size) << np.uint64(48)
+        one, other = np.uint64(0), np.uint64(0)
+        if place >= 0:
+            tag |= np.uint64(hash_)
+            one, other = part_at(address, start, size), part_at(address, start + 8, size - 8)
+            if recent[place, 0] == tag and recent[place, 1] == one and recent[place, 2] == other:
+                stream[n] = np.int64(recent[place, 3])
+                n += 1
+                continue
         term = np.int64(UNKNOWN)
-        if i - start < SURFACE_BYTES_MAX:
+        if size < SURFACE_BYTES_MAX:
             term = find_key(text, start, i, prefix, hash_, vocabulary)
         if term == UNKNOWN:
             number = number_of(text, start, i, t, hash_, fields, seen, words, new)
             if number == new:
                 new += 1
             term = -2 - number
+        if place >= 0:
+            recent[place, 0], recent[place, 1], recent[place, 2] = tag, one, other
+            recent[place, 3] = np.uint64(term)
         stream[n] = term
         n += 1
     return new, n
@@ -141,19 +178,20 @@ def tokenise_text(
 @kernel
 def tokenise(
     text: Array, shape: Array, vocabulary: Array, stream: Array, counted: Array, seen: Array,
-    words: Array,
+    words: Array, recent: Array,
 ) -> int:  # fmt: skip
     """The terms of rows, and the different words that the vocabulary lacks.
 
-    text: uint8, made lower case in place. shape: int64[2 + 2 * T + R]: T, how many texts there are;
+    text: uint8, made lower case in place, octets.PADDING bytes behind the last text.
+    shape: int64[2 + 2 * T + R]: T, how many texts there are;
     where each ends in ``text``; the field of each; then 0 and the number of the last text of each
     row and 1. vocabulary: as ``find_key`` takes it. stream: int32[len(text) // 2 + 1 + T], takes
     the terms, -2 - w for the new word w, and GAP before a text of a field that the row had before.
     counted: int64[R + 1 + 4 * FIELDS_MAX], zeros: takes where each row begins and the last ends in
     the stream; then how many rows have a term in each field, how many terms that is, LENGTH_MAX of
     a row at most; the rest is working memory. words: int64[len(text) // 2 + 1, 4], takes start,
-    end, text and hash of the new words; seen: int32[a power of two over len(text)], zeros. Answers
-    how many are new.
+    end, text and hash of the new words; seen: int32[a power of two over len(text)], zeros. recent:
+    uint64[a power of two, 4], zeros, takes words that came last. Answers how many are new.
     """
     texts = shape[0]
     ends, fields, row_ends = shape[1 : texts + 1], shape[texts + 1 :], shape[2 * texts + 1 :]
@@ -174,7 +212,7 @@ def tokenise(
                 lengths[field] = 0
             first = n
             new, n = tokenise_text(
-                text, i, ends[t], t, fields, vocabulary, stream, n, seen, words, new
+                text, i, ends[t], t, fields, vocabulary, stream, n, seen, words, new, recent
             )
             before = lengths[field]
             after = min(before + n - first, LENGTH_MAX)

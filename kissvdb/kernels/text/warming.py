@@ -59,7 +59,8 @@ def run() -> None:
     stream, seen = np.zeros(4, np.int32), np.zeros(8, np.int32)
     new, shape = np.zeros((3, 4), np.int64), np.array([1, 4, 0, 0, 1])
     counted = np.zeros(2 + 4 * learning.FIELDS_MAX, np.int64)
-    learning.tokenise(text, shape, vocabulary, stream, counted, seen, new)
+    padded, recent = np.concatenate([text, np.zeros(16, np.uint8)]), np.zeros((1, 4), np.uint64)
+    learning.tokenise(padded, shape, vocabulary, stream, counted, seen, new, recent)
     learning.learn(
         text, new[:1], shape, text, ends, 1, slots, np.zeros(2, np.uint32), np.zeros(2, np.int64),
         np.zeros(16, np.uint8), np.zeros(2, np.int32), one.astype(np.uint8), one.repeat(2),
