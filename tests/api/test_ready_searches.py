@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import trio
 
-from kissvdb.api.compiled import ready
+from kissvdb.api.compiled import ready, searching
 from kissvdb.config import Config, Storage
+from kissvdb.core.rows.view import RowsView
 from tests.api.caller import opened
 
 COMPILED = Config(storage=Storage(memory=True))
@@ -116,3 +117,53 @@ async def test_what_comes_again_in_another_length_or_too_long_is_refused(counted
         assert (await call("DELETE", "/v1/vector/c")).status == 200
         answer = await call("POST", "/v1/vector/c/search", {"vector": [0.5] * DIM})
         assert answer.status == 404
+
+
+BATCHES = (
+    '{"vectors":%s,"k":2}',
+    '{ "k" :3, "include_meta":true, "vectors" :\n %s , "filters":{"n":{"$lt":5}}}',
+    '{"vectors":%s,"include_vector":true,"k":1}',
+    '{"vectors":%s,"exact":true,"k":4}',
+    '{"vectors":%s,"min_score":0.2}',
+    '{"filters":{"tags":{"$in":["\\"vectors\\":[[1]]","b"]}},"vectors":%s}',
+    '{"filters":{"vectors":[[1,2,3,4,5,6,7,8]]},"vectors":%s}',
+    '{"filters":{"a\\"vectors":[[1,2,3,4,5,6,7,8]]}}',
+    '{"vectors":%s,"vectors":[[1,2,3,4,5,6,7,8]]}',
+    '{"vectors":%s,"texts":["a"]}',
+    '{"vectors":[%s]}',
+    '{"vectors":%s,"k":0}',
+    '{"vectors":%s,"knee":0}',
+    '{"vectors":%s',
+    '{"vectors":"%s"}',
+)
+
+
+async def test_a_batch_whose_numbers_compiled_code_reads_is_answered_as_any_other(monkeypatch):
+    sets = [VECTORS[:4].tolist(), [VECTORS[7].tolist()], [[0.5] * 7], [[0.5] * 8, [0.5]], [], [[]]]
+    async with opened(COMPILED) as call:
+        await filled(call)
+        # Two that tie are put in order by their ids.
+        for id_ in ("same", "again"):
+            item = {"id": id_, "vector": VECTORS[7].tolist()}
+            assert (await call("POST", "/v1/vector/c/add", item)).status == 200
+        read = 0
+        for text in BATCHES:
+            for vectors in sets:
+                body = text.replace("%s", json.dumps(vectors)).encode()
+                found = await call("POST", "/v1/vector/c/search_batch", body=body)
+                with monkeypatch.context() as plain:
+                    plain.setattr(searching, "_read_batch", lambda *_: None)
+                    plain.setattr(
+                        RowsView, "search_as_texts", lambda _, rows, *__, **___: [None] * len(rows)
+                    )
+                    expected = await call("POST", "/v1/vector/c/search_batch", body=body)
+                assert body_of(found) == body_of(expected), body
+                read += found.status == 200
+        assert read >= 14
+        raw = await call(
+            *("POST", "/v1/vector/c/search_batch?k=2"),
+            body=VECTORS[:4].tobytes(),
+            content_type="application/octet-stream",
+        )
+        first = await call("POST", "/v1/vector/c/search_batch", {"vectors": sets[0], "k": 2})
+        assert (raw.status, raw.body) == (200, first.body)

@@ -10,11 +10,18 @@ import msgspec
 
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
+from kissvdb.api.frame.route import JSON
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, Body
 from kissvdb.api.vectors.forms import MSGPACK, OCTETS, from_query, media_of
 from kissvdb.api.vectors.search_answers import Answer, exhausted
-from kissvdb.api.vectors.search_bodies import SearchBody
-from kissvdb.api.vectors.search_requests import Asked, asked_of
+from kissvdb.api.vectors.search_bodies import SearchBatchBody, SearchBody
+from kissvdb.api.vectors.search_requests import (
+    Asked,
+    AskedBatch,
+    asked_of,
+    asked_of_batch,
+    read_batch,
+)
 from kissvdb.errors import KissError
 
 if TYPE_CHECKING:
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from kissvdb.core.rows.view import RowsView
+    from kissvdb.core.store.spec import CollectionSpec
 
 REMEMBERED_MAX = 256
 REMEMBERED_BYTES_MAX = 2048
@@ -110,6 +118,43 @@ def _meaning(
             return None
         return body, asked_of(context, request, body, has_vector=True)
     except KissError:
+        return None
+
+
+class CutBatch(SearchBatchBody, frozen=True):
+    """The body of a batch whose vectors were cut out: a number stands in their place."""
+
+    vectors: int | None = None  # type: ignore[assignment]
+
+
+_CUT_BATCH = Body(CutBatch)
+
+
+def read_any_batch(
+    context: Context, request: Request, spec: "CollectionSpec", json: Any
+) -> AskedBatch:
+    """A batch of searches; of those by vectors in plain JSON, compiled code reads the numbers.
+    ``json``: that code; None before it is loaded. Good for any thread."""
+    return _read_batch(context, request, spec, json) or read_batch(context, request, spec)
+
+
+def _read_batch(
+    context: Context, request: Request, spec: "CollectionSpec", json: Any
+) -> AskedBatch | None:
+    if json is None or not spec.dim or media_of(request) != JSON:
+        return None
+    cut = json.cut_rows(request.body, spec.dim, context.config.limits.vector_batch_max)
+    if cut is None:
+        return None
+    try:
+        found = _CUT_BATCH.read(cut.text, strict=context.strict)
+        if found.vectors is None or not json.are_marks([found.vectors]) or found.texts is not None:
+            return None
+        request = msgspec.structs.replace(request, body=cut.text)
+        body: SearchBatchBody = msgspec.structs.replace(found, vectors=None)
+        return AskedBatch(cut.vectors.tobytes(), [], asked_of_batch(context, request, body))
+    except KissError:
+        # Others say what is wrong with it.
         return None
 
 

@@ -50,13 +50,17 @@ class Hits:
     def fitting(self, text: bytes) -> bytes:
         """A part of the answer. Raises PayloadTooLarge when all parts together are over
         HITS_BYTES_MAX: a search has no next page to hand the rest out with."""
-        self._room -= len(text)
+        self.make_room(len(text))
+        return text
+
+    def make_room(self, size: int) -> None:
+        """As ``fitting``, for a part of so many bytes."""
+        self._room -= size
         if self._room < 0:
             raise PayloadTooLarge(
                 f"the answer would be over {HITS_BYTES_MAX} bytes: ask for fewer hits, send fewer "
                 "vectors at once, or leave out include_vector or include_meta"
             )
-        return text
 
     def _hit(self, id_: str, score: bytes, row: int, place: int, more: "More | None") -> bytes:
         end = b"" if more is None else more(place, row)

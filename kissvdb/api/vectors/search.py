@@ -15,7 +15,7 @@ from kissvdb.api.vectors import text_search
 from kissvdb.api.vectors.collections import collection_of
 from kissvdb.api.vectors.search_answers import Answer, exhausted, hits_of, of_found, of_groups
 from kissvdb.api.vectors.search_bodies import K_DEFAULT, SearchBody
-from kissvdb.api.vectors.search_requests import Asked, check_dim, inline_max, read, read_batch
+from kissvdb.api.vectors.search_requests import Asked, check_dim, inline_max, read
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.filters import parse as filters
 from kissvdb.engine.vectors.registry import OpenCollection
@@ -166,7 +166,10 @@ async def search_batch(context: Context, request: Request) -> Response:
     found = context.database.vectors.find(collection)
     spec = found.actor.rows.spec
     size = inline_max(request.body)
-    batch = await off_loop(request.body, read_batch, context, request, spec, inline_max=size)
+    json = found.actor.view().kernels.json
+    batch = await off_loop(
+        request.body, searching.read_any_batch, context, request, spec, json, inline_max=size
+    )
     if batch.words:
         return (await text_search.search_batch(context, found, batch)).response()
     queries, asked = batch.vectors, batch.asked
@@ -235,11 +238,23 @@ def _search_batch(view: "RowsView", queries: bytes, asked: Asked, vector_bytes: 
 
     check_dim(vector_bytes, view.spec)
 
-    found = view.search(np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim), asked.search)
+    rows = np.frombuffer(queries, "<f4").reshape(-1, view.spec.dim)
     arrays = hits_of(view, asked)
-    texts = [
-        b'{"hits":%b%b}' % (arrays.array(hits), exhausted(asked, len(hits))) for hits in found.hits
-    ]
+    written: list[tuple[bytes, int] | None] = [None] * len(rows)
+    if not (asked.vector or asked.text):
+        written = view.search_as_texts(rows, asked.search, meta=asked.meta)
+    left = [place for place, each in enumerate(written) if each is None]
+    others = iter(view.search(rows[left], asked.search).hits if left else ())
+    texts = []
+    for each in written:
+        if each is None:
+            hits = next(others)
+            text, count = arrays.array(hits), len(hits)
+        else:
+            # All but its brackets and commas: what is counted where hits are made one by one.
+            text, count = each
+            arrays.make_room(len(text) - 1 - max(count, 1))
+        texts.append(b'{"hits":%b%b}' % (text, exhausted(asked, count)))
     return Answer(b'{"results":[%b]}' % b",".join(texts), view.offset)
 
 

@@ -167,6 +167,12 @@ def read_batch(context: Context, request: Request, spec: CollectionSpec) -> Aske
     return AskedBatch(queries, words, _asked(context, request, body))
 
 
+def asked_of_batch(context: Context, request: Request, body: SearchBatchBody) -> Asked:
+    """What a batch asks for besides its vectors, and without any texts, checked."""
+    _check_no_words(body)
+    return _asked(context, request, body)
+
+
 def _queries(vectors: "list[list[float] | bytes] | bytes", spec: CollectionSpec) -> bytes:
     if isinstance(vectors, bytes):
         queries = packed(vectors, "body.vectors")

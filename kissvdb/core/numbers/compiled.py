@@ -16,6 +16,7 @@ from kissvdb.core.store.space import RowData
 from kissvdb.core.store.spec import NUMBER_MAX
 from kissvdb.kernels.json import hits as writing
 from kissvdb.kernels.json import numbers as reading
+from kissvdb.kernels.json import searching
 from kissvdb.kernels.json.text import PADDING
 
 Array = npt.NDArray[Any]
@@ -25,6 +26,7 @@ _FIRST: Final = 10 ** (reading.MARK_DIGITS - 1)
 _MARK: Final = _FIRST + secrets.randbelow(9 * _FIRST // _PLACES) * _PLACES
 """Nobody outside can write it in place of a vector."""
 _HITS_BYTES_MIN: Final = 4096
+_ROWS: Final = b'"vectors"'
 
 
 @attrs.frozen(eq=False)
@@ -52,6 +54,25 @@ def cut(text: bytes, dim: int, vectors_max: int) -> Cut | None:
     if length < 0 or not count:
         return None
     return Cut(rest[:length].tobytes(), vectors[:count])
+
+
+def cut_rows(text: bytes, dim: int, vectors_max: int) -> Cut | None:
+    """Cut out the first array of arrays that is called ``vectors``, as `cut` does: the mark of the
+    first stands in its place."""
+    name = text.find(_ROWS)
+    start = text.find(b"[", name) + 1
+    if name < 0 or not start or text[name + len(_ROWS) : start - 1].strip(b" \t\r\n") != b":":
+        return None
+    most = min(vectors_max, len(text) // (2 * dim))
+    if not most:
+        return None
+    padded = bytearray(len(text) - start + PADDING)
+    padded[: len(text) - start] = memoryview(text)[start:]
+    vectors = np.empty((most, dim), np.float32)
+    end, count = searching.read_rows(np.frombuffer(padded, np.uint8), 0, NUMBER_MAX, vectors)
+    if end < 0:
+        return None
+    return Cut(b"%b%d%b" % (text[: start - 1], _MARK, text[start + end :]), vectors[:count])
 
 
 def are_marks(numbers: Sequence[object]) -> bool:

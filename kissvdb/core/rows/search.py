@@ -246,6 +246,23 @@ def as_text(
     return found
 
 
+def as_texts(
+    source: Source, queries: Array, search: Search, *, meta: bool
+) -> list[tuple[bytes, int] | None]:
+    """As ``as_text`` for each of many queries; a place is None where it is not known as soon."""
+    json, want = source.kernels.json, search.k
+    if json is None or search.min_score is not None or search.explain or search.offset:
+        return [None] * len(queries)
+    prepared = source.kernels.prepared(queries, source.data.metric)
+    best = candidates(source, prepared, want, plan(source, search), may_scan=True)
+    if best is None:
+        return [(b"[]", 0)] * len(queries)
+    return [
+        json.hits_text(source.data, rows, scores, want, meta=meta)
+        for rows, scores in zip(*best, strict=True)
+    ]
+
+
 def _merged(one: Answer, other: Answer) -> Answer:
     """The rows of two answers to the same queries, best first."""
     rows = np.concatenate((one[0], other[0]), axis=1)

@@ -210,6 +210,15 @@ class RowsView:
             return None
         return row_search.as_text(source, query, search, meta=meta)
 
+    def search_as_texts(
+        self, queries: Array, search: Search, *, meta: bool
+    ) -> list[tuple[bytes, int] | None]:
+        """``search_as_text`` for each of many queries, float32 [n, dim], however long it takes."""
+        if self.data.guard is not None or not len(queries):
+            return [None] * len(queries)
+        source = self._source(search.tree, search.namespace)
+        return row_search.as_texts(source, queries, search, meta=meta)
+
     def ready_for(self, search: Search, memories: dict[Any, Any], *, meta: bool) -> Any:
         """``search_as_text`` of this search, made ready for its vector (see ``numbers.ready``),
         its memory among ``memories``; None where others are to answer it."""
