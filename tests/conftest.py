@@ -5,10 +5,11 @@ Done when this is imported: kernels read KISSVDB_CPU when test modules import th
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from kissvdb.sources import ALIASES, PREFIX, WITHOUT_EFFECT
 
@@ -31,15 +32,20 @@ if os.environ.get(PORTABLE):
 # Each client of httpx reads the machine's list of authorities, for 50 ms; no test needs any.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(ROOT / "tests")
+# Each of many processes would compile all it imports: most of what a short one does.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Wherever a test starts Python, it tests this checkout and not what is installed.
 os.environ["PYTHONPATH"] = str(ROOT)
 
 
 def pytest_configure(config):
-    """Generated examples are the same in every default run; the long tests look for new ones."""
-    settings.register_profile("same", derandomize=True)
-    if config.option.markexpr != "slow":
-        settings.load_profile("same")
+    """Generated examples are the same in every default run; the long tests look for new ones.
+    None is late on a busy machine."""
+    patient = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("same", derandomize=True, **patient)
+    settings.register_profile("new", **patient)
+    settings.load_profile("new" if config.option.markexpr == "slow" else "same")
 
 
 DESCRIPTORS_LEFT_MAX = 200
