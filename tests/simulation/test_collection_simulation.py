@@ -346,7 +346,8 @@ def test_a_seed_repeats_its_run(tmp_path, kernels):
     assert logs[0] == logs[1]
 
 
-def test_readers_beside_writes_never_see_what_is_not_there(kernels):
+@pytest.mark.parametrize("rounds", [120, pytest.param(1200, marks=pytest.mark.slow)])
+def test_readers_beside_writes_never_see_what_is_not_there(rounds, kernels):
     """Views are taken by the owner; searches on them run in other threads meanwhile."""
     spec = CollectionSpec("c", DIM, "l2", ef_construction=32)
     world = World(spec, kernels, Rows(spec, SALT, kernels, policy=POLICY))
@@ -371,7 +372,7 @@ def test_readers_beside_writes_never_see_what_is_not_there(kernels):
     for reader in readers:
         reader.start()
     try:
-        for _ in range(400):
+        for _ in range(rounds):
             ids = chance.sample(IDS, 6)
             world.upsert({id_: np.random.default_rng(len(world.log)).random(DIM) for id_ in ids})
             world.run(*(Delete(id_) for id_ in ids[:2]))
