@@ -83,7 +83,7 @@ async def test_a_request_that_comes_again_is_answered_as_if_it_were_the_first(co
 
         for step in range(2):
             for made in bodies:
-                for n in range(3):
+                for n in range(4):
                     vector = [round(float(each), 4) for each in VECTORS[step * 7 + n] + 0.01 * n]
                     asked = made(vector if n or step else vector[::-1]).encode()
                     counted.off = False
@@ -91,7 +91,7 @@ async def test_a_request_that_comes_again_is_answered_as_if_it_were_the_first(co
                     counted.off = True
                     assert found == await search(asked), asked
             for query in ("", "?k=3", "?k=3&filters=%7B%22n%22%3A3%7D", "?knee=3"):
-                for n in range(3):
+                for n in range(4):
                     asked, type_ = VECTORS[n].tobytes(), "application/octet-stream"
                     counted.off = False
                     found = await search(asked, query, content_type=type_)
@@ -100,13 +100,13 @@ async def test_a_request_that_comes_again_is_answered_as_if_it_were_the_first(co
             # Each view is its own: what was written is found.
             new = {"id": f"new{step}", "vector": VECTORS[step * 7].tolist()}
             assert (await call("POST", "/v1/vector/c/add", new)).status == 200
-    assert counted.count >= 40
+    assert counted.count >= 30
 
 
 async def test_what_comes_again_in_another_length_or_too_long_is_refused(counted):
     async with opened(COMPILED) as call:
         await filled(call)
-        for vector in ([0.5] * DIM, [0.25] * DIM):
+        for vector in ([0.5] * DIM, [0.25] * DIM, [0.75] * DIM):
             answer = await call("POST", "/v1/vector/c/search", {"vector": vector})
             assert answer.status == 200
         assert counted.count == 1

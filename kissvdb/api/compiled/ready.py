@@ -1,8 +1,8 @@
 """Searches by vector that came before, word for word but for their numbers.
 
 What such a search asks for is known, and on a view that did not change also which way it goes: what
-is left is to read the vector, to walk and to write the hits. The first of each kind is answered by
-`vectors.search`, which notes it here. Whatever is not answered here, it answers.
+is left is to read the vector, to walk and to write the hits. The first two of each kind are
+answered by `vectors.search`, which notes them here. Whatever is not answered here, it answers.
 """
 
 from typing import TYPE_CHECKING, Any, Final
@@ -75,16 +75,21 @@ def answer(request: Request, found: OpenCollection, view: "RowsView") -> Respons
 def keep(
     context: Context, request: Request, view: "RowsView", asked: Asked, text: bytes | None
 ) -> None:
-    """From now on searches like this one, which is quick, are ready on this view. ``text``: what is
-    left of its body without the vector, and one number in its place; None for raw numbers."""
+    """A search that is quick came, and the second time on this view: from now on searches like it
+    are ready there. ``text``: what is left of its body without the vector, and one number in its
+    place; None for raw numbers."""
     key = _key(request, text)
     if key is None:
+        return
+    if key not in view.ready:
+        # To make it ready costs as much as it spares once, and the next write brings a new view.
+        if len(view.ready) >= READY_MAX:
+            view.ready.clear()
+        view.ready[key] = None
         return
     ready = view.ready_for(asked.search, context.memories, meta=asked.meta)
     if ready is None:
         return
-    if len(view.ready) >= READY_MAX:
-        view.ready.clear()
     headers = (("kissvdb-offset", str(view.offset)),)
     least = asked.search.k if asked.search.narrowed else 0
     audited = asked.search if asked.is_audited else None
