@@ -1,5 +1,7 @@
 """Lists of rows: each row in one, learnt anew when they do not fit any more, whole when opened."""
 
+import attrs
+import numba
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from kissvdb.core.store.options import IndexOptions
 from kissvdb.kernels.arrays import COSINE
 from kissvdb.kernels.ivf import clustering
 from kissvdb.kernels.ivf import lists as row_lists
+from kissvdb.kernels.ivf import signs as row_signs
 from tests.core.row_world import SALT, World, clusters, compiled
 
 DIM = 16
@@ -141,3 +144,95 @@ def test_short_rows_that_are_read_are_not_taken_for_nothing(kernels):
         assert here.view().indexed_rows == 1500
         costs.append(here.view().index.cost(10, None))
     assert costs[0] == costs[1] > 1500
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_signs_pass_over_no_row_that_codes_find(kernels, monkeypatch, metric):
+    monkeypatch.setattr(ivf, "SCANNED_ROWS", 0)
+    dim = 200
+    here = World(CollectionSpec("c", dim, metric, index="ivf"), kernels)
+    vectors = clusters(1, 2600, dim)
+    # Copies, more than are scored at first; and what is all in one dimension.
+    vectors[1000:1300] = vectors[7]
+    vectors[5] = np.eye(dim)[3]
+    write(here, vectors)
+    here.upkeep()
+    view = here.view()
+    index, chance = view.index, np.random.default_rng(2)
+    assert index.body.has_signs
+    queries = vectors[:2600:40] + 0.2 * chance.standard_normal((65, dim)).astype(np.float32)
+    queries = kernels.prepared(np.vstack([vectors[[5, 7]], queries]), metric)
+    plan = index.plan(10, 40, None)
+    bare = attrs.evolve(
+        index, body=attrs.evolve(index.body, signs=row_signs.no_signs(index.body.centroids))
+    )
+    found, without = (
+        each.search(view.data, queries, 10, plan, None, may_scan=True) for each in (index, bare)
+    )
+    pairs = zip(found[0][:, :10], without[0][:, :10], strict=True)
+    same = [len(set(a) & set(b)) for a, b in pairs]
+    assert sum(same) >= 0.995 * 10 * len(queries)
+    assert found[0][1, :10].tolist() == [7, *range(1000, 1009)]
+    assert found[0][0, 0] == 5
+    half = np.full(len(vectors) // 64 + 1, 0xAAAAAAAAAAAAAAAA, np.uint64)
+    plan = index.plan(10, 40, half)
+    rows, _ = index.search(view.data, queries, 10, plan, half, may_scan=True)
+    assert (rows % 2 == 1).all()
+
+
+def test_lists_of_before_there_were_signs_get_them_when_they_grow(kernels, monkeypatch):
+    here = world(kernels)
+    vectors = clusters(1, 3000, DIM)
+    with monkeypatch.context() as before:
+        before.setattr(row_signs, "fits", lambda metric, dim: False)
+        write(here, vectors[:1500])
+        here.upkeep()
+        work = here.rows.checkpoint()
+        work.run()
+    space = here.rows.space
+    opened, warnings = Rows.opened(work.manifest, work.indexes, {}, space, SALT, kernels)
+    assert warnings == []
+    again = World(here.spec, kernels, opened, here.log, here.model, here.now_ms)
+    assert not again.view().index.body.has_signs
+    assert again.view().audit(vectors[:400:20], Search(10)) >= 0.97
+    write(again, vectors[1500:], 1500)
+    again.upkeep()
+    assert again.view().index.body.has_signs
+    fresh = world(kernels)
+    write(fresh, vectors[:1500])
+    fresh.upkeep()
+    write(fresh, vectors[1500:], 1500)
+    fresh.upkeep()
+    grown, made = again.view().index.body, fresh.view().index.body
+    assert grown.sums.tolist() == made.sums.tolist()
+    work = again.rows.checkpoint()
+    work.run()
+    _, warnings = Rows.opened(work.manifest, work.indexes, {}, space, SALT, kernels)
+    assert warnings == []
+
+
+@pytest.mark.slow
+def test_rows_are_looked_up_alike_on_every_processor():
+    if not row_signs.SHUFFLES:
+        pytest.skip("there is one form of it here")
+
+    @numba.njit(_nrt=False)
+    def both(queries, values, tables, signs, base, least):
+        query = row_signs.signed_query(queries, 0, values, tables)
+        steps = row_signs._near_by_steps(signs, 0, query.tables, query.step, base, least)
+        return row_signs.near_rows(signs, 0, query, base, least), steps, query.base
+
+    chance = np.random.default_rng(3)
+    rows = chance.standard_normal((32, 200)).astype(np.float32)
+    blocks = np.zeros((1, row_signs.block_bytes(200)), np.uint8)
+    signs = row_signs.signs_of(blocks, rows[:1] / 2)
+    row_signs.encode(signs, rows, np.zeros(32, np.int32), np.arange(32), COSINE)
+    values, tables = np.zeros((2, 256), np.float32), np.zeros((64, 32), np.uint8)
+    masks = set()
+    for least in np.linspace(-100, 250, 36, dtype=np.float32):
+        base = both(rows[3:4], values, tables, signs, np.float32(0), least)[2]
+        near, steps, _ = both(rows[3:4], values, tables, signs, np.float32(base), least)
+        assert near & 0xFFFFFFFF == steps & 0xFFFFFFFF
+        masks.add(near)
+    assert len(masks) > 5
+    assert 1 << 3 in masks, "the query is nearest to itself"

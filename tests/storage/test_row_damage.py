@@ -158,7 +158,10 @@ def test_codes_that_are_gone_are_made_anew_from_the_rows(tmp_path, kernels, bits
 @pytest.mark.parametrize("how", ["gone", "cut off", "changed", "not a file of rows"])
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("ivf", "lists-1300-rows"), ("ivf", "lists4-1300"), ("ivf", "lists"), ("vamana", "pages-1")],
+    [
+        *(("ivf", name) for name in ("lists-1300-rows", "lists4-1300", "signs-1300", "lists")),
+        ("vamana", "pages-1"),
+    ],
 )
 def test_what_any_kind_of_index_has_in_files_is_made_anew(tmp_path, kernels, kind, name, how):
     here = stored_world(tmp_path, kernels, index=kind)

@@ -39,7 +39,9 @@ IN_ORDER = 32
 """A step of a walk, which reads the rows linked to one, takes as long as so many codes in order."""
 ROW_NUMBERS_MIN = 384
 """A row that is read costs as much as one of so many numbers at least: some 70 ns."""
-DEPTH_MIN = 40
+SIGNS_SHARE = 4
+"""Signs are read if one row in so many passes: to see which do costs as much for 32 as for one."""
+DEPTH_MIN = 20
 SURE_MIN = 10
 LATE_SHARE = 0.3
 LATE_NPROBE_MIN = 16
@@ -83,7 +85,8 @@ class IvfIndex(Index):
     @classmethod
     def row_bytes(cls, spec: CollectionSpec) -> tuple[int, int]:
         """As ``Index.row_bytes``."""
-        return 0, 4 + {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim // 2)
+        each = {"none": 0, "q8": spec.dim}.get(spec.quantization, spec.dim // 2 + spec.dim // 8 + 8)
+        return 0, 4 + each
 
     def due(self, rows: int, policy: Policy) -> int:
         """As ``Index.due``."""
@@ -120,7 +123,7 @@ class IvfIndex(Index):
         read = size if self._reads_all(nprobe) else nprobe * size // lists
         if allowed * SCORED < read + CODED * read * allowed // size:
             return Plan("exact scan")
-        depth = max(4 * want if want < 128 else want + 384, DEPTH_MIN, want + TIES_SPARE)
+        depth = max(min(2 * want, want + 384), DEPTH_MIN, want + TIES_SPARE)
         if self._reads_all(nprobe):
             return Plan("code scan", lists, depth, allowed)
         return Plan("lists" if allowed == size else "filtered lists", nprobe, depth, allowed)
@@ -151,7 +154,8 @@ class IvfIndex(Index):
             allow = None
         lists = len(self.body.centroids)
         least = min(want, plan.allowed)
-        rows, scores, late = self._read(data, queries, want, plan.ef, plan.depth, allow)
+        by_signs = SIGNS_SHARE * plan.allowed >= self.size
+        rows, scores, late = self._read(data, queries, want, plan.ef, plan.depth, allow, by_signs)
         nprobe = plan.ef
         left = np.flatnonzero((rows[:, least - 1] < 0) | late)
         while len(left) and nprobe < lists:
@@ -160,7 +164,7 @@ class IvfIndex(Index):
             nprobe = min(WIDER * nprobe, lists)
             if self._reads_all(nprobe):
                 nprobe = lists
-            found = self._read(data, queries[left], want, nprobe, plan.depth, allow)
+            found = self._read(data, queries[left], want, nprobe, plan.depth, allow, by_signs)
             rows[left], scores[left], late = found
             left = left[(found[0][:, least - 1] < 0) | late]
         return rows, scores
@@ -200,7 +204,14 @@ class IvfIndex(Index):
         return {} if self.body is None else ivf_body.to_arrays(self.body)
 
     def _read(
-        self, data: RowData, queries: Array, want: int, nprobe: int, depth: int, allow: Words | None
+        self,
+        data: RowData,
+        queries: Array,
+        want: int,
+        nprobe: int,
+        depth: int,
+        allow: Words | None,
+        by_signs: bool,
     ) -> tuple[Array, Array, Array]:
         """Rows and scores as `search` answers them, and for which queries later lists held as much
         as the first: bool [queries]."""
@@ -208,7 +219,7 @@ class IvfIndex(Index):
         count = want + TIES_SPARE
         sure = max(want, min(count, SURE_MIN))
         rows, scores, late = self.kernels.search_lists(
-            self.body, data, queries, count, nprobe, depth, allow, sure=sure
+            self.body, data, queries, count, nprobe, depth, allow, sure=sure, by_signs=by_signs
         )
         if nprobe < LATE_NPROBE_MIN:
             return rows, scores, np.zeros(len(rows), np.bool_)

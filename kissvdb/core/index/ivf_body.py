@@ -22,7 +22,10 @@ from kissvdb.errors import Damaged
 from kissvdb.kernels.arrays import METRICS, Codes
 from kissvdb.kernels.ivf import clustering
 from kissvdb.kernels.ivf import lists as row_lists
+from kissvdb.kernels.ivf import signs as row_signs
+from kissvdb.kernels.ivf.checksums import block_sums
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS, Lists
+from kissvdb.kernels.ivf.signs import Signs
 
 Array = npt.NDArray[Any]
 
@@ -46,7 +49,9 @@ class Body:
     ``codes`` have the order of slots, but those of float32, which are the rows. ``centroids``:
     float32 [lists, width], what rows are assigned by; ``coarse`` are codes of them as searches
     choose lists by. For dot ``reach`` is the length of the longest row of each list, float32
-    [lists], and ``lengths`` that of each row, float32 [>= size]; else both are [0]. ``sums``:
+    [lists], and ``lengths`` that of each row, float32 [>= size]; else both are [0]. ``signs``: of
+    the rows that have 4-bit codes, block by block; of none for dot, and where they were written
+    before there were signs: these get them when they grow. ``sums``:
     uint32 [blocks], the checksum of each block. ``trained_rows``: how many rows there were when
     centroids and codebooks were learnt, ``balance`` the imbalance of the lists then. Growing writes
     into slots that no reader's lists count, and behind ``size``.
@@ -58,6 +63,7 @@ class Body:
     coarse: Codes
     reach: Array
     lengths: Array
+    signs: Signs
     sums: Array
     precision: str
     trained_rows: int
@@ -69,14 +75,21 @@ class Body:
         """Bytes of lists, centroids and codes, without the room to grow."""
         slots = len(self.lists.blocks) * BLOCK_ROWS
         coded = slots * self.codes.rows.strides[0] if self.codes.rows.dtype != np.float32 else 0
-        return int(coded + 4 * slots + self.centroids.nbytes + self.coarse.rows.nbytes)
+        signs = len(self.lists.blocks) * self.signs.blocks.strides[0] if self.has_signs else 0
+        return int(coded + signs + 4 * slots + self.centroids.nbytes + self.coarse.rows.nbytes)
+
+    @property
+    def has_signs(self) -> bool:
+        """Whether searches read signs first."""
+        return len(self.signs.blocks) > 0
 
     def names(self) -> list[str]:
         """The names of the arrays in the space that have a place for every slot."""
-        rows, codes, aux, _ = names_of(self.codes.rows.dtype, self.trained_rows)
+        rows, codes, aux, _, signs = names_of(self.codes.rows.dtype, self.trained_rows)
         if self.codes.rows.dtype == np.float32:
             return [rows]
-        return [rows, codes, aux] if self.codes.aux.size else [rows, codes]
+        names = [rows, codes, aux] if self.codes.aux.size else [rows, codes]
+        return [*names, signs] if self.has_signs else names
 
     def code_sums(self) -> dict[str, CodeSum]:
         """A checksum of all blocks, the same for each of these arrays."""
@@ -84,12 +97,13 @@ class Body:
         return {name: CodeSum(slots, zlib.crc32(self.sums.tobytes())) for name in self.names()}
 
 
-def names_of(dtype: Any, trained_rows: int) -> tuple[str, str, str, str]:
-    """The names in a space of row numbers, codes, their ``aux``, and lengths by row. Those learnt
-    from another number of rows lie in arrays of their own: readers may be using them."""
+def names_of(dtype: Any, trained_rows: int) -> tuple[str, str, str, str, str]:
+    """The names in a space of row numbers, codes, their ``aux``, lengths by row, signs. What was
+    learnt from another number of rows lies in arrays of its own: readers may be using it."""
     bits = {"uint8": 4, "int8": 8, "float32": 32}[str(dtype)]
     base = f"lists{bits}-{trained_rows}"
-    return f"lists-{trained_rows}-rows", base, f"{base}-aux", f"{base}-lengths"
+    rows, signs = f"lists-{trained_rows}-rows", f"signs-{trained_rows}"
+    return rows, base, f"{base}-aux", f"{base}-lengths", signs
 
 
 def in_space(
@@ -97,7 +111,7 @@ def in_space(
 ) -> tuple[Lists, Codes]:
     """Lists and coded rows with room for all slots of the lists; float32 codes as they are."""
     slots = len(lists.blocks) * BLOCK_ROWS
-    rows, coded, aux, _ = names_of(codes.rows.dtype, trained_rows)
+    rows, coded, aux, *_ = names_of(codes.rows.dtype, trained_rows)
     lists = lists._replace(rows=space.array(rows, "<i4", 0, slots))
     if codes.rows.dtype == np.float32:
         return lists, codes
@@ -115,20 +129,15 @@ def lengths_in(space: Space, dtype: Any, trained_rows: int, rows: int, metric: s
     return space.array(names_of(dtype, trained_rows)[3], "<f4", 0, rows)
 
 
-def block_sums(lists: Lists, codes: Codes, blocks: Array) -> Array:
-    """The checksums of blocks by their numbers, uint32: of the slots that hold a row."""
-    filled = row_lists.filled(lists)[blocks].tolist()
-    sums = np.zeros(len(blocks), np.uint32)
-    by_slot = codes.rows.dtype != np.float32
-    for place, (block, count) in enumerate(zip(blocks.tolist(), filled, strict=True)):
-        here = slice(block * BLOCK_ROWS, block * BLOCK_ROWS + count)
-        crc32 = zlib.crc32(lists.rows[here].data)
-        if by_slot:
-            crc32 = zlib.crc32(codes.rows[here].data, crc32)
-            if codes.aux.size:
-                crc32 = zlib.crc32(codes.aux[here].data, crc32)
-        sums[place] = crc32
-    return sums
+def signs_in(
+    space: Space, lists: Lists, codes: Codes, centroids: Array, trained_rows: int, data: RowData
+) -> Signs:
+    """The signs in the space, with room for all blocks; of none if such rows have none."""
+    if codes.rows.dtype != np.uint8 or not row_signs.fits(METRICS[data.metric], data.dim):
+        return row_signs.no_signs(centroids)
+    name, width = names_of(codes.rows.dtype, trained_rows)[4], row_signs.block_bytes(data.dim)
+    blocks = space.array(name, "|u1", width, len(lists.blocks))
+    return row_signs.signs_of(blocks, centroids)
 
 
 def to_fields(body: Body) -> dict[str, Any]:
@@ -138,6 +147,7 @@ def to_fields(body: Body) -> dict[str, Any]:
         "precision": body.precision,
         "trained_rows": body.trained_rows,
         "balance": body.balance,
+        "signs": body.has_signs,
     }
 
 
@@ -186,6 +196,9 @@ def body_of(
             codes = Codes(np.zeros((0, width), dtype), NOTHING, scale, mean)
         lists, codes = in_space(space, lists, codes, trained_rows, data.metric)
         lengths = lengths_in(space, np.dtype(dtype), trained_rows, size, data.metric)
+        signs = row_signs.no_signs(arrays["centroids"])
+        if fields.get("signs"):
+            signs = signs_in(space, lists, codes, arrays["centroids"], trained_rows, data)
         body = Body(
             lists,
             codes,
@@ -193,7 +206,8 @@ def body_of(
             coarse,
             arrays["reach"],
             lengths,
-            block_sums(lists, codes, np.arange(len(lists.blocks))),
+            signs,
+            block_sums(lists, codes, signs, np.arange(len(lists.blocks))),
             precision,
             trained_rows,
             float(fields["balance"]),
@@ -265,6 +279,7 @@ def _trained(
         _coarse(kernels, centroids, spec, precision),
         np.zeros(len(centroids) if spec.metric == "dot" else 0, np.float32),
         NOTHING,
+        row_signs.no_signs(centroids),
         np.zeros(0, np.uint32),
         precision,
         rows,
@@ -304,13 +319,25 @@ def _extended(kernels: Kernels, body: Body, data: RowData, last: int, space: Spa
             vectors = data.vectors[start : rows[-1] + 1]
             _put(kernels, codes, vectors, data.metric, part, lengths, rows)
     body = _reaching(kernels, body, data, labels, first, last)
+    signs = signs_in(space, lists, codes, body.centroids, body.trained_rows, data)
     blocks = np.unique(slots // BLOCK_ROWS)
+    if len(signs.blocks) and first and not body.has_signs:
+        first, blocks, (labels, slots) = 0, np.arange(len(lists.blocks)), row_lists.places(lists)
+    if len(signs.blocks):
+        row_signs.encode(signs, data.vectors[first:last], labels, slots, METRICS[data.metric])
     sums = np.zeros(len(lists.blocks), np.uint32)
     sums[: len(body.sums)] = body.sums
-    sums[blocks] = block_sums(lists, codes, blocks)
+    sums[blocks] = block_sums(lists, codes, signs, blocks)
     balance = body.balance or clustering.imbalance(lists.counts)
     return attrs.evolve(
-        body, lists=lists, codes=codes, lengths=lengths, sums=sums, balance=balance, size=last
+        body,
+        lists=lists,
+        codes=codes,
+        lengths=lengths,
+        signs=signs,
+        sums=sums,
+        balance=balance,
+        size=last,
     )
 
 

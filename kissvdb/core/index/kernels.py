@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[Any]
 _NO_BITMAP = np.zeros(0, np.uint64)
 _POOL_ENTRIES_MIN = 4096
-LIST_POOL_SHARE = 2
+LIST_POOL_SHARE, LIST_POOL_MORE = 2, 40
 """Of lists so many times more rows are kept than are scored at least: to read lists again, for more
 rows that may be among the best, costs more."""
 _DECODED_ROWS = 1 << 16
@@ -217,14 +217,17 @@ class Kernels:
         allow: Words | None = None,
         *,
         sure: int,
+        by_signs: bool = True,
     ) -> tuple[Array, Array, Array]:
         """The k best rows of the ``nprobe`` lists nearest to each query, among those of ``allow``
-        if it is given; of all lists, if there are no more. Also, int64 [queries], how many of the
-        ``depth`` nearest by codes came from the second half of the lists."""
+        if it is given; of all lists, if there are no more. ``by_signs``: if there are signs. Also,
+        int64 [queries], how many of the ``depth`` nearest by codes came from the second half of the
+        lists."""
         metric, lists = METRICS[data.metric], self.compiled.lists
         chosen = _NO_BITMAP if allow is None else allow
         count = len(body.centroids)
-        entries = max(min(nprobe, count), LIST_POOL_SHARE * max(k, depth))
+        room = LIST_POOL_SHARE * max(k, depth) + LIST_POOL_MORE
+        entries = max(min(nprobe, count), room)
         try:
             scratch = self._list_scratches[data.dim].pop()
         except IndexError:
@@ -248,7 +251,8 @@ class Kernels:
             scratch,
             chosen,
             sure=sure,
-            room=LIST_POOL_SHARE * max(k, depth),
+            room=room,
+            signs=body.signs if by_signs else None,
         )
         self._list_scratches[data.dim].append(scratch)
         return answer

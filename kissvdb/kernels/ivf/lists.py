@@ -76,6 +76,18 @@ def slots(lists: Lists) -> Array:
     return _places(np.arange(len(each)) * BLOCK_ROWS, each)
 
 
+def places(lists: Lists) -> tuple[Array, Array]:
+    """The list of each row, int32 [rows], and its slot, int64 [rows], by row."""
+    held = slots(lists)
+    list_of_block = np.empty(len(lists.blocks), np.int32)
+    list_of_block[lists.blocks] = np.repeat(
+        np.arange(len(lists.counts), dtype=np.int32), np.diff(lists.first)
+    )
+    by_row = np.empty(len(held), np.int64)
+    by_row[lists.rows[held]] = held
+    return list_of_block[by_row // BLOCK_ROWS], by_row
+
+
 def _places(starts: Array, lengths: Array) -> Array:
     """start, start + 1 ... for each of these lengths, one after the other: int64."""
     ends = np.cumsum(lengths)

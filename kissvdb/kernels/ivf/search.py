@@ -10,11 +10,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
-from kissvdb.kernels.arrays import POOL_PADDING, Codes, Query, Scratch, new_scratch
-from kissvdb.kernels.codes.distance import float_key, measure
+from kissvdb.kernels.arrays import (
+    LINE_BYTES,
+    POOL_PADDING,
+    Codes,
+    Query,
+    Scratch,
+    new_scratch,
+    padded,
+)
+from kissvdb.kernels.codes.distance import float_key, key_float, measure
 from kissvdb.kernels.codes.quantize import own_key, prepare_query
-from kissvdb.kernels.exact import LANES, answer, farness
+from kissvdb.kernels.exact import LANES, answer, farness, sum_of_products
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS, Lists
+from kissvdb.kernels.ivf.signs import (
+    TURNED,
+    Signed,
+    Signs,
+    least_product,
+    margin,
+    near_rows,
+    no_signs,
+    signed_query,
+)
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.rescore import NO_KEY, rescore
 
@@ -32,7 +50,8 @@ def scratch_for(entries: int, dim: int) -> Scratch:
 
 class Rows(NamedTuple):
     """What lists are read for: ``codes`` by slot, or by row if they are ``by_row`` (int64), and the
-    ``rows`` that they stand for, float32 [n, width]. ``allow``: a bitmap, or [0] for all."""
+    ``rows`` that they stand for, float32 [n, width]. ``allow``: a bitmap, or [0] for all.
+    ``signs``: of no blocks where codes alone are read."""
 
     lists: Lists
     codes: Codes
@@ -40,6 +59,7 @@ class Rows(NamedTuple):
     rows: Array
     metric: Any
     allow: Array
+    signs: Signs
 
 
 class Asked(NamedTuple):
@@ -167,6 +187,75 @@ def _read(
 
 
 @helper
+def _least(here: Rows, asked: Asked, signed: Signed, pool: Array, depth: Number) -> Number:
+    """The least product of a row that may be among the ``depth`` nearest."""
+    last = pool[depth - 1]
+    if last == pools.EMPTY:
+        return -np.inf
+    far = np.float64(key_float(pools.entry_key(last))) + asked.query.shift
+    return least_product(signed, here.metric, far)
+
+
+@helper
+def _expect(here: Rows, each: Number, lines: Number) -> None:
+    """Ask for what is read first of a list."""
+    pools.prefetch(here.signs.centroids, each, here.rows.shape[1] // LANES)
+    first = here.lists.first[each]
+    if first < here.lists.first[each + 1]:
+        pools.prefetch(here.signs.blocks, np.int64(here.lists.blocks[first]), lines)
+
+
+@helper
+def _read_by_signs(
+    here: Rows,
+    probed: Array,
+    asked: Asked,
+    signed: Signed,
+    scratch: Scratch,
+    room: Number,
+    depth: Number,
+) -> None:
+    """`_take` the rows of these lists that pass and that their signs do not tell to be farther than
+    the ``depth`` nearest so far."""
+    lists, signs, codes = here.lists, here.signs, here.codes
+    lines, code_lines = signs.blocks.shape[1] // LINE_BYTES, codes.rows.shape[1] // LINE_BYTES
+    least = _least(here, asked, signed, scratch.pool, depth)
+    count: Number = 0
+    for order in range(probed.shape[0]):
+        each = probed[order]
+        if order + 1 < probed.shape[0]:
+            _expect(here, np.int64(probed[order + 1]), lines)
+        across = sum_of_products(signs.centroids, each, asked.queries, asked.at)
+        square = sum_of_products(signs.centroids, each, signs.centroids, each)
+        base = margin(signed, across, square)
+        left = lists.counts[each]
+        stop = lists.first[each + 1]
+        for place in range(lists.first[each], stop):
+            if place + 1 < stop:
+                pools.prefetch(signs.blocks, np.int64(lists.blocks[place + 1]), lines)
+            block = np.int64(lists.blocks[place])
+            near = near_rows(signs, block, signed, base, np.float32(least - across))
+            near &= (1 << min(left, BLOCK_ROWS)) - 1
+            left -= BLOCK_ROWS
+            while near != 0:
+                slot = block * BLOCK_ROWS + pools.lowest_bit(near)
+                near &= near - 1
+                passes = np.uint64(1)
+                if here.allow.size > 0:
+                    row = lists.rows[slot]
+                    passes = (here.allow[row >> 6] >> np.uint64(row & 63)) & np.uint64(1)
+                scratch.ids[count] = slot
+                pools.prefetch(codes.rows, slot, code_lines)
+                count += np.int64(passes)
+            if count > BATCH - BLOCK_ROWS:
+                _offer(codes, lists.rows, 0, count, asked.query, scratch, room)
+                least = _least(here, asked, signed, scratch.pool, depth)
+                count = 0
+    if count > 0:
+        _offer(codes, lists.rows, 0, count, asked.query, scratch, room)
+
+
+@helper
 def _came_late(scratch: Scratch, depth: Number) -> Number:
     """How many of the ``depth`` nearest are not among those that were when half of the lists were
     read, which ``scratch.results`` holds."""
@@ -190,6 +279,8 @@ def _scan_lists(
     depth: Number,
     room: Number,
     scratch: Scratch,
+    values: Array,
+    tables: Array,
     ids: Array,
     scores: Array,
     late: Array,
@@ -209,10 +300,16 @@ def _scan_lists(
         probed = probes[min(j, probes.shape[0] - 1)]
         pools.clear(pool, room)
         half = probed.shape[0] // 2
-        _read(here, probed[:half], asked, scratch, room, NO_KEY, k)
-        for i in range(depth):
-            results[i] = pool[i]
-        _read(here, probed[half:], asked, scratch, room, NO_KEY, k)
+        signed = signed_query(queries, j, values, tables)
+        for part in range(2):
+            lists = probed[:half] if part == 0 else probed[half:]
+            if here.signs.blocks.shape[0] > 0:
+                _read_by_signs(here, lists, asked, signed, scratch, room, depth)
+            else:
+                _read(here, lists, asked, scratch, room, NO_KEY, k)
+            if part == 0:
+                for i in range(depth):
+                    results[i] = pool[i]
         late[j] = _came_late(scratch, depth)
         limit, cut = rescore(
             by_length, rows, metric, queries, j, query, own, pool, 0, depth, room, results, k, sure
@@ -252,12 +349,14 @@ def scan_lists(
     *,
     sure: int,
     room: int = 0,
+    signs: Signs | None = None,
 ) -> tuple[Array, Array, Array]:
     """The k best rows of the probed lists: ids int64 [queries, k] and exact scores float32.
 
     codes: by slot, or float32 by row. lengths: float32 [n], ``aux`` by row, for dot. probes: int32
     [queries or 1, p]. depth: how many get exact scores at least; then all that may be among the
     ``sure`` best for all that the codes' error says. allow: a bitmap of rows, or [0] for all.
+    signs: of the rows by slot, read before the codes; only beside 4-bit codes.
     Places without a row hold id -1 and score -inf. Also, int64 [queries], how many of the ``depth``
     nearest by codes came from the second half of the lists.
     """
@@ -268,6 +367,12 @@ def scan_lists(
     ids = np.empty((queries.shape[0], k), np.int64)
     scores = np.empty((queries.shape[0], k), np.float32)
     late = np.zeros(queries.shape[0], np.int64)
-    here = Rows(lists, codes, int(codes.rows.dtype == np.float32), rows, metric, allow)
-    _scan_lists(here, lengths, queries, probes, k, sure, depth, room, scratch, ids, scores, late)
+    signs = signs or no_signs(rows[:0])
+    here = Rows(lists, codes, int(codes.rows.dtype == np.float32), rows, metric, allow, signs)
+    width = padded(rows.shape[1], TURNED) if len(signs.blocks) else 0
+    values, tables = np.empty((2, width), np.float32), np.empty((width // 4, 2 * 16), np.uint8)
+    _scan_lists(
+        *(here, lengths, queries, probes, k, sure, depth, room, scratch, values, tables),
+        *(ids, scores, late),
+    )
     return ids, scores, late

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels.arrays import COSINE, Codes
 from kissvdb.kernels.ivf import lists as row_lists
-from kissvdb.kernels.ivf import search
+from kissvdb.kernels.ivf import search, signs
 
 Array = NDArray[Any]
 
@@ -24,3 +24,7 @@ def run(codes: Codes, rows: Array) -> None:
         search.nearest_lists(codes, COSINE, queries, 4, scratch)
     probes = np.zeros((1, 1), np.int32)
     search.scan_lists(lists, codes, nothing, rows, COSINE, queries, probes, 2, 8, scratch, sure=2)
+    if codes.rows.dtype == np.uint8:
+        blocks = np.zeros((len(lists.blocks), signs.block_bytes(rows.shape[1])), np.uint8)
+        labels = np.zeros(count, np.int32)
+        signs.encode(signs.signs_of(blocks, queries), rows, labels, slots, COSINE)

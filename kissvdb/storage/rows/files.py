@@ -31,7 +31,7 @@ Index = dict[str, Array]
 MANIFEST = "manifest.json"
 FORMAT = 1
 _INDEX_SUFFIX = ".arrays"
-_DERIVED = ("codes", "pages", "lists")
+_DERIVED = ("codes", "pages", "lists", "signs")
 """What the names of arrays begin with that an index can make again from the rows."""
 
 
