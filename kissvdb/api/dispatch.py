@@ -31,11 +31,10 @@ from kissvdb.api.frame.route import JSON, Route
 from kissvdb.api.frame.router import Router
 from kissvdb.api.frame.starting import Recovering, still_starting
 from kissvdb.api.frame.watch import Watch
-from kissvdb.api.outcomes import completed, crashed, drop
+from kissvdb.api.outcomes import completed, crashed, drop, refused
 from kissvdb.api.reading import min_offset
 from kissvdb.api.routes import ROUTES
 from kissvdb.config import Config
-from kissvdb.engine.asking import unavailable
 from kissvdb.errors import (
     KissError,
     NotFound,
@@ -160,11 +159,12 @@ class Api:
         """The answer to what was begun, once its reply is settled. Never raises."""
         pending, request = begun.pending, begun.request
         try:
-            answer = pending.finish(pending.reply.take())
+            try:
+                answer = pending.finish(pending.reply.take())
+            except (KissError, MailboxClosed, ActorCrashed) as error:
+                answer = refused(pending, error)
         except KissError as error:
             return self._failed(error, request, begun.bound, begun.started)
-        except (MailboxClosed, ActorCrashed) as error:
-            return self._failed(unavailable(error), request, begun.bound, begun.started)
         except Exception:
             return self._failed(crashed(request), request, begun.bound, begun.started)
         return self._finished(answer, request, begun.bound, begun.started)

@@ -5,8 +5,9 @@ import logging
 import sys
 from collections.abc import Awaitable
 
-from kissvdb.api.frame.http import Answer, Pending, Request
-from kissvdb.engine.asking import answered
+from actors import ActorCrashed, MailboxClosed
+from kissvdb.api.frame.http import Answer, Pending, Request, Response
+from kissvdb.engine.asking import answered, unavailable
 from kissvdb.errors import OUT_OF_RESOURCES, KissError, Overloaded
 
 _log = logging.getLogger("kissvdb.api")
@@ -17,8 +18,21 @@ async def completed(outcome: Answer | Pending | Awaitable[Answer | Pending]) -> 
     if isinstance(outcome, Awaitable):
         outcome = await outcome
     if isinstance(outcome, Pending):
-        return outcome.finish(await answered(outcome.reply))
+        try:
+            value = await answered(outcome.reply)
+        except KissError as error:
+            return refused(outcome, error)
+        return outcome.finish(value)
     return outcome
+
+
+def refused(pending: Pending, error: KissError | MailboxClosed | ActorCrashed) -> Response:
+    """What a refusal comes to; raises it where it is the answer."""
+    if not isinstance(error, KissError):
+        error = unavailable(error)
+    if pending.refused is None:
+        raise error
+    return pending.refused(error)
 
 
 def crashed(request: Request) -> KissError:

@@ -18,7 +18,6 @@ from kissvdb.config import Config
 from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import reserved_keys
-from kissvdb.core.state.put_many import WrittenMany
 from kissvdb.core.state.rules import (
     ALWAYS,
     Answer,
@@ -216,13 +215,13 @@ class Database:
                 answers[place] = answer
         return answers
 
-    async def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> WrittenMany | None:
-        """Set keys, each for itself; None, and nothing is done, where it has to be `write_many`.
+    def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> Reply | None:
+        """Begin to set keys, each for itself; the reply has a `WrittenMany`. None, and nothing is
+        done, where it has to be `write_many`: where keys have several owners, or quotas.
 
-        ``values`` are compact JSON, and the keys mean nothing to the database. Raises what `write`
-        does; Refused where one of them is over a quota, and nothing is done."""
-        reply = self._state.put_many(keys, values)
-        return None if reply is None else await answered(reply)
+        ``values`` are compact JSON, and the keys mean nothing to the database. Raises Overloaded
+        and Stopping."""
+        return None if self.quotas.counts else self._state.put_many(keys, values)
 
     async def batch(self, batch: Batch) -> BatchAnswer:
         """Do all of a batch or nothing of it: see `Batches.write`."""

@@ -209,6 +209,29 @@ def test_a_bad_line_is_an_error_and_stops_nothing(port, line):
     assert (done["status"], done["offset"]) == ("ok", 1)
 
 
+def test_puts_of_nothing_but_keys_and_values_are_answered_like_any_other(port):
+    keys = ["a", 'quote"', "b", "a", "tab\t"]
+    found = []
+    for begin in ('{"op":"put",', '{ "op":"put",'):
+        text = [
+            f'{begin}"key":{json.dumps(key)},"value":[{n}, 1]}}\n' for n, key in enumerate(keys)
+        ]
+        status, body = send(port, "".join(text).encode())
+        assert status == 200
+        found.append(answers(body))
+    assert [each["revision"] for each in found[0]] == [1, 1, 1, 2, 1]
+    assert [each["revision"] for each in found[1]] == [3, 2, 2, 4, 2]
+    for quick, general in zip(*found, strict=True):
+        assert list(quick) == list(general)
+        assert quick["offset"] + len(keys) == general["offset"]
+    assert get(port, "/v1/state/a")[1]["value"] == [3, 1]
+    # Of lines that are JSON only together none is taken.
+    status, body = send(
+        port, b'{"op":"put","key":"x","value":[1\n{"op":"put","key":"y","value":1}\n'
+    )
+    assert [each["status"] for each in answers(body)] == ["error", "ok"]
+
+
 def test_an_unknown_wish_for_answers_is_refused(port):
     status, body = send(port, b"", query="?answers=some")
     assert status == 400

@@ -8,6 +8,7 @@ import trio
 
 from kissvdb.config import Config, Search, State, Storage
 from kissvdb.core.state.rules import Delete, Put
+from kissvdb.engine.asking import answered
 from kissvdb.engine.opening import open_database
 from kissvdb.engine.sql.reading import SqlQuery
 from kissvdb.engine.state import view as state_view
@@ -68,7 +69,7 @@ async def test_every_way_to_read_finds_what_was_written(tmp_path, monkeypatch):
                 await check(db, known)
             # A batch of columns, over keys that are in memory, in the table, or nowhere.
             keys = [f"k{chance.randrange(KEYS):03}" for _ in range(20)]
-            await db.put_many(keys, [b"7"] * 20)
+            await answered(db.put_many(keys, [b"7"] * 20))
             known |= dict.fromkeys(keys, b"7")
         await check(db, known)
         assert shard.view.table.applied_offset > 0, "nothing was stored"

@@ -1,8 +1,9 @@
 """The body of a bulk request, cut into operations: lines of JSON, or maps of msgpack."""
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 
@@ -16,15 +17,18 @@ from kissvdb.api.bulk.operations import (
 )
 from kissvdb.api.frame.context import Context
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
+from kissvdb.api.state import plain_puts
 from kissvdb.core.grants import Grants
 from kissvdb.errors import InvalidArgument, KissError, PayloadTooLarge
 from kissvdb.records import EventPublished
 
 OPERATIONS_PER_WRITE_MAX = 1024
 
-EVENTS_MAX = 512
-EVENTS_BYTES_MAX = 128 * 1024
-"""Events that are read and written together, without a thread: in half a millisecond."""
+ALIKE_MAX = 512
+ALIKE_BYTES_MAX = 128 * 1024
+"""Events, or puts, that are read and written together, without a thread: in half a millisecond."""
+
+T = TypeVar("T")
 
 
 class Lines:
@@ -72,25 +76,36 @@ class Lines:
         """As `take`, what is to be logged of the next operations, if all are events that nobody
         has to decide: as many as are read while the loop waits. Else None, and they are still to
         be taken."""
+        return self._take_alike(is_event, read_events)
+
+    def take_puts(self) -> plain_puts.Columns | None:
+        """The same of puts that say nothing but keys and values."""
+        return self._take_alike(plain_puts.is_put, _read_puts)
+
+    def _take_alike(
+        self,
+        is_one: Callable[[object], bool],
+        read: Callable[[Context, list[bytes]], T | None],
+    ) -> T | None:
         waiting = self._waiting
-        if self.grants is not None or not waiting or not is_event(waiting[0]):
+        if self.grants is not None or not waiting or not is_one(waiting[0]):
             return None
-        lines: list[Any] = list(islice(waiting, EVENTS_MAX))
+        lines: list[Any] = list(islice(waiting, ALIKE_MAX))
         if set(map(type, lines)) != {bytes}:
             return None
         size = sum(map(len, lines))
-        while size > EVENTS_BYTES_MAX and len(lines) > 1:
+        while size > ALIKE_BYTES_MAX and len(lines) > 1:
             lines = lines[: len(lines) // 2]
             size = sum(map(len, lines))
-        events = read_events(self._context, lines) if size <= EVENTS_BYTES_MAX else None
-        if events is not None:
+        found = read(self._context, lines) if size <= ALIKE_BYTES_MAX else None
+        if found is not None:
             self.pending_bytes -= size
             if len(lines) == len(waiting):
                 waiting.clear()
             else:
                 for _ in lines:
                     waiting.popleft()
-        return events
+        return found
 
     def take(self) -> list[Outcome]:
         """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
@@ -150,6 +165,9 @@ class Maps:
     def take_events(self) -> None:
         """As that of Lines: these are not told at a glance."""
 
+    def take_puts(self) -> None:
+        """As that of Lines, too."""
+
     def take(self) -> list[Outcome]:
         """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
         self.pending_bytes = 0
@@ -171,6 +189,10 @@ class Maps:
                 fits = self._begin - begin <= bytes_max
                 taken.append(read_map(self._context, operation) if fits else _too_long(bytes_max))
         return taken
+
+
+def _read_puts(context: Context, lines: Sequence[bytes]) -> plain_puts.Columns | None:
+    return plain_puts.read_lines(lines, context.config.limits)
 
 
 def _too_long(bytes_max: int) -> PayloadTooLarge:

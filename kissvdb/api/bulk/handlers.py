@@ -19,11 +19,13 @@ from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request, Response, StreamResponse
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
 from kissvdb.api.reading.query import parse_query
+from kissvdb.api.state import plain_puts
 from kissvdb.core.events.publishing import Published
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.sql.commands import SqlExecutedAnswer
+from kissvdb.core.state.put_many import WrittenMany
 from kissvdb.core.state.rules import Answer as StateAnswer
-from kissvdb.core.state.rules import Deleted, Written
+from kissvdb.core.state.rules import Deleted, Put, Written
 from kissvdb.engine.asking import answered
 from kissvdb.errors import InvalidArgument, KissError, Overloaded, Refused, Unavailable
 from kissvdb.records import EventPublished
@@ -104,6 +106,9 @@ async def _do_next(context: Context, cutter: Lines | Maps, answers: "Answers") -
     events = None if cutter.put_back else cutter.take_events()
     if events is not None:
         return await _publish(context, events, answers)
+    puts = None if cutter.put_back else cutter.take_puts()
+    if puts is not None:
+        return await _put(context, *puts, answers)
     operations = cutter.put_back or await _take(cutter)
     cutter.put_back = []
     texts = context.database.vectors.texts
@@ -125,6 +130,22 @@ async def _publish(context: Context, events: Sequence[EventPublished], answers: 
             return answers.of([refusal] * len(events))
         else:
             return answers.published(first, len(events))
+
+
+async def _put(
+    context: Context, keys: Sequence[str], values: Sequence[bytes], answers: "Answers"
+) -> bytes:
+    """The same of puts that are columns."""
+    while True:
+        try:
+            reply = context.database.put_many(keys, values)
+            if reply is None:
+                return answers.of(await _write(context, list(map(Put, keys, values))))
+            return answers.put(await answered(reply))
+        except Overloaded:
+            await trio.sleep(OVERLOADED_PAUSE_SECONDS)
+        except (Unavailable, Refused) as refusal:
+            return answers.of([refusal] * len(keys))
 
 
 async def _take(cutter: Lines | Maps) -> list[Outcome]:
@@ -187,6 +208,12 @@ class Answers:
         if self._quiet:
             return b""
         return b"".join(b'{"status":"ok","offset":%d}\n' % (first + n) for n in range(count))
+
+    def put(self, written: WrittenMany) -> bytes:
+        """The lines for puts that were columns."""
+        self._count += len(written.offsets)
+        self._last_offset = written.offsets[-1]
+        return b"" if self._quiet else plain_puts.line_results(written)
 
     def summary(self) -> bytes:
         """The last line of a quiet answer."""

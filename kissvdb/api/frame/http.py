@@ -11,6 +11,7 @@ import msgspec
 
 from actors import Reply
 from kissvdb.api.frame.principal import ANYBODY, Principal
+from kissvdb.errors import KissError
 from kissvdb.telemetry.parts import Parts
 
 Headers = tuple[tuple[str, str], ...]
@@ -73,7 +74,11 @@ Answer = Response | StreamResponse
 
 
 class Pending(msgspec.Struct, frozen=True):
-    """An answer on its way: ``finish`` makes it from what is replied. A write has begun."""
+    """An answer on its way: ``finish`` makes it from what is replied. A write has begun.
+
+    ``refused`` makes one of a refusal; without it that is the answer.
+    """
 
     reply: Reply
     finish: Callable[[Any], Response]
+    refused: Callable[[KissError], Response] | None = None

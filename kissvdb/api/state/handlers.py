@@ -14,10 +14,18 @@ from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Pending, Request, Response
 from kissvdb.api.frame.preconditions import of_existing, precondition
-from kissvdb.api.reading.json_body import MARK, Body, compact, off_loop, read_then
+from kissvdb.api.reading.json_body import (
+    INLINE_BYTES_MAX,
+    MARK,
+    Body,
+    compact,
+    off_loop,
+    read_then,
+)
 from kissvdb.api.reading.query import parse_query, u64
 from kissvdb.api.state import parts, plain_puts
 from kissvdb.api.state.parts import number
+from kissvdb.core.state.put_many import WrittenMany
 from kissvdb.core.state.rules import (
     Answer,
     Command,
@@ -28,7 +36,7 @@ from kissvdb.core.state.rules import (
     Put,
     Written,
 )
-from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound, Refused, Unavailable
+from kissvdb.errors import InvalidArgument, KissError, MistypedField, NotFound, Unavailable
 
 LIST_LIMIT_DEFAULT = 100
 LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -40,6 +48,8 @@ SHOWN_BYTES_MAX = 100
 PUT = Body(PutBody)
 PUT_FIELDS = frozenset(PutBody.__struct_fields__)
 BATCH_PUT = Body(BatchPutBody)
+
+Prompt = Response | Pending
 
 _json = msgspec.json.encode
 
@@ -129,7 +139,42 @@ async def list_items(context: Context, request: Request) -> Response:
     return _page(page)
 
 
-async def batch_put(context: Context, request: Request) -> Response:
+def batch_put(context: Context, request: Request) -> Prompt | Awaitable[Prompt]:
+    if len(request.body) > INLINE_BYTES_MAX:
+        return _batch_put(context, request, maybe_plain=True)
+    outcome = None
+    if request.principal.grants is None:
+        outcome = _put_all(context, plain_puts.read(request.body, context.config.limits))
+    return _batch_put(context, request) if outcome is None else outcome
+
+
+def _put_all(context: Context, columns: plain_puts.Columns | None) -> Prompt | None:
+    """Begin to write what can be written as columns; None where it cannot, and nothing is done."""
+    if columns is None:
+        return None
+    refused = partial(_all_refused, columns[0])
+    try:
+        reply = context.database.put_many(*columns)
+    except Unavailable as refusal:
+        return refused(refusal)
+    return None if reply is None else Pending(reply, partial(_put_together, columns[0]), refused)
+
+
+def _put_together(keys: list[str], written: WrittenMany) -> Response:
+    return Response(b'{"results":%b}' % plain_puts.results(keys, written))
+
+
+def _all_refused(keys: list[str], refusal: KissError) -> Response:
+    """As `write_many` answers it."""
+    return Response(b'{"results":[%b]}' % b",".join([_result(key, refusal) for key in keys]))
+
+
+async def _batch_put(context: Context, request: Request, *, maybe_plain: bool = False) -> Prompt:
+    if maybe_plain and request.principal.grants is None:
+        look = partial(plain_puts.read, request.body, context.config.limits)
+        outcome = _put_all(context, await off_loop(request.body, look))
+        if outcome is not None:
+            return outcome
     read = partial(BATCH_PUT.read, request.body, strict=context.strict)
     body = await off_loop(request.body, read)
     operations = body.operations
@@ -139,11 +184,6 @@ async def batch_put(context: Context, request: Request) -> Response:
             f"{len(operations)}: send several batches, or raise limits.state_batch_max "
             "(MAX_STATE_BATCH)"
         )
-    if request.principal.grants is None:
-        columns = await off_loop(request.body, plain_puts.read, operations, context.config.limits)
-        written = None if columns is None else await _put_columns(context, *columns)
-        if written is not None:
-            return Response(b'{"results":[%b]}' % written)
     read_puts = await off_loop(request.body, _puts, context, operations)
     outcomes = check_each(request.principal.grants, read_puts)
     commands = [outcome for outcome in outcomes if isinstance(outcome, Put)]
@@ -153,26 +193,6 @@ async def batch_put(context: Context, request: Request) -> Response:
         for operation, outcome in zip(operations, outcomes, strict=True)
     ]
     return Response(b'{"results":[%b]}' % b",".join(results))
-
-
-async def _put_columns(context: Context, keys: list[str], values: list[bytes]) -> bytes | None:
-    try:
-        written = await context.database.put_many(keys, values)
-    except Unavailable as refusal:
-        # As `write_many` answers it: each of them is refused.
-        return b",".join([_result(key, refusal) for key in keys])
-    except Refused:
-        # One is over a quota, and nothing is done: each is told for itself.
-        return None
-    if written is None:
-        return None
-    answers = plain_puts.results(keys, written)
-    if answers is not None:
-        return answers
-    rows = zip(keys, written.revisions, written.offsets, strict=True)
-    return b",".join(
-        [_result(key, Written(key, revision, offset)) for key, revision, offset in rows]
-    )
 
 
 def _read_put(context: Context, text: bytes) -> tuple[PutBody, bytes]:

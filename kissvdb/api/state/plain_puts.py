@@ -1,36 +1,88 @@
-"""A batch of puts that say nothing but keys and values, as columns: most of what is loaded."""
+"""Puts that say nothing but keys and values, many at once, as columns: most of what is loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import repeat
 
-from kissvdb.api.bodies import PutOperation
+import msgspec
+
 from kissvdb.api.reading.json_body import DEPTH_MAX, compact_all, may_be_deep
 from kissvdb.config import Limits
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.put_many import WrittenMany
+from kissvdb.errors import KissError
 
 Columns = tuple[list[str], list[bytes]]
 """Keys, and their values as compact JSON."""
 
+_WRONG = (KissError, msgspec.MsgspecError, ValueError, RecursionError)
 
-def read(operations: Sequence[PutOperation], limits: Limits) -> Columns | None:
-    """The columns of the puts; None where one of them wants to be looked at for itself: it says
-    more, it is wrong, or its key is not plain ASCII or means something."""
-    keys = [
-        each.key
-        for each in operations
-        if each.ttl_ms is None
-        and each.op_id is None
-        and each.if_revision is None
-        and each.if_offset is None
-    ]
+
+class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    key: str
+    value: msgspec.Raw
+
+
+class _Line(_Plain, tag_field="op", tag="put", forbid_unknown_fields=True, gc=False):
+    """The same as a line of a bulk body."""
+
+
+class _Batch(msgspec.Struct, forbid_unknown_fields=True):
+    operations: list[_Plain]
+
+
+class _Result(msgspec.Struct):
+    status: str
+    key: str
+    revision: int
+    expires_at_ms: None
+    offset: int
+
+
+class _LineResult(msgspec.Struct):
+    status: str
+    offset: int
+    revision: int
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_line: Callable[[bytes], _Line] = msgspec.json.Decoder(_Line).decode
+_encoder = msgspec.json.Encoder()
+
+
+def read(body: bytes, limits: Limits) -> Columns | None:
+    """The columns of the body of a batch; None where it wants to be looked at put by put: one says
+    more, is wrong, or its key is not plain ASCII or means something."""
+    try:
+        puts = _decode_batch(body).operations
+    except _WRONG:
+        return None
+    return _columns(puts, limits) if len(puts) <= limits.state_batch_max else None
+
+
+def read_lines(lines: Sequence[bytes], limits: Limits) -> Columns | None:
+    """As `read`, of lines of a bulk body."""
+    try:
+        puts = list(map(_decode_line, lines))
+    except _WRONG:
+        return None
+    return _columns(puts, limits)
+
+
+def is_put(line: object) -> bool:
+    """Whether a line of a bulk body begins as those of puts do."""
+    return type(line) is bytes and line.startswith(b'{"op":"put"')
+
+
+def _columns(puts: Sequence[_Plain], limits: Limits) -> Columns | None:
+    keys = [each.key for each in puts]
     sizes = set(map(len, keys))
-    if len(keys) < len(operations) or min(sizes) < 1 or max(sizes) > limits.key_bytes_max:
+    if not 0 < min(sizes, default=0) <= max(sizes) <= limits.key_bytes_max:
         return None
     if not "".join(keys).isascii():
         return None
-    if any(key.startswith(reserved_keys.WATCHED) for key in keys):
+    if any(map(str.startswith, keys, repeat(reserved_keys.WATCHED))):
         return None
-    texts = [bytes(each.value) for each in operations]
+    texts = [bytes(each.value) for each in puts]
     if max(map(len, texts)) > 2 * DEPTH_MAX and any(map(may_be_deep, texts)):
         return None
     values = compact_all(texts)
@@ -39,15 +91,13 @@ def read(operations: Sequence[PutOperation], limits: Limits) -> Columns | None:
     return keys, values
 
 
-def results(keys: Sequence[str], written: WrittenMany) -> bytes | None:
-    """The JSON of their answers, without the brackets; None where a key has to be escaped."""
-    joined = "".join(keys)
-    if '"' in joined or "\\" in joined or not joined.isprintable():
-        return None
-    return ",".join(
-        [
-            f'{{"status":"ok","key":"{key}","revision":{revision},"expires_at_ms":null,'
-            f'"offset":{offset}}}'
-            for key, revision, offset in zip(keys, written.revisions, written.offsets, strict=True)
-        ]
-    ).encode()
+def results(keys: Sequence[str], written: WrittenMany) -> bytes:
+    """The answers to a batch, as an array of JSON."""
+    ok, never = repeat("ok"), repeat(None)
+    return _encoder.encode(list(map(_Result, ok, keys, written.revisions, never, written.offsets)))
+
+
+def line_results(written: WrittenMany) -> bytes:
+    """The answers to lines."""
+    ok = repeat("ok")
+    return _encoder.encode_lines(list(map(_LineResult, ok, written.offsets, written.revisions)))

@@ -9,10 +9,12 @@ gets another turn (second chance, as CLOCK: Corbató, A Paging Experiment with t
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final
 
-from kissvdb.records import Item
+from kissvdb.core.state.put_many import Run
+from kissvdb.records import Item, KeyWritten
 
 ENTRY_BYTES = 320
 """About what an entry takes besides its key and value (CPython 3.11, and half a slot more)."""
@@ -64,6 +66,29 @@ class Hot:
         else:
             self.bytes += len(item.value) - len(old.value)
 
+    def put_many(self, run: Run, new: Sequence[Item]) -> None:
+        """`put` of many, which are these now."""
+        keys: Iterable[str] = run.keys
+        replaced: Iterable[Item | KeyWritten | None] = run.replaced
+        items, before = self.items, len(self.items)
+        items.update(zip(keys, new, strict=True))
+        # What is new in a dict stands at its end.
+        added = list(islice(reversed(items), len(items) - before))
+        values: Iterable[bytes] = run.values
+        if run.repeats:
+            once = dict(zip(keys, zip(run.values, run.replaced, strict=True), strict=True))
+            keys, values = once, [value for value, _ in once.values()]
+            replaced = [item for _, item in once.values()]
+        self.bytes += sum(map(len, values))
+        self.bytes -= sum([len(item.value) for item in replaced if item is not None])
+        if added:
+            was = dict(zip(keys, replaced, strict=True))
+            for key in reversed(added):
+                # It was in the table, and not here.
+                old = was[key]
+                self.bytes += 0 if old is None else len(old.value)
+                self._enqueue(key)
+
     def keep(self, key: str, item: Item | None) -> None:
         """The table says so, of a key that is missing here."""
         if item is not None and len(item.value) * LARGE > self.bytes_max:
@@ -83,12 +108,16 @@ class Hot:
                 return
 
     def _add(self, key: str, item: Item | None) -> None:
+        self._enqueue(key)
+        self.bytes += _value_bytes(item)
+
+    def _enqueue(self, key: str) -> None:
         newest = self._queue[-1]
         if len(newest) >= AT_ONCE:
             newest = []
             self._queue.append(newest)
         newest.append(key)
-        self.bytes += ENTRY_BYTES + len(key) + _value_bytes(item)
+        self.bytes += ENTRY_BYTES + len(key)
 
     def _drop_some(self) -> None:
         items, is_stored = self.items, self._is_stored

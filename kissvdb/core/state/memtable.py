@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from kissvdb.core.state.put_many import Run
 from kissvdb.records import (
     BatchCommitted,
     EventPublished,
@@ -128,6 +129,21 @@ class Memtable:
             )
             self._remember(record.op_id, operation)
         return item
+
+    def write_many(self, offset: int, run: Run) -> list[Item]:
+        """`write` of many, the first of which has this offset: each key as it is now, in order."""
+        keys, values = run.keys, run.values
+        count = len(keys)
+        last = offset + count
+        items = list(map(Item, keys, values, run.revisions, range(offset, last)))
+        self.items.update(zip(keys, items, strict=True))
+        self.applied_offset = last - 1
+        self.changes += count
+        self.bytes += run.bytes + count * ENTRY_BYTES
+        if self.expiring:
+            for key in keys:
+                self.expiring.pop(key, None)
+        return items
 
     def _remember(self, op_id: str, operation: Operation) -> None:
         self.operations[op_id] = operation

@@ -12,11 +12,11 @@ import msgspec
 
 from kissvdb.core import batch
 from kissvdb.core.events.publishing import Publish, Published, record_of
-from kissvdb.core.state import merge_patch, reserved_keys
+from kissvdb.core.state import merge_patch, put_many, reserved_keys
 from kissvdb.core.state.preconditions import ALWAYS as ALWAYS
 from kissvdb.core.state.preconditions import Precondition as Precondition
 from kissvdb.core.state.preconditions import check, unmet
-from kissvdb.core.state.put_many import ManyDecision, PutMany
+from kissvdb.core.state.put_many import ManyDecision, PutMany, Run
 from kissvdb.errors import (
     Damaged,
     InvalidArgument,
@@ -169,6 +169,8 @@ class StateBatch(batch.Batch[StateDecision]):
         """Whether a record may be of a document, or of the settings of some."""
         self._admit = admit
         self.records: list[Logged] = []
+        self.runs: list[Run] = []
+        """Which of the records are columns, in order."""
         self._lookup = lookup
         self._find_absent = absent
         self._absent: Set[str] = frozenset()
@@ -211,34 +213,21 @@ class StateBatch(batch.Batch[StateDecision]):
         return self._log(record_of(command, self._fingerprint))
 
     def _put_many(self, command: PutMany) -> ManyDecision:
-        keys, values = command.keys, command.values
-        absent = self._absent = self._find_absent(keys)
+        keys, values, records = command.keys, command.values, self.records
         if self.growth is not None:
             with self._undone_if_refused():
                 return self._put_each(keys, values)
-        pending, records, known, lookup = self._pending, self.records, self._known, self._lookup
         start = len(records)
-        revisions: list[int] = []
-        for place, key in enumerate(keys):
-            if key in pending:
-                stored = pending[key]
-            elif key in known:
-                stored = known[key]
-            else:
-                stored = None if key in absent else lookup(key)
-            if stored is None:
-                revision = 1
-            elif stored.expires_at_ms is None:
-                revision = stored.revision + 1
-            else:
-                # An old life may have to end first.
-                rest = self._put_each(keys[place:], values[place:])
-                before = range(start, start + place)
-                return ManyDecision([*before, *rest.positions], [*revisions, *rest.revisions])
-            record = pending[key] = KeyWritten(key, values[place], revision)
-            records.append(record)
-            revisions.append(revision)
-        return ManyDecision(range(start, len(records)), revisions)
+        run = put_many.decide(
+            command, start, self._pending, self._known, self._lookup, self._find_absent
+        )
+        if run is None:
+            return self._put_each(keys, values)
+        made = run.records
+        records += made
+        self._pending.update(zip(keys, made, strict=True))
+        self.runs.append(run)
+        return ManyDecision(range(start, len(records)), run.revisions)
 
     def _put_each(self, keys: Sequence[str], values: Sequence[bytes]) -> ManyDecision:
         positions: list[int] = []

@@ -131,6 +131,11 @@ class Quotas:
             if news is self._news:
                 await news.wait()
 
+    @property
+    def counts(self) -> bool:
+        """Whether any key has one."""
+        return bool(self._ledgers)
+
     def growth(self) -> Growth | None:
         """For a batch that is to be decided."""
         return Growth(self._ledgers) if self._ledgers else None

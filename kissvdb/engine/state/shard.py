@@ -62,7 +62,7 @@ class StateShard(Owner[StateBatch]):
     def _install(self, first_offset: int, decided: StateBatch) -> None:
         records = decided.records
         self._quotas.install(self._place, self.view, records)
-        self.view.apply(first_offset, records)
+        self.view.apply(first_offset, records, decided.runs)
         if decided.holds_documents:
             self._documents.installed(first_offset, records)
         kinds = list(map(type, records))

@@ -7,13 +7,14 @@ keys in the `Hot` ones, which are never older than any of these, and else in the
 """
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import trio
 
 from kissvdb.core.state.hot import MISSING, Hot
 from kissvdb.core.state.memtable import Memtable, Sealed
+from kissvdb.core.state.put_many import Run
 from kissvdb.errors import PersistenceFailed
 from kissvdb.records import Item, KeyDeleted, KeyWritten, Operation, Record
 from kissvdb.storage.state.table import StateTable
@@ -222,8 +223,24 @@ class StateView:
             # It was written, or ended, since.
             del memtable.expiring[key]
 
-    def apply(self, first_offset: int, records: Collection[Record]) -> None:
-        """Take over records with consecutive offsets; from now on they are seen."""
+    def apply(self, first_offset: int, records: Sequence[Record], runs: Sequence[Run] = ()) -> None:
+        """Take over records with consecutive offsets; from now on they are seen. ``runs``: those of
+        them that are columns."""
+        young, hot = self._young, self._hot
+        start = 0
+        for run in runs:
+            self._apply_each(first_offset + start, records[start : run.start])
+            hot.put_many(run, young.write_many(first_offset + run.start, run))
+            self.written_bytes += run.bytes
+            start = run.start + len(run.keys)
+        self._apply_each(first_offset + start, records[start:] if start else records)
+        hot.make_room(len(records))
+        if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
+            self._seal()
+        if self._is_full():
+            self.store_due.set()
+
+    def _apply_each(self, first_offset: int, records: Sequence[Record]) -> None:
         young, hot = self._young, self._hot
         put, write, written_bytes = hot.put, young.write, 0
         for offset, record in enumerate(records, first_offset):
@@ -236,11 +253,6 @@ class StateView:
                 if type(record) is KeyDeleted:
                     put(record.key, None)
         self.written_bytes += written_bytes
-        hot.make_room(len(records))
-        if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
-            self._seal()
-        if self._is_full():
-            self.store_due.set()
 
     async def wait_for_room(self) -> None:
         """Return when a batch of records may be applied. Raises PersistenceFailed when there is no
