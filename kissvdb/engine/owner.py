@@ -16,6 +16,7 @@ from actors import Actor, Address, Envelope
 from kissvdb.core.atomic import Atomic
 from kissvdb.core.batch import Batch
 from kissvdb.core.state.put_many import PutMany
+from kissvdb.core.store.columns import UpsertMany
 from kissvdb.engine.asking import watched
 from kissvdb.engine.log.writer import Append
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
@@ -35,7 +36,7 @@ class Many:
     commands: tuple[Any, ...]
 
 
-_SEVERAL = frozenset((Atomic, Many, PutMany))
+_SEVERAL = frozenset((Atomic, Many, PutMany, UpsertMany))
 
 
 @attrs.frozen

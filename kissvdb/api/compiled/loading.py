@@ -28,9 +28,9 @@ _CUT = Body(CutBatch)
 
 def read(
     context: Context, request: Request, json: Any, dim: int
-) -> tuple[list[CutItem], list[bytes]] | None:
-    """The items of a batch without their vectors, and the vectors, little-endian float32; good for
-    any thread. None unless each item has one of ``dim`` numbers, and for all that is to be refused:
+) -> tuple[list[CutItem], Any] | None:
+    """The items of a batch without their vectors, and the vectors, float32 [n, dim]; good for any
+    thread. None unless each item has one of ``dim`` numbers, and for all that is to be refused:
     others read it as a whole then, and say what is wrong with it.
 
     ``json``: the compiled code; None before it is loaded.
@@ -48,5 +48,4 @@ def read(
         return None
     if any(item.vector_b64 is not None for item in items):
         return None
-    numbers, size = cut.vectors.tobytes(), 4 * dim
-    return items, [numbers[start : start + size] for start in range(0, len(numbers), size)]
+    return items, cut.vectors

@@ -106,14 +106,20 @@ def compact_all(texts: list[bytes]) -> list[bytes] | None:
     """What `compact` does, for well-formed ``texts`` all at once; None when one of them is not
     sound: `compact` then explains which. Depth is not looked at.
     """
+    found = compact_with(texts)
+    return None if found is None else found[0]
+
+
+def compact_with(texts: list[bytes]) -> tuple[list[bytes], list[Any]] | None:
+    """As `compact_all`, with what the texts say."""
     joined = b"[%b]" % b",".join(texts)
     try:
-        _decode_any(joined)
+        decoded = _decode_any(joined)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
     if not any(map(joined.__contains__, _SPACES)):
-        return texts
-    return list(map(bytes, _decode_raws(msgspec.json.format(joined, indent=-1))))
+        return texts, decoded
+    return list(map(bytes, _decode_raws(msgspec.json.format(joined, indent=-1)))), decoded
 
 
 def _has_space(text: bytes) -> bool:

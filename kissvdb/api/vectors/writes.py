@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from kissvdb.api.compiled import loading
+from kissvdb.api.compiled import columns, loading
 from kissvdb.api.frame import limits
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Pending, Request, Response
@@ -22,6 +22,7 @@ from kissvdb.api.vectors.bodies import (
 )
 from kissvdb.api.vectors.collections import collection_of
 from kissvdb.api.vectors.forms import (
+    MSGPACK,
     OCTETS,
     Form,
     check_namespace,
@@ -44,8 +45,9 @@ from kissvdb.core.rows.rules import (
     Upsert,
     WrittenVector,
 )
+from kissvdb.core.store.columns import UpsertMany, WrittenMany
 from kissvdb.engine.vectors.collection import VectorCommand
-from kissvdb.errors import InvalidArgument, KissError
+from kissvdb.errors import Damaged, InvalidArgument, KissError, NotFound, Unavailable
 
 C = TypeVar("C", Add, Upsert)
 
@@ -106,7 +108,10 @@ async def upsert_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     view = context.database.vectors.find(collection).actor.view()
     json, dim = view.kernels.json, view.spec.dim
-    ids, commands = await off_loop(request.body, _upserts, collection, context, request, json, dim)
+    read = await off_loop(request.body, _upserts, collection, context, request, json, dim)
+    if isinstance(read, UpsertMany):
+        return await _at_once(context, collection, read)
+    ids, commands = read
     outcomes = await context.database.vectors.texts.prepared(commands)
     return await _each(context, "upserted", ids, outcomes)
 
@@ -241,17 +246,28 @@ def _update(collection: str, context: Context, request: Request) -> VectorComman
 
 def _upserts(
     collection: str, context: Context, request: Request, json: Any, dim: int
-) -> tuple[Sequence[str], Sequence[VectorCommand | KissError]]:
-    """The ids of a batch, and for each the command or what is wrong with it."""
+) -> UpsertMany | tuple[Sequence[str], Sequence[VectorCommand | KissError]]:
+    """A batch as columns; or its ids, and for each the command or what is wrong with it."""
     vectors: Sequence[bytes] | None = None
     items: Sequence[UpsertBody]
-    if media_of(request) == OCTETS:
-        items, vectors = _raw_items(request, context)
-    elif (cut := loading.read(context, request, json, dim)) is not None:
-        items, vectors = cut
+    bounds, media = context.config.limits, media_of(request)
+    if media == OCTETS:
+        head, numbers = _raw_head(request, context)
+        if head.texts is None and head.namespace is None and head.ttl_ms is None:
+            rows = columns.vectors_in(numbers, len(head.ids), dim)
+            many = columns.of_columns(head.ids, rows, head.metas, bounds)
+            if many is not None:
+                return many
+        items, vectors = _raw_items(head, numbers)
     else:
-        items = UPSERT_BATCH.read(context, request).items
+        cut = loading.read(context, request, json, dim)
+        items = UPSERT_BATCH.read(context, request).items if cut is None else cut[0]
         _check_batch(len(items), "body.items", context)
+        cut_out = None if cut is None else cut[1]
+        many = columns.of_items(items, cut_out, dim, bounds, msgpack=media == MSGPACK)
+        if many is not None:
+            return many
+        vectors = None if cut_out is None else [row.tobytes() for row in cut_out]
     commands: list[VectorCommand | KissError] = []
     for place, item in enumerate(items):
         where = f"body.items[{place}]"
@@ -266,8 +282,8 @@ def _upserts(
     return [item.id for item in items], commands
 
 
-def _raw_items(request: Request, context: Context) -> tuple[list[UpsertBody], list[bytes]]:
-    """The items of a raw batch without their vectors, and the vectors."""
+def _raw_head(request: Request, context: Context) -> tuple[BatchHead, bytes]:
+    """The line that a raw batch begins with, and its numbers."""
     line, numbers = split_batch(request.body)
     head = _HEAD.read(line, strict=context.strict)
     count = len(head.ids)
@@ -276,6 +292,12 @@ def _raw_items(request: Request, context: Context) -> tuple[list[UpsertBody], li
         raise InvalidArgument(f"body: {count} ids, but {len(head.metas)} metas")
     if head.texts is not None and len(head.texts) != count:
         raise InvalidArgument(f"body: {count} ids, but {len(head.texts)} texts")
+    return head, numbers
+
+
+def _raw_items(head: BatchHead, numbers: bytes) -> tuple[list[UpsertBody], list[bytes]]:
+    """The items of a raw batch without their vectors, and the vectors."""
+    count = len(head.ids)
     metas = head.metas or [NO_JSON] * count
     texts = head.texts or [None] * count
     items = [
@@ -292,6 +314,33 @@ def _check_batch(count: int, where: str, context: Context) -> None:
             f"{where}: 1 to {count_max} vectors, not {count}: send several batches, or "
             "raise limits.vector_batch_max (MAX_VECTOR_BATCH)"
         )
+
+
+async def _at_once(context: Context, collection: str, many: UpsertMany) -> Response:
+    """Write a batch of columns, and answer for each."""
+    ids = many.ids
+    written: WrittenMany | Sequence[object]
+    try:
+        written = await context.database.vectors.upsert_many(collection, many)
+    except (Unavailable, NotFound, Damaged) as refusal:
+        # As `write_many` answers it: each of them is refused.
+        written = [refusal] * len(ids)
+    if isinstance(written, WrittenMany) and not _needs_escape("".join(ids)):
+        results = ",".join(
+            [
+                f'{{"status":"upserted","id":"{id_}","offset":{offset}}}'
+                for id_, offset in zip(ids, written.offsets, strict=True)
+            ]
+        ).encode()
+    else:
+        if isinstance(written, WrittenMany):
+            written = list(map(WrittenVector, ids, written.offsets))
+        results = b",".join(map(_result, ["upserted"] * len(ids), ids, written))
+    return Response(b'{"results":[%b]}' % results)
+
+
+def _needs_escape(text: str) -> bool:
+    return '"' in text or "\\" in text or not text.isprintable()
 
 
 async def _each(

@@ -4,12 +4,16 @@ Of vectors these are the records of the log. Documents are state keys, so their 
 each ``KeyWritten`` or ``KeyDeleted``, or of the items of the state tables, a change is made here.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
 
+from kissvdb.core.index.kernels import Kernels
+from kissvdb.core.metadata.flat import DOCUMENTS_MIN, Flat
 from kissvdb.core.store.space import Row
 from kissvdb.core.store.spec import CollectionSpec
+from kissvdb.core.text.fields import TEXTS_MAX
 from kissvdb.records import VectorDeleted, VectorWritten
 
 
@@ -49,3 +53,14 @@ def filling(spec: CollectionSpec) -> tuple[Change, Change]:
         return DocumentWritten("", b"", 0, 0), DocumentDeleted("")
     nothing = VectorWritten("", spec.name, "", bytes(spec.vector_bytes))
     return nothing, VectorDeleted(spec.name, "", "")
+
+
+def taken_apart(rows: Sequence[Row], kernels: Kernels, fields_max: int) -> Flat | None:
+    """What columns and texts of many rows are made of, without decoding each; None if they are
+    not many, or not alike enough."""
+    if len(rows) < DOCUMENTS_MIN or kernels.documents is None:
+        return None
+    flat: Flat | None = kernels.documents.taken_apart([row.meta or b"" for row in rows])
+    if flat is None or len(flat.paths) > fields_max:
+        return None
+    return flat if flat.strings_max <= TEXTS_MAX else None

@@ -28,26 +28,25 @@ from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import empty_index
-from kissvdb.core.metadata.flat import DOCUMENTS_MIN, Flat
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
-from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of
+from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of, taken_apart
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import RowsWrittenAnew, Vacuum
 from kissvdb.core.rows.view import RowsView as RowsView
 from kissvdb.core.rows.work import Drain, Merge, Verification, Work
+from kissvdb.core.store.columns import Columns, Found
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.operations import Operations
 from kissvdb.core.store.policy import Policy
 from kissvdb.core.store.row_store import RowStore
-from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Row, Space, decoded
+from kissvdb.core.store.space import ROWS_MAX, HeapSpace, Space, decoded
 from kissvdb.core.store.spec import CollectionSpec as CollectionSpec
 from kissvdb.core.store.spec import StoredRow as StoredRow
 from kissvdb.core.store.tombstones import Tombstones
 from kissvdb.core.store.visibility import Visibility
-from kissvdb.core.text.fields import TEXTS_MAX
 from kissvdb.errors import Refused
 from kissvdb.records import Operation, VectorWritten
 
@@ -122,12 +121,15 @@ class Rows(RowsWrittenAnew):
 
         Raises Refused when the collection is full and PersistenceFailed when the disk is.
         """
+        self._check_room(rows)
+        self._store.reserve(rows, blob_bytes, text_bytes, vectors)
+
+    def _check_room(self, rows: int) -> None:
         if self._store.count + rows > ROWS_MAX:
             raise Refused(
                 f"collection {self.spec.name!r} is full at {ROWS_MAX} rows, deleted ones included: "
                 "vacuum it, or spread over several collections"
             )
-        self._store.reserve(rows, blob_bytes, text_bytes, vectors)
 
     def apply(self, offset: int, change: Change) -> None:
         """Apply one change, which the log holds at ``offset``."""
@@ -155,6 +157,28 @@ class Rows(RowsWrittenAnew):
         if changes:
             self.applied_offset = changes[-1][0]
             self._view = None
+
+    def find_many(self, ids: Sequence[str], now_ms: int) -> Found | None:
+        """Where ids are now; None where one of them is past its time or cannot be known."""
+        return Found.among(ids, self._ids, self._store.view(), now_ms)
+
+    def make_ready(self, columns: Sequence[Columns]) -> None:
+        """As `reserve`, for `apply_columns`."""
+        self._check_room(sum(map(len, columns)))
+        self._store.make_ready(columns, self._kernels.prepared)
+
+    def apply_columns(self, first_offset: int, columns: Sequence[Columns]) -> None:
+        """Apply rows whose records the log holds from ``first_offset`` on, in order."""
+        for each in columns:
+            first, count = self._store.extend_by(each), len(each)
+            self._metadata.extend(first, each.many.documents)
+            self._texts.extend_without(first, count)
+            self._visibility.bury_all(self._ids.put_hashed(each.found.hashed, first))
+            if each.expires_at_ms is not None:
+                for row in range(first, first + count):
+                    self._visibility.expire(row, each.expires_at_ms)
+            first_offset += count
+        self.applied_offset, self._view = first_offset - 1, None
 
     def note_offset(self, offset: int) -> None:
         """Say that up to ``offset`` the log holds no other record of this collection."""
@@ -365,7 +389,7 @@ class Rows(RowsWrittenAnew):
 
     def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
         rows = list(map(row_of, written))
-        flat = self._taken_apart(rows)
+        flat = taken_apart(rows, self._kernels, self._metadata.fields_max)
         first = self._store.extend(rows)
         if flat is not None:
             self._metadata.extend_by(first, flat.segment)
@@ -374,13 +398,3 @@ class Rows(RowsWrittenAnew):
         documents = [decoded(row.meta) for row in rows]
         self._metadata.extend(first, documents)
         self._texts.extend(first, rows, documents)
-
-    def _taken_apart(self, rows: Sequence[Row]) -> Flat | None:
-        """What columns and texts of many rows are made of, without decoding each; None if they are
-        not many, or not alike enough."""
-        if len(rows) < DOCUMENTS_MIN or self._kernels.documents is None:
-            return None
-        flat: Flat | None = self._kernels.documents.taken_apart([row.meta or b"" for row in rows])
-        if flat is None or len(flat.paths) > self._metadata.fields_max:
-            return None
-        return flat if flat.strings_max <= TEXTS_MAX else None

@@ -5,13 +5,14 @@ is decided against the rows *plus the batch so far*; nothing is applied before i
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from kissvdb.core import batch
 from kissvdb.core.quotas import vector_bytes
 from kissvdb.core.state.rules import EXPIRES_AT_MS_MAX
+from kissvdb.core.store.columns import Columns, Found, ManyDecision, UpsertMany, plainly
 from kissvdb.core.store.memory import Room
 from kissvdb.core.store.spec import CollectionSpec, StoredRow
 from kissvdb.errors import (
@@ -144,6 +145,8 @@ class Stored(Protocol):
 
     def stored(self, id_: str) -> StoredRow | None: ...
 
+    def find_many(self, ids: Sequence[str], now_ms: int) -> Found | None: ...
+
     def operation(self, op_id: str) -> Operation | None: ...
 
 
@@ -156,11 +159,18 @@ class VectorBatch(batch.Batch[VectorDecision]):
     def __init__(self, spec: CollectionSpec, rows: Stored, now_ms: int) -> None:
         super().__init__(rows.operation)
         self.records: list[VectorWritten | VectorDeleted] = []
+        self.columns: list[Columns] = []
+        """What of ``records`` was decided as columns."""
         self.room: Room | None = None
         """How much memory is left, if that is bounded; set by who makes the batch."""
         self._spec = spec
         self._rows = rows
         self._now_ms = now_ms
+
+    @property
+    def is_columns(self) -> bool:
+        """Whether all of ``records`` was."""
+        return bool(self.columns) and sum(map(len, self.columns)) == len(self.records)
 
     @property
     def rows(self) -> int:
@@ -215,7 +225,9 @@ class VectorBatch(batch.Batch[VectorDecision]):
     def _decide_again(self, operation: Operation) -> VectorDecision:
         return VectorDecision(_answer_again(operation))
 
-    def _decide(self, command: Command) -> VectorDecision:
+    def _decide(self, command: Command | UpsertMany) -> Any:
+        if isinstance(command, UpsertMany):
+            return self._upsert_many(command)
         if isinstance(command, Require):
             return self._require(command)
         if isinstance(command, Delete):
@@ -237,6 +249,23 @@ class VectorBatch(batch.Batch[VectorDecision]):
             command.text,
             self._expiry(self._spec.ttl_ms if command.ttl_ms is None else command.ttl_ms),
         )
+
+    def _upsert_many(self, many: UpsertMany) -> ManyDecision | list[Any]:
+        """A decision for all, or, where one of them is to be looked at for itself, one for each."""
+        columns = None
+        if self._pending.keys().isdisjoint(many.ids):
+            before = len(self.records)
+            bounds = self.growth, self.room, before
+            columns = plainly(many, self._spec, self._rows, self._now_ms, *bounds)
+        if columns is None:
+            kind = Add if many.absent else Upsert
+            rows = zip(many.ids, many.vectors, many.metas, strict=True)
+            return self.decide_each([kind(id_, row.tobytes(), meta) for id_, row, meta in rows])
+        start, records = len(self.records), columns.records(self._spec.name)
+        self.records += records
+        self._pending.update(zip(many.ids, records, strict=True))
+        self.columns.append(columns)
+        return ManyDecision(range(start, len(self.records)))
 
     def _require(self, command: Require) -> VectorDecision:
         there = self._live(command.id) is not None

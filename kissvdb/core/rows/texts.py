@@ -53,6 +53,11 @@ class RowTexts:
             self.index = self._empty(first)
         self.index.extend_by(first, flat)
 
+    def extend_without(self, first: int, count: int) -> None:
+        """Add so many rows of vectors, which have no text."""
+        if self.index is not None:
+            self.index.extend(first, [_NONE] * count)
+
     def extend_from(self, first: int, data: RowData, rows: npt.NDArray[np.int64]) -> None:
         """Add the texts of stored rows, as if they were new."""
         for start in range(0, len(rows), ROWS_AT_ONCE):

@@ -37,6 +37,11 @@ class HashSlots:
     def __attrs_post_init__(self) -> None:
         self._slots = self.table.data
 
+    @property
+    def slots(self) -> memoryview:
+        """The table, to be read. Where a tag's home is empty there is no entry with it."""
+        return self._slots
+
     def find(self, tag: int, is_key: Callable[[int], bool]) -> int | None:
         """The row of the entry with this tag for which ``is_key(row)``."""
         slots = self._slots

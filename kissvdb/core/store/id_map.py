@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Any, Final
 
+import attrs
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,15 @@ class _Header(msgspec.Struct, array_like=True, frozen=True):
     live: int
     slots: list[int]
     used: list[int]
+
+
+@attrs.frozen(eq=False)
+class Hashed:
+    """Ids in UTF-8, and their tags, uint32 [n], by one salt."""
+
+    keys: Sequence[bytes]
+    tags: npt.NDArray[np.uint32]
+    salt: bytes
 
 
 class IdMap:
@@ -88,14 +98,40 @@ class IdMap:
         self._live += before is None
         return before
 
+    def hashed(self, ids: Sequence[str]) -> Hashed:
+        """Ids to look for, and to put then."""
+        keys = list(map(_encoded, ids))
+        return Hashed(keys, self._tags(keys), self._salt)
+
+    def rows_of(self, hashed: Hashed) -> list[int]:
+        """The row of each id; -1 if it is not live."""
+        assert hashed.salt == self._salt, "they are of another map"
+        shards = self._shards
+        tables = [shard.slots for shard in shards]
+        rows = [-1] * len(hashed.keys)
+        for place, tag in enumerate(hashed.tags.tolist()):
+            slots = tables[tag >> _SHARD_SHIFT]
+            if slots[tag & len(slots) - 1]:
+                has_key = self._has_key(hashed.keys[place])
+                row = shards[tag >> _SHARD_SHIFT].find(tag, has_key)
+                if row is not None:
+                    rows[place] = row
+        return rows
+
     def put_all(self, ids: Sequence[str], first_row: int) -> list[int | None]:
         """`put` of ids one after the other, for a third of the time."""
-        if first_row != self.row_count or first_row + len(ids) - 1 > ROWS_MAX:
-            raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
         if len(ids) < _MANY:
+            if first_row != self.row_count:
+                raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
             return [self.put(id_, row) for row, id_ in enumerate(ids, first_row)]
-        keys = list(map(_encoded, ids))
-        tags = self._tags(keys)
+        return self.put_hashed(self.hashed(ids), first_row)
+
+    def put_hashed(self, hashed: Hashed, first_row: int) -> list[int | None]:
+        """`put_all` of ids that are hashed already."""
+        keys, tags = hashed.keys, hashed.tags
+        if first_row != self.row_count or first_row + len(keys) - 1 > ROWS_MAX:
+            raise ValueError(f"row {first_row} does not follow {self.row_count} rows")
+        assert hashed.salt == self._salt, "they are of another map"
         start = len(self._blob)
         # Before the slots that lead to them, for readers in other threads.
         self._blob += b"".join(keys)

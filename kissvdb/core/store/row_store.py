@@ -1,17 +1,20 @@
 """Rows written: the one side of ``RowData`` that appends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from kissvdb.core.store.columns import Columns
 from kissvdb.core.store.space import Guard, Row, RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.kernels import plain
 from kissvdb.kernels.arrays import METRICS, padded
 
 Array = npt.NDArray[Any]
+
+Prepare = Callable[[Array, str], Array]
 
 _CAPACITY_ROWS_MIN = 64
 _BLOB_BYTES_A_ROW = 64
@@ -110,6 +113,45 @@ class RowStore:
         if self.has_texts:
             sizes = np.fromiter(map(len, texts), np.int64, len(texts))
             self._put_texts(here, sizes, b"".join(texts))
+        self._count += count
+        return first
+
+    def make_ready(
+        self, columns: Sequence[Columns], prepare: Callable[[Array, str], Array]
+    ) -> None:
+        """As `reserve`, for `extend_by`; ``prepare`` makes of vectors what is stored for a metric.
+
+        Raises PersistenceFailed if there is no room; then nothing changed.
+        """
+        rows = self._count + sum(map(len, columns))
+        self._grow(rows, self._blob_bytes + sum(each.blob_bytes for each in columns))
+        for each in columns:
+            vectors = each.many.vectors
+            assert np.isfinite(vectors).all(), "a vector that is not finite was let in"
+            each.prepared = prepare(vectors, self._spec.metric)
+            if self._keeps_sent:
+                each.differing = _differs(each.prepared, vectors)
+                if self._sent_of == "none" and each.differing.any():
+                    self._begin_sent(self._count, rows)
+        if self.has_texts:
+            self._reserve_texts(rows - self._count, 0)
+
+    def extend_by(self, columns: Columns) -> int:
+        """Append rows that there is room for; answers the number of the first."""
+        first, count = self._count, len(columns)
+        here = slice(first, first + count)
+        parts = [b""] * (2 * count)
+        parts[::2] = columns.found.hashed.keys
+        parts[1::2] = [meta or b"" for meta in columns.many.metas]
+        lengths = np.fromiter(map(len, parts), np.int64, 2 * count)
+        self._ends[here] = (self._blob_bytes + np.cumsum(lengths)).reshape(count, 2)
+        self._put_blob(b"".join(parts))
+        self._vectors[here, : columns.prepared.shape[1]] = columns.prepared
+        if columns.differing is not None:
+            self._put_sent(here, columns.differing, columns.many.vectors)
+        self._expires[here] = columns.expires_at_ms or _NEVER
+        if self.has_texts:
+            self._put_texts(here, np.zeros(count, np.int64), b"")
         self._count += count
         return first
 

@@ -231,22 +231,30 @@ class Collection(Owner[VectorBatch]):
 
     def _reserve(self, decided: VectorBatch) -> None:
         try:
+            if decided.is_columns:
+                self.rows.make_ready(decided.columns)
+                return
             self.rows.reserve(decided.rows, decided.blob_bytes, decided.text_bytes, decided.vectors)
         except OSError as error:
             raise refusal_of(error, "no room for more vectors") from error
 
     def _install(self, first_offset: int, decided: VectorBatch) -> None:
         records: Sequence[VectorWritten | VectorDeleted | BatchCommitted] = decided.records
-        # The mark in front of a batch is of the log, and no row's.
-        changes = [
-            (offset, each)
-            for offset, each in enumerate(records, start=first_offset)
-            if not isinstance(each, BatchCommitted)
-        ]
-        self.rows.apply_all(changes)
+        count = len(records)
+        if decided.is_columns:
+            self.rows.apply_columns(first_offset, decided.columns)
+        else:
+            # The mark in front of a batch is of the log, and no row's.
+            changes = [
+                (offset, each)
+                for offset, each in enumerate(records, start=first_offset)
+                if not isinstance(each, BatchCommitted)
+            ]
+            self.rows.apply_all(changes)
+            count = len(changes)
         self.updated_at_ms = self._around.clock_ms()
         self.changes += 1
-        self._around.metrics.vector_ops_total.inc(len(changes))
+        self._around.metrics.vector_ops_total.inc(count)
         self.look_after()
 
     def _expire(self, decided: VectorBatch, limit: int) -> None:

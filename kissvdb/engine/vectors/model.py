@@ -1,7 +1,7 @@
 """Vector collections as handlers and embedders call them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import msgspec
@@ -15,6 +15,7 @@ from kissvdb.core.rows.rules import Command, Delete, DeletedVector, Update, Upse
 from kissvdb.core.search import Search
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.rules import Item
+from kissvdb.core.store.columns import UpsertMany, WrittenMany
 from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec, is_shadow
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
@@ -248,6 +249,14 @@ class Vectors(IndexJobs):
             command = whole.command
         answer: VectorAnswer = await answered(submit(self.owner(collection), command))
         return answer
+
+    async def upsert_many(
+        self, collection: str, many: UpsertMany
+    ) -> WrittenMany | list[VectorAnswer | KissError]:
+        """Write vectors, each for itself; a list where not all were plainly written. Raises as
+        `write`, for all of them."""
+        found = await answered(submit(self.owner(collection), many))
+        return cast("WrittenMany | list[VectorAnswer | KissError]", found)
 
     async def upsert(
         self,
