@@ -12,7 +12,7 @@ from kissvdb.core.metadata import comparison as metadata_comparison
 from kissvdb.core.metadata import compiled as documents
 from kissvdb.core.postings import compiled as texts
 from kissvdb.core.postings.comparison import differences
-from kissvdb.core.rows import owner
+from kissvdb.core.rows import changes
 from kissvdb.core.rows.changes import DocumentWritten
 from kissvdb.core.rows.owner import CollectionSpec, Rows
 from kissvdb.core.text.settings import FieldSettings, TextSettings
@@ -66,7 +66,7 @@ def few_are_many():
     """So that a handful of documents is taken apart."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(documents, "DOCUMENTS_MIN", 1)
-        patch.setattr(owner, "DOCUMENTS_MIN", 1)
+        patch.setattr(changes, "DOCUMENTS_MIN", 1)
         yield
 
 
