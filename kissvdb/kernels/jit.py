@@ -7,8 +7,8 @@ Kernels allocate nothing and borrow the arrays they are given, so numba's refere
 (``_nrt=False``): atomic counting of arrays in inner loops halved the speed of a search.
 """
 
-import ast
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,14 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "_nrt": False
 _PACKAGE = "kissvdb.kernels"
 _FOLDER = Path(__file__).parent
 
+# ``from a.b import c, d``, also in brackets; ``import a.b``. That it may find some in a text too
+# costs a kernel that is compiled once more. No syntax tree: in CPython 3.11 two threads that make
+# one at the same time both fail, and any thread of the program may.
+_IMPORT = re.compile(
+    rb"^[ \t]*(?:from[ \t]+([\w.]+)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)|import[ \t]+([^\n]*))", re.M
+)
+_NAME = re.compile(rb"[\w.]+")
+
 
 @cache
 def _imports(module: str) -> tuple[Path, frozenset[str]] | None:
@@ -46,13 +54,13 @@ def _imports(module: str) -> tuple[Path, frozenset[str]] | None:
     if not path.is_file():
         return None
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+    for source, listed, plain in _IMPORT.findall(path.read_bytes()):
+        found = [name.decode() for name in _NAME.findall(listed + plain)]
+        if source:
             # What is imported may be a module itself.
-            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+            names.add(source.decode())
+            found = [f"{source.decode()}.{name}" for name in found]
+        names.update(found)
     return path, frozenset(names)
 
 

@@ -1,5 +1,6 @@
 """Which files a compiled kernel is made of."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -31,3 +32,19 @@ def test_a_kernel_is_compiled_anew_when_a_file_changed_that_it_imports(
     after = _stamps(monkeypatch, folder)
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"scan", "graph.search"}, "texts have no codes of vectors"
+
+
+def test_imports_are_found_as_a_syntax_tree_has_them():
+    # It must do without: CPython 3.11 lets no two threads make trees at the same time.
+    for path in jit._FOLDER.rglob("*.py"):
+        place = path.relative_to(jit._FOLDER).with_suffix("")
+        module = ".".join([jit._PACKAGE, *place.parts]).removesuffix(".__init__")
+        wanted = set()
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                wanted |= {node.module, *(f"{node.module}.{each.name}" for each in node.names)}
+            elif isinstance(node, ast.Import):
+                wanted |= {each.name for each in node.names}
+        found = jit._imports(module)
+        assert found is not None
+        assert wanted <= found[1], module
