@@ -180,6 +180,20 @@ def test_signs_pass_over_no_row_that_codes_find(kernels, monkeypatch, metric):
     assert (rows % 2 == 1).all()
 
 
+def test_signs_pass_over_no_near_duplicate_for_what_codes_flatter(kernels, monkeypatch):
+    """The nearest by codes of a crowd are nearer, for all that these say, than any row is."""
+    monkeypatch.setattr(ivf, "SCANNED_ROWS", 0)
+    dim, chance = 128, np.random.default_rng(3)
+    crowd = chance.standard_normal(dim) + 0.06 * chance.standard_normal((3020, dim))
+    crowd = np.vstack([crowd, chance.standard_normal((1000, dim))]).astype(np.float32)
+    spec = CollectionSpec("c", dim, "cosine", index="ivf", options=IndexOptions(nprobe=60))
+    here = World(spec, kernels)
+    write(here, crowd[20:])
+    here.upkeep()
+    assert here.view().index.body.has_signs
+    assert here.view().audit(crowd[:20], Search(10)) >= 0.97
+
+
 def test_lists_of_before_there_were_signs_get_them_when_they_grow(kernels, monkeypatch):
     here = world(kernels)
     vectors = clusters(1, 3000, DIM)

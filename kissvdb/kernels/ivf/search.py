@@ -41,6 +41,8 @@ Array = NDArray[Any]
 #: Rows gathered before they are measured: not more than a scratch has room for.
 BATCH = 64
 NO_BITMAP = np.zeros(0, dtype=np.uint64)
+#: So often lists are read for a query for what signs have passed over; once more is enough, mostly.
+PASSES_MAX = 3
 
 
 def scratch_for(entries: int, dim: int) -> Scratch:
@@ -214,12 +216,13 @@ def _read_by_signs(
     scratch: Scratch,
     room: Number,
     depth: Number,
+    floor: Number,
 ) -> None:
     """`_take` the rows of these lists that pass and that their signs do not tell to be farther than
-    the ``depth`` nearest so far."""
+    the ``depth`` nearest so far; none whose product may be ``floor`` is passed over."""
     lists, signs, codes = here.lists, here.signs, here.codes
     lines, code_lines = signs.blocks.shape[1] // LINE_BYTES, codes.rows.shape[1] // LINE_BYTES
-    least = _least(here, asked, signed, scratch.pool, depth)
+    least = min(_least(here, asked, signed, scratch.pool, depth), floor)
     count: Number = 0
     for order in range(probed.shape[0]):
         each = probed[order]
@@ -249,7 +252,7 @@ def _read_by_signs(
                 count += np.int64(passes)
             if count > BATCH - BLOCK_ROWS:
                 _offer(codes, lists.rows, 0, count, asked.query, scratch, room)
-                least = _least(here, asked, signed, scratch.pool, depth)
+                least = min(_least(here, asked, signed, scratch.pool, depth), floor)
                 count = 0
     if count > 0:
         _offer(codes, lists.rows, 0, count, asked.query, scratch, room)
@@ -266,6 +269,15 @@ def _came_late(scratch: Scratch, depth: Number) -> Number:
         if scratch.results[i] != pools.EMPTY and scratch.results[i] <= scratch.pool[depth - 1]:
             count -= 1
     return count
+
+
+@helper
+def _needed(here: Rows, signed: Signed, results: Array, sure: Number) -> Number:
+    """The least product of a row as near as the ``sure`` nearest by exact score."""
+    last = results[sure - 1]
+    if last == pools.EMPTY:
+        return -np.inf
+    return least_product(signed, here.metric, np.float64(key_float(pools.entry_key(last))))
 
 
 @kernel
@@ -285,35 +297,41 @@ def _scan_lists(
     scores: Array,
     late: Array,
 ) -> None:
-    codes, rows, metric, pool, results = (
-        here.codes,
-        here.rows,
-        here.metric,
-        scratch.pool,
-        scratch.results,
-    )
+    codes, rows, metric = here.codes, here.rows, here.metric
+    pool, results = scratch.pool, scratch.results
     by_length = Codes(codes.rows, lengths, codes.scale, codes.mean)
     for j in range(queries.shape[0]):
         query = prepare_query(codes, metric, queries, j, scratch.query)
         own = own_key(codes, metric, queries, j, query)
         asked = Asked(queries, j, query)
         probed = probes[min(j, probes.shape[0] - 1)]
-        pools.clear(pool, room)
         half = probed.shape[0] // 2
         signed = signed_query(queries, j, values, tables)
-        for part in range(2):
-            lists = probed[:half] if part == 0 else probed[half:]
-            if here.signs.blocks.shape[0] > 0:
-                _read_by_signs(here, lists, asked, signed, scratch, room, depth)
-            else:
-                _read(here, lists, asked, scratch, room, NO_KEY, k)
-            if part == 0:
-                for i in range(depth):
-                    results[i] = pool[i]
-        late[j] = _came_late(scratch, depth)
-        limit, cut = rescore(
-            by_length, rows, metric, queries, j, query, own, pool, 0, depth, room, results, k, sure
-        )
+        by_signs = here.signs.blocks.shape[0] > 0
+        floor = np.inf
+        for _ in range(PASSES_MAX):
+            pools.clear(pool, room)
+            for part in range(2):
+                lists = probed[:half] if part == 0 else probed[half:]
+                if by_signs:
+                    _read_by_signs(here, lists, asked, signed, scratch, room, depth, floor)
+                else:
+                    _read(here, lists, asked, scratch, room, NO_KEY, k)
+                if part == 0:
+                    for i in range(depth):
+                        results[i] = pool[i]
+            late[j] = _came_late(scratch, depth)
+            limit, cut = rescore(
+                *(by_length, rows, metric, queries, j, query, own),
+                *(pool, 0, depth, room, results, k, sure),
+            )
+            # Among near duplicates the nearest by codes are those whose codes flatter them, nearer
+            # than any row is, and signs pass over what is farther than these.
+            needed = _needed(here, signed, results, sure) if by_signs else np.inf
+            least = _least(here, asked, signed, pool, depth)
+            if not needed < min(least, floor):
+                break
+            floor = needed
         if cut:
             # More rows than the pool holds may be among the best: all of these are scored.
             pools.clear(results, k)
