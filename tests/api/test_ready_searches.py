@@ -7,6 +7,7 @@ import pytest
 import trio
 
 from kissvdb.api.compiled import ready, searching
+from kissvdb.api.vectors.json_text import HITS_BYTES_MAX
 from kissvdb.config import Config, Storage
 from kissvdb.core.rows.view import RowsView
 from tests.api.caller import opened
@@ -167,3 +168,25 @@ async def test_a_batch_whose_numbers_compiled_code_reads_is_answered_as_any_othe
         )
         first = await call("POST", "/v1/vector/c/search_batch", {"vectors": sets[0], "k": 2})
         assert (raw.status, raw.body) == (200, first.body)
+
+
+async def test_of_a_batch_no_more_is_written_than_an_answer_may_have(monkeypatch):
+    sizes, real = [], RowsView.search_as_texts
+
+    def search(*arguments, **named):
+        found = real(*arguments, **named)
+        sizes.append(sum(len(each[0]) for each in found if each))
+        return found
+
+    monkeypatch.setattr(RowsView, "search_as_texts", search)
+    async with opened(COMPILED) as call:
+        await filled(call)
+        meta = {"long": "x" * 60_000}
+        items = [{"id": f"l{n}", "vector": [9, n / 9] * 4, "meta": meta} for n in range(15)]
+        assert (await call("POST", "/v1/vector/c/upsert_batch", {"items": items})).status == 200
+        asked = {"vectors": [[9, n / 99] * 4 for n in range(80)], "k": 15, "include_meta": True}
+        answer = await call("POST", "/v1/vector/c/search_batch", asked)
+        assert (answer.status, json.loads(answer.body)["error"]) == (413, "payload_too_large")
+        few = {**asked, "vectors": asked["vectors"][:2]}
+        assert (await call("POST", "/v1/vector/c/search_batch", few)).status == 200
+    assert 0 < sizes[0] <= HITS_BYTES_MAX

@@ -13,6 +13,7 @@ from kissvdb.api.frame.http import Request, Response
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX, off_loop, read_then
 from kissvdb.api.vectors import text_search
 from kissvdb.api.vectors.collections import collection_of
+from kissvdb.api.vectors.json_text import HITS_BYTES_MAX
 from kissvdb.api.vectors.search_answers import Answer, exhausted, hits_of, of_found, of_groups
 from kissvdb.api.vectors.search_bodies import K_DEFAULT, SearchBody
 from kissvdb.api.vectors.search_requests import Asked, check_dim, inline_max, read
@@ -242,7 +243,9 @@ def _search_batch(view: "RowsView", queries: bytes, asked: Asked, vector_bytes: 
     arrays = hits_of(view, asked)
     written: list[tuple[bytes, int] | None] = [None] * len(rows)
     if not (asked.vector or asked.text):
-        written = view.search_as_texts(rows, asked.search, meta=asked.meta)
+        written = view.search_as_texts(
+            rows, asked.search, meta=asked.meta, bytes_max=HITS_BYTES_MAX
+        )
     left = [place for place, each in enumerate(written) if each is None]
     others = iter(view.search(rows[left], asked.search).hits if left else ())
     texts = []

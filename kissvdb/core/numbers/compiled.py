@@ -25,6 +25,7 @@ _PLACES: Final = 10**reading.PLACE_DIGITS
 _FIRST: Final = 10 ** (reading.MARK_DIGITS - 1)
 _MARK: Final = _FIRST + secrets.randbelow(9 * _FIRST // _PLACES) * _PLACES
 """Nobody outside can write it in place of a vector."""
+HITS_BYTES_MAX: Final = 8 * 1024 * 1024
 _HITS_BYTES_MIN: Final = 4096
 _ROWS: Final = b'"vectors"'
 
@@ -87,11 +88,18 @@ def are_within(vectors: Array) -> bool:
 
 
 def hits_text(
-    data: RowData, rows: Array, scores: Array, want: int, *, meta: bool
+    data: RowData,
+    rows: Array,
+    scores: Array,
+    want: int,
+    *,
+    meta: bool,
+    bytes_max: int = HITS_BYTES_MAX,
 ) -> tuple[bytes, int] | None:
     """The ``want`` best of what one query found as an array of JSON, and how many these are.
 
-    rows: int64 [n], -1 for none, scores: float32 [n], best first. None where rows tie, too.
+    rows: int64 [n], -1 for none, scores: float32 [n], best first. None where rows tie, too, and
+    where the array might take more than ``bytes_max``.
     """
     rows = np.ascontiguousarray(rows, np.int64)
     scores = np.ascontiguousarray(scores, np.float32)
@@ -101,6 +109,6 @@ def hits_text(
         length, count = writing.write_hits(rows, scores, want, data.ends, data.blob, meta, out)
         if length > 0:
             return out[:length].tobytes(), count
-        if length != writing.NO_ROOM:
+        if length != writing.NO_ROOM or room >= bytes_max:
             return None
-        room *= 4
+        room = min(4 * room, bytes_max)

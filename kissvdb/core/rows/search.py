@@ -247,9 +247,10 @@ def as_text(
 
 
 def as_texts(
-    source: Source, queries: Array, search: Search, *, meta: bool
+    source: Source, queries: Array, search: Search, *, meta: bool, bytes_max: int
 ) -> list[tuple[bytes, int] | None]:
-    """As ``as_text`` for each of many queries; a place is None where it is not known as soon."""
+    """As ``as_text`` for each of many queries; a place is None where it is not known as soon, and
+    where all together would take more than about ``bytes_max``."""
     json, want = source.kernels.json, search.k
     if json is None or search.min_score is not None or search.explain or search.offset:
         return [None] * len(queries)
@@ -257,10 +258,12 @@ def as_texts(
     best = candidates(source, prepared, want, plan(source, search), may_scan=True)
     if best is None:
         return [(b"[]", 0)] * len(queries)
-    return [
-        json.hits_text(source.data, rows, scores, want, meta=meta)
-        for rows, scores in zip(*best, strict=True)
-    ]
+    texts: list[tuple[bytes, int] | None] = []
+    for rows, scores in zip(*best, strict=True):
+        text = json.hits_text(source.data, rows, scores, want, meta=meta, bytes_max=bytes_max)
+        bytes_max -= 0 if text is None else len(text[0])
+        texts.append(text)
+    return texts
 
 
 def _merged(one: Answer, other: Answer) -> Answer:

@@ -211,13 +211,14 @@ class RowsView:
         return row_search.as_text(source, query, search, meta=meta)
 
     def search_as_texts(
-        self, queries: Array, search: Search, *, meta: bool
+        self, queries: Array, search: Search, *, meta: bool, bytes_max: int
     ) -> list[tuple[bytes, int] | None]:
-        """``search_as_text`` for each of many queries, float32 [n, dim], however long it takes."""
+        """``search_as_text`` for each of many queries, float32 [n, dim], however long it takes, but
+        no more than about ``bytes_max`` of text."""
         if self.data.guard is not None or not len(queries):
             return [None] * len(queries)
         source = self._source(search.tree, search.namespace)
-        return row_search.as_texts(source, queries, search, meta=meta)
+        return row_search.as_texts(source, queries, search, meta=meta, bytes_max=bytes_max)
 
     def ready_for(self, search: Search, memories: dict[Any, Any], *, meta: bool) -> Any:
         """``search_as_text`` of this search, made ready for its vector (see ``numbers.ready``),
