@@ -111,7 +111,7 @@ def turbovec(base: Any, ef_construction: int) -> Iterator[Contender]:
     index = library.TurboQuantIndex(dim=base.shape[1], bit_width=4)
 
     def build() -> None:
-        index.calibrate(base[: len(base) : max(1, len(base) // 20_000)])
+        index.calibrate(np.ascontiguousarray(base[:: max(1, len(base) // 20_000)]))
         index.add(base)
 
     def at(ef: int) -> Search:
