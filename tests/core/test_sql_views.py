@@ -76,7 +76,8 @@ def test_names_are_any_that_sqlite_takes():
 
 
 def test_a_text_is_read_in_one_pass():
-    began = time.monotonic()
+    # Of the processor's time: an hour, where a text was read anew from each of its places.
+    began = time.thread_time()
     for each in "[\"'`(/-$:":
         views.names_of(f"SELECT {each * 100_000}")
-    assert time.monotonic() - began < 2
+    assert time.thread_time() - began < 20

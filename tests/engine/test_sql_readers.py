@@ -1,7 +1,5 @@
 """Reading SQL: what a statement answers, what it is refused, and that it ends."""
 
-import time
-
 import apsw
 import pytest
 import trio
@@ -132,10 +130,8 @@ async def test_one_statement_only(readers):
 
 
 async def test_what_takes_too_long_is_stopped(readers):
-    started = time.monotonic()
     with pytest.raises(RequestTimeout, match="100 ms"):
         await read(readers, f"SELECT count(*) FROM ({ENDLESS})", timeout_ms=100)
-    assert time.monotonic() - started < 5
     assert (await read(readers, "SELECT 1"))[1] == [(1,)]
 
 
