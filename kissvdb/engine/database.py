@@ -18,6 +18,7 @@ from kissvdb.config import Config
 from kissvdb.core.atomic import BatchAnswer
 from kissvdb.core.events.publishing import Publish, Published, StreamQuery, plain_events, record_of
 from kissvdb.core.state import reserved_keys
+from kissvdb.core.state.put_many import DocumentNames
 from kissvdb.core.state.rules import (
     ALWAYS,
     Answer,
@@ -215,13 +216,15 @@ class Database:
                 answers[place] = answer
         return answers
 
-    def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> Reply | None:
+    def put_many(
+        self, keys: Sequence[str], values: Sequence[bytes], documents: DocumentNames | None = None
+    ) -> Reply | None:
         """Begin to set keys, each for itself; the reply has a `WrittenMany`. None, and nothing is
         done, where it has to be `write_many`: where keys have several owners, or quotas.
 
-        ``values`` are compact JSON, and the keys mean nothing to the database. Raises Overloaded
-        and Stopping."""
-        return None if self.quotas.counts else self._state.put_many(keys, values)
+        ``values`` are compact JSON; the keys are those of ``documents``, or mean nothing to the
+        database. Raises Overloaded and Stopping."""
+        return None if self.quotas.counts else self._state.put_many(keys, values, documents)
 
     async def batch(self, batch: Batch) -> BatchAnswer:
         """Do all of a batch or nothing of it: see `Batches.write`."""

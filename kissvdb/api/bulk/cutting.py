@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgpack
 
+from kissvdb.api.bulk import documents
 from kissvdb.api.bulk.operations import (
     Outcome,
     is_event,
@@ -19,6 +20,7 @@ from kissvdb.api.frame.context import Context
 from kissvdb.api.reading.json_body import INLINE_BYTES_MAX
 from kissvdb.api.state import plain_puts
 from kissvdb.core.grants import Grants
+from kissvdb.core.state.put_many import PutMany
 from kissvdb.errors import InvalidArgument, KissError, PayloadTooLarge
 from kissvdb.records import EventPublished
 
@@ -107,6 +109,20 @@ class Lines:
                     waiting.popleft()
         return found
 
+    def take_documents(self) -> PutMany | None:
+        """As `take`, if all are documents that are put into one collection, and nothing else is
+        said of them. Else None, and they are still to be taken."""
+        waiting = self._waiting
+        if self.grants is not None or not waiting or not documents.is_put(waiting[0]):
+            return None
+        lines: list[Any] = list(islice(waiting, OPERATIONS_PER_WRITE_MAX))
+        found = documents.read(lines, self._limits)
+        if found is not None:
+            self.pending_bytes -= sum(map(len, lines))
+            for _ in lines:
+                waiting.popleft()
+        return found
+
     def take(self) -> list[Outcome]:
         """The next operations, at most OPERATIONS_PER_WRITE_MAX."""
         count = min(len(self._waiting), OPERATIONS_PER_WRITE_MAX)
@@ -166,6 +182,9 @@ class Maps:
         """As that of Lines: these are not told at a glance."""
 
     def take_puts(self) -> None:
+        """As that of Lines, too."""
+
+    def take_documents(self) -> None:
         """As that of Lines, too."""
 
     def take(self) -> list[Outcome]:

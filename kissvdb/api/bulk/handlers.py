@@ -23,7 +23,7 @@ from kissvdb.api.state import plain_puts
 from kissvdb.core.events.publishing import Published
 from kissvdb.core.rows import rules as collection
 from kissvdb.core.sql.commands import SqlExecutedAnswer
-from kissvdb.core.state.put_many import WrittenMany
+from kissvdb.core.state.put_many import PutMany, WrittenMany
 from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Put, Written
 from kissvdb.engine.asking import answered
@@ -108,8 +108,10 @@ async def _do_next(context: Context, cutter: Lines | Maps, answers: "Answers") -
         return await _publish(context, events, answers)
     puts = None if cutter.put_back else cutter.take_puts()
     if puts is not None:
-        return await _put(context, *puts, answers)
+        return await _put(context, PutMany(*puts), answers)
     operations = cutter.put_back or await _take(cutter)
+    if isinstance(operations, PutMany):
+        return await _put(context, operations, answers)
     cutter.put_back = []
     texts = context.database.vectors.texts
     if any(map(texts.concerns, operations)):
@@ -132,28 +134,30 @@ async def _publish(context: Context, events: Sequence[EventPublished], answers: 
             return answers.published(first, len(events))
 
 
-async def _put(
-    context: Context, keys: Sequence[str], values: Sequence[bytes], answers: "Answers"
-) -> bytes:
+async def _put(context: Context, puts: PutMany, answers: "Answers") -> bytes:
     """The same of puts that are columns."""
     while True:
         try:
-            reply = context.database.put_many(keys, values)
+            reply = context.database.put_many(puts.keys, puts.values, puts.documents)
             if reply is None:
-                return answers.of(await _write(context, list(map(Put, keys, values))))
+                return answers.of(await _write(context, list(map(Put, puts.keys, puts.values))))
             return answers.put(await answered(reply))
         except Overloaded:
             await trio.sleep(OVERLOADED_PAUSE_SECONDS)
         except (Unavailable, Refused) as refusal:
-            return answers.of([refusal] * len(keys))
+            return answers.of([refusal] * len(puts.keys))
 
 
-async def _take(cutter: Lines | Maps) -> list[Outcome]:
+async def _take(cutter: Lines | Maps) -> list[Outcome] | PutMany:
     if cutter.pending_bytes > INLINE_BYTES_MAX:
-        taken = await trio.to_thread.run_sync(cutter.take)
+        taken = await trio.to_thread.run_sync(_taken, cutter)
     else:
-        taken = cutter.take()
-    return check_each(cutter.grants, taken)
+        taken = _taken(cutter)
+    return taken if isinstance(taken, PutMany) else check_each(cutter.grants, taken)
+
+
+def _taken(cutter: Lines | Maps) -> list[Outcome] | PutMany:
+    return cutter.take_documents() or cutter.take()
 
 
 async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer | KissError]:

@@ -5,7 +5,8 @@ each ``KeyWritten`` or ``KeyDeleted``, or of the items of the state tables, a ch
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from itertools import repeat
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -45,6 +46,24 @@ def row_of(change: VectorWritten | DocumentWritten) -> Row:
         return Row(change.id, change.vector, change.meta, change.expires_at_ms, change.text)
     stamp = change.revision, change.offset
     return Row(change.id, b"", change.document, change.expires_at_ms, None, stamp)
+
+
+def rows_of(changes: Sequence[VectorWritten | DocumentWritten]) -> list[Row]:
+    """`row_of` each of them."""
+    if set(map(type, changes)) != {DocumentWritten}:
+        return list(map(row_of, changes))
+    found: Sequence[Any] = changes
+    return list(
+        map(
+            Row,
+            [each.id for each in found],
+            repeat(b""),
+            [each.document for each in found],
+            [each.expires_at_ms for each in found],
+            repeat(None),
+            [(each.revision, each.offset) for each in found],
+        )
+    )
 
 
 def filling(spec: CollectionSpec) -> tuple[Change, Change]:

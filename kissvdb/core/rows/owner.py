@@ -30,7 +30,7 @@ from kissvdb.core.index.kernels import Kernels
 from kissvdb.core.index.kinds import empty_index
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.rows import checkpoint as row_checkpoint
-from kissvdb.core.rows.changes import Change, DocumentWritten, filling, row_of, taken_apart
+from kissvdb.core.rows.changes import Change, DocumentWritten, filling, rows_of, taken_apart
 from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import RowsWrittenAnew, Vacuum
@@ -388,7 +388,7 @@ class Rows(RowsWrittenAnew):
                 self._visibility.expire(row, change.expires_at_ms)
 
     def _append(self, written: Sequence[VectorWritten | DocumentWritten]) -> None:
-        rows = list(map(row_of, written))
+        rows = rows_of(written)
         flat = taken_apart(rows, self._kernels, self._metadata.fields_max)
         first = self._store.extend(rows)
         if flat is not None:

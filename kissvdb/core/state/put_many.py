@@ -12,13 +12,21 @@ import msgspec
 from kissvdb.records import Item, KeyWritten
 
 
+class DocumentNames(msgspec.Struct, frozen=True):
+    """What keys mean that are all of documents of one collection."""
+
+    collection: str
+    ids: Sequence[str]
+
+
 class PutMany(msgspec.Struct, frozen=True):
-    """Set ``keys`` to ``values`` (compact JSON), in order. None of the keys means something to the
-    database itself, and there is no precondition: only a quota refuses one, and then nothing of it
-    is done."""
+    """Set ``keys`` to ``values`` (compact JSON), in order. Either all of the keys are those of
+    ``documents``, or none means something to the database itself. There is no precondition: only
+    a quota refuses one, or a collection too many all, and then nothing of it is done."""
 
     keys: Sequence[str]
     values: Sequence[bytes]
+    documents: DocumentNames | None = None
     op_id: None = None
 
     @property
@@ -68,6 +76,8 @@ class Run(msgspec.Struct, frozen=True):
     """Whether a key is there more than once."""
     bytes: int
     """Of keys and values."""
+    documents: DocumentNames | None = None
+    """What the keys mean, if something."""
 
     @property
     def records(self) -> list[KeyWritten]:
@@ -108,4 +118,4 @@ def decide(
         for place, key in enumerate(keys):
             newest[key] = revisions[place] = newest.get(key, revisions[place] - 1) + 1
     size = sum(map(len, keys)) + sum(map(len, values))
-    return Run(start, keys, values, revisions, replaced, repeats, size)
+    return Run(start, keys, values, revisions, replaced, repeats, size, command.documents)

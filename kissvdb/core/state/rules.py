@@ -214,6 +214,9 @@ class StateBatch(batch.Batch[StateDecision]):
 
     def _put_many(self, command: PutMany) -> ManyDecision:
         keys, values, records = command.keys, command.values, self.records
+        if command.documents is not None:
+            self._admit(keys[0])
+            self.holds_documents = True
         if self.growth is not None:
             with self._undone_if_refused():
                 return self._put_each(keys, values)

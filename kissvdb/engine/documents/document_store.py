@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kissvdb import logs
 from kissvdb.core.state import reserved_keys
@@ -225,7 +225,7 @@ def apply(rows: "Rows", told: Sequence[Told], offset: int) -> None:
 
     ``offset``: up to where the rows hold everything then.
     """
-    changes = list(map(_change, told))
+    changes = _changes(told)
     written = [each.record for each in told if isinstance(each.record, KeyWritten)]
     # A key is longer than its id.
     blob_bytes = sum(3 * len(each.key) + len(each.value) for each in written)
@@ -236,6 +236,25 @@ def apply(rows: "Rows", told: Sequence[Told], offset: int) -> None:
     offset = max(offset, rows.applied_offset)
     for start in range(0, len(changes), ROWS_AT_ONCE):
         rows.apply_all([(offset, each) for each in changes[start : start + ROWS_AT_ONCE]])
+
+
+def _changes(told: Sequence[Told]) -> "list[Change]":
+    from kissvdb.core.rows.changes import DocumentWritten
+
+    records: list[Any] = [each.record for each in told]
+    if set(map(type, records)) != {KeyWritten}:
+        return list(map(_change, told))
+    # A load: column by column it costs a quarter.
+    return list(
+        map(
+            DocumentWritten,
+            [each.id for each in told],
+            [each.value for each in records],
+            [each.revision for each in records],
+            [each.offset for each in told],
+            [each.expires_at_ms for each in records],
+        )
+    )
 
 
 def _change(told: Told) -> "Change":

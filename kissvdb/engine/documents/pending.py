@@ -13,6 +13,7 @@ import msgspec
 import trio
 
 from kissvdb.core.state import reserved_keys
+from kissvdb.core.state.put_many import Run
 from kissvdb.errors import PersistenceFailed, Refused
 from kissvdb.records import Item, KeyDeleted, KeyWritten, Record
 
@@ -150,8 +151,25 @@ class DocumentTap:
             self.news.set()
             raise _too_many(found[0], self.collections_max)
 
-    def installed(self, first_offset: int, records: Sequence[Record]) -> None:
-        """Records with consecutive offsets are in the memtable of a shard. On the loop."""
+    def installed(
+        self, first_offset: int, records: Sequence[Record], runs: Sequence[Run] = ()
+    ) -> None:
+        """Records with consecutive offsets are in the memtable of a shard. On the loop. ``runs``:
+        those of them that are columns."""
+        start = 0
+        for run in runs:
+            self._installed_each(first_offset + start, records[start : run.start])
+            start = run.start + len(run.keys)
+            if run.documents is not None:
+                first, ids = first_offset + run.start, run.documents.ids
+                offsets, written = range(first, first_offset + start), records[run.start : start]
+                changes: list[Told] = list(map(Told, ids, offsets, written))  # type: ignore[arg-type]
+                size = run.bytes + CHANGE_BYTES * len(changes)
+                waiting = self.pending(run.documents.collection)
+                waiting.add(self._committed_offset(), first, changes, size)
+        self._installed_each(first_offset + start, records[start:] if start else records)
+
+    def _installed_each(self, first_offset: int, records: Sequence[Record]) -> None:
         found: dict[str, tuple[int, list[Told]]] = {}
         size = 0
         document_of = reserved_keys.document_of

@@ -9,7 +9,7 @@ import trio
 from actors import Address, Reply
 from kissvdb.config import Config
 from kissvdb.core.events.publishing import Publish
-from kissvdb.core.state.put_many import PutMany
+from kissvdb.core.state.put_many import DocumentNames, PutMany
 from kissvdb.core.state.rules import (
     Answer,
     Command,
@@ -206,12 +206,14 @@ class State:
             if shard.view.unsorted():
                 await self._threads.commits.run(shard.view.sort)
 
-    def put_many(self, keys: Sequence[str], values: Sequence[bytes]) -> Reply | None:
+    def put_many(
+        self, keys: Sequence[str], values: Sequence[bytes], documents: DocumentNames | None
+    ) -> Reply | None:
         """Begin a `PutMany`; None where the keys may be of several owners: put them one by one.
         Raises Overloaded and Stopping."""
         if len(self._shards) > 1:
             return None
-        return submit(self._shards[0][1], PutMany(keys, values))
+        return submit(self._shards[0][1], PutMany(keys, values, documents))
 
     # As `model.Model`
 

@@ -64,7 +64,7 @@ class StateShard(Owner[StateBatch]):
         self._quotas.install(self._place, self.view, records)
         self.view.apply(first_offset, records, decided.runs)
         if decided.holds_documents:
-            self._documents.installed(first_offset, records)
+            self._documents.installed(first_offset, records, decided.runs)
         kinds = list(map(type, records))
         self._metrics.state_put_total.inc(kinds.count(KeyWritten))
         self._metrics.state_delete_total.inc(kinds.count(KeyDeleted))

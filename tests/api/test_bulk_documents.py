@@ -1,0 +1,139 @@
+"""Documents that are columns from the line to the rows: what comes of them is as of single puts."""
+
+import json
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kissvdb.api.bulk import documents
+from kissvdb.api.bulk.operations import read_lines
+from kissvdb.api.frame.context import Context
+from kissvdb.config import Config, Limits, Search, State, Storage
+from kissvdb.core.filters import parse as filters
+from kissvdb.core.state.put_many import DocumentNames, PutMany
+from kissvdb.core.state.rules import Delete, Put, StateBatch
+from kissvdb.engine.documents.pending import DocumentTap
+from kissvdb.engine.opening import open_database
+from kissvdb.errors import Refused
+from kissvdb.metrics import Metrics
+
+LIMITS = Limits(id_bytes_max=5, key_bytes_max=11, json_bytes_max=40, document_depth_max=3)
+CONTEXT = Context(None, Config(limits=LIMITS), Metrics())
+IN_MEMORY = Config(storage=Storage(memory=True), search=Search(compile=False))
+PUT = b'{"op":"doc_put","collection":"c","id":'
+
+ids = st.text(st.sampled_from("ab/:\n"), min_size=1, max_size=5)
+odd_ids = ids | st.sampled_from(["", "é", "toolong", "\0"])
+values = st.recursive(
+    st.none() | st.floats(allow_nan=False) | st.text(st.sampled_from('a"\\é '), max_size=6),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(ids, inner, max_size=2),
+    max_leaves=4,
+)
+spaced = st.sampled_from([(",", ":"), (", ", ": ")])
+texts = st.builds(lambda value, by: json.dumps(value, separators=by).encode(), values, spaced)
+plain = st.builds(
+    lambda id_, text: PUT + json.dumps(id_).encode() + b',"doc":%b}' % text, ids, texts
+)
+others = st.builds(
+    lambda id_, text, rest: PUT + json.dumps(id_).encode() + b',"doc":%b%b' % (text, rest),
+    odd_ids,
+    texts | st.sampled_from([b"1e999", b"[1", b'"\xff"']),
+    st.sampled_from([b"}", b',"ttl_ms":5}', b',"if_revision":0}', b',"op_id":"o"}', b',"x":1}']),
+)
+elsewhere = plain.map(lambda line: line.replace(b'"c"', b'"d:"'))
+
+
+@pytest.mark.parametrize("inline_bytes_max", [0, 10**6], ids=["numpy", "each"])
+def test_lines_ask_for_what_they_ask_for_one_by_one(inline_bytes_max, monkeypatch):
+    monkeypatch.setattr(documents, "INLINE_BYTES_MAX", inline_bytes_max)
+
+    @settings(max_examples=30)
+    @given(st.lists(plain, min_size=1) | st.lists(plain | others | elsewhere, min_size=1))
+    def check(lines):
+        found = documents.read(lines, LIMITS)
+        expected = read_lines(CONTEXT, lines)
+        if found is None:
+            asked = [each for each in expected if type(each) is Put and each.key.isascii()]
+            assert len(asked) < len(lines) or [Put(each.key, each.value) for each in asked] != asked
+            return
+        assert list(map(Put, found.keys, found.values)) == expected
+        names = found.documents
+        assert [f"doc:{names.collection}:{id_}" for id_ in names.ids] == found.keys
+
+    check()
+
+
+steps = st.lists(
+    st.lists(st.sampled_from("abc"), min_size=1, max_size=4)
+    | st.builds(Put, st.sampled_from(["doc:c:a", "doc:d:a", "k"]), st.just(b"2"))
+    | st.builds(Delete, st.sampled_from(["doc:c:a", "k"]))
+    | st.just(PutMany(["k", "l"], [b"1", b"2"])),
+    max_size=6,
+)
+
+
+@settings(max_examples=30)
+@given(steps, st.integers(1, 3))
+def test_rows_are_told_of_columns_as_of_single_records(steps, per_batch):
+    taps = [DocumentTap(lambda: 7, 9) for _ in range(2)]
+    for start in range(0, len(steps), per_batch):
+        made = StateBatch({}.get, {}.get, 0)
+        for step in steps[start : start + per_batch]:
+            if isinstance(step, list):
+                keys = [f"doc:c:{id_}" for id_ in step]
+                step = PutMany(
+                    keys, [b"%d" % n for n in range(len(keys))], DocumentNames("c", step)
+                )
+            made.decide(step)
+        taps[0].installed(50 * start, made.records, made.runs)
+        taps[1].installed(50 * start, made.records)
+    told = [
+        {name: each.take(99) for name, each in tap.collections.items() if each.count}
+        for tap in taps
+    ]
+    assert {name: (each.first_offset, each.changes) for name, each in told[0].items()} == {
+        name: (each.first_offset, each.changes) for name, each in told[1].items()
+    }
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+async def test_documents_of_columns_are_found_recovered_and_followed(tmp_path, shards):
+    config = attrs.evolve(
+        IN_MEMORY, storage=Storage(data_dir=str(tmp_path)), state=State(shards=shards)
+    )
+    ids = [*"abc", "a"]
+    keys = [f"doc:c:{id_}" for id_ in ids]
+    values = [b'{"n":%d}' % n for n in range(len(ids))]
+
+    async def found(db):
+        view = await db.documents.view("c")
+        rows = view.scroll(limit=9, tree=filters.parse({"n": {"$gte": 1}}))
+        return {row.id: json.loads(row.meta)["n"] for row in rows}
+
+    async with open_database(config) as db:
+        await db.write(Put("doc:c:b", b'{"n":9}', ttl_ms=10**6))
+        reply = db.put_many(keys, values, DocumentNames("c", ids))
+        if shards > 1:
+            assert reply is None
+            await db.write_many(list(map(Put, keys, values)))
+        else:
+            written = await reply.wait()
+            # What b was ends in the log, or is replaced: as of single puts.
+            assert list(written.revisions) == [1, 2, 1, 2]
+            assert db.get("doc:c:b").offset == written.offsets[1]
+        assert await found(db) == {"a": 3, "b": 1, "c": 2}
+        assert db.get("doc:c:b").expires_at_ms is None
+    async with open_database(config) as db:
+        assert await found(db) == {"a": 3, "b": 1, "c": 2}
+
+
+async def test_columns_of_a_collection_too_many_are_refused_whole():
+    config = attrs.evolve(IN_MEMORY, limits=Limits(collections_max=1))
+    async with open_database(config) as db:
+        await db.put("doc:a:1", 1)
+        last = db.last_offset
+        with pytest.raises(Refused, match="collections_max"):
+            await db.put_many(["doc:b:1"], [b"1"], DocumentNames("b", ["1"])).wait()
+        assert db.last_offset == last
