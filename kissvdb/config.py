@@ -308,12 +308,10 @@ class Audit:
 class Search:
     """``threads`` run vector and text searches; 0 means one a core. ``build_threads`` build graphs;
     0 means half as many as cores. ``disk_max_degree`` and ``disk_list_size`` are those of a graph
-    on disk that is built without saying them.
-
-    With ``compile`` the kernels are compiled, once for a machine; without it searches stay exact
-    and in numpy. Every ``audit_interval_secs`` (0: never) up to ``audit_queries`` recent searches
-    of a collection are repeated exactly; recall under ``recall_percent_min`` is reported.
-    """
+    on disk that is built without saying them. With ``compile`` the kernels are compiled, once for a
+    machine; without it searches stay exact and in numpy. Every ``audit_interval_secs`` (0: never)
+    up to ``audit_queries`` searches are repeated exactly; recall under ``recall_percent_min`` is
+    reported. While vectors of ``tail_bytes_max`` wait for their index, batches of more wait."""
 
     threads: int = _int(0, 0, 1024)
     build_threads: int = _int(0, 0, 1024)
@@ -323,6 +321,7 @@ class Search:
     audit_interval_secs: int = _int(60, 0, 86_400)
     audit_queries: int = _int(16, 1, 1024)
     recall_percent_min: int = _int(95, 1, 100)
+    tail_bytes_max: int = _int(128 * MIB, 256 * KIB, 1024 * GIB)
 
 
 @attrs.frozen

@@ -97,7 +97,7 @@ def started(where: Path) -> Server:
     process = subprocess.Popen(
         command,
         cwd=where,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=environment(where),
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=output,
@@ -106,6 +106,12 @@ def started(where: Path) -> Server:
     server = Server("kissvdb", "", " ".join(command[4:]), port, where, process)
     until(server, b"GET /v1/ready HTTP/1.1\r\nHost: localhost\r\n\r\n", lambda answer: True)
     return server
+
+
+def environment(where: Path) -> dict[str, str]:
+    """What is set for the server: it keeps its bytecode, as one that is installed does."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": str(where / "bytecode")}
 
 
 def until(server: Server, request: bytes, is_good: Callable[[bytes], bool]) -> bytes:

@@ -11,7 +11,7 @@ from kissvdb.core.rows.view import SearchTooNarrow
 from kissvdb.core.search import Search
 from kissvdb.core.store.options import IndexOptions
 from kissvdb.kernels.arrays import COSINE
-from kissvdb.kernels.ivf import clustering
+from kissvdb.kernels.ivf import clustering, sign_blocks
 from kissvdb.kernels.ivf import lists as row_lists
 from kissvdb.kernels.ivf import signs as row_signs
 from tests.core.row_world import SALT, World, clusters, compiled
@@ -198,7 +198,7 @@ def test_lists_of_before_there_were_signs_get_them_when_they_grow(kernels, monke
     here = world(kernels)
     vectors = clusters(1, 3000, DIM)
     with monkeypatch.context() as before:
-        before.setattr(row_signs, "fits", lambda metric, dim: False)
+        before.setattr(sign_blocks, "fits", lambda metric, dim: False)
         write(here, vectors[:1500])
         here.upkeep()
         work = here.rows.checkpoint()

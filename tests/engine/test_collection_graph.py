@@ -14,6 +14,7 @@ from tests.patience import PATIENCE_SECS
 ROWS, DIM = 3000, 32
 SECONDS_MAX = 900.0
 """The kernels may have to be compiled first."""
+NDJSON = "application/x-ndjson"
 RAW = {"content-type": "application/octet-stream"}
 
 
@@ -80,6 +81,7 @@ def test_searches_use_an_index_that_outlives_the_process(tmp_path, kind):
         assert recall(client, vectors, queries, exact="true") == 1.0
         detail = wait_until(client, lambda detail: detail["tail"] < 600 and detail["segments"])
         assert detail["count"] == ROWS
+        assert 0.8 <= detail["indexed"] <= 1 - detail["tail"] / ROWS
         assert recall(client, vectors, queries) >= 0.95
         body = {"id": "0", "k": 1, "explain": True}
         explained = client.post("/v1/vector/c/search", json=body).json()["explain"]
@@ -93,6 +95,34 @@ def test_searches_use_an_index_that_outlives_the_process(tmp_path, kind):
         assert client.get("/v1/vector/c/get", params={"id": "1"}).status_code == 404
         wait_until(client, lambda detail: not detail["notes"])
         assert recall(client, vectors, queries) >= 0.94
+
+
+@pytest.mark.slow
+def test_a_load_does_not_get_far_ahead_of_its_index(tmp_path):
+    vectors, most = data(40_000), 4096
+    with (
+        server_process(tmp_path / "data", "--set", f"search.tail_bytes_max={256 * most}") as server,
+        httpx.Client(base_url=server.url, timeout=PATIENCE_SECS) as client,
+    ):
+        load(client, vectors[:ROWS])
+        wait_until(client, lambda detail: not detail["notes"] and detail["tail"] < 256)
+        tails = []
+        for first in range(ROWS, len(vectors), 250):
+            part = vectors[first : first + 250]
+            head = {"ids": [str(row) for row in range(first, first + len(part))]}
+            body = json.dumps(head).encode() + b"\n" + part.tobytes()
+            answer = client.post("/v1/vector/c/upsert_batch", content=body, headers=RAW)
+            assert answer.status_code == 200, answer.text
+            tails.append(client.get("/v1/vector/c").json()["tail"])
+        assert max(tails) <= most + 250
+        lines = [
+            {"op": "upsert", "collection": "c", "id": f"b{row}", "vector": vector.tolist()}
+            for row, vector in enumerate(vectors[: 3 * most])
+        ]
+        sent = b"\n".join(json.dumps(line).encode() for line in lines)
+        answer = client.post("/v1/bulk", content=sent, headers={"content-type": NDJSON})
+        assert answer.text.count('"error"') == 0
+        assert client.get("/v1/vector/c").json()["count"] == len(vectors) + len(lines)
 
 
 @pytest.mark.slow

@@ -4,8 +4,10 @@ import trio
 
 from kissvdb.core.rows.vacuum import Vacuum
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.rows import upkeep
 from kissvdb.errors import PersistenceFailed
 from tests.engine.test_collection import config, directory, fill, ids
+from tests.patience import PATIENCE_SECS
 
 __all__ = ["config"]
 
@@ -93,3 +95,17 @@ async def test_whoever_asks_for_a_checkpoint_and_leaves_breaks_nothing(config):
             await db.vectors.vacuum("c")
         await db.vectors.vacuum("c")
         assert db.vectors.find("c").actor.view().data.count == 60
+
+
+async def test_a_load_does_not_leave_much_to_replay_until_the_next_interval(config, monkeypatch):
+    monkeypatch.setattr(upkeep, "REPLAYED_NUMBERS_MAX", 100 * (2 + upkeep.REPLAYED_ROW))
+    async with open_database(config) as db:
+        await fill(db, 150)
+        found = db.vectors.find("c")
+        with trio.fail_after(PATIENCE_SECS):
+            while found.stored.durable_offset < 100:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        before = found.stored.durable_offset
+        await db.vectors.upsert("c", "one more", [1, 2, 3])
+        await trio.sleep(3 * upkeep.TICK_SECONDS)
+        assert found.stored.durable_offset == before, "each write makes no checkpoint"

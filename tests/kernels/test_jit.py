@@ -2,6 +2,8 @@
 
 import ast
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,8 @@ def test_imports_are_found_as_a_syntax_tree_has_them():
         found = jit._imports(module)
         assert found is not None
         assert wanted <= found[1], module
+
+
+def test_a_start_opens_collections_without_the_compiler():
+    code = "import sys, kissvdb.core.rows.owner; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -27,6 +27,7 @@ from kissvdb.core.state.put_many import PutMany, WrittenMany
 from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Put, Written
 from kissvdb.engine.asking import answered
+from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import InvalidArgument, KissError, Overloaded, Refused, Unavailable
 from kissvdb.records import EventPublished
 
@@ -166,6 +167,11 @@ async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer
     waiting = [n for n, each in enumerate(operations) if not isinstance(each, _SETTLED)]
     while waiting:
         commands: list[Any] = [operations[n] for n in waiting]
+        names = {each.collection for each in commands if type(each) is VectorCommand}
+        try:
+            await context.database.vectors.keep_pace(names)
+        except Overloaded:
+            continue
         done = await context.database.write_many(commands)
         for place, answer in zip(waiting, done, strict=True):
             answers[place] = answer

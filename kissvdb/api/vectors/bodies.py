@@ -256,9 +256,10 @@ class MemoryInfo:
 @attrs.frozen
 class CollectionDetail(CollectionInfo):
     """One collection, closely: what the list says of it, and more. ``tail`` vectors are not in the
-    graph yet and are scanned; ``precision`` is what the graph is searched with; ``recall`` what the
-    last audit found; ``tuning`` what was measured when it was tuned; ``damage`` which rows are not
-    what was written and are never served."""
+    index yet and are scanned, ``indexed`` is the part of all that is in it, 0 to 1; ``precision``
+    is what the index is searched with; ``recall`` what the last audit found; ``tuning`` what was
+    measured when it was tuned; ``damage`` which rows are not what was written and are never
+    served."""
 
     manifest: dict[str, Any]
     notes: list[str]
@@ -275,6 +276,7 @@ class CollectionDetail(CollectionInfo):
     damage: str | None
     tuning: TuningInfo | None
     memory: MemoryInfo
+    indexed: float
 
 
 class WriteBody(RequestBody, frozen=True):

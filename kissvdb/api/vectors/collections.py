@@ -1,5 +1,6 @@
 """Vector collections over HTTP: create, list, look at, vacuum, delete."""
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -195,7 +196,13 @@ def _detail(context: Context, found: OpenCollection, memory: "Footprint") -> Col
         damage=found.upkeep.damage,
         tuning=None if spec.tuning is None else TuningInfo.of(spec.tuning),
         memory=_memory_info(memory),
+        indexed=_indexed(spec, *found.actor.rows.counts),
     )
+
+
+def _indexed(spec: CollectionSpec, size: int, count: int) -> float:
+    """Never 1 before all are; of what has no index there is nothing to come."""
+    return math.floor(10_000 * size / count) / 10_000 if count and spec.index != "flat" else 1.0
 
 
 def _memory_info(found: "Footprint") -> MemoryInfo:

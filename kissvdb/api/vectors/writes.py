@@ -108,6 +108,8 @@ async def upsert_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
     view = context.database.vectors.find(collection).actor.view()
     json, dim = view.kernels.json, view.spec.dim
+    # Before it is read: what waits here is a body each connection.
+    await context.database.vectors.keep_pace((collection,))
     read = await off_loop(request.body, _upserts, collection, context, request, json, dim)
     if isinstance(read, UpsertMany):
         return await _at_once(context, collection, read)

@@ -20,7 +20,9 @@ from kissvdb.core.store.spec import CollectionSpec
 
 Array = npt.NDArray[Any]
 
-LARGE_ROWS = 200_000
+EF_USUAL = ((200_000, 128), (50_000, 100), (0, 64))
+"""What a walk for ten keeps in view of more rows than so many. In a million of 384 numbers 100 find
+0.971 of what a filter leaves of the nearest, if half pass; 128 find 0.978. In 200,000 64: 0.969."""
 DEPTH_MIN = 16
 """So many rows of a walk are scored exactly at least: they tell how far the codes are wrong, and
 with it how many more may be among the best."""
@@ -267,7 +269,8 @@ class GraphIndex(Index):
 
     def _ef_usual(self, want: int) -> int:
         """What a walk keeps in view where nobody says it: more of more rows."""
-        return max(100, 4 * want) if self.size > LARGE_ROWS else max(64, 2 * want)
+        least = next(ef for rows, ef in EF_USUAL if self.size > rows or not rows)
+        return max(least, (4 if self.size > EF_USUAL[0][0] else 2) * want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""

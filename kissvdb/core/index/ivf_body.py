@@ -22,10 +22,9 @@ from kissvdb.errors import Damaged
 from kissvdb.kernels.arrays import METRICS, Codes
 from kissvdb.kernels.ivf import clustering
 from kissvdb.kernels.ivf import lists as row_lists
-from kissvdb.kernels.ivf import signs as row_signs
+from kissvdb.kernels.ivf import sign_blocks as row_signs
 from kissvdb.kernels.ivf.checksums import block_sums
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS, Lists
-from kissvdb.kernels.ivf.signs import Signs
 
 Array = npt.NDArray[Any]
 
@@ -63,7 +62,7 @@ class Body:
     coarse: Codes
     reach: Array
     lengths: Array
-    signs: Signs
+    signs: row_signs.Signs
     sums: Array
     precision: str
     trained_rows: int
@@ -131,7 +130,7 @@ def lengths_in(space: Space, dtype: Any, trained_rows: int, rows: int, metric: s
 
 def signs_in(
     space: Space, lists: Lists, codes: Codes, centroids: Array, trained_rows: int, data: RowData
-) -> Signs:
+) -> row_signs.Signs:
     """The signs in the space, with room for all blocks; of none if such rows have none."""
     if codes.rows.dtype != np.uint8 or not row_signs.fits(METRICS[data.metric], data.dim):
         return row_signs.no_signs(centroids)
@@ -324,7 +323,8 @@ def _extended(kernels: Kernels, body: Body, data: RowData, last: int, space: Spa
     if len(signs.blocks) and first and not body.has_signs:
         first, blocks, (labels, slots) = 0, np.arange(len(lists.blocks)), row_lists.places(lists)
     if len(signs.blocks):
-        row_signs.encode(signs, data.vectors[first:last], labels, slots, METRICS[data.metric])
+        encode = kernels.compiled.lists.encode_signs
+        encode(signs, data.vectors[first:last], labels, slots, METRICS[data.metric])
     sums = np.zeros(len(lists.blocks), np.uint32)
     sums[: len(body.sums)] = body.sums
     sums[blocks] = block_sums(lists, codes, signs, blocks)

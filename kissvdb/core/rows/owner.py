@@ -353,7 +353,7 @@ class Rows(RowsWrittenAnew):
         wants = self._to_be is not None or self._policy.wants_vacuum(dead, count)
         if self._vacuum is None and sound and wants:
             self._vacuum = self._new_vacuum()
-        last = self._drain_end()
+        last = self.drain_end()
         drain = last > self._index.size or self._index.unfinished
         # A vacuum takes long: it and drains take turns, so that the tail stays short.
         self._vacuum_is_next = self._vacuum is not None and (self._vacuum_is_next or not drain)
@@ -365,7 +365,7 @@ class Rows(RowsWrittenAnew):
             return None
         return Drain(self._index, self._store.view(), last, self._space)
 
-    def _drain_end(self) -> int:
+    def drain_end(self) -> int:
         """Up to which row the index is to grow now; its size while that is not due."""
         size = self._index.size
         if self._guard is not None and self._guard.is_damaged_from(size):

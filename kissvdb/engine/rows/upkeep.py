@@ -33,6 +33,12 @@ HURRIED_SECONDS_MAX = 1.0
 most so long: what is merged with them is merged once. A search meets as many segments more."""
 SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
+PRESSING_SHARE = 4.0
+"""Or every four, while more is not in it than a start should replay:"""
+REPLAYED_NUMBERS_MAX = 12 * 1024 * 1024
+"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; half a second.
+Documents are not replayed from here: keys are asked for what is missing."""
+REPLAYED_ROW = 400
 
 
 Wish = Literal["due", "vacuum", "drain", "checkpoint"]
@@ -107,6 +113,7 @@ class CollectionUpkeep:
         self._workers = workers
         self._one_at_a_time = trio.Lock()
         self._changes_saved = -1 if stored.stale else collection.changes
+        self._rows_saved = 0 if stored.stale else collection.rows.counts[1]
         self._failed = False
         self._save_seconds = 0.0
         self._saved_at = trio.current_time()
@@ -119,7 +126,8 @@ class CollectionUpkeep:
                 await self._collection.changed()
                 await self._while_hurried()
                 while await self._work("due"):
-                    pass
+                    await self._save_if_pressing()
+                await self._save_if_pressing()
                 if self._failed:
                     self._failed = False
                     await trio.sleep(RETRY_SECONDS)
@@ -199,6 +207,16 @@ class CollectionUpkeep:
         waited = trio.current_time() - self._saved_at
         return waited >= SAVE_SHARE * self._save_seconds
 
+    async def _save_if_pressing(self) -> None:
+        """Make a checkpoint, if a start would have to replay much without it."""
+        spec, (_, count) = self._collection.rows.spec, self._collection.rows.counts
+        # A vacuum leaves fewer.
+        numbers = abs(count - self._rows_saved) * (spec.dim + REPLAYED_ROW)
+        if spec.holds_documents or numbers < REPLAYED_NUMBERS_MAX or self._collection.dropped:
+            return
+        if trio.current_time() - self._saved_at >= PRESSING_SHARE * self._save_seconds:
+            await self.save()
+
     async def save(self) -> None:
         """Make the collection durable files, if it is not.
 
@@ -208,11 +226,11 @@ class CollectionUpkeep:
         collection, stored = self._collection, self._stored
         if stored.directory is None:
             return
-        changes = collection.changes
+        changes, (_, count) = collection.changes, collection.rows.counts
         stored.updated_at_ms = collection.updated_at_ms
         if changes != self._changes_saved:
             if await self._work("checkpoint"):
-                self._changes_saved = changes
+                self._changes_saved, self._rows_saved = changes, count
         else:
             async with self._one_at_a_time:
                 # A collection that was dropped may be made anew, in the same directory.

@@ -1,6 +1,6 @@
 """Vector collections as handlers and embedders call them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
@@ -20,6 +20,7 @@ from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec, is_shadow
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
+from kissvdb.engine.rows.pace import keep_pace
 from kissvdb.engine.rows.upkeep import CollectionUpkeep
 from kissvdb.engine.vectors.collection import (
     CollectionContext,
@@ -104,6 +105,7 @@ class Vectors(IndexJobs):
         self._threads = around.threads
         self._memory = around.memory
         self._limits = config.limits
+        self._tail_bytes_max = config.search.tail_bytes_max
         self._clock_ms = around.clock_ms
         self._tuned: set[str] = set()
 
@@ -249,6 +251,14 @@ class Vectors(IndexJobs):
             command = whole.command
         answer: VectorAnswer = await answered(submit(self.owner(collection), command))
         return answer
+
+    async def keep_pace(self, collections: Iterable[str]) -> None:
+        """Return when these (those that are none do not count) have room in their tails for more
+        vectors. Raises Overloaded: see `pace.keep_pace`."""
+        for name in collections:
+            found = self._opened.get(name)
+            if found is not None:
+                await keep_pace(found.actor.rows, found.upkeep, self._tail_bytes_max)
 
     async def upsert_many(
         self, collection: str, many: UpsertMany

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels.arrays import Codes
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS, Lists, filled
-from kissvdb.kernels.ivf.signs import AUX_BYTES, Signs
+from kissvdb.kernels.ivf.sign_blocks import AUX_BYTES, Signs
 
 Array = NDArray[Any]
 

@@ -33,6 +33,7 @@ from kissvdb.kernels.ivf.signs import (
     no_signs,
     signed_query,
 )
+from kissvdb.kernels.ivf.signs import encode as encode_signs  # noqa: F401
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.rescore import NO_KEY, rescore
 

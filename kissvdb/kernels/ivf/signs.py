@@ -19,17 +19,19 @@ from numba import types
 from numpy.typing import NDArray
 
 from kissvdb.kernels import vector_ir as vir
-from kissvdb.kernels.arrays import DOT, L2, padded
+from kissvdb.kernels.arrays import L2
 from kissvdb.kernels.features import PORTABLE
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS
+from kissvdb.kernels.ivf.sign_blocks import AUX_BYTES as AUX_BYTES
+from kissvdb.kernels.ivf.sign_blocks import TURNED as TURNED
+from kissvdb.kernels.ivf.sign_blocks import Signs as Signs
+from kissvdb.kernels.ivf.sign_blocks import block_bytes as block_bytes
+from kissvdb.kernels.ivf.sign_blocks import no_signs as no_signs
+from kissvdb.kernels.ivf.sign_blocks import signs_of as signs_of
 from kissvdb.kernels.jit import Number, helper, intrinsic, kernel
 
 Array = NDArray[Any]
 
-TURNED = 128
-"""Dimensions that are turned at once."""
-WIDTH_MAX = 8192
-"""Of more dimensions a sum of steps would not fit into 16 bits."""
 STEPS = 31
 """The greatest number in a table: eight of them are added within a byte."""
 DEVIATION = 0.6
@@ -39,22 +41,12 @@ DEVIATIONS = 2.0
 SLACK = 1e-4
 """What rounding may take, for each unit of the query's square."""
 ROWS_AT_ONCE = 1 << 16
-AUX_BYTES = 8 * BLOCK_ROWS
 
 LANES = 32
 BYTES = ir.VectorType(vir.INT8, LANES)
 WORDS = ir.VectorType(ir.IntType(16), LANES // 2)
 FLOATS = ir.VectorType(vir.FLOAT32, LANES)
 SHUFFLES = not PORTABLE and bool(binding.get_host_cpu_features().get("avx2"))
-
-
-class Signs(NamedTuple):
-    """blocks: uint8 [blocks, 4 * padded dimensions + 256]; numbers: the same bytes as float32.
-    centroids: float32 [lists, width of a row]."""
-
-    blocks: Array
-    numbers: Array
-    centroids: Array
 
 
 class Signed(NamedTuple):
@@ -65,21 +57,6 @@ class Signed(NamedTuple):
     step: Any
     base: Any
     square: Any
-
-
-def block_bytes(dim: int) -> int:
-    """The bytes of a block of rows of so many dimensions."""
-    return 4 * padded(dim, TURNED) + AUX_BYTES
-
-
-def signs_of(blocks: Array, centroids: Array) -> Signs:
-    """Blocks uint8 [blocks, block_bytes] and the centroids they are coded by."""
-    return Signs(blocks, blocks.view(np.float32), centroids)
-
-
-def no_signs(centroids: Array) -> Signs:
-    """None."""
-    return signs_of(np.zeros((0, AUX_BYTES), np.uint8), centroids)
 
 
 @helper
@@ -188,11 +165,6 @@ def encode(signs: Signs, rows: Array, labels: Array, slots: Array, metric: int) 
 def _as_compiled(rows: Array) -> Array:
     """Compiled code is of one type of array, which a read-only one is not."""
     return np.require(rows, np.float32, ("C_CONTIGUOUS", "WRITEABLE"))
-
-
-def fits(metric: int, dim: int) -> bool:
-    """Whether rows have signs: those of ``dot`` are as long as they like, and centroids are not."""
-    return metric != DOT and dim <= WIDTH_MAX
 
 
 @helper
