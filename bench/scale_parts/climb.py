@@ -104,6 +104,9 @@ def _needed(steps: list[Step]) -> list[Step]:
 
 
 def _round(one: Climber, queries: int) -> None:
+    # Once for nothing: what lies in files may have been taken out of memory while others had their
+    # turn, as systems do that reclaim what is idle, and what a library allocated may not.
+    one.process.ask("run", one.steps[-1].ef)
     for step in one.steps:
         step.qps.append(queries / one.process.ask("run", step.ef)["cpu_s"])
     effort = one.effort_at(0.95)
