@@ -21,9 +21,18 @@ class BodyStream:
     False. Raises MalformedRequest where the chunks are broken.
     """
 
-    def __init__(self, head: Head, begun: bytes, receive: Receive, limits: LaneLimits) -> None:
+    def __init__(
+        self,
+        head: Head,
+        begun: bytes,
+        receive: Receive,
+        receive_more: Callable[[], bytes],
+        limits: LaneLimits,
+    ) -> None:
+        """``receive_more``: what has come by now, perhaps nothing."""
         self.complete = False
         self._receive = receive
+        self._receive_more = receive_more
         self._begun = begun
         self._missing = head.content_length
         self._chunks = ChunkedBody(limits) if head.chunked else None
@@ -42,6 +51,14 @@ class BodyStream:
             if data:
                 return data
         raise StopAsyncIteration
+
+    def at_hand(self) -> bytes:
+        """The next of it, if that need not be waited for: nothing else, or at the end. Raises
+        MalformedRequest."""
+        if self.complete:
+            return b""
+        arrived, self._begun = self._begun or self._receive_more(), b""
+        return self._data_in(arrived) if arrived else b""
 
     def _data_in(self, arrived: bytes) -> bytes:
         if self._chunks is not None:

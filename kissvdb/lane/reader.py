@@ -291,7 +291,7 @@ class RequestReader:
         """The body piece by piece; nothing else can be read from this connection afterwards."""
         begun, self._buffer = self._buffer, b""
         self._awaits_continue = head.expects_continue and not begun
-        return BodyStream(head, begun, self._receive_piece, self._limits)
+        return BodyStream(head, begun, self._receive_piece, self._at_hand, self._limits)
 
     async def say_continue(self) -> None:
         """Let a client that waits for it send its body: once, and before the answer begins."""
@@ -312,12 +312,16 @@ class RequestReader:
     async def _receive_all_there_is(self) -> bytes:
         """What has come, and what came while the piece before was worked on: a large piece is
         done in one go, with one sync."""
-        transport = self._transport
-        parts = [await transport.receive()]
-        size = len(parts[0])
+        first = await self._transport.receive()
+        more = self._at_hand(len(first))
+        return first + more if more else first
+
+    def _at_hand(self, size: int = 0) -> bytes:
+        """What has come, with ``size`` bytes before it no more than a piece."""
+        parts: list[bytes] = []
         while size < self._limits.piece_bytes_max:
             try:
-                more = transport.receive_more()
+                more = self._transport.receive_more()
             except OSError:
                 # The client is gone, but what it had sent is here.
                 break

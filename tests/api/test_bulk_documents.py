@@ -1,15 +1,19 @@
 """Documents that are columns from the line to the rows: what comes of them is as of single puts."""
 
+import itertools
 import json
+import random
 
 import attrs
 import pytest
+import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kissvdb.api.bulk import documents
+from kissvdb.api.bulk import documents, handlers
 from kissvdb.api.bulk.operations import read_lines
 from kissvdb.api.frame.context import Context
+from kissvdb.api.frame.http import Request
 from kissvdb.config import Config, Limits, Search, State, Storage
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.state.put_many import DocumentNames, PutMany
@@ -17,6 +21,7 @@ from kissvdb.core.state.rules import Delete, Put, StateBatch
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import Refused
+from kissvdb.lane.errors import MalformedRequest
 from kissvdb.metrics import Metrics
 
 LIMITS = Limits(id_bytes_max=5, key_bytes_max=11, json_bytes_max=40, document_depth_max=3)
@@ -137,3 +142,71 @@ async def test_columns_of_a_collection_too_many_are_refused_whole():
         with pytest.raises(Refused, match="collections_max"):
             await db.put_many(["doc:b:1"], [b"1"], DocumentNames("b", ["1"])).wait()
         assert db.last_offset == last
+
+
+class Arriving:
+    """A body of which some pieces are at hand when the one before is done. None: it breaks."""
+
+    def __init__(self, pieces):
+        self._pieces = list(pieces)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        await trio.lowlevel.checkpoint()
+        if not self._pieces:
+            raise StopAsyncIteration
+        return self._next()
+
+    def at_hand(self):
+        return self._next() if self._pieces and self._pieces[0] != b"" else b""
+
+    def _next(self):
+        piece = self._pieces.pop(0)
+        if piece is None:
+            raise MalformedRequest("broken")
+        return piece
+
+
+async def answers_to(db, request):
+    answer = await handlers.bulk(Context(db, IN_MEMORY, Metrics()), request)
+    blobs = [answer.body] if request.stream is None else [blob async for blob in answer.body]
+    return [json.loads(line) for line in b"".join(blobs).splitlines()]
+
+
+PUTS = [PUT + b'"%b","doc":{"n":%d}}' % (id_, n) for n, id_ in enumerate([b"a", b"b", b"a", b"c"])]
+OTHERS = [
+    PUT + b'"a","doc":{"n":1},"if_revision":9}',
+    PUT + b'"","doc":1}',
+    PUT + b'"b","doc":{ "n": 2}}',
+    b'{"op":"doc_patch","collection":"c","id":"a","patch":{"m":1}}',
+    b'{"op":"doc_delete","collection":"c","id":"b"}',
+    b'{"op":"put","key":"k","value":1}',
+]
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_what_is_begun_before_the_last_is_done_is_answered_in_order(seed):
+    chance = random.Random(seed)
+    asked = [chance.choice(PUTS if chance.random() < 0.8 else OTHERS) for _ in range(30)]
+    body = b"".join(line + b"\n" for line in asked)
+    cuts = sorted(chance.sample(range(len(body)), 12))
+    pieces = [body[a:b] for a, b in itertools.pairwise([0, *cuts, len(body)])]
+    # What does not stand behind one of these is at hand.
+    for place in sorted(chance.sample(range(len(pieces)), 3), reverse=True):
+        pieces.insert(place, b"")
+    breaks = seed % 3 == 0
+    found, stored = [], []
+    for request in (
+        Request("POST", "/v1/bulk", stream=Arriving([*pieces, None] if breaks else pieces)),
+        Request("POST", "/v1/bulk", body=body.replace(b'{"op"', b'{ "op"')),
+    ):
+        async with open_database(IN_MEMORY) as db:
+            found.append(await answers_to(db, request))
+            page = await db.list("", limit=99)
+            stored.append([(item.key, item.value, item.offset) for item in page.items])
+    if breaks:
+        assert found[0].pop()["error"]["message"] == "broken"
+    assert found[0] == found[1]
+    assert stored[0] == stored[1]

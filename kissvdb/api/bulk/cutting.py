@@ -109,12 +109,16 @@ class Lines:
                     waiting.popleft()
         return found
 
+    @property
+    def documents_are_next(self) -> bool:
+        """Whether `take_documents` may take something."""
+        waiting = self._waiting
+        return self.grants is None and bool(waiting) and documents.is_put(waiting[0])
+
     def take_documents(self) -> PutMany | None:
         """As `take`, if all are documents that are put into one collection, and nothing else is
         said of them. Else None, and they are still to be taken."""
         waiting = self._waiting
-        if self.grants is not None or not waiting or not documents.is_put(waiting[0]):
-            return None
         lines: list[Any] = list(islice(waiting, OPERATIONS_PER_WRITE_MAX))
         found = documents.read(lines, self._limits)
         if found is not None:
@@ -183,6 +187,9 @@ class Maps:
 
     def take_puts(self) -> None:
         """As that of Lines, too."""
+
+    documents_are_next = False
+    """As that of Lines, too."""
 
     def take_documents(self) -> None:
         """As that of Lines, too."""

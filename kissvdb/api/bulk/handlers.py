@@ -6,12 +6,13 @@ request may be cut anywhere: what was answered is durable. Send the rest again; 
 with an ``op_id`` that was done already is answered again, marked, and not applied again.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
+from actors import Reply
 from kissvdb.api.access.commands import check_each
 from kissvdb.api.bulk.cutting import Lines, Maps
 from kissvdb.api.bulk.operations import Outcome
@@ -39,6 +40,7 @@ EMBEDDED_MAX = 128
 """Operations done together where texts are embedded."""
 
 Answer = StateAnswer | collection.Answer | SqlExecutedAnswer
+T = TypeVar("T")
 _SETTLED = (KissError, collection.WrittenVector)
 
 _json = msgspec.json.encode
@@ -59,7 +61,8 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     cutter.feed(request.body)
     cutter.end()
     blobs = []
-    while (blob := await _do_next(context, cutter, answers)) is not None:
+    loading = _Loading(context, cutter, answers)
+    while (blob := await _do_next(context, cutter, answers, loading)) is not None:
         blobs.append(blob)
     return Response(b"".join([*blobs, answers.summary()]), content_type=NDJSON)
 
@@ -84,35 +87,39 @@ async def _while_allowed(
 async def _stream(
     context: Context, arriving: AsyncIterator[bytes], cutter: Lines | Maps, answers: "Answers"
 ) -> AsyncIterator[bytes]:
+    loading = _Loading(context, cutter, answers, getattr(arriving, "at_hand", None))
     try:
         async for data in arriving:
             cutter.feed(data)
-            while (blob := await _do_next(context, cutter, answers)) is not None:
+            while (blob := await _do_next(context, cutter, answers, loading)) is not None:
                 if blob:
                     yield blob
     except Refused as refusal:
         # The body broke off, or is not what its head said. What came before is done.
-        yield answers.of([refusal])
+        yield await loading.finish() + answers.of([refusal])
         return
     cutter.end()
-    while (blob := await _do_next(context, cutter, answers)) is not None:
+    while (blob := await _do_next(context, cutter, answers, loading)) is not None:
         if blob:
             yield blob
     yield answers.summary()
 
 
-async def _do_next(context: Context, cutter: Lines | Maps, answers: "Answers") -> bytes | None:
+async def _do_next(
+    context: Context, cutter: Lines | Maps, answers: "Answers", loading: "_Loading"
+) -> bytes | None:
     """Do the next operations that are there whole; what there is to say of them, None at the end
     of what has arrived."""
+    blob = await loading.next()
+    if blob is not None:
+        return blob
     events = None if cutter.put_back else cutter.take_events()
     if events is not None:
         return await _publish(context, events, answers)
     puts = None if cutter.put_back else cutter.take_puts()
     if puts is not None:
         return await _put(context, PutMany(*puts), answers)
-    operations = cutter.put_back or await _take(cutter)
-    if isinstance(operations, PutMany):
-        return await _put(context, operations, answers)
+    operations = cutter.put_back or check_each(cutter.grants, await _taken(cutter, cutter.take))
     cutter.put_back = []
     texts = context.database.vectors.texts
     if any(map(texts.concerns, operations)):
@@ -149,16 +156,63 @@ async def _put(context: Context, puts: PutMany, answers: "Answers") -> bytes:
             return answers.of([refusal] * len(puts.keys))
 
 
-async def _take(cutter: Lines | Maps) -> list[Outcome] | PutMany:
-    if cutter.pending_bytes > INLINE_BYTES_MAX:
-        taken = await trio.to_thread.run_sync(_taken, cutter)
-    else:
-        taken = _taken(cutter)
-    return taken if isinstance(taken, PutMany) else check_each(cutter.grants, taken)
+async def _taken(cutter: Lines | Maps, take: Callable[[], T]) -> T:
+    return (
+        await trio.to_thread.run_sync(take) if cutter.pending_bytes > INLINE_BYTES_MAX else take()
+    )
 
 
-def _taken(cutter: Lines | Maps) -> list[Outcome] | PutMany:
-    return cutter.take_documents() or cutter.take()
+class _Loading:
+    """Documents that are put as columns: while some are written, the next ones are read."""
+
+    def __init__(
+        self,
+        context: Context,
+        cutter: Lines | Maps,
+        answers: "Answers",
+        at_hand: Callable[[], bytes] | None = None,
+    ) -> None:
+        """``at_hand``: what more has arrived by now, perhaps nothing."""
+        self._context = context
+        self._cutter = cutter
+        self._answers = answers
+        self._at_hand = at_hand
+        self._begun: tuple[PutMany, Reply] | None = None
+
+    async def next(self) -> bytes | None:
+        """Begin to write what is there next, and say what came of what was begun before. None
+        where nothing is begun, and what is there next is something else."""
+        cutter = self._cutter
+        if self._begun is not None and self._at_hand is not None and not cutter.pending_bytes:
+            cutter.feed(self._at_hand())
+        if cutter.put_back or not cutter.documents_are_next:
+            return None if self._begun is None else await self.finish()
+        puts = await _taken(cutter, cutter.take_documents)
+        if puts is None:
+            return None if self._begun is None else await self.finish()
+        reply = self._begin(puts)
+        said = await self.finish()
+        if reply is None:
+            return said + await _put(self._context, puts, self._answers)
+        self._begun = puts, reply
+        return said
+
+    async def finish(self) -> bytes:
+        """What came of what was begun, if anything was."""
+        if self._begun is None:
+            return b""
+        (puts, reply), self._begun = self._begun, None
+        try:
+            return self._answers.put(await answered(reply))
+        except (Unavailable, Refused) as refusal:
+            return self._answers.of([refusal] * len(puts.keys))
+
+    def _begin(self, puts: PutMany) -> Reply | None:
+        """None: it could not be begun, and is to be done by itself."""
+        try:
+            return self._context.database.put_many(puts.keys, puts.values, puts.documents)
+        except Unavailable:
+            return None
 
 
 async def _write(context: Context, operations: Sequence[Outcome]) -> list[Answer | KissError]:
