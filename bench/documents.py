@@ -6,7 +6,8 @@ and p95 of all questions. Ours are the rows behind `/v1/doc/{c}/find`: no field 
 two questions are the same, so no filter is remembered. `--server` asks a running server as well,
 over HTTP, after loading the documents into it through `/v1/bulk`, in turns with the same texts as
 values of plain keys: how many a second until all are durable, and until all can be found, and what
-CPU time of the server each costs.
+CPU time of the server each costs. `--loads N` does nothing else than to load all documents in one
+stream, N times, each time into a server of its own.
 """
 
 import argparse
@@ -47,6 +48,7 @@ BATCH = 1024
 LOADED_AT_ONCE = 8192
 SETTLE_SECONDS = 2.0
 """For merges and whatever else comes behind a load."""
+PUT = b'{"op":"doc_put","collection":"d","id":%b,"doc":%b}\n'
 SIZE, SECTION, TEAM, SOURCE = "installed_size_kb", "section", "maintainer_team", "source"
 INDEXED = (SECTION, TEAM, SOURCE, SIZE)
 
@@ -73,12 +75,20 @@ def main() -> int:
     command.add_argument("--data", type=Path, required=True, metavar="DIR")
     command.add_argument("--rounds", type=int, default=100, help="questions of each kind")
     command.add_argument("--server", action="store_true", help="also over HTTP, and the load")
+    command.add_argument("--loads", type=int, default=0, metavar="N", help="only the load, N times")
     command.add_argument("--name", default="documents", help="of the results")
     arguments = command.parse_args()
     about = report.machine(arguments.data, "not used")
     with gzip.open(arguments.data / "meta.jsonl.gz") as file:
         texts = file.read().splitlines()
     documents = [msgspec.json.decode(text) for text in texts]
+    if arguments.loads:
+        loads = alone(documents, texts, arguments.loads)
+        report.print_table([list(row.values()) for row in loads], list(loads[0]))
+        results = {**about, "documents": len(documents), "loads": loads}
+        path = report.RESULTS / f"{arguments.name}_load.json"
+        path.write_text(json.dumps(results, indent=1))
+        return 0
     with tempfile.TemporaryDirectory() as scratch:
         peers = dict(opened(documents, texts, Path(scratch)))
         loads = []
@@ -265,16 +275,11 @@ def scan(documents: Sequence[Row], texts: Sequence[bytes]) -> Answer:
 def loaded(server: Server, documents: Sequence[Row], texts: Sequence[bytes]) -> list[Row]:
     """What it takes to write all documents, and their texts as values of keys, in turns."""
     operations = {
-        "documents": b'{"op":"doc_put","collection":"d","id":%b,"doc":%b}\n',
+        "documents": PUT,
         "plain keys": b'{"op":"put","key":%b,"value":%b}\n',
     }
     names = [msgspec.json.encode(each["id"]) for each in documents]
-    call(server.port, "PUT", "/v1/doc/warm/up", b'{"text":"words"}')
-    # Until the compiled code is there, in another process or a thread, and the server is idle.
-    spent = 0.0
-    while (now := cpu_seconds(server.pids())) - spent > 0.05:
-        spent = now
-        time.sleep(SETTLE_SECONDS)
+    warm(server)
     found: dict[str, list[float]] = {name: [0.0] * 3 for name in operations}
     for start in range(0, len(names), LOADED_AT_ONCE):
         part = slice(start, start + LOADED_AT_ONCE)
@@ -298,6 +303,47 @@ def loaded(server: Server, documents: Sequence[Row], texts: Sequence[bytes]) -> 
         }
         for name, (acknowledged, findable, cpu) in found.items()
     ]
+
+
+def alone(documents: Sequence[Row], texts: Sequence[bytes], rounds: int) -> list[Row]:
+    """All documents in one stream to a server that does nothing else, in each round another one:
+    how many a second until all are acknowledged, and until the last is found; and what CPU time of
+    the server that took."""
+    lines = [
+        PUT % (msgspec.json.encode(each["id"]), text)
+        for each, text in zip(documents, texts, strict=True)
+    ]
+    last = Question("last", {SOURCE: documents[-1][SOURCE]})
+    loads = []
+    for number in range(rounds):
+        with (
+            tempfile.TemporaryDirectory() as scratch,
+            kissvdb(Path(scratch), "limits.json_bytes_max=1048576") as server,
+        ):
+            warm(server)
+            before, began = cpu_seconds(server.pids()), time.perf_counter()
+            send(server.port, lines)
+            acknowledged, cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
+            assert len(over_http(server.port)(last))
+            findable, all_cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
+        row = {
+            "load": number + 1,
+            "acknowledged/s": round(len(lines) / acknowledged),
+            "findable/s": round(len(lines) / findable),
+            "CPU until acknowledged, us each": round(cpu / len(lines) * 1e6, 1),
+            "CPU until findable, us each": round(all_cpu / len(lines) * 1e6, 1),
+        }
+        loads.append(row)
+    return loads
+
+
+def warm(server: Server) -> None:
+    """Return when the compiled code is there, in another process or a thread, and it is idle."""
+    call(server.port, "PUT", "/v1/doc/warm/up", b'{"text":"words"}')
+    spent = 0.0
+    while (now := cpu_seconds(server.pids())) - spent > 0.05:
+        spent = now
+        time.sleep(SETTLE_SECONDS)
 
 
 def send(port: int, lines: Sequence[bytes]) -> None:
