@@ -19,7 +19,7 @@ from kissvdb.records import (
 )
 from kissvdb.storage.state.table import StateTable
 
-_CHUNK_BYTES = 1024 * 1024
+_CHUNK_BYTES = 4 * 1024 * 1024
 
 REPLAYED_BYTES_MAX = 3 * BYTES_MAX
 """More than a running database leaves to be stored."""

@@ -21,6 +21,7 @@ _BLOB_BYTES_A_ROW = 64
 _NEVER = 0
 _TEXT_BYTES_MIN = 4096
 _ADOPTED_ROWS = 1024
+_PREPARED_ROWS = 64
 _NO_VECTORS: Array = np.zeros((0, 0), "<f4")
 
 Sent = Literal["none", "some", "all"]
@@ -230,7 +231,10 @@ class RowStore:
         self._prepare(here, vectors.reshape(len(rows), self._spec.dim))
 
     def _prepare(self, here: slice, vectors: Array) -> None:
-        prepared = plain.prepare(vectors, METRICS[self._spec.metric])
+        metric, parts = METRICS[self._spec.metric], range(0, len(vectors), _PREPARED_ROWS)
+        # Few at a time: what is between stays in the processor's cache.
+        made = [plain.prepare(vectors[first : first + _PREPARED_ROWS], metric) for first in parts]
+        prepared = np.concatenate(made)
         self._vectors[here, : prepared.shape[1]] = prepared
         if self._keeps_sent:
             self._put_sent(here, _differs(prepared, vectors), vectors)

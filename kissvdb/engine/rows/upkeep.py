@@ -35,8 +35,8 @@ SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
 PRESSING_SHARE = 4.0
 """Or every four, while more is not in it than a start should replay:"""
-REPLAYED_NUMBERS_MAX = 12 * 1024 * 1024
-"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; half a second.
+REPLAYED_NUMBERS_MAX = 8 * 1024 * 1024
+"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; a third of a second.
 Documents are not replayed from here: keys are asked for what is missing."""
 REPLAYED_ROW = 400
 

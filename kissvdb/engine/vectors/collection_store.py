@@ -45,7 +45,7 @@ logger = logging.getLogger("kissvdb.store")
 
 DIRECTORY = "vectors"
 """Within the data directory."""
-ROWS_AT_ONCE = 256
+ROWS_AT_ONCE = 1024
 OFFSET_MAX = 2**63 - 1
 
 Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
@@ -300,7 +300,7 @@ class CollectionsReplay:
         collections = self._store.collections
         waiting: Waiting = {}
         for offset, record in records:
-            if not isinstance(record, VectorRecord):
+            if type(record) is not VectorWritten and not isinstance(record, VectorRecord):
                 continue
             name = record.collection
             stored = collections.get(name)
