@@ -143,12 +143,13 @@ def load(server: Server, found: Made, numbers: Any) -> dict[str, float]:
     threads = [threading.Thread(target=each) for each in (beside.search, beside.watch)]
     for thread in threads:
         thread.start()
-    slowest, began = [], time.monotonic()
+    slowest, refused, began = [], 0, time.monotonic()
     busy = cpu_s(server)
     with Connection(server) as connection:
         for last, request in batches(found, numbers):
             asked = time.monotonic()
-            answer = connection.ask(request)
+            answer, again = asked_until_taken(connection, request)
+            refused += again
             slowest.append(time.monotonic() - asked)
             if b'"error"' in answer:
                 raise SystemExit(f"the server refused vectors: {answer[:500]!r}")
@@ -170,6 +171,7 @@ def load(server: Server, found: Made, numbers: Any) -> dict[str, float]:
         "cpu_us": (cpu_s(server) - busy) * 1e6 / total,
         "batch_p50_ms": statistics.median(slowest) * 1e3,
         "batch_max_ms": max(slowest) * 1e3,
+        "refused": float(refused),
         **beside.figures(),
     }
 
@@ -182,6 +184,19 @@ def batches(found: Made, numbers: Any) -> Iterator[tuple[int, bytes]]:
         metas = [{"u": int(u)} for u in numbers[start : start + LOAD_ROWS]]
         for place, request in enumerate(ours.raw_batches(NAME, ids, rows, metas)):
             yield min(start + len(rows), start + (place + 1) * ours.BATCH), request
+
+
+def asked_until_taken(connection: Connection, request: bytes) -> tuple[bytes, int]:
+    """The answer, and how often it was that the server has no room now: try again in a second."""
+    refused = 0
+    while True:
+        try:
+            return connection.ask(request), refused
+        except Refused as refusal:
+            if not str(refusal).startswith("503 "):
+                raise
+            refused += 1
+            time.sleep(1.0)
 
 
 def killed_loading(server: Server, found: Made, numbers: Any) -> None:

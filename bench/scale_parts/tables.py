@@ -12,6 +12,7 @@ LOADED = {
     "indexed_per_s": "rows/s, indexing included",
     "cpu_us": "server CPU, us/row",
     "batch_max_ms": "slowest batch of 256, ms",
+    "refused": "batches sent again",
     "search_p50_ms": "search meanwhile, p50 ms",
     "search_p99_ms": "search meanwhile, p99 ms",
     "not_found": "newest rows not found",
@@ -21,6 +22,7 @@ LOADED = {
 }
 OPENED = {
     "ready_ms": "ready, ms",
+    "ready_cpu_ms": "CPU ms until then",
     "answered_ms": "first search, ms",
     "compiled_ms": "compiled code loaded, ms",
     "recall": "recall@10",
@@ -42,8 +44,8 @@ def parts(results: Result) -> Iterator[tuple[str, str]]:
         yield "scale missing", _missing(found)
     servers = {name: part for name, part in results.items() if name.startswith("server ")}
     if servers:
-        yield "scale load", _servers(servers, "load", LOADED)
-        yield "scale open", _servers(servers, "killed", OPENED)
+        yield "scale load", _servers(servers, ("load",), LOADED)
+        yield "scale open", _servers(servers, ("killed", "stopped"), OPENED)
         yield "scale filters", _filters(servers)
 
 
@@ -123,12 +125,13 @@ def _missing(found: Result) -> str:
     return ("Not among them: " + " ".join(said) if said else "All were measured.") + "\n"
 
 
-def _servers(servers: Result, group: str, names: dict[str, str]) -> str:
+def _servers(servers: Result, groups: tuple[str, ...], names: dict[str, str]) -> str:
     columns_: list[tuple[str, dict[str, Any]]] = []
     for part in servers.values():
         for (this, target), metrics in _medians(part).items():
-            if this == group:
-                columns_.append((f"{target}, {part['rows']:,} rows", metrics))
+            if this in groups:
+                which = f", {this}" if len(groups) > 1 else ""
+                columns_.append((f"{target}, {part['rows']:,} rows{which}", metrics))
     rows = []
     for name, head in names.items():
         scale = MB if "MB" in head else 1.0

@@ -214,6 +214,9 @@ class CollectionUpkeep:
         numbers = abs(count - self._rows_saved) * (spec.dim + REPLAYED_ROW)
         if spec.holds_documents or numbers < REPLAYED_NUMBERS_MAX or self._collection.dropped:
             return
+        if self._failed:
+            # It is tried again later.
+            return
         if trio.current_time() - self._saved_at >= PRESSING_SHARE * self._save_seconds:
             await self.save()
 
