@@ -10,17 +10,21 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kissvdb.api.access.commands import check_each
 from kissvdb.api.bulk import documents, handlers
+from kissvdb.api.bulk.cutting import Lines
 from kissvdb.api.bulk.operations import read_lines
 from kissvdb.api.frame.context import Context
 from kissvdb.api.frame.http import Request
+from kissvdb.api.frame.principal import Principal, Scope
 from kissvdb.config import Config, Limits, Search, State, Storage
 from kissvdb.core.filters import parse as filters
+from kissvdb.core.grants import Grants
 from kissvdb.core.state.put_many import DocumentNames, PutMany
 from kissvdb.core.state.rules import Delete, Put, StateBatch
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.opening import open_database
-from kissvdb.errors import Refused
+from kissvdb.errors import Forbidden, Refused, Unauthorized
 from kissvdb.lane.errors import MalformedRequest
 from kissvdb.metrics import Metrics
 
@@ -68,6 +72,17 @@ def test_lines_ask_for_what_they_ask_for_one_by_one(inline_bytes_max, monkeypatc
         assert [f"doc:{names.collection}:{id_}" for id_ in names.ids] == found.keys
 
     check()
+
+
+@pytest.mark.parametrize(("granted", "count"), [("c", 2), ("*", 2), ("d", 0)])
+def test_a_key_puts_columns_into_collections_of_its_own_only(granted, count):
+    cutter = Lines(CONTEXT, Grants(documents=(granted,)))
+    cutter.feed(b"".join(PUT + b'"%b","doc":1}\n' % id_ for id_ in (b"a", b"b")))
+    found = cutter.take_documents()
+    assert (0 if found is None else len(found.keys)) == count
+    refused = check_each(cutter.grants, cutter.take())
+    assert len(refused) + count == 2
+    assert all(isinstance(each, Forbidden) for each in refused)
 
 
 steps = st.lists(
@@ -210,3 +225,22 @@ async def test_what_is_begun_before_the_last_is_done_is_answered_in_order(seed):
         assert found[0].pop()["error"]["message"] == "broken"
     assert found[0] == found[1]
     assert stored[0] == stored[1]
+
+
+async def test_what_is_at_hand_is_not_taken_once_the_key_is_gone(monkeypatch):
+    checked = []
+
+    def check(key_id, secret):
+        checked.append(key_id)
+        if len(checked) > 2:
+            raise Unauthorized("revoked")
+
+    lines = [PUT + b'"%d","doc":1}\n' % n for n in range(4)]
+    who = Principal("k", Scope.WRITE, key_id="k1", grants=Grants(documents=("c",)))
+    async with open_database(IN_MEMORY) as db:
+        monkeypatch.setattr(db.keys, "check", check)
+        request = Request("POST", "/v1/bulk", stream=Arriving(lines), principal=who)
+        said = await answers_to(db, request)
+        assert [each["status"] for each in said] == ["ok", "ok", "error"]
+        assert "revoked" in said[2]["error"]["message"]
+        assert len((await db.list("doc:", limit=9)).items) == 2

@@ -113,7 +113,7 @@ class Lines:
     def documents_are_next(self) -> bool:
         """Whether `take_documents` may take something."""
         waiting = self._waiting
-        return self.grants is None and bool(waiting) and documents.is_put(waiting[0])
+        return bool(waiting) and documents.is_put(waiting[0])
 
     def take_documents(self) -> PutMany | None:
         """As `take`, if all are documents that are put into one collection, and nothing else is
@@ -121,6 +121,9 @@ class Lines:
         waiting = self._waiting
         lines: list[Any] = list(islice(waiting, OPERATIONS_PER_WRITE_MAX))
         found = documents.read(lines, self._limits)
+        if found is not None and self.grants is not None:
+            # To one that is not granted each line is refused for itself.
+            found = found if self.grants.may_key(found.keys[0]) else None
         if found is not None:
             self.pending_bytes -= sum(map(len, lines))
             for _ in lines:

@@ -29,7 +29,14 @@ from kissvdb.core.state.rules import Answer as StateAnswer
 from kissvdb.core.state.rules import Deleted, Put, Written
 from kissvdb.engine.asking import answered
 from kissvdb.engine.vectors.collection import VectorCommand
-from kissvdb.errors import InvalidArgument, KissError, Overloaded, Refused, Unavailable
+from kissvdb.errors import (
+    InvalidArgument,
+    KissError,
+    Overloaded,
+    Refused,
+    Unauthorized,
+    Unavailable,
+)
 from kissvdb.records import EventPublished
 
 NDJSON = "application/x-ndjson"
@@ -56,7 +63,7 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     if request.stream is not None:
         body = request.stream
         if request.principal.key_id is not None:
-            body = _while_allowed(context, request, body)
+            body = _WhileAllowed(context, request, body)
         return StreamResponse(_stream(context, body, cutter, answers), NDJSON)
     cutter.feed(request.body)
     cutter.end()
@@ -67,21 +74,38 @@ async def bulk(context: Context, request: Request) -> Response | StreamResponse:
     return Response(b"".join([*blobs, answers.summary()]), content_type=NDJSON)
 
 
-async def _while_allowed(
-    context: Context, request: Request, arriving: AsyncIterator[bytes]
-) -> AsyncIterator[bytes]:
+class _WhileAllowed:
     """What arrives, until the key that sends it works no more. Raises Unauthorized then: a load may
     take hours."""
-    who, key_id = request.principal, request.principal.key_id
-    assert key_id is not None
-    try:
-        async for data in arriving:
-            context.database.keys.check(key_id, who.secret)
-            yield data
-    finally:
-        close = getattr(arriving, "aclose", None)
-        if close is not None:
-            await close()
+
+    def __init__(self, context: Context, request: Request, arriving: AsyncIterator[bytes]) -> None:
+        self._keys = context.database.keys
+        self._who = request.principal
+        self._arriving = arriving
+        self._at_hand = getattr(arriving, "at_hand", None)
+
+    def __aiter__(self) -> "_WhileAllowed":
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return self._checked(await anext(self._arriving))
+        except Unauthorized:
+            # Before the answer ends: what is left of a generator's would be its own to end later.
+            close = getattr(self._arriving, "aclose", None)
+            if close is not None:
+                await close()
+            raise
+
+    def at_hand(self) -> bytes:
+        """As that of the body, if it has any."""
+        data = b"" if self._at_hand is None else self._at_hand()
+        return self._checked(data) if data else data
+
+    def _checked(self, data: bytes) -> bytes:
+        assert self._who.key_id is not None
+        self._keys.check(self._who.key_id, self._who.secret)
+        return data
 
 
 async def _stream(
