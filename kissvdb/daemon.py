@@ -29,6 +29,7 @@ from kissvdb.api.frame.starting import Recovering
 from kissvdb.config import Config
 from kissvdb.engine.database import Database
 from kissvdb.engine.opening import open_database
+from kissvdb.engine.state import huge_pages
 from kissvdb.epochs import floor_above
 from kissvdb.errors import KissError
 from kissvdb.lane import descriptors
@@ -145,7 +146,8 @@ async def _serve_until_signalled(loaded: Loaded, url_file: Path | None) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         # Clients outlive a process: what an earlier one in memory gave away is not given again.
         floor = floor_above(0, time.time_ns() // 1_000_000)
-        async with running(config, memory_floor=floor) as server:
+        async with running(config, memory_floor=floor) as server, trio.open_nursery() as tasks:
+            tasks.start_soon(huge_pages.run)
             _collect_less()
             where = "memory" if config.storage.memory else config.storage.data_dir
             logs.event(
@@ -162,6 +164,7 @@ async def _serve_until_signalled(loaded: Loaded, url_file: Path | None) -> None:
                 logger.info("stopping on %s", signal.Signals(number).name)
                 break
             _leave_after(config.server.shutdown_timeout_secs)
+            tasks.cancel_scope.cancel()
     logger.info("stopped")
 
 
