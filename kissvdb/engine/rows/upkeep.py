@@ -33,10 +33,10 @@ HURRIED_SECONDS_MAX = 1.0
 most so long: what is merged with them is merged once. A search meets as many segments more."""
 SAVE_SHARE = 20.0
 """A checkpoint that takes a second is done every twenty at most."""
-PRESSING_SHARE = 4.0
-"""Or every four, while more is not in it than a start should replay:"""
-REPLAYED_NUMBERS_MAX = 8 * 1024 * 1024
-"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; a third of a second.
+PRESSING_SHARE = 2.0
+"""Or every two, while more is not in it than a start should replay:"""
+REPLAYED_NUMBERS_MAX = 6 * 1024 * 1024
+"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; a quarter of a second.
 Documents are not replayed from here: keys are asked for what is missing."""
 REPLAYED_ROW = 400
 
