@@ -36,7 +36,7 @@ SAVE_SHARE = 20.0
 PRESSING_SHARE = 2.0
 """Or every two, while more is not in it than a start should replay:"""
 REPLAYED_NUMBERS_MAX = 6 * 1024 * 1024
-"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest; a quarter of a second.
+"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest: a quarter second.
 Documents are not replayed from here: keys are asked for what is missing."""
 REPLAYED_ROW = 400
 
