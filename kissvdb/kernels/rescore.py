@@ -23,8 +23,10 @@ Array = NDArray[Any]
 
 #: How far behind the worst row wanted a code may be, in deviations of its error.
 DEVIATIONS = 3.0
-#: Rows whose lines are asked for before the row in turn is scored.
-AHEAD = 3
+#: Rows whose first lines are asked for before the row in turn is scored, and how many lines: the
+#: processor fetches the others ahead by itself. Most of a rescoring is waiting for rows.
+AHEAD = 24
+AHEAD_LINES = 4
 ALL = np.uint32(0xFFFFFFFF)
 NO_KEY = np.uint32(0)
 
@@ -68,21 +70,22 @@ def _score(
 
     Answers the sum of the squares of the codes' errors, and the greatest ``aux``.
     """
-    lines = rows.shape[1] // LANES
+    lines = min(rows.shape[1] // LANES, AHEAD_LINES)
+    for i in range(first, min(first + AHEAD, stop)):
+        pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
     squares = 0.0
     longest = 0.0
-    for i in range(first, stop + AHEAD):
-        if i < stop:
-            pools.prefetch(rows, pools.entry_row(found[i]) ^ tie, lines)
-        if i >= first + AHEAD:
-            entry = found[i - AHEAD]
-            row = pools.entry_row(entry) ^ tie
-            far = farness(rows, row, queries, at, metric)
-            pools.offer(results, k, float_key(far), row)
-            error = np.float64(key_float(pools.entry_key(entry))) + query.shift - far
-            squares += error * error
-            if query.form == TIMES_AUX:
-                longest = max(longest, np.float64(codes.aux[row]))
+    for i in range(first, stop):
+        if i + AHEAD < stop:
+            pools.prefetch(rows, pools.entry_row(found[i + AHEAD]) ^ tie, lines)
+        entry = found[i]
+        row = pools.entry_row(entry) ^ tie
+        far = farness(rows, row, queries, at, metric)
+        pools.offer(results, k, float_key(far), row)
+        error = np.float64(key_float(pools.entry_key(entry))) + query.shift - far
+        squares += error * error
+        if query.form == TIMES_AUX:
+            longest = max(longest, np.float64(codes.aux[row]))
     return squares, longest
 
 

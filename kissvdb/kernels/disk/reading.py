@@ -121,10 +121,9 @@ if READS_FILES:
     def _read_all(
         fd: Number, start: Number, address: Number, size: Number, pages: Array, count: Number
     ) -> Number:
-        # The system is told of all of them before it is asked for the first: they come together.
-        if count > 1:
-            for i in range(count):
-                _advise(np.int32(fd), start + pages[i] * size, size, _WILL_NEED)
+        # The system is told of the others before it is asked for the first: they come together.
+        for i in range(1, count):
+            _advise(np.int32(fd), start + pages[i] * size, size, _WILL_NEED)
         for i in range(count):
             to = np.uintp(address) + np.uintp(i * size)
             if _pread(np.int32(fd), to, np.uintp(size), start + pages[i] * size) != size:
