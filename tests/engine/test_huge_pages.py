@@ -48,3 +48,23 @@ def test_a_kernel_that_knows_none_is_asked_once(monkeypatch):
     monkeypatch.setattr(huge_pages, "_MADV_COLLAPSE", 99)
     monkeypatch.setattr(huge_pages, "IN_USE", 0)
     assert HugePages().make(4) is None
+
+
+def test_memory_that_cannot_become_huge_is_not_taken_for_a_kernel_that_cannot():
+    pages = HugePages()
+    if not huge_pages.allowed() or pages.make(1) is None:
+        pytest.skip("this kernel makes no huge pages on demand")
+    memory = mmap.mmap(-1, 4 * HUGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # What is only read is one page of zeros everywhere, and there.
+    assert not any(memory[place] for place in range(0, len(memory), PAGE_BYTES))
+    for _ in range(3):
+        assert pages.make(64) is not None
+
+
+async def test_a_system_that_does_not_say_what_is_in_use_is_left_alone(monkeypatch):
+    def refused(pages, most):
+        raise PermissionError("/proc/self/pagemap")
+
+    monkeypatch.setattr(huge_pages, "allowed", lambda: True)
+    monkeypatch.setattr(HugePages, "make", refused)
+    await huge_pages.run()

@@ -106,10 +106,11 @@ def delete(context: Context, request: Request) -> Pending | Awaitable[Pending]:
 
 async def upsert_batch(context: Context, request: Request) -> Response:
     collection = collection_of(context, request)
+    # Before it is read: what waits here is a body each connection. The collection may be another
+    # one afterwards.
+    await context.database.vectors.keep_pace((collection,))
     view = context.database.vectors.find(collection).actor.view()
     json, dim = view.kernels.json, view.spec.dim
-    # Before it is read: what waits here is a body each connection.
-    await context.database.vectors.keep_pace((collection,))
     read = await off_loop(request.body, _upserts, collection, context, request, json, dim)
     if isinstance(read, UpsertMany):
         return await _at_once(context, collection, read)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NUMBERS_MIN = 64
 """To scan a row of fewer numbers takes as long."""
 WAIT_SECONDS = 10.0
+"""One batch waits no longer, of however many collections its vectors are."""
 PAUSE_SECONDS = 0.02
 
 
@@ -22,17 +23,20 @@ def tail_rows_max(dim: int, tail_bytes_max: int) -> int:
     return tail_bytes_max // (4 * max(dim, NUMBERS_MIN))
 
 
-async def keep_pace(rows: "Rows", upkeep: CollectionUpkeep, tail_bytes_max: int) -> None:
+async def keep_pace(
+    rows: "Rows", upkeep: CollectionUpkeep, tail_bytes_max: int, deadline: float
+) -> None:
     """Return when no more rows than that wait for the index, or when it does not grow at all: there
     is no compiled code yet, none is due, or upkeep fails.
 
-    After WAIT_SECONDS return all the same, or raise Overloaded while twice as many wait: a piece of
-    upkeep may take that long, and who writes one batch after the other adds little meanwhile.
+    At the ``deadline`` (Trio's time) return all the same, or raise Overloaded while twice as many
+    wait: a piece of upkeep may take that long, and who writes one batch after the other adds little
+    meanwhile.
     """
     most = tail_rows_max(rows.spec.dim, tail_bytes_max)
     if not _is_behind(rows, upkeep, most):
         return
-    with trio.move_on_after(WAIT_SECONDS):
+    with trio.move_on_at(deadline):
         # Upkeep tells nobody how far it is.
         while _is_behind(rows, upkeep, most):  # noqa: ASYNC110
             await trio.sleep(PAUSE_SECONDS)

@@ -9,6 +9,7 @@ it takes a sixteenth more memory at most.
 import ctypes
 import errno
 import logging
+import mmap
 import os
 import re
 from collections.abc import Generator
@@ -63,7 +64,15 @@ async def run() -> None:
         return
     pages = HugePages()
     while True:
-        count = await trio.to_thread.run_sync(partial(pages.make, AT_ONCE))
+        try:
+            count = await trio.to_thread.run_sync(partial(pages.make, AT_ONCE))
+        except (FileNotFoundError, PermissionError) as error:
+            # Without /proc, or of one that is not ours to read, nobody knows what is in use.
+            logger.debug("no huge pages are made: %s", error)
+            return
+        except (OSError, RuntimeError, MemoryError):
+            # Of descriptors, threads or memory there is none now: later.
+            count = 0
         if count is None:
             logger.debug("the kernel makes no huge pages on demand")
             return
@@ -78,18 +87,20 @@ class HugePages:
         self._madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
         # Where one was asked for: it is there, or cannot be.
         self._settled: set[int] = set()
+        self._known = False
         self._idle_looks = 0
 
     def make(self, most: int) -> int | None:
         """Make at most so many of what is in use now, and say how many; 0: there is nothing to do
-        for now. None: the kernel does not know how."""
+        for now. None: the kernel does not know how. Raises OSError where it says nothing."""
         made = 0
         with closing(self._in_use()) as found:
             for start in islice(found, most):
                 self._settled.add(start)
                 if self._madvise(start, HUGE_BYTES, _MADV_COLLAPSE) == 0:
                     made += 1
-                elif ctypes.get_errno() == errno.EINVAL:
+                elif ctypes.get_errno() == errno.EINVAL and not self._is_known():
+                    # It says the same of memory that was only read so far, of all zeros.
                     return None
         self._idle_looks = 0 if made else self._idle_looks + 1
         if self._idle_looks == LOOKS:
@@ -97,6 +108,18 @@ class HugePages:
             self._settled.clear()
             self._idle_looks = 0
         return made
+
+    def _is_known(self) -> bool:
+        """Whether the kernel knows how to make one at all: asked of memory where it can."""
+        if not self._known:
+            with mmap.mmap(-1, 2 * HUGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+                place = ctypes.c_char.from_buffer(memory)
+                start = -(-ctypes.addressof(place) // HUGE_BYTES) * HUGE_BYTES
+                ctypes.memset(start, 1, HUGE_BYTES)
+                refused = self._madvise(start, HUGE_BYTES, _MADV_COLLAPSE) != 0
+                self._known = not refused or ctypes.get_errno() != errno.EINVAL
+                del place
+        return self._known
 
     def _in_use(self) -> Generator[int, None, None]:
         """Where a huge page may begin, of all of which most is there."""

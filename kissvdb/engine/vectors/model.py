@@ -20,7 +20,7 @@ from kissvdb.core.store.spec import NUMBER_MAX, CollectionSpec, is_shadow
 from kissvdb.embedders.registry import Embedders
 from kissvdb.engine.asking import answered, submit, unavailable
 from kissvdb.engine.model import Retain
-from kissvdb.engine.rows.pace import keep_pace
+from kissvdb.engine.rows.pace import WAIT_SECONDS, keep_pace
 from kissvdb.engine.rows.upkeep import CollectionUpkeep
 from kissvdb.engine.vectors.collection import (
     CollectionContext,
@@ -255,10 +255,11 @@ class Vectors(IndexJobs):
     async def keep_pace(self, collections: Iterable[str]) -> None:
         """Return when these (those that are none do not count) have room in their tails for more
         vectors. Raises Overloaded: see `pace.keep_pace`."""
+        deadline = trio.current_time() + WAIT_SECONDS
         for name in collections:
             found = self._opened.get(name)
             if found is not None:
-                await keep_pace(found.actor.rows, found.upkeep, self._tail_bytes_max)
+                await keep_pace(found.actor.rows, found.upkeep, self._tail_bytes_max, deadline)
 
     async def upsert_many(
         self, collection: str, many: UpsertMany
