@@ -109,3 +109,20 @@ async def test_a_load_does_not_leave_much_to_replay_until_the_next_interval(conf
         await db.vectors.upsert("c", "one more", [1, 2, 3])
         await trio.sleep(3 * upkeep.TICK_SECONDS)
         assert found.stored.durable_offset == before, "each write makes no checkpoint"
+
+
+async def test_what_a_vacuum_drops_does_not_hide_what_was_written_since(config, monkeypatch):
+    monkeypatch.setattr(upkeep, "REPLAYED_NUMBERS_MAX", 100 * (3 + upkeep.REPLAYED_ROW))
+    async with open_database(config) as db:
+        await fill(db, 150)
+        found = db.vectors.find("c")
+        await found.upkeep.save()
+        before = found.stored.durable_offset
+        for number in range(60):
+            await db.vectors.upsert("c", f"id{number:03}", [number, 1, 1])
+        await db.vectors.vacuum("c")
+        assert found.actor.rows.counts[1] == 150
+        for number in range(20):
+            await db.vectors.upsert("c", f"more{number}", [number, 1, 1])
+            await trio.sleep(upkeep.TICK_SECONDS)
+        assert found.stored.durable_offset > before

@@ -114,6 +114,8 @@ class CollectionUpkeep:
         self._one_at_a_time = trio.Lock()
         self._changes_saved = -1 if stored.stale else collection.changes
         self._rows_saved = 0 if stored.stale else collection.rows.counts[1]
+        # By vacuums, since the last checkpoint.
+        self._rows_dropped = 0
         self._failed = False
         self._save_seconds = 0.0
         self._saved_at = trio.current_time()
@@ -210,8 +212,8 @@ class CollectionUpkeep:
     async def _save_if_pressing(self) -> None:
         """Make a checkpoint, if a start would have to replay much without it."""
         spec, (_, count) = self._collection.rows.spec, self._collection.rows.counts
-        # A vacuum leaves fewer.
-        numbers = abs(count - self._rows_saved) * (spec.dim + REPLAYED_ROW)
+        # All that were written since, and all that are in the files and not here.
+        numbers = (count - self._rows_saved + 2 * self._rows_dropped) * (spec.dim + REPLAYED_ROW)
         if spec.holds_documents or numbers < REPLAYED_NUMBERS_MAX or self._collection.dropped:
             return
         if self._failed:
@@ -230,10 +232,12 @@ class CollectionUpkeep:
         if stored.directory is None:
             return
         changes, (_, count) = collection.changes, collection.rows.counts
+        dropped = self._rows_dropped
         stored.updated_at_ms = collection.updated_at_ms
         if changes != self._changes_saved:
             if await self._work("checkpoint"):
                 self._changes_saved, self._rows_saved = changes, count
+                self._rows_dropped = max(self._rows_dropped - dropped, 0)
         else:
             async with self._one_at_a_time:
                 # A collection that was dropped may be made anew, in the same directory.
@@ -286,11 +290,13 @@ class CollectionUpkeep:
             return False
         finally:
             self.working = None
+        _, before = self._collection.rows.counts
         try:
             await self._address.ask(FinishWork(work))
         except (PersistenceFailed, Damaged) as error:
             self._note_failure(work.kind, error)
             return False
+        self._rows_dropped += max(before - self._collection.rows.counts[1], 0)
         self._done(work.kind, time.perf_counter() - started)
         if work.kind == "verification" and self.damage is not None:
             name = self._collection.rows.spec.name
