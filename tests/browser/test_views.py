@@ -166,6 +166,24 @@ def test_documents_are_found_by_facets_and_order(page, filled):
     page.get_by_text("13 documents match").wait_for()
 
 
+def test_sql_is_completed_from_what_stands_there_also_ahead_of_the_list(page, filled):
+    page.goto(at(filled, "sql"))
+    page.get_by_role("button", name="loans", exact=True).wait_for()
+    editor = page.get_by_role("textbox", name="SQL statement")
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.press("Backspace")
+    page.keyboard.type("SELECT loans.")
+    page.get_by_role("option", name="book").wait_for()
+    page.evaluate(
+        "() => { window.later = requestAnimationFrame; requestAnimationFrame = () => 0; }"
+    )
+    page.keyboard.type("da")
+    page.keyboard.press("Tab")
+    page.evaluate("() => { requestAnimationFrame = window.later; }")
+    assert editor.inner_text().strip() == "SELECT loans.days"
+
+
 def test_sql_is_completed_run_explained_and_refused_in_its_place(page, filled, visit):
     visit.allow("400")
     page.goto(at(filled, "sql"))

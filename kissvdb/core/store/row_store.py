@@ -231,6 +231,8 @@ class RowStore:
         self._prepare(here, vectors.reshape(len(rows), self._spec.dim))
 
     def _prepare(self, here: slice, vectors: Array) -> None:
+        if not len(vectors):
+            return
         metric, parts = METRICS[self._spec.metric], range(0, len(vectors), _PREPARED_ROWS)
         # Few at a time: what is between stays in the processor's cache.
         made = [plain.prepare(vectors[first : first + _PREPARED_ROWS], metric) for first in parts]

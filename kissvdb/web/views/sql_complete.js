@@ -30,13 +30,17 @@ export function useCompletion(tables, collections) {
   const known = useRef();
   known.current = { tables, collections };
 
-  const look = (asked) => {
+  const found = () => {
     const editor = element.current;
     const caret = editor && caretIn(editor);
-    if (caret === null || caret === undefined) return setList(null);
-    const found = completions(editor.textContent, caret, known.current.tables, known.current.collections);
-    if (!found?.options.length || (!asked && !typing.current)) return setList(null);
-    return setList({ ...found, at: 0, typed: caret - found.from, place: placeOf(editor) });
+    if (caret === null || caret === undefined) return null;
+    const now = completions(editor.textContent, caret, known.current.tables, known.current.collections);
+    return now?.options.length ? { ...now, at: 0, caret, typed: caret - now.from } : null;
+  };
+  const look = (asked) => {
+    const now = found();
+    if (!now || (!asked && !typing.current)) return setList(null);
+    return setList({ ...now, place: placeOf(element.current) });
   };
   useEffect(() => {
     const ended = (event) => !element.current?.contains(event.target) && setList(null);
@@ -44,10 +48,10 @@ export function useCompletion(tables, collections) {
     return () => document.removeEventListener("pointerdown", ended);
   }, []);
 
-  const choose = (option, handle) => {
+  const choose = (option, handle, typed) => {
     setList(null);
     typing.current = false;
-    for (let n = 0; n < list.typed; n++) getSelection().modify("extend", "backward", "character");
+    for (let n = 0; n < typed; n++) getSelection().modify("extend", "backward", "character");
     handle.insert(option.text);
   };
   const held = useRef();
@@ -71,7 +75,9 @@ export function useCompletion(tables, collections) {
     // Enter means a new line unless one went to a word: an alias may begin as a table does.
     if (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && list.moved)) {
       swallow();
-      return choose(list.options[list.at], handle);
+      // Whoever types fast is ahead of the list.
+      const now = caretIn(editor) === list.caret ? list : found();
+      return now ? choose(now.options[now.at], handle, now.typed) : setList(null);
     }
     if (event.key === "Escape") {
       swallow();
@@ -87,7 +93,7 @@ export function useCompletion(tables, collections) {
     ${list.options.map(
       (option, n) => html`<li key=${option.label} role="option" aria-selected=${n === list.at ? "true" : "false"}
         ref=${n === list.at ? (each) => each?.scrollIntoView({ block: "nearest" }) : undefined}
-        onPointerDown=${(event) => (event.preventDefault(), choose(option, held.current))}>
+        onPointerDown=${(event) => (event.preventDefault(), choose(option, held.current, list.typed))}>
         <code>${option.label}</code><span>${option.detail || option.kind}</span></li>`,
     )}
   </ul>`;
