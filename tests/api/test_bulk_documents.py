@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kissvdb.api.access.commands import check_each
-from kissvdb.api.bulk import documents, handlers
+from kissvdb.api.bulk import cutting, documents, handlers
 from kissvdb.api.bulk.cutting import Lines
 from kissvdb.api.bulk.operations import read_lines
 from kissvdb.api.frame.context import Context
@@ -24,7 +24,8 @@ from kissvdb.core.state.put_many import DocumentNames, PutMany
 from kissvdb.core.state.rules import Delete, Put, StateBatch
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.opening import open_database
-from kissvdb.errors import Forbidden, Refused, Unauthorized
+from kissvdb.engine.state.view import StateView
+from kissvdb.errors import Damaged, Forbidden, Refused, Unauthorized
 from kissvdb.lane.errors import MalformedRequest
 from kissvdb.metrics import Metrics
 
@@ -244,3 +245,56 @@ async def test_what_is_at_hand_is_not_taken_once_the_key_is_gone(monkeypatch):
         assert [each["status"] for each in said] == ["ok", "ok", "error"]
         assert "revoked" in said[2]["error"]["message"]
         assert len((await db.list("doc:", limit=9)).items) == 2
+
+
+async def test_a_refusal_is_said_even_if_the_body_breaks_off_behind_it(monkeypatch):
+    config = attrs.evolve(IN_MEMORY, limits=Limits(body_bytes_max=1024))
+    monkeypatch.setitem(globals(), "IN_MEMORY", config)
+    monkeypatch.setattr(cutting, "OPERATIONS_PER_WRITE_MAX", 1)
+    pieces = [PUTS[0] + b"\n" + b"x" * 1025 + b"\n", None]
+    async with open_database(config) as db:
+        said = await answers_to(db, Request("POST", "/v1/bulk", stream=Arriving(pieces)))
+    assert [each.get("line") for each in said] == [None, 2, 3]
+
+
+@pytest.mark.parametrize("count", [3, 300])
+@pytest.mark.parametrize("kind", ["documents", "keys", "one by one"])
+async def test_a_damaged_key_is_an_error_of_its_own_and_ends_no_load(kind, count, monkeypatch):
+    lines = [PUT + b'"%d","doc":1}' % n for n in range(count)]
+    name = "doc:c:1"
+    if kind == "keys":
+        lines, name = [b'{"op":"put","key":"%d","value":1}' % n for n in range(count)], "1"
+    elif kind == "one by one":
+        lines = [line.replace(b'{"op"', b'{ "op"') for line in lines]
+    get, absent = StateView.get, StateView.absent
+
+    def checked(view, keys):
+        if name in keys:
+            raise Damaged("a table is damaged")
+        return keys
+
+    monkeypatch.setattr(StateView, "get", lambda view, key: checked(view, [key]) and get(view, key))
+    monkeypatch.setattr(StateView, "absent", lambda view, keys: absent(view, checked(view, keys)))
+    async with open_database(IN_MEMORY) as db:
+        said = await answers_to(db, Request("POST", "/v1/bulk", body=b"\n".join(lines)))
+        assert len(said) == count
+        assert said[1]["error"]["error"] == "damaged"
+        wrong = [each for each in said if each["status"] == "error"]
+        assert len(wrong) == 1
+        assert db.last_offset == count - 1
+
+
+async def test_columns_with_a_damaged_key_are_refused_whole_when_others_follow(monkeypatch):
+    absent = StateView.absent
+
+    def checked(view, keys):
+        if "doc:c:a" in keys:
+            raise Damaged("a table is damaged")
+        return absent(view, keys)
+
+    monkeypatch.setattr(StateView, "absent", checked)
+    pieces = [b"\n".join(PUTS[:2]) + b"\n", PUTS[3] + b"\n"]
+    async with open_database(IN_MEMORY) as db:
+        said = await answers_to(db, Request("POST", "/v1/bulk", stream=Arriving(pieces)))
+        assert [each["status"] for each in said] == ["error", "error", "ok"]
+        assert db.last_offset == 1

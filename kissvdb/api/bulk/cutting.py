@@ -110,6 +110,11 @@ class Lines:
         return found
 
     @property
+    def has_more(self) -> bool:
+        """Whether there is something to take, be it the refusal of a line."""
+        return bool(self._waiting)
+
+    @property
     def documents_are_next(self) -> bool:
         """Whether `take_documents` may take something."""
         waiting = self._waiting
@@ -191,8 +196,9 @@ class Maps:
     def take_puts(self) -> None:
         """As that of Lines, too."""
 
+    has_more = False
     documents_are_next = False
-    """As that of Lines, too."""
+    """As those of Lines: no documents of it are ever begun."""
 
     def take_documents(self) -> None:
         """As that of Lines, too."""

@@ -30,6 +30,7 @@ from kissvdb.core.state.rules import Deleted, Put, Written
 from kissvdb.engine.asking import answered
 from kissvdb.engine.vectors.collection import VectorCommand
 from kissvdb.errors import (
+    Damaged,
     InvalidArgument,
     KissError,
     Overloaded,
@@ -171,13 +172,17 @@ async def _put(context: Context, puts: PutMany, answers: "Answers") -> bytes:
     while True:
         try:
             reply = context.database.put_many(puts.keys, puts.values, puts.documents)
-            if reply is None:
-                return answers.of(await _write(context, list(map(Put, puts.keys, puts.values))))
-            return answers.put(await answered(reply))
+            if reply is not None:
+                return answers.put(await answered(reply))
         except Overloaded:
             await trio.sleep(OVERLOADED_PAUSE_SECONDS)
+            continue
+        except Damaged:
+            # One key cannot be looked up: the others still can be written.
+            pass
         except (Unavailable, Refused) as refusal:
             return answers.of([refusal] * len(puts.keys))
+        return answers.of(await _write(context, list(map(Put, puts.keys, puts.values))))
 
 
 async def _taken(cutter: Lines | Maps, take: Callable[[], T]) -> T:
@@ -207,7 +212,7 @@ class _Loading:
         """Begin to write what is there next, and say what came of what was begun before. None
         where nothing is begun, and what is there next is something else."""
         cutter = self._cutter
-        if self._begun is not None and self._at_hand is not None and not cutter.pending_bytes:
+        if self._begun is not None and self._at_hand is not None and not cutter.has_more:
             cutter.feed(self._at_hand())
         if cutter.put_back or not cutter.documents_are_next:
             return None if self._begun is None else await self.finish()
@@ -215,20 +220,22 @@ class _Loading:
         if puts is None:
             return None if self._begun is None else await self.finish()
         reply = self._begin(puts)
-        said = await self.finish()
+        said = await self.finish(is_last=reply is None)
         if reply is None:
             return said + await _put(self._context, puts, self._answers)
         self._begun = puts, reply
         return said
 
-    async def finish(self) -> bytes:
-        """What came of what was begun, if anything was."""
+    async def finish(self, *, is_last: bool = True) -> bytes:
+        """What came of what was begun, if anything was. ``is_last``: nothing was behind it."""
         if self._begun is None:
             return b""
         (puts, reply), self._begun = self._begun, None
         try:
             return self._answers.put(await answered(reply))
-        except (Unavailable, Refused) as refusal:
+        except (Unavailable, Refused, Damaged) as refusal:
+            if is_last and isinstance(refusal, Damaged):
+                return await _put(self._context, puts, self._answers)
             return self._answers.of([refusal] * len(puts.keys))
 
     def _begin(self, puts: PutMany) -> Reply | None:

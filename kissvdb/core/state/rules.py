@@ -5,6 +5,7 @@ is decided against the table *plus the batch so far*; nothing is applied before 
 """
 
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -188,10 +189,12 @@ class StateBatch(batch.Batch[StateDecision]):
     def decide_each(self, commands: Sequence[Command]) -> list[StateDecision | Refused | Damaged]:
         """As `Batch.decide_each`."""
         if len(commands) >= _MANY:
-            # Whoever loads many keys writes mostly new ones.
-            self._absent = self._find_absent(
-                [command.key for command in commands if type(command) is Put]
-            )
+            # Whoever loads many keys writes mostly new ones. Where one cannot be looked up, that
+            # is said of it alone, below.
+            with suppress(Damaged):
+                self._absent = self._find_absent(
+                    [command.key for command in commands if type(command) is Put]
+                )
         return super().decide_each(commands)
 
     def _decide_again(self, operation: Operation) -> StateDecision:
