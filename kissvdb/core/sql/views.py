@@ -23,8 +23,9 @@ TOO_LARGE: Final = (
 
 # As sqlite3GetToken does: comments, and variables with what Tcl may write behind them, are no
 # names, but may hold a quote. A name may be in any of the quotes, those of a text too; a bracket
-# that stays open takes all that is left. One pass is enough for any text.
-_TOKEN: Final = re.compile(
+# that stays open takes all that is left. One pass is enough for any text. It is compiled when it is
+# first asked for: that would be 10 ms of each start.
+_TOKEN: Final = (
     r"""--[^\n]*|/\*(?s:.*?)(?:\*/|\Z)"""
     r"""|[$@:\#](?:[\w$\x80-\U0010ffff]|::)+(?:\([^\s)]*\)?)?"""
     r"""|"([^"]*(?:""[^"]*)*)"|'([^']*(?:''[^']*)*)'|`([^`]*(?:``[^`]*)*)`|\[([^\]]*)(?:\]|\Z)"""
@@ -42,7 +43,7 @@ def folded(name: str) -> str:
 def names_of(text: str) -> Counter[str]:
     """Each name in a text, `folded`, and how often it is there."""
     found: Counter[str] = Counter()
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_TOKEN, text):
         if match.lastindex is not None:
             name = match[match.lastindex]
             if match.lastindex <= len(_QUOTES):

@@ -12,8 +12,9 @@ CHUNK_TOKENS_MAX = 8192
 CHUNKS_MAX = 10_000
 """Of one text."""
 
-_TOKEN = re.compile(f"[{UNPARTED}]|[^\\W{UNPARTED}]+|[^\\w\\s]")
-"""A word, one character of a script without spaces, or one mark: about what a model counts."""
+_TOKEN = f"[{UNPARTED}]|[^\\W{UNPARTED}]+|[^\\w\\s]"
+"""A word, one character of a script without spaces, or one mark: about what a model counts. Not
+compiled here: a start would wait for it."""
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*\s+|[。！？]+[」』）]*\s*|\n\s*")
 
@@ -89,7 +90,7 @@ def _too_many(chunking: Chunking) -> InvalidArgument:
 def _tokens(text: str) -> tuple[list[int], list[int]]:
     starts: list[int] = []
     ends: list[int] = []
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_TOKEN, text):
         starts.append(match.start())
         ends.append(match.end())
     return starts, ends

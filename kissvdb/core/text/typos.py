@@ -32,7 +32,7 @@ ALTERNATIVES_MAX = 3
 """Words that are looked for in place of one."""
 NEAR_MAX = 32
 
-_UNCORRECTED = re.compile(f"[0-9{UNPARTED}]")
+_UNCORRECTED = f"[0-9{UNPARTED}]"
 """Numbers, versions and codes are meant as they are; pairs of characters are near all others."""
 
 
@@ -139,7 +139,7 @@ def _asked(
 
 def is_corrected(token: str) -> bool:
     """Whether a word may be taken for another at all."""
-    return len(token) >= LENGTH_MIN and _UNCORRECTED.search(token) is None
+    return len(token) >= LENGTH_MIN and re.search(_UNCORRECTED, token) is None
 
 
 def distance_max(token: str) -> int:
