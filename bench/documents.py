@@ -308,7 +308,7 @@ def loaded(server: Server, documents: Sequence[Row], texts: Sequence[bytes]) -> 
 def alone(documents: Sequence[Row], texts: Sequence[bytes], rounds: int) -> list[Row]:
     """All documents in one stream to a server that does nothing else, in each round another one:
     how many a second until all are acknowledged, and until the last is found; and what CPU time of
-    the server that took."""
+    the server that took; and what it takes to be ready when it is started again."""
     lines = [
         PUT % (msgspec.json.encode(each["id"]), text)
         for each, text in zip(documents, texts, strict=True)
@@ -316,22 +316,24 @@ def alone(documents: Sequence[Row], texts: Sequence[bytes], rounds: int) -> list
     last = Question("last", {SOURCE: documents[-1][SOURCE]})
     loads = []
     for number in range(rounds):
-        with (
-            tempfile.TemporaryDirectory() as scratch,
-            kissvdb(Path(scratch), "limits.json_bytes_max=1048576") as server,
-        ):
-            warm(server)
-            before, began = cpu_seconds(server.pids()), time.perf_counter()
-            send(server.port, lines)
-            acknowledged, cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
-            assert len(over_http(server.port)(last))
-            findable, all_cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
+        with tempfile.TemporaryDirectory() as scratch:
+            directory, setting = Path(scratch), "limits.json_bytes_max=1048576"
+            with kissvdb(directory, setting) as server:
+                warm(server)
+                before, began = cpu_seconds(server.pids()), time.perf_counter()
+                send(server.port, lines)
+                acknowledged, cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
+                assert len(over_http(server.port)(last))
+                findable, all_cpu = time.perf_counter() - began, cpu_seconds(server.pids()) - before
+            with kissvdb(directory, setting) as server:
+                again = cpu_seconds(server.pids())
         row = {
             "load": number + 1,
             "acknowledged/s": round(len(lines) / acknowledged),
             "findable/s": round(len(lines) / findable),
             "CPU until acknowledged, us each": round(cpu / len(lines) * 1e6, 1),
             "CPU until findable, us each": round(all_cpu / len(lines) * 1e6, 1),
+            "CPU until ready again, ms": round(again * 1e3),
         }
         loads.append(row)
     return loads
