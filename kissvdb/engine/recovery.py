@@ -21,6 +21,9 @@ from kissvdb.storage.state.table import StateTable
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
+_OF_SHARDS = frozenset({EventPublished, BatchCommitted, SqlExecuted, KeyWritten, KeyDeleted})
+"""The kinds of records that may change a shard's table."""
+
 REPLAYED_BYTES_MAX = 3 * BYTES_MAX
 """More than a running database leaves to be stored."""
 
@@ -93,7 +96,7 @@ class TableReplay:
             # What most records are is asked for first: all of them are looked at.
             if type(record) is KeyWritten and shards == 1:
                 memtable.write(offset, record)
-            elif shard_of_record(record, shards) == shard:
+            elif type(record) in _OF_SHARDS and shard_of_record(record, shards) == shard:
                 memtable.apply(offset, record)
             else:
                 continue

@@ -27,6 +27,21 @@ def test_tombstones_are_a_set_of_rows(rows, passing, stored):
     assert bitmaps.row_numbers(allowed).tolist() == sorted(passing - dead)
 
 
+@given(st.lists(st.lists(st.integers(0, 300))), st.booleans())
+def test_many_rows_are_buried_as_one_by_one(batches, seen):
+    some, each = Tombstones(), Tombstones()
+    for batch in batches:
+        before = some.view() if seen else None
+        words = None if before is None else before.words.tolist()
+        some.bury_all(np.array(batch, np.int64))
+        for row in batch:
+            each.bury(row)
+        assert len(some) == len(each)
+        assert before is None or before.words.tolist() == words
+    view, other = some.view(), each.view()
+    assert [view.is_dead(row) for row in range(400)] == [other.is_dead(row) for row in range(400)]
+
+
 def test_without_tombstones_and_filter_all_rows_are_allowed():
     view = Tombstones().view()
     assert view.allowed(70) is None

@@ -110,8 +110,9 @@ def test_a_damaged_index_is_made_anew_from_the_rows_with_a_warning(tmp_path, ker
     assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
 
 
+@pytest.mark.parametrize("grown", [False, True])
 @pytest.mark.parametrize("bits", [4, 8])
-def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kernels, bits):
+def test_damaged_codes_are_made_anew_from_the_rows(tmp_path, kernels, bits, grown):
     here = stored_world(tmp_path, kernels)
     fill(here, 1300)
     here.upkeep()
@@ -122,9 +123,27 @@ def test_damaged_codes_are_made_anew_from_the_rows_with_a_warning(tmp_path, kern
     assert found == []
     assert "collection 'c': the index 'graph' is made anew from the rows" in notes[0]
     again, warnings = reopen(here, tmp_path)
-    assert "graph" in warnings[0]
+    assert (warnings, again.view().indexed_rows) == ([], 1300)
+    # They are compared before anything else is done, and not before rows are served.
+    work = again.rows.work_due()
+    assert work.kind == "code verification"
+    again.check(clusters(9, 1, DIM)[0], 30, filters.parse({"even": 1}))
+    if grown:
+        again.rows.abandon(work)
+        again.upsert({"new": [1.0] * DIM})
+        save(again, tmp_path)
+        again, _ = reopen(again, tmp_path)
+        work = again.rows.work_due()
+    work.run()
+    again.rows.install(work)
+    assert again.view().indexed_rows == 0
     again.upkeep()
+    assert again.view().indexed_rows >= 1300
     assert again.view().audit(clusters(9, 20, DIM), Search(10)) >= 0.95
+    save(again, tmp_path)
+    last, _ = reopen(again, tmp_path)
+    assert last.upkeep() == ["code verification", "verification"]
+    assert last.view().indexed_rows >= 1300
 
 
 def deep_check(directory):

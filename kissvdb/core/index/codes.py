@@ -72,12 +72,17 @@ def code_sums(
     """The checksums of codes up to a row, by name; ``before``: those of fewer rows."""
     sums = {}
     for name, codes in coded:
-        for part, array in ((name, codes.rows), (f"{name}-aux", codes.aux)):
-            if array.size:
-                start = before.get(part, CodeSum(0, 0))
-                added = np.ascontiguousarray(array[start.rows : rows])
-                sums[part] = CodeSum(rows, zlib.crc32(added.data, start.crc32))
+        for part, array in parts_of(name, codes).items():
+            start = before.get(part, CodeSum(0, 0))
+            added = np.ascontiguousarray(array[start.rows : rows])
+            sums[part] = CodeSum(rows, zlib.crc32(added.data, start.crc32))
     return sums
+
+
+def parts_of(name: str, codes: Codes) -> dict[str, Array]:
+    """The arrays of codes that have checksums, by name."""
+    parts = {name: codes.rows, f"{name}-aux": codes.aux}
+    return {part: array for part, array in parts.items() if array.size}
 
 
 def float32_codes(quantize: Any, aux: Array, data: RowData, first: int, last: int) -> Codes:

@@ -233,6 +233,10 @@ class GraphIndex(Index):
             return set()
         return {part for name, _ in self.body.coded() for part in (name, f"{name}-aux")}
 
+    def is_sound(self, sums: Mapping[str, CodeSum]) -> bool:
+        """As ``Index.is_sound``."""
+        return self.sums({}) == sums
+
     def sums(self, before: Mapping[str, CodeSum]) -> dict[str, CodeSum]:
         """As ``Index.sums``."""
         return {} if self.body is None else self.body.sums(before)
@@ -249,7 +253,7 @@ class GraphIndex(Index):
         data: RowData,
         space: Space,
     ) -> "GraphIndex":
-        """As ``Index.from_arrays``: the codes are compared with their checksums."""
+        """As ``Index.from_arrays``: the codes are to be compared with their checksums."""
         body = body_of(fields, arrays, sums, data, space)
         return attrs.evolve(self, precision=body.precision, body=body)
 

@@ -150,6 +150,10 @@ class Index(Protocol):
         """The checksums of these arrays, by name; ``before``: those when it was smaller."""
         return {}
 
+    def is_sound(self, sums: Mapping[str, CodeSum]) -> bool:
+        """Whether what ``from_arrays`` did not compare with ``sums`` fits them; for a thread."""
+        return True
+
     def to_fields(self) -> dict[str, Any] | None:
         """What of it goes into a manifest; None without rows."""
         return None

@@ -297,6 +297,8 @@ class _Opener:
         except Damaged as error:
             # All rows are tail then: scanned, and drained into a new one.
             self._warn(empty.name, error)
+            for name in sums:
+                space.forget(name)
             return empty
 
     def _index(self, name: str) -> Arrays:

@@ -35,7 +35,7 @@ from kissvdb.core.rows.checkpoint import Arrays, Checkpoint, Parts
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.vacuum import RowsWrittenAnew, Vacuum
 from kissvdb.core.rows.view import RowsView as RowsView
-from kissvdb.core.rows.work import Drain, Merge, Verification, Work
+from kissvdb.core.rows.work import CodeVerification, Drain, Merge, Verification, Work
 from kissvdb.core.store.columns import Columns, Found
 from kissvdb.core.store.guard import BLOCK_ROWS, RowGuard
 from kissvdb.core.store.id_map import IdMap
@@ -80,6 +80,7 @@ class Rows(RowsWrittenAnew):
         self._sums = np.zeros(0, np.uint32)
         self._code_sums: dict[str, CodeSum] = {}
         self._view: RowsView | None = None
+        self._unproven: CodeVerification | None = None
         self._work: Work | None = None
         self._vacuum: Vacuum | None = None
         self._vacuum_is_next = True
@@ -109,6 +110,8 @@ class Rows(RowsWrittenAnew):
         rows._visibility, rows._index = Visibility(parts.dead, parts.store.view()), parts.index
         rows._texts, rows._operations = parts.texts, Operations(parts.operations)
         rows._sums, rows._code_sums, rows._guard = parts.sums, parts.code_sums, parts.guard
+        if parts.code_sums:
+            rows._unproven = CodeVerification(parts.index, parts.code_sums)
         if not parts.guard.last_block_is_sound():
             rows._begin_block()
         return rows, parts.warnings
@@ -298,6 +301,8 @@ class Rows(RowsWrittenAnew):
         elif isinstance(work, Drain):
             assert work.index is not None, "only work that has run"
             self._install_index(work.index)
+        elif isinstance(work, CodeVerification):
+            self._install_proof(work)
         elif isinstance(work, Verification):
             self._guard = None if work.guard.damage is None else work.guard
             self._store.guarded_by(self._guard)
@@ -333,15 +338,9 @@ class Rows(RowsWrittenAnew):
         """Whether every search looks at all rows: no index covers any. Any thread may ask."""
         return not self._index.size
 
-    def _install_index(self, made: Index) -> None:
-        """Go on with an index that may be coarser than searches should be by now."""
-        index = made.as_fine_as(self._index, self._store.view()).told(self.spec)
-        before = made.arrays_in_space() | self._index.arrays_in_space()
-        for name in before - index.arrays_in_space():
-            self._space.forget(name)
-        self._index = index
-
     def _next_work(self) -> Work | None:
+        if self._unproven is not None:
+            return self._unproven
         if self._guard is not None and not self._guard.searched:
             return Verification(self._guard)
         if (merge := self._metadata.merge_due()) is not None:

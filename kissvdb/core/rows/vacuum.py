@@ -19,7 +19,7 @@ from kissvdb.core.metadata.index import MetadataIndex, MetadataView
 from kissvdb.core.rows.checkpoint import Arrays
 from kissvdb.core.rows.texts import RowTexts
 from kissvdb.core.rows.view import RowsView
-from kissvdb.core.rows.work import Work
+from kissvdb.core.rows.work import CodeVerification, Work
 from kissvdb.core.store.guard import RowGuard
 from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.policy import Policy
@@ -206,6 +206,8 @@ class RowsWrittenAnew(Protocol):
     _sums: npt.NDArray[np.uint32]
     _code_sums: dict[str, CodeSum]
     _view: RowsView | None
+    _unproven: CodeVerification | None
+    """What the codes that were opened are still to be compared by."""
     _work: Work | None
     _vacuum: Vacuum | None
 
@@ -214,7 +216,21 @@ class RowsWrittenAnew(Protocol):
         """What is known to be wrong with the rows."""
         ...
 
-    def _install_index(self, made: Index) -> None: ...
+    def _install_index(self, made: Index) -> None:
+        """Go on with an index that may be coarser than searches should be by now."""
+        index = made.as_fine_as(self._index, self._store.view()).told(self.spec)
+        before = made.arrays_in_space() | self._index.arrays_in_space()
+        for name in before - index.arrays_in_space():
+            self._space.forget(name)
+        self._index = index
+
+    def _install_proof(self, work: CodeVerification) -> None:
+        """Go on without an index whose codes are damaged, also if it grew meanwhile: all rows are
+        tail then, scanned, and drained into a new one."""
+        self._unproven = None
+        if not work.is_sound:
+            self._install_index(self._index.emptied())
+            self._code_sums = {}
 
     def vacuum(self) -> Work | None:
         """The first piece of a vacuum, or the next; None if no row is dead, or at other work.
@@ -328,3 +344,4 @@ class RowsWrittenAnew(Protocol):
         if not isinstance(vacuum, Conversion):
             self._install_index(vacuum.index)
         self._guard, self._sums, self._code_sums = None, np.zeros(0, np.uint32), {}
+        self._unproven = None

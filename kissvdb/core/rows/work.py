@@ -1,7 +1,9 @@
 """Upkeep of rows: pieces of work for a worker thread, made and installed by the owner."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from kissvdb.core.index.codes import CodeSum
 from kissvdb.core.index.index import Index
 from kissvdb.core.metadata.index import MetadataIndex
 from kissvdb.core.store.guard import RowGuard
@@ -64,3 +66,18 @@ class Verification:
     def run(self) -> None:
         """Find all damage there is."""
         self.guard.find_damage()
+
+
+class CodeVerification:
+    """The codes of an index that was opened are compared with their checksums."""
+
+    kind = "code verification"
+
+    def __init__(self, index: Index, sums: Mapping[str, CodeSum]) -> None:
+        self._index = index
+        self._sums = sums
+        self.is_sound = True
+
+    def run(self) -> None:
+        """Find out whether they are what was written."""
+        self.is_sound = self._index.is_sound(self._sums)

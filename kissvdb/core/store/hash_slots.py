@@ -6,7 +6,7 @@ up brings its own comparison; a key's tag decides where its probing starts.
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import numpy as np
@@ -17,6 +17,8 @@ ROWS_MAX = 2**32 - 2
 Table = npt.NDArray[np.uint64]
 
 SLOTS_MIN: Final = 16
+NEW, UNDONE = -1, -2
+"""In the place of a row: there was none; nobody knows."""
 _ROW_MASK: Final = 0xFFFF_FFFF
 # In the place of a deleted entry, where probing must go on. No entry has row + 1 this large.
 _DELETED: Final = _ROW_MASK
@@ -65,19 +67,25 @@ class HashSlots:
         slots[place] = tag << 32 | row + 1
         return None
 
-    def put_new(self, tag: int, row: int) -> bool:
-        """`put` where that needs no comparison: no entry on the way has this tag, and none was
-        deleted. Else nothing is done, and False answered. There is room."""
+    def put_quickly(self, tag: int, row: int, key: bytes, key_at: Callable[[int], Any]) -> int:
+        """`put` where nothing on the way was deleted, and no other key has this tag: the row the
+        entry had, or NEW. Else nothing is done, and UNDONE answered. There is room."""
         slots = self._slots
         last = len(slots) - 1
         place = tag & last
         while slot := slots[place]:
-            if slot >> 32 == tag or slot == _DELETED:
-                return False
+            if slot >> 32 == tag:
+                before = (slot & _ROW_MASK) - 1
+                if slot == _DELETED or key_at(before) != key:
+                    return UNDONE
+                slots[place] = tag << 32 | row + 1
+                return before
+            if slot == _DELETED:
+                return UNDONE
             place = place + 1 & last
         self.used += 1
         slots[place] = tag << 32 | row + 1
-        return True
+        return NEW
 
     def delete(self, tag: int, is_key: Callable[[int], bool]) -> int | None:
         """Take the entry out; answers its row, None if there is none."""

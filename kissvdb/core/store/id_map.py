@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kissvdb.core.store import hash_slots
-from kissvdb.core.store.hash_slots import ROWS_MAX, SLOTS_MIN, HashSlots
+from kissvdb.core.store.hash_slots import ROWS_MAX, SLOTS_MIN, UNDONE, HashSlots
 from kissvdb.errors import Damaged
 
 SALT_BYTES = 16
@@ -141,11 +141,14 @@ class IdMap:
         for shard, count in zip(shards, counts, strict=True):
             shard.make_room(count)
         before: list[int | None] = [None] * len(keys)
-        for place, tag in enumerate(tags.tolist()):
+        key_at = self._key_at
+        for place, (tag, key) in enumerate(zip(tags.tolist(), keys, strict=True)):
             shard = shards[tag >> _SHARD_SHIFT]
-            if not shard.put_new(tag, first_row + place):
-                has_key = self._has_key(keys[place])
-                before[place] = shard.put(tag, first_row + place, has_key)
+            replaced = shard.put_quickly(tag, first_row + place, key, key_at)
+            if replaced >= 0:
+                before[place] = replaced
+            elif replaced == UNDONE:
+                before[place] = shard.put(tag, first_row + place, self._has_key(key))
         self._live += before.count(None)
         return before
 

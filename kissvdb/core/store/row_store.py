@@ -10,7 +10,7 @@ from kissvdb.core.store.columns import Columns
 from kissvdb.core.store.space import Guard, Row, RowData, Space
 from kissvdb.core.store.spec import CollectionSpec
 from kissvdb.kernels import plain
-from kissvdb.kernels.arrays import METRICS, padded
+from kissvdb.kernels.arrays import COSINE, METRICS, padded
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +22,7 @@ _NEVER = 0
 _TEXT_BYTES_MIN = 4096
 _ADOPTED_ROWS = 1024
 _PREPARED_ROWS = 64
+_SURELY_UNIT = 0.99 * plain.UNIT
 _NO_VECTORS: Array = np.zeros((0, 0), "<f4")
 
 Sent = Literal["none", "some", "all"]
@@ -233,13 +234,21 @@ class RowStore:
     def _prepare(self, here: slice, vectors: Array) -> None:
         if not len(vectors):
             return
-        metric, parts = METRICS[self._spec.metric], range(0, len(vectors), _PREPARED_ROWS)
+        metric = METRICS[self._spec.metric]
+        other = np.zeros(len(vectors), np.bool_)
         # Few at a time: what is between stays in the processor's cache.
-        made = [plain.prepare(vectors[first : first + _PREPARED_ROWS], metric) for first in parts]
-        prepared = np.concatenate(made)
-        self._vectors[here, : prepared.shape[1]] = prepared
+        for first in range(0, len(vectors), _PREPARED_ROWS):
+            some = vectors[first : first + _PREPARED_ROWS]
+            prepared = some
+            if metric == COSINE and not _are_unit(some):
+                prepared = plain.prepare(some, metric)
+                other[first : first + len(some)] = _differs(prepared, some)
+            start, width = here.start + first, prepared.shape[1]
+            self._vectors[start : start + len(some), :width] = prepared
+            # A file may have something there that a crash has left.
+            self._vectors[start : start + len(some), width:] = 0
         if self._keeps_sent:
-            self._put_sent(here, _differs(prepared, vectors), vectors)
+            self._put_sent(here, other, vectors)
 
     @property
     def _keeps_sent(self) -> bool:
@@ -327,6 +336,14 @@ class RowStore:
         self._texts = self._space.array("texts", "|u1", 0, max(text_bytes, _TEXT_BYTES_MIN))
         self._text_ends = ends
         return ends
+
+
+def _are_unit(vectors: Array) -> bool:
+    """Whether all lengths are surely one, as ``plain.prepare`` finds them: then it leaves vectors
+    as they are. Its sums are in another order, so what is near the border is not said of any."""
+    wide = vectors.astype(np.float64)
+    lengths = np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return bool((abs(lengths - 1.0) <= _SURELY_UNIT).all())
 
 
 def _differs(prepared: Array, sent: Array) -> Array:

@@ -77,6 +77,20 @@ class Tombstones:
         self._count += 1
         return True
 
+    def bury_all(self, rows: npt.NDArray[np.int64]) -> None:
+        """`bury` each, for a tenth of the time where they are many."""
+        if not len(rows):
+            return
+        words = int(rows.max() >> 6) + 1
+        if words > len(self._words):
+            self._words = bitmaps.resize(self._words, 64 * max(words, 2 * len(self._words)))
+        elif self._shared:
+            self._words = self._words.copy()
+        self._shared = False
+        places, bits = rows >> 6, np.uint64(1) << (rows & 63).astype(np.uint64)
+        np.bitwise_or.at(self._words, places, bits)
+        self._count = bitmaps.count(self._words)
+
     def view(self) -> TombstoneView:
         """The dead rows as of now."""
         self._shared = True

@@ -12,6 +12,8 @@ from kissvdb.core.store.id_map import IdMap
 from kissvdb.core.store.space import RowData
 from kissvdb.core.store.tombstones import Tombstones, TombstoneView
 
+_MANY = 16
+
 
 class Expiries:
     """Expiry times of rows: those opened, sorted once, then a heap of those added since.
@@ -87,9 +89,17 @@ class Visibility:
 
     def bury_all(self, rows: Iterable[int | None]) -> None:
         """`bury` each."""
-        for row in rows:
-            if row is not None:
+        there = [row for row in rows if row is not None]
+        if len(there) < _MANY:
+            for row in there:
                 self.bury(row)
+            return
+        numbers = np.array(there, np.int64)
+        self._dead.bury_all(numbers)
+        self._hidden.bury_all(numbers)
+        if self._overdue:
+            for row in there:
+                self._overdue.pop(row, None)
 
     def expire(self, row: int, expires_at_ms: int) -> None:
         """Note when a row's time comes."""

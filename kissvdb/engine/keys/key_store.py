@@ -141,6 +141,7 @@ class KeyReplay:
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         store = self._store
         for offset, record in records:
-            if offset > store.applied_offset and isinstance(record, ApiKeyIssued | ApiKeyRevoked):
+            # Most records are of other kinds: a tuple is asked in a third of the time of a union.
+            if isinstance(record, (ApiKeyIssued, ApiKeyRevoked)) and offset > store.applied_offset:
                 store.apply(offset, record)
         self._applied = upto

@@ -301,6 +301,10 @@ class CollectionUpkeep:
         if work.kind == "verification" and self.damage is not None:
             name = self._collection.rows.spec.name
             logs.event(logger, logging.ERROR, self.damage, collection=name)
+        if work.kind == "code verification" and self._collection.rows.is_exact:
+            # There was an index, or it would not have been looked at.
+            message = "the index is made anew from the rows: its codes do not match their checksum"
+            logs.event(logger, logging.WARNING, message, collection=self.name)
         return True
 
     def _done(self, kind: str, seconds: float) -> None:

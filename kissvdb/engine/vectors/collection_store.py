@@ -45,7 +45,7 @@ logger = logging.getLogger("kissvdb.store")
 
 DIRECTORY = "vectors"
 """Within the data directory."""
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 4096
 OFFSET_MAX = 2**63 - 1
 
 Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
@@ -300,30 +300,33 @@ class CollectionsReplay:
         collections = self._store.collections
         waiting: Waiting = {}
         for offset, record in records:
-            if type(record) is not VectorWritten and not isinstance(record, VectorRecord):
-                continue
-            name = record.collection
-            stored = collections.get(name)
-            if isinstance(record, CollectionReplaced) and record.by != name:
-                self._replace(offset, record, waiting)
-                continue
-            if stored is not None and offset <= stored.rows.applied_offset:
-                continue
-            if isinstance(record, Respecified):
-                self._respecify(offset, record, waiting)
-                continue
-            if isinstance(record, CollectionCreated):
-                self._create(offset, record)
-            elif isinstance(record, CollectionDeleted):
-                waiting.pop(name, None)
-                self._store.remove(name)
-            elif stored is not None:
-                # Else it was deleted later, or its creation would have come before.
-                waiting.setdefault(name, []).append((offset, record))
+            if type(record) is VectorWritten:
+                stored = collections.get(record.collection)
+                if stored is not None and offset > stored.rows.applied_offset:
+                    waiting.setdefault(record.collection, []).append((offset, record))
+            elif isinstance(record, VectorRecord):
+                self._take(offset, record, waiting)
         for name in list(waiting):
             self._apply(name, waiting)
         for stored in collections.values():
             stored.rows.note_offset(upto)
+
+    def _take(self, offset: int, record: VectorRecord, waiting: Waiting) -> None:
+        name, stored = record.collection, self._store.collections.get(record.collection)
+        if isinstance(record, CollectionReplaced) and record.by != name:
+            self._replace(offset, record, waiting)
+        elif stored is not None and offset <= stored.rows.applied_offset:
+            return
+        elif isinstance(record, Respecified):
+            self._respecify(offset, record, waiting)
+        elif isinstance(record, CollectionCreated):
+            self._create(offset, record)
+        elif isinstance(record, CollectionDeleted):
+            waiting.pop(name, None)
+            self._store.remove(name)
+        elif stored is not None:
+            # Else it was deleted later, or its creation would have come before.
+            waiting.setdefault(name, []).append((offset, record))
 
     def _apply(self, name: str, waiting: Waiting) -> None:
         changes = waiting.pop(name, [])
@@ -372,8 +375,7 @@ class CollectionsReplay:
         if stored is None:
             self._store.create(CollectionSpec.of_record(record), offset, created_offset=offset)
         else:
-            # Its directory was made before the record was logged.
-            stored.created_offset = offset
+            stored.created_offset = offset  # Its directory was made before it was logged.
 
 
 def _respecify(rows: "Rows", record: Respecified) -> None:

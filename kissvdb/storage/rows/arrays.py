@@ -145,7 +145,9 @@ class RowArrays:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC), HEADER_BYTES
 
     def forget(self, name: str) -> None:
-        """Let go of an array; its readers keep their mapping. The file stays."""
+        """Let go of an array; its readers keep their mapping. The file stays, but nothing is
+        expected of it."""
+        self._written.discard(name)
         self._arrays.pop(name, None)
         self._mappings.pop(name, None)
         fd = self._anonymous.pop(name, None)

@@ -100,10 +100,8 @@ def open_directory(directory: Path) -> Opened:
     OSError when no more files can be opened now."""
     body = _read_manifest(directory / MANIFEST)
     derived = {name for name in body["rows"] if name.startswith(_DERIVED)}
-    # Codes have checksums of their own.
-    written = [name for name in body["rows"] if not name.startswith("codes")]
-    arrays = RowArrays(directory, body["generation"], written=written)
-    for name in set(written) - derived:
+    arrays = RowArrays(directory, body["generation"], written=body["rows"])
+    for name in set(body["rows"]) - derived:
         path = directory / body["rows"][name]
         if not path.exists():
             raise Damaged(f"{path} is missing: restore a backup")
