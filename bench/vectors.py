@@ -64,6 +64,7 @@ def main() -> int:
     )
     command.add_argument("--builds", type=options.positive, default=2, help="of each index")
     command.add_argument("--loads", type=options.positive, default=2, help="of each server")
+    command.add_argument("--recall", type=float, default=0.95, help="at which servers are searched")
     command.add_argument("--skip", default="", help="servers to leave out, by a part of their name")
     arguments = command.parse_args()
     wanted = arguments.only.split(",")

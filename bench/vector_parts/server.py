@@ -24,7 +24,6 @@ from bench.vector_parts.outcome import Outcome
 from bench.vector_parts.wire import Connection
 
 NAME = "bench"
-RECALL_WANTED = 0.95
 EFS = (16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256)
 TUNING_QUERIES = 500
 OURS = ("lane JSON", "lane raw")
@@ -60,7 +59,7 @@ class Tuned:
 def run(data: Data, arguments: argparse.Namespace) -> Outcome:
     """Fill the servers, tune them, and load them in turn."""
     with ExitStack() as stack:
-        tuned = [tune(way, data) for way in start(stack, data, arguments)]
+        tuned = [tune(way, data, arguments.recall) for way in start(stack, data, arguments)]
         cells = load(tuned, arguments)
     found = [
         each
@@ -70,7 +69,11 @@ def run(data: Data, arguments: argparse.Namespace) -> Outcome:
     used = list({each.server.name: each.server for each in tuned}.values())
     efs = {each.way.name: {"ef": each.ef, "recall": each.recall} for each in tuned}
     goals = [
-        Goal(f"{each.way.name}, ef {each.ef}: recall@10 of its answers", each.recall, RECALL_WANTED)
+        Goal(
+            f"{each.way.name}, ef {each.ef}: recall@10 of its answers",
+            each.recall,
+            arguments.recall,
+        )
         for each in tuned
     ]
     goals += [
@@ -151,14 +154,14 @@ def _over_http(
         return [hits(connection.ask(request)) for request in requests]
 
 
-def tune(way: Way, data: Data) -> Tuned:
+def tune(way: Way, data: Data, wanted: float) -> Tuned:
     """Raise ef until the answers are good enough."""
     rows = {id_: row for row, id_ in enumerate(data.ids)}
     for ef in EFS:
         server, requests = way.at(ef)
         found = way.ids(server, requests[:TUNING_QUERIES])
         reached = recall([[rows[id_] for id_ in ids] for ids in found], data.truth[: len(found)])
-        if reached >= RECALL_WANTED:
+        if reached >= wanted:
             break
     print(f"{way.name}: ef {ef}, recall@10 {reached:.4f}", flush=True)
     if way.framing == "grpc":
