@@ -219,12 +219,14 @@ class Database:
     def put_many(
         self, keys: Sequence[str], values: Sequence[bytes], documents: DocumentNames | None = None
     ) -> Reply | None:
-        """Begin to set keys, each for itself; the reply has a `WrittenMany`. None, and nothing is
-        done, where it has to be `write_many`: where keys have several owners, or quotas.
-
-        ``values`` are compact JSON; the keys are those of ``documents``, or mean nothing to the
-        database. Raises Overloaded and Stopping."""
+        """Begin to set keys, those of ``documents`` or such as mean nothing to the database, each
+        for itself, to compact JSON; the reply has a `WrittenMany`. None: several owners or quotas,
+        do `write_many`. Raises Overloaded and Stopping."""
         return None if self.quotas.counts else self._state.put_many(keys, values, documents)
+
+    def put_soon(self, key: str, value: bytes) -> Reply | None:
+        """Begin one put as `put_many` begins many; None: `submit` a `Put` instead."""
+        return None if self.quotas.counts else self._state.put_soon(key, value)
 
     async def batch(self, batch: Batch) -> BatchAnswer:
         """Do all of a batch or nothing of it: see `Batches.write`."""

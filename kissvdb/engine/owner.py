@@ -19,6 +19,7 @@ from kissvdb.core.state.put_many import PutMany
 from kissvdb.core.store.columns import UpsertMany
 from kissvdb.engine.asking import watched
 from kissvdb.engine.log.writer import Append
+from kissvdb.engine.state.gathered import Gathered
 from kissvdb.errors import Damaged, KissError, PersistenceFailed, Refused
 from kissvdb.records import Record
 from kissvdb.telemetry.parts import APPLY, DECIDE, Group
@@ -36,7 +37,7 @@ class Many:
     commands: tuple[Any, ...]
 
 
-_SEVERAL = frozenset((Atomic, Many, PutMany, UpsertMany))
+_SEVERAL = frozenset((Atomic, Gathered, Many, PutMany, UpsertMany))
 
 
 @attrs.frozen
@@ -173,6 +174,8 @@ class Owner(Actor, Generic[B]):
                 await self._do(envelope)
                 writes, commands = [], 0
                 continue
+            if kind is Gathered:
+                envelope.message.close()
             commands += len(envelope.message.commands) if kind in _SEVERAL else 1
             if commands > COMMANDS_PER_APPEND_MAX and writes:
                 await self._write(writes)
@@ -194,6 +197,8 @@ class Owner(Actor, Generic[B]):
                 try:
                     if type(message) is Many:
                         outcomes.append(decided.decide_each(message.commands))
+                    elif type(message) is Gathered:
+                        outcomes.append(message.decide(decided))
                     elif type(message) is Atomic:
                         outcomes.append(decided.decide_atomic(message))
                     else:

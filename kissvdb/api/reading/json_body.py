@@ -99,7 +99,7 @@ def compact(raw: bytes | msgspec.Raw, where: str) -> bytes:
     # Every level takes two brackets.
     if len(text) > 2 * DEPTH_MAX and may_be_deep(text) and _too_deep(decoded):
         raise InvalidArgument(f"{where}: nested deeper than {DEPTH_MAX} levels: flatten it")
-    return msgspec.json.format(text, indent=-1) if _has_space(text) else text
+    return msgspec.json.format(text, indent=-1) if has_space(text) else text
 
 
 def compact_all(texts: list[bytes]) -> list[bytes] | None:
@@ -122,9 +122,9 @@ def compact_with(texts: list[bytes]) -> tuple[list[bytes], list[Any]] | None:
     return list(map(bytes, _decode_raws(msgspec.json.format(joined, indent=-1)))), decoded
 
 
-def _has_space(text: bytes) -> bool:
-    """The quickest way to ask (0.1 us; four ``in`` take 0.5). What else ``split`` takes for space
-    is allowed nowhere in JSON."""
+def has_space(text: bytes) -> bool:
+    """Whether ``text`` may not be compact. The quickest way to ask (0.1 us; four ``in`` take 0.5).
+    What else ``split`` takes for space is allowed nowhere in JSON."""
     return text.split(None, 1) != [text]
 
 

@@ -25,6 +25,7 @@ from kissvdb.api.reading.json_body import (
 from kissvdb.api.reading.query import parse_query, u64
 from kissvdb.api.state import parts, plain_puts
 from kissvdb.api.state.parts import number
+from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.put_many import WrittenMany
 from kissvdb.core.state.rules import (
     Answer,
@@ -71,6 +72,9 @@ def _answer(request: Request, key: str, item: Item | None) -> Response:
 def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:
     key = request.params["key"]
     limits.check_key(key, context.config.limits)
+    reply = None if request.query else _put_soon(context, request, key)
+    if reply is not None:
+        return Pending(reply, _written)
 
     creates = not request.query or parts.creates(parse_query(request.query))
 
@@ -84,6 +88,18 @@ def put_item(context: Context, request: Request) -> Pending | Awaitable[Pending]
         return Pending(_submit(context, request, command), _written)
 
     return read_then(request.body, _read_put, context, request.body, then=put)
+
+
+def _put_soon(context: Context, request: Request, key: str) -> Reply | None:
+    """Begin a put that says nothing but its key and value; None, and nothing is done, where it may
+    say more."""
+    headers = request.headers
+    if "if-match" in headers or "if-none-match" in headers:
+        return None
+    if len(request.body) > INLINE_BYTES_MAX or key.startswith(reserved_keys.WATCHED):
+        return None
+    value = plain_puts.read_one(request.body, context.config.limits)
+    return None if value is None else context.database.put_soon(key, value)
 
 
 def patch_item(context: Context, request: Request) -> Pending | Awaitable[Pending]:

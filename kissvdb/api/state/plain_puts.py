@@ -5,7 +5,7 @@ from itertools import repeat
 
 import msgspec
 
-from kissvdb.api.reading.json_body import DEPTH_MAX, compact_all, may_be_deep
+from kissvdb.api.reading.json_body import DEPTH_MAX, compact_all, has_space, may_be_deep
 from kissvdb.config import Limits
 from kissvdb.core.state import reserved_keys
 from kissvdb.core.state.put_many import WrittenMany
@@ -19,6 +19,10 @@ _WRONG = (KissError, msgspec.MsgspecError, ValueError, RecursionError)
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     key: str
+    value: msgspec.Raw
+
+
+class _Value(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     value: msgspec.Raw
 
 
@@ -45,6 +49,8 @@ class _LineResult(msgspec.Struct):
 
 
 _decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_value = msgspec.json.Decoder(_Value).decode
+_decode_any = msgspec.json.decode
 _decode_line: Callable[[bytes], _Line] = msgspec.json.Decoder(_Line).decode
 _encoder = msgspec.json.Encoder()
 
@@ -57,6 +63,19 @@ def read(body: bytes, limits: Limits) -> Columns | None:
     except _WRONG:
         return None
     return _columns(puts, limits) if len(puts) <= limits.state_batch_max else None
+
+
+def read_one(body: bytes, limits: Limits) -> bytes | None:
+    """The value in the body of a put, compact, if that is all that it says; None where it wants to
+    be looked at: it says more, is wrong, or not compact."""
+    try:
+        text = bytes(_decode_value(body).value)
+        _decode_any(text)
+    except _WRONG:
+        return None
+    if len(text) > 2 * DEPTH_MAX and may_be_deep(text):
+        return None
+    return None if has_space(text) or len(text) > limits.json_bytes_max else text
 
 
 def read_lines(lines: Sequence[bytes], limits: Limits) -> Columns | None:

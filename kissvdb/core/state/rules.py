@@ -228,7 +228,8 @@ class StateBatch(batch.Batch[StateDecision]):
             command, start, self._pending, self._known, self._lookup, self._find_absent
         )
         if run is None:
-            return self._put_each(keys, values)
+            with self._undone_if_refused():
+                return self._put_each(keys, values)
         made = run.records
         records += made
         self._pending.update(zip(keys, made, strict=True))

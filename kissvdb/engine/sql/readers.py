@@ -6,7 +6,6 @@ nor a writer for it. What it holds back is the WAL, which cannot begin anew whil
 state; so it has a deadline, which also ends one whose client does not take the rows.
 """
 
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
@@ -20,6 +19,7 @@ import trio
 from kissvdb.engine.sql.reader_threads import ReaderThread, Turns, turns_count
 from kissvdb.engine.sql.reading import OurTables, Reading, Row, SqlQuery
 from kissvdb.engine.sql.statements import check_length, translated
+from kissvdb.engine.threads import switching
 from kissvdb.errors import KissError, Overloaded, Stopping
 from kissvdb.telemetry.parts import QUERY, timed_wait
 
@@ -57,7 +57,6 @@ class Readers:
         self._turns = Turns(turns_count())
         self._idle: list[Reading] = []
         self._open: set[Rows[Any]] = set()
-        self._switch_seconds = sys.getswitchinterval()
         self._changed = trio.Event()
         self._closed = False
         self._gate = trio.Event()
@@ -136,15 +135,16 @@ class Readers:
 
     def begun(self, rows: "Rows[Any]") -> None:
         """These rows hold on to a moment from now on."""
+        if not self._open:
+            switching.ask(SWITCH_SECONDS)
         self._open.add(rows)
-        sys.setswitchinterval(SWITCH_SECONDS)
         self._changed.set()
 
     def leave(self, rows: "Rows[Any]", connection: "Reading") -> None:
         """The connection is free again, if it is well."""
+        if self._open == {rows}:
+            switching.give_back(SWITCH_SECONDS)
         self._open.discard(rows)
-        if not self._open:
-            sys.setswitchinterval(self._switch_seconds)
         self._release(rows)
         if self._closed or not connection.is_well:
             connection.close()

@@ -26,6 +26,7 @@ from kissvdb.engine.asking import submit
 from kissvdb.engine.model import Retain
 from kissvdb.engine.owner import Many
 from kissvdb.engine.recovery import shard_of
+from kissvdb.engine.state.gathered import Gathering
 from kissvdb.engine.state.shard import StateShard, live
 from kissvdb.engine.state.upkeep import StateUpkeep
 from kissvdb.engine.state.view import StateView
@@ -66,6 +67,8 @@ class State:
         self._directory = directory
         self._threads = threads
         self._clock_ms = clock_ms
+        # Which of several a key falls to would have to be asked for each.
+        self._gathering = Gathering(shards[0][1]) if len(shards) == 1 else None
         self._upkeeps = [
             StateUpkeep(shard, threads.commits, wal_pages_max=config.state.checkpoint_pages)
             for shard, _ in shards
@@ -214,6 +217,11 @@ class State:
         if len(self._shards) > 1:
             return None
         return submit(self._shards[0][1], PutMany(keys, values, documents))
+
+    def put_soon(self, key: str, value: bytes) -> Reply | None:
+        """Begin to put one key, together with those of others; None: `submit` a Put instead. See
+        `Gathering.put`."""
+        return None if self._gathering is None else self._gathering.put(key, value)
 
     # As `model.Model`
 
