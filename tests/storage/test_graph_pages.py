@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from kissvdb.core import bitmaps
 from kissvdb.core.filters import parse as filters
 from kissvdb.core.index.disk import VamanaIndex
 from kissvdb.core.rows.rules import Delete
@@ -83,6 +84,20 @@ def test_a_packed_graph_opens_without_building_and_is_read_from_its_file(again):
     read = here.view().index.pages_read(here.view().data, prepared(here, 5), 10, 64)
     assert (read > 0).all()
     assert (read < len(pages.array)).all()
+
+
+def test_a_walk_ends_where_what_is_left_is_far(made):
+    here = made[1]
+    view, queries, ef = here.view(), prepared(here, 40), 256
+    index, everyone = view.index, bitmaps.full(ROWS)
+    # With a filter all that is in view is read.
+    parts = (index.body.graph, index.body.walk, view.data.metric, queries, 12, ef, 8)
+    _, _, whole = pages_of(here).search(*parts, everyone, ROWS, sure=10, cut=None)
+    rows, _, read = pages_of(here).search(*parts, None, 0, sure=10, cut=None)
+    assert read.mean() < 0.8 * whole.mean()
+    best = view.search(clusters(7, 40, DIM), Search(10, exact=True)).hits
+    pairs = zip(rows[:, :10].tolist(), best, strict=True)
+    assert np.mean([len(set(found) & set(hits.rows.tolist())) for found, hits in pairs]) > 9.7
 
 
 def prepared(here, count):

@@ -33,6 +33,7 @@ Array = npt.NDArray[Any]
 
 LIST_SIZE = 64
 """What a walk keeps in view unless it is said: recall 0.95 at a million rows."""
+EF_BETWEEN = (80, 112, 160, 224)
 BEAM_WIDTH = 8
 PACK_BEHIND = 256
 """It is packed when fewer rows than that wait to be linked."""
@@ -112,6 +113,11 @@ class VamanaIndex(GraphIndex):
             )
             grown = attrs.evolve(opened, body=body)
         return grown._packed(data, space) if data.count - last < PACK_BEHIND else grown
+
+    def effort_ladder(self, want: int) -> list[int]:
+        """As ``Index.effort_ladder``: pages cost so much that steps between are worth trying."""
+        ladder = super().effort_ladder(want)
+        return sorted({*ladder, *(ef for ef in EF_BETWEEN if ladder and ef >= ladder[0])})
 
     def cost(self, want: int, ef: int | None) -> int:
         """As ``Index.cost``."""

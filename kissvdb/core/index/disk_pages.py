@@ -80,10 +80,11 @@ class Pages:
         """As ``kernels.disk.search.search``."""
         from kissvdb.kernels.disk.reading import reader_of
         from kissvdb.kernels.disk.search import search
+        from kissvdb.kernels.disk.view import in_view
         from kissvdb.kernels.graph.filtered import REACH
 
         ef = max(ef, k)
-        entries = ef
+        entries = in_view(ef)
         if allow is not None:
             entries = max(ef, min(REACH * ef * graph.size // max(allowed, 1), graph.size))
         room = self._take_room(entries, beam, codes)
@@ -133,7 +134,7 @@ class Pages:
         return found, np.sort(np.concatenate(lost))
 
     def _take_room(self, entries: int, beam: int, codes: Codes) -> Any:
-        from kissvdb.kernels.disk.search import new_room
+        from kissvdb.kernels.disk.view import new_room
 
         try:
             room = self._rooms.pop()

@@ -7,25 +7,37 @@ exactly, and what else lies in the same page and is near enough counts as read, 
 With a bitmap there are two pools, as in ``graph.filtered``: one to walk by, one of allowed rows.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import (
+    COSINE,
+    L2,
     LIST_PADDING,
     POOL_PADDING,
     Codes,
     Graph,
     Query,
-    Scratch,
-    aligned_zeros,
-    new_scratch,
 )
 from kissvdb.kernels.codes.distance import TIMES_AUX, float_key, key_float, measure
 from kissvdb.kernels.codes.quantize import prepare_query
-from kissvdb.kernels.disk.reading import Layout, Reader, is_whole, page_room, read_pages
+from kissvdb.kernels.disk.reading import Layout, Reader, is_whole, read_pages
+from kissvdb.kernels.disk.view import (
+    EXPANDED,
+    NO_BITMAP,
+    SLACK,
+    SLACK_EF,
+    Room,
+    Walk,
+    choose,
+    farthest,
+    in_view,
+    is_allowed,
+    worst,
+)
 from kissvdb.kernels.exact import answer, farness
 from kissvdb.kernels.graph.filtered import NEWEST, REACH
 from kissvdb.kernels.graph.search import (
@@ -40,99 +52,6 @@ from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.rescore import NO_KEY, limit_of
 
 Array = NDArray[Any]
-
-EXPANDED = np.uint64(1)
-NO_BITMAP = np.zeros(0, dtype=np.uint64)
-
-
-class Room(NamedTuple):
-    """Working memory of one search in pages; never shared.
-
-    scratch: its lists are long enough for the nodes and links of a beam. near: a pool of allowed
-    rows. entries: uint64 [beam], and pages: int64 [beam], what is read together. fars: float32, the
-    codes' distances of what is expanded. words: int32, pages that are read. row, part: see
-    ``Reader``.
-    """
-
-    scratch: Scratch
-    near: Array
-    entries: Array
-    pages: Array
-    fars: Array
-    words: Array
-    row: Array
-    part: Array
-
-
-class Walk(NamedTuple):
-    """What stays the same from one query to the next. allow: a bitmap, or of size 0 for all rows.
-    tie: what ids are xored with in the pools. reach, ef: the places of both pools."""
-
-    graph: Graph
-    codes: Codes
-    layout: Layout
-    reader: Reader
-    room: Room
-    allow: Array
-    tie: int
-    reach: int
-    ef: int
-
-
-def new_room(page_layout: Layout, capacity: int, entries: int, beam: int, dim: int) -> Room:
-    """Working memory for graphs of so many rows, pools of so many entries and such beams."""
-    nodes = beam * (page_layout.per_page + 1)
-    length = max(nodes, (beam + 1) * page_layout.links)
-    scratch = new_scratch(capacity, entries, -(-length // 3), dim)
-    return Room(
-        scratch=scratch,
-        near=aligned_zeros(scratch.pool.shape, np.uint64),
-        entries=np.zeros(beam, dtype=np.uint64),
-        pages=np.zeros(beam, dtype=np.int64),
-        fars=np.zeros(nodes + LIST_PADDING, dtype=np.float32),
-        words=page_room(beam, page_layout.page),
-        row=aligned_zeros((1, page_layout.width), np.float32),
-        part=np.zeros(2, dtype=np.int64),
-    )
-
-
-@helper
-def _allowed(allow: Array, row: Number) -> Number:
-    if allow.size == 0:
-        return True
-    return (allow[row >> 6] >> np.uint64(row & 63)) & np.uint64(1) != 0
-
-
-@helper
-def _worst(walk: Walk) -> Number:
-    """No entry that is not below it is of use."""
-    return min(walk.room.scratch.pool[walk.reach - 1], walk.room.near[walk.ef - 1])
-
-
-@helper
-def _choose(walk: Walk, cursor: Number) -> Any:
-    """Mark the nearest rows that are not expanded, as many as a beam has, and put their entries
-    and their pages there. Answers how many of both, and where to go on."""
-    pool, room = walk.room.scratch.pool, walk.room
-    bound = room.near[walk.ef - 1]
-    count = 0
-    found = 0
-    while cursor < walk.reach and count < room.entries.shape[0] and pool[cursor] <= bound:
-        entry = pool[cursor]
-        if entry & EXPANDED == 0:
-            pool[cursor] = entry | EXPANDED
-            room.entries[count] = entry
-            count += 1
-            row = pools.entry_row(entry) ^ walk.tie
-            page = np.int64(walk.reader.place[row]) // walk.layout.per_page
-            known = False
-            for i in range(found):
-                known |= room.pages[i] == page
-            if not known:
-                room.pages[found] = page
-                found += 1
-        cursor += 1
-    return count, found, cursor
 
 
 @helper
@@ -188,7 +107,7 @@ def _take_neighbours(
     for i in range(count):
         row = np.int64(ids[i])
         entry = pools.make_entry(scratch.keys[i], row ^ walk.tie)
-        if entry >= _worst(walk):
+        if entry >= worst(walk):
             continue
         if scratch.stamps[row] == epoch:
             at = pools.count_below(pool, entry)
@@ -199,7 +118,7 @@ def _take_neighbours(
         else:
             scratch.stamps[row] = epoch
             pools.insert(pool, walk.reach, entry | EXPANDED)
-            if walk.allow.size > 0 and _allowed(walk.allow, row):
+            if walk.allow.size > 0 and is_allowed(walk.allow, row):
                 pools.insert(walk.room.near, walk.ef, entry)
         scratch.chosen[taken] = row
         walk.room.fars[taken] = key_float(scratch.keys[i])
@@ -212,16 +131,16 @@ def _accept(walk: Walk, count: Number, cursor: Number) -> Number:
     """Put the measured rows into the pools they are near enough for; answer where to go on."""
     scratch = walk.room.scratch
     for base in range(0, count, 16):
-        close = pools.keys_at_most(scratch.keys, base, pools.entry_key(_worst(walk)))
+        close = pools.keys_at_most(scratch.keys, base, pools.entry_key(worst(walk)))
         close &= (1 << min(count - base, 16)) - 1
         while close != 0:
             i = base + pools.lowest_bit(close)
             close &= close - 1
             row = np.int64(scratch.ids[i])
             entry = pools.make_entry(scratch.keys[i], row ^ walk.tie)
-            if entry < _worst(walk):
+            if entry < worst(walk):
                 cursor = min(cursor, pools.insert(scratch.pool, walk.reach, entry))
-                if walk.allow.size > 0 and _allowed(walk.allow, row):
+                if walk.allow.size > 0 and is_allowed(walk.allow, row):
                     pools.insert(walk.room.near, walk.ef, entry)
     return cursor
 
@@ -275,7 +194,7 @@ def _begin(walk: Walk, k: Number, start: Number, start_key: Number) -> Number:
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
     scratch.pool[0] = pools.make_entry(start_key, start ^ walk.tie)
-    if walk.allow.size > 0 and _allowed(walk.allow, start):
+    if walk.allow.size > 0 and is_allowed(walk.allow, start):
         walk.room.near[0] = scratch.pool[0]
     return epoch
 
@@ -299,7 +218,10 @@ def _search_one(
     cursor, read, scored = 0, 0, 0
     squares, longest = 0.0, 0.0
     while True:
-        taken, found, cursor = _choose(walk, cursor)
+        error = squares / max(scored, 1)
+        limit = limit_of(query, NO_KEY, scratch.results, sure, error, longest)
+        most = farthest(walk, metric, query, sure, limit)
+        taken, found, cursor = choose(walk, cursor, most)
         if taken == 0:
             break
         if not _fetch(walk, found):
@@ -317,16 +239,15 @@ def _search_one(
             if walk.reader.words[at + walk.layout.node - 1] != row:
                 return -1, False
             far = _score(walk, metric, queries, j, at)
-            if _allowed(walk.allow, row):
+            if is_allowed(walk.allow, row):
                 pools.offer(scratch.results, k, float_key(far), row)
-            error = np.float64(walk.room.fars[i]) + query.shift - far
-            squares += error * error
+            off = np.float64(walk.room.fars[i]) + query.shift - far
+            squares += off * off
             scored += 1
             if query.form == TIMES_AUX:
                 longest = max(longest, np.float64(walk.codes.aux[row]))
         cursor = _expand(walk, query, epoch, found, taken, cursor)
     last = walk.room.near[walk.ef - 1] if walk.allow.size > 0 else scratch.pool[walk.ef - 1]
-    limit = limit_of(query, NO_KEY, scratch.results, sure, squares / max(scored, 1), longest)
     return read, last != pools.EMPTY and pools.entry_key(last) <= limit
 
 
@@ -371,9 +292,13 @@ def search(
 
     As ``graph.search.search`` and, with a bitmap of ``allowed`` rows, as
     ``graph.filtered.search_filtered``; ``graph.links`` are not looked at. Raises ValueError if the
-    room is too small for the graph or ef.
+    room is too small for the graph or the `in_view` of ef.
     """
     ef = max(ef, k)
+    slack = -1.0
+    if not allow.size and metric in (COSINE, L2):
+        # Inner products have no nearest that distances could be measured from.
+        slack, ef = SLACK * (ef / SLACK_EF) ** 0.5, in_view(ef)
     places = room.scratch.pool.shape[0] - POOL_PADDING
     if room.scratch.stamps.shape[0] < graph.size or places < ef:
         raise ValueError(f"room for {places} places, not for {graph.size} rows and ef {ef}")
@@ -383,7 +308,7 @@ def search(
     reach, tie = ef, 0
     if allow.size:
         reach, tie = max(ef, min(REACH * ef * graph.size // allowed, places)), NEWEST
-    walk = Walk(graph, codes, page_layout, reader, room, allow, tie, reach, ef)
+    walk = Walk(graph, codes, page_layout, reader, room, allow, tie, reach, ef, slack)
     ids, scores = new_answer(queries.shape[0], k)
     sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
     _search(walk, metric, queries, k, sure, ids, scores, cut, read)

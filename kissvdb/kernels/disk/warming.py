@@ -8,6 +8,7 @@ from kissvdb.kernels.arrays import COSINE, Codes, Graph
 from kissvdb.kernels.disk import search
 from kissvdb.kernels.disk.packing import pack
 from kissvdb.kernels.disk.reading import layout, page_room, reader_of
+from kissvdb.kernels.disk.view import in_view, new_room
 
 Array = NDArray[Any]
 
@@ -18,6 +19,6 @@ def run(graph: Graph, codes: Codes, rows: Array, dim: int) -> None:
     pages = layout(rows.shape[1], graph.links.shape[1])
     place, _ = pack(graph.links, graph.size, pages.per_page)
     words = page_room(-(-graph.size // pages.per_page), pages.page)
-    room = search.new_room(pages, graph.size, 16, 2, dim)
+    room = new_room(pages, graph.size, in_view(8), 2, dim)
     reader = reader_of(place, words, room.row, -1, 0, room.part)
     search.search(graph, codes, pages, reader, COSINE, rows[:1].copy(), 2, 8, room)
