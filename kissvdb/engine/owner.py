@@ -116,11 +116,16 @@ class Owner(Actor, Generic[B]):
     batch_max = 256
     asides: frozenset[type] = frozenset((Expire, Hold))
     """Messages that are no commands: each is done for itself, between batches."""
+    answers_late = False
+    """Whether what is done is answered while what came meanwhile is being written. It is decided
+    first; where that may have to wait for room, say what is done before (`_tell`)."""
 
     def __init__(self, log: Address, committed_offset: Callable[[], int]) -> None:
         self._log = log
         self._committed_offset = committed_offset
         self._asked_at: int | None = None
+        # What was done last, and is not answered yet.
+        self._untold: tuple[Sequence[Envelope], list[Any], int] | None = None
 
     @property
     def true_offset(self) -> int:
@@ -151,6 +156,7 @@ class Owner(Actor, Generic[B]):
     async def _do(self, envelope: Envelope) -> None:
         """Do one of the ``asides``."""
         message = envelope.message
+        self._tell()
         try:
             await self._make_room()
             if type(message) is Hold:
@@ -164,6 +170,18 @@ class Owner(Actor, Generic[B]):
             envelope.refuse(refusal)
 
     async def handle(self, batch: list[Envelope]) -> None:
+        try:
+            await self._handle(batch)
+            # What is logged before the last answers are given is logged while they are given.
+            while self._untold is not None:
+                waiting = self.take_waiting()
+                if not waiting:
+                    break
+                await self._handle(waiting)
+        finally:
+            self._tell()
+
+    async def _handle(self, batch: list[Envelope]) -> None:
         asides = self.asides
         writes: list[Envelope] = []
         commands = 0
@@ -214,6 +232,16 @@ class Owner(Actor, Generic[B]):
                 # An exception of its own for each asker.
                 envelope.refuse(type(refusal)(refusal.message))
             return
+        self._tell()
+        self._untold = envelopes, outcomes, first_offset
+        if not (self.answers_late and decided.records):
+            self._tell()
+
+    def _tell(self) -> None:
+        """Answer what was done last, if it is not yet."""
+        if self._untold is None:
+            return
+        (envelopes, outcomes, first_offset), self._untold = self._untold, None
         for envelope, outcome in zip(envelopes, outcomes, strict=True):
             if type(outcome) is list:
                 envelope.answer([_answer(each, first_offset) for each in outcome])
@@ -247,10 +275,13 @@ class Owner(Actor, Generic[B]):
         """Log records. Until ``_asked_at`` is None again, ``true_offset`` stays behind them."""
         self._asked_at = self._committed_offset()
         try:
-            first: int = await self._log.ask(Append(records, group))
+            first: int = await self._log.ask(Append(records, group, self._tell))
         except PersistenceFailed:
             self._asked_at = None
             raise
+        finally:
+            # They are in the log, whatever became of these.
+            self._tell()
         return first
 
     async def _hold(self, envelope: Envelope) -> None:

@@ -221,7 +221,7 @@ class DocumentTap:
     async def wait_for_room(self) -> None:
         """Return when a shard may write more. Raises PersistenceFailed when rows cannot take what
         is pending."""
-        while self._is_full():
+        while self.is_full():
             for each in self.collections.values():
                 if each.count:
                     each.wake()
@@ -245,7 +245,7 @@ class DocumentTap:
         self._ended = True
         self.applied()
 
-    def _is_full(self) -> bool:
+    def is_full(self) -> bool:
         total = self.total
         full = total.count >= PENDING_MAX or total.bytes >= PENDING_BYTES_MAX
         return full and not self._ended

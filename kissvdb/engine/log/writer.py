@@ -21,6 +21,9 @@ class Append(msgspec.Struct, frozen=True):
     records: Sequence[Record]
     group: Group | None = None
     """Who is to hear how long it took."""
+    begun: Callable[[], None] | None = None
+    """Called when the write is under way, or about to be: for work that need not come before. Must
+    be short and must not raise."""
 
 
 class LogWriter(Actor):
@@ -49,7 +52,9 @@ class LogWriter(Actor):
         """Every record up to here is durable and announced, or about to be."""
 
     async def handle(self, batch: list[Envelope]) -> None:
-        write: _Write | None = self._begin(batch)
+        first = self._begin(batch)
+        first.say_begun()
+        write: _Write | None = first
         while write is not None:
             done = write
             refusal = None
@@ -74,6 +79,8 @@ class LogWriter(Actor):
             else:
                 for envelope in done.batch:
                     envelope.refuse(PersistenceFailed(refusal.message))
+            if write is not None:
+                write.say_begun()
 
     def _begin(self, batch: list[Envelope]) -> "_Write":
         merged: list[Record] = []
@@ -109,3 +116,9 @@ class _Write(msgspec.Struct, frozen=True):
     ts_ms: int
     started: float
     appending: Appending
+
+    def say_begun(self) -> None:
+        for envelope in self.batch:
+            begun = envelope.message.begun
+            if begun is not None:
+                begun()

@@ -7,13 +7,15 @@ from kissvdb.core.state.rules import Item, StateBatch
 from kissvdb.engine.documents.pending import DocumentTap
 from kissvdb.engine.owner import Owner
 from kissvdb.engine.quotas.quotas import Quotas
-from kissvdb.engine.state.view import StateView
+from kissvdb.engine.state.view import FULL, StateView
 from kissvdb.metrics import Metrics
 from kissvdb.records import KeyDeleted, KeyWritten
 
 
 class StateShard(Owner[StateBatch]):
     """Owns the keys of one view."""
+
+    answers_late = True
 
     def __init__(
         self,
@@ -43,6 +45,8 @@ class StateShard(Owner[StateBatch]):
         self._place = place
 
     async def _make_room(self) -> None:
+        if self.view.is_full(FULL) or self._documents.is_full():
+            self._tell()
         await self.view.wait_for_room()
         await self._documents.wait_for_room()
 

@@ -237,7 +237,7 @@ class StateView:
         hot.make_room(len(records))
         if young.entries >= min(SEALED_ENTRIES, ENTRIES_MAX):
             self._seal()
-        if self._is_full():
+        if self.is_full():
             self.store_due.set()
 
     def _apply_each(self, first_offset: int, records: Sequence[Record]) -> None:
@@ -257,7 +257,7 @@ class StateView:
     async def wait_for_room(self) -> None:
         """Return when a batch of records may be applied. Raises PersistenceFailed when there is no
         room because the table could not be stored."""
-        while self._is_full(FULL) and not (self._stores_no_more or self.is_pinned):
+        while self.is_full(FULL) and not (self._stores_no_more or self.is_pinned):
             if self._refusal is not None:
                 raise PersistenceFailed(self._refusal.message)
             self.store_due.set()
@@ -286,7 +286,7 @@ class StateView:
         self._refusal = None
         self._passed_ms = 0
         # What came meanwhile may be enough again.
-        if self._is_full():
+        if self.is_full():
             self.store_due.set()
 
     def not_stored(self, refusal: PersistenceFailed) -> None:
@@ -342,7 +342,7 @@ class StateView:
         await self._readable.wait()
         if self.table.path is not None:
             return
-        while self._is_full() and not self._stores_no_more and self._refusal is None:
+        while self.is_full() and not self._stores_no_more and self._refusal is None:
             self.store_due.set()
             await self._room.wait()
 
@@ -359,7 +359,7 @@ class StateView:
         self._sealed += (self._young,)
         self._young = Memtable()
 
-    def _is_full(self, times: float = 1) -> bool:
+    def is_full(self, times: float = 1) -> bool:
         """Whether so much waits, besides what is being stored."""
         waiting = (self._young, *self._sealed[self._storing :])
         return (
