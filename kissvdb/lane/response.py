@@ -16,6 +16,7 @@ _STATUS_LINES = {
 }
 # RFC 9110, sections 15.3.5 and 15.4.5: these answers never have a body.
 _BODILESS = (204, 304)
+_OK = 200
 
 
 class Clock:
@@ -45,7 +46,14 @@ def encode_response(response: Response, clock: Clock, *, close: bool, head_only:
     status, body, headers = response.status, response.body, response.headers
     own = len(headers) - len(clock.shared)
     if own > 0 and not close and headers[own:] == clock.shared:
-        ending = f"{_header_lines(headers[:own])}{clock.ending}"
+        lines = _header_lines(headers[:own])
+        if status == _OK and not head_only:
+            # Most answers there are.
+            return (
+                f"HTTP/1.1 200 OK\r\ncontent-type: {response.content_type}\r\n"
+                f"content-length: {len(body)}\r\n{lines}{clock.ending}"
+            ).encode("latin-1") + body
+        ending = f"{lines}{clock.ending}"
     else:
         ending = f"{_header_lines(headers)}{clock.date_line}{_CONNECTION_END[close]}"
     if status in _BODILESS:

@@ -266,6 +266,10 @@ def _puts(context: Context, operations: list[PutOperation]) -> list[Put | KissEr
 
 def _written(answer: Answer) -> Response:
     assert isinstance(answer, Written)
+    if answer.expires_at_ms is None and not answer.repeated:
+        # Nearly all: the same text, in one go.
+        said = (_json(answer.key), answer.revision, answer.offset)
+        return Response(b'{"key":%b,"revision":%d,"expires_at_ms":null,"offset":%d}' % said)
     return Response(b"{%b}" % _written_members(answer))
 
 

@@ -16,7 +16,7 @@ _REPEATED = {False: b"", True: b',"repeated":true'}
 def read(request: Request, item: Item, text: Callable[[Item], bytes]) -> Response:
     """The answer to a read: the item's text and entity tag, or 304 when the client has it."""
     etag = ("etag", entity_tag(item.revision))
-    if is_fresh(request.headers, item):
+    if "if-none-match" in request.headers and is_fresh(request.headers, item):
         return Response(status=304, headers=(etag,))
     return Response(text(item), headers=(etag,))
 
