@@ -34,6 +34,9 @@ def main() -> int:
     command.add_argument("--no-search", action="store_true", help="only build")
     command.add_argument("--server", action="store_true", help="measure the server instead")
     command.add_argument("--kind", default="hnsw", help="of the server's index")
+    command.add_argument(
+        "--starts", action="store_true", help="with --server: of what a former run has loaded"
+    )
     arguments = command.parse_args()
     names = arguments.only.split(",")
     if unknown := set(names) - set(KINDS):

@@ -265,6 +265,7 @@ _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 # The tag follows the head of the array, as a text of two characters.
 _KEY_TAGS = (b"\xa2kw", b"\xa2kd")
 _EVENT_TAG = b"\xa2ev"
+_VECTOR_TAG = b"\xa2vw"
 
 
 def encode(record: Record) -> bytes:
@@ -290,6 +291,11 @@ def is_of_a_key(payload: bytes) -> bool:
 def is_event(payload: bytes) -> bool:
     """The same of an EventPublished."""
     return payload[1:4] == _EVENT_TAG
+
+
+def is_vector(payload: bytes) -> bool:
+    """The same of a VectorWritten."""
+    return payload[1:4] == _VECTOR_TAG
 
 
 class LogRecord(msgspec.Struct, frozen=True):

@@ -49,6 +49,8 @@ KILLED_AFTER_SECS = 5.0
 def run(found: Made, arguments: argparse.Namespace) -> int:
     """Load, kill, open, search; print and save."""
     where = found.directory / f"server_{arguments.kind}"
+    if arguments.starts:
+        return _starts(where, found)
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir()
     about = report.machine(where, "as --work has it")
@@ -70,6 +72,19 @@ def run(found: Made, arguments: argparse.Namespace) -> int:
     cells.append(Cell(Place("killed", arguments.kind, 1), 0, reopened(where, found)))
     cells.append(Cell(Place("stopped", arguments.kind, 1), 0, reopened(where, found)))
     return _finish(cells, server, about, arguments)
+
+
+def _starts(where: Path, found: Made) -> int:
+    """Write rows again and kill the server meanwhile, start it, stop it, and start it once more;
+    print it."""
+    if not (where / "data").is_dir():
+        raise SystemExit(f"nothing is loaded in {where}: leave --starts out")
+    numbers = np.random.default_rng(0).integers(0, U_MAX, len(found.base))
+    killed_loading(started(where), found, numbers)
+    for what in ("killed", "stopped"):
+        figures = reopened(where, found)
+        print(f"{what}: {', '.join(f'{name} {value:,.4g}' for name, value in figures.items())}")
+    return 0
 
 
 def _finish(

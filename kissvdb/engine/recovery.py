@@ -11,9 +11,15 @@ from kissvdb.engine.state.view import BYTES_MAX, SEALED_ENTRIES, store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import (
     BatchCommitted,
+    CollectionCreated,
+    CollectionDeleted,
+    CollectionReindexing,
+    CollectionReplaced,
+    CollectionTuned,
     EventPublished,
     KeyDeleted,
     KeyWritten,
+    LogRecord,
     Record,
     SqlExecuted,
 )
@@ -23,6 +29,14 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 _OF_SHARDS = frozenset({EventPublished, BatchCommitted, SqlExecuted, KeyWritten, KeyDeleted})
 """The kinds of records that may change a shard's table."""
+
+_ABOUT_COLLECTIONS = (
+    CollectionCreated,
+    CollectionDeleted,
+    CollectionReplaced,
+    CollectionReindexing,
+    CollectionTuned,
+)
 
 REPLAYED_BYTES_MAX = 3 * BYTES_MAX
 """More than a running database leaves to be stored."""
@@ -113,10 +127,18 @@ class TableReplay:
         self.memtables = [Memtable()]
 
 
-def replay(log: EventLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:
+def replay(
+    log: EventLog,
+    last_offset: int,
+    views: Sequence[View],
+    progress: Progress,
+    *,
+    vectors_after: int = 0,
+) -> int:
     """Bring every view to ``last_offset``. Returns how many records were read.
 
-    Raises Damaged when the log no longer holds what a view is missing.
+    ``vectors_after``: up to there all collections hold their vectors. Raises Damaged when the log
+    no longer holds what a view is missing.
     """
     start = after = min(view.applied_offset for view in views)
     count = 0
@@ -132,8 +154,27 @@ def replay(log: EventLog, last_offset: int, views: Sequence[View], progress: Pro
         # Offsets may have been skipped, also at the end: a cut tail's are not used again.
         after = found[-1].offset if found else last_offset
         count += len(found)
-        decoded = [(each.offset, records.decode(each.payload)) for each in found]
+        decoded, vectors_after = _decoded(found, vectors_after)
         for view in views:
             view.replay(decoded, after)
         progress("replaying the log", after - start, last_offset - start)
     return count
+
+
+def _decoded(
+    found: Sequence[LogRecord], vectors_after: int
+) -> tuple[list[tuple[int, Record]], int]:
+    """The records (offset, record) without vectors that collections hold, and ``vectors_after``.
+
+    What others lack may begin long before that, and most of a log may be vectors. A collection may
+    be made anew by what the log says of it: from there on all vectors count.
+    """
+    decoded: list[tuple[int, Record]] = []
+    for each in found:
+        if each.offset <= vectors_after and records.is_vector(each.payload):
+            continue
+        record = records.decode(each.payload)
+        if isinstance(record, _ABOUT_COLLECTIONS):
+            vectors_after = 0
+        decoded.append((each.offset, record))
+    return decoded, vectors_after

@@ -62,3 +62,19 @@ async def test_what_was_deleted_stays_deleted_however_much_is_replayed(config, t
         await db.vectors.create("c", dim=1, metric="l2")
     async with open_database(config) as db:
         assert db.vectors.find("c").actor.rows.spec.dim == 1
+
+
+@pytest.mark.parametrize("lost", ["nothing", "a directory"])
+async def test_each_collection_gets_what_it_lacks_of_the_log(config, tmp_path, lost):
+    async def others(db):
+        await db.vectors.create("d", dim=2, metric="cosine")
+        await db.vectors.upsert("d", "held", [3, 4])
+        await db.vectors.find("d").upkeep.save()
+        await db.vectors.upsert("d", "new", [4, 3])
+
+    config = await crashed(config, tmp_path, lambda db: fill(db, 5), others)
+    if lost == "a directory":
+        shutil.rmtree(directory(config))
+    async with open_database(config) as db:
+        assert ids(await db.vectors.search("c", [4, 0, 0], 2)) == ["id004", "id003"]
+        assert ids(await db.vectors.search("d", [3, 4], 9)) == ["held", "new"]
