@@ -44,6 +44,8 @@ FILTERED = 200
 READY_SECS_MAX = 120.0
 SETTLE_SECS_MAX = 7200.0
 KILLED_AFTER_SECS = 5.0
+SETTLED_SECS = 40.0
+"""By then everything a server holds is in files, as far as it is done now and then."""
 
 
 def run(found: Made, arguments: argparse.Namespace) -> int:
@@ -80,7 +82,9 @@ def _starts(where: Path, found: Made) -> int:
     if not (where / "data").is_dir():
         raise SystemExit(f"nothing is loaded in {where}: leave --starts out")
     numbers = np.random.default_rng(0).integers(0, U_MAX, len(found.base))
-    killed_loading(started(where), found, numbers)
+    server = started(where)
+    time.sleep(SETTLED_SECS)
+    killed_loading(server, found, numbers)
     for what in ("killed", "stopped"):
         figures = reopened(where, found)
         print(f"{what}: {', '.join(f'{name} {value:,.4g}' for name, value in figures.items())}")
