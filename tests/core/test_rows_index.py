@@ -180,13 +180,6 @@ def test_the_plan_follows_selectivity(filtered):
     assert plan({"n": {"$gte": 3600}}) == "tail scan"
 
 
-def test_a_walk_by_short_codes_sees_enough_to_tell_them_apart(filtered):
-    # Fewer would have to be walked again, for four times as much.
-    for given, used in ((1, 32), (31, 32), (33, 33)):
-        found = filtered.view().search(queries(1), Search(10, ef=given, explain=True))
-        assert found.explanation.ef == used
-
-
 def test_walks_of_the_graph_find_what_passes(kernels, filtered):
     view, tree = filtered.view(), filters.parse({"n": {"$gte": 1500, "$lt": 3600}})
     asked = kernels.prepared(queries(40), "cosine")

@@ -20,9 +20,8 @@ from kissvdb.core.store.spec import CollectionSpec
 
 Array = npt.NDArray[Any]
 
-EF_USUAL = ((200_000, 128), (50_000, 100), (0, 64))
-"""What a walk for ten keeps in view of more rows than so many. In a million of 384 numbers 100 find
-0.971 of what a filter leaves of the nearest, if half pass; 128 find 0.978. In 200,000 64: 0.969."""
+EF_USUAL = 64
+"""What a walk for ten has in view: where rows are near each other it sees more of them."""
 DEPTH_MIN = 16
 """So many rows of a walk are scored exactly at least: they tell how far the codes are wrong, and
 with it how many more may be among the best."""
@@ -30,10 +29,6 @@ SCAN_DEPTH_MIN = 64
 """So many rows of a scan are kept: if more may be among the best, the codes are scanned again."""
 SURE_MIN = 10
 """No fewer of the best are made sure of: the best of all may lie behind rows that score less."""
-SPARE_FOR_CODES = 12
-"""By codes of four bits a walk keeps so many more than twice what is wanted in view, whatever it
-was told: they cannot tell nearer rows apart. In 50,000 real texts one walk in three with 16 in view
-for ten had to be repeated, which costs four times what a walk with 32 does; of these one in 300."""
 WIDER = 4
 EF_WIDEST = 4096
 """A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
@@ -92,15 +87,15 @@ class GraphIndex(Index):
         """As ``Index.cost``."""
         if not self.size:
             return 0
-        ef = max(ef or self._ef_default(want), self._ef_least(want))
-        return ef * max(self.spec.dim, STEP_NUMBERS_MIN)
+        ef = ef or self._ef_default(want)
+        return ef * max(self.spec.dim, STEP_NUMBERS_MIN) * 3 // 2
 
     def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
         """As ``Index.plan``."""
         size = self.size
         if ef is None:
             ef = self._ef_default(want)
-        ef = max(ef, self._ef_least(want))
+        ef = max(ef, want + TIES_SPARE)
         depth = min(max(want + TIES_SPARE, DEPTH_MIN), ef)
         allowed = size if allow is None else bitmaps.count(bitmaps.resize(allow, size))
         if allowed == 0:
@@ -116,8 +111,7 @@ class GraphIndex(Index):
         return [
             ef
             for ef in EF_LADDER
-            if ef >= usual
-            or (ef >= self._ef_least(want) and self.plan(want, ef, None).name != "code scan")
+            if ef >= usual or (ef >= want and self.plan(want, ef, None).name != "code scan")
         ]
 
     def search(
@@ -277,13 +271,9 @@ class GraphIndex(Index):
     def _ef_default(self, want: int) -> int:
         return self.spec.options.ef_search or self._ef_usual(want)
 
-    def _ef_least(self, want: int) -> int:
-        return 2 * want + SPARE_FOR_CODES if self.precision == "q4" else want + TIES_SPARE
-
     def _ef_usual(self, want: int) -> int:
-        """What a walk keeps in view where nobody says it: more of more rows."""
-        least = next(ef for rows, ef in EF_USUAL if self.size > rows or not rows)
-        return max(least, (4 if self.size > EF_USUAL[0][0] else 2) * want)
+        """What a walk has in view where nobody says it."""
+        return max(EF_USUAL, 2 * want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""

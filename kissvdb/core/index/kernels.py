@@ -171,7 +171,7 @@ class Kernels:
         compiled = self.compiled
         ef = max(ef, k)
         if allow is None:
-            scratch = self._take_scratch(graph, data.dim, ef)
+            scratch = self._take_scratch(graph, data.dim, compiled.search.room(k, ef))
             answer: Answer = compiled.search.search(
                 graph,
                 codes,
@@ -187,7 +187,8 @@ class Kernels:
             )
         else:
             reach = compiled.filtered.REACH * ef * graph.size // max(allowed, 1)
-            scratch = self._take_scratch(graph, data.dim, max(ef, min(reach, graph.size)))
+            reach = max(compiled.search.room(k, ef), min(reach, graph.size))
+            scratch = self._take_scratch(graph, data.dim, reach)
             answer = compiled.filtered.search_filtered(
                 graph,
                 codes,

@@ -22,6 +22,7 @@ from kissvdb.core.store.spec import NUMBER_MAX
 from kissvdb.kernels.arrays import METRICS, POOL_PADDING, Codes, Graph, Scratch, new_scratch, padded
 from kissvdb.kernels.graph import at_once
 from kissvdb.kernels.graph.filtered import REACH
+from kissvdb.kernels.graph.search import extent, room
 from kissvdb.kernels.json import searching
 from kissvdb.kernels.json.hits import NO_ROOM
 from kissvdb.kernels.json.text import PADDING
@@ -199,18 +200,21 @@ def _of_graph(
         )
     ef, sure = max(way.ef, count), max(want, min(count, SURE_MIN))
     depth = min(max(way.depth, count), ef)
+    places = room(count, ef)
+    least, kept, most, stretch = extent(metric, count, sure, ef, places)
+    bounds = (count, sure, least, kept, most, stretch, depth)
     if way.name == "graph":
-        scratch = memory.scratch(graph, ef)
+        scratch = memory.scratch(graph, places)
         return at_once.search, (
-            *(graph, codes, rows, metric, memory.query, count, sure, ef, depth),
+            *(graph, codes, rows, metric, memory.query, *bounds),
             *(scratch, *answer, memory.cut),
         )
     assert allow is not None, "without a bitmap all rows pass"
     reach = REACH * ef * graph.size // max(way.allowed, 1)
-    scratch = memory.scratch(graph, max(ef, min(reach, graph.size)))
-    reach = max(ef, min(reach, scratch.pool.shape[0] - POOL_PADDING))
+    scratch = memory.scratch(graph, max(most, min(reach, graph.size)))
+    reach = max(most, min(reach, scratch.pool.shape[0] - POOL_PADDING))
     return at_once.search_filtered, (
-        *(graph, codes, rows, metric, memory.query, count, sure, ef, depth),
+        *(graph, codes, rows, metric, memory.query, *bounds),
         *(allow, reach, scratch, *answer, memory.cut),
     )
 

@@ -40,14 +40,8 @@ from kissvdb.kernels.disk.view import (
 )
 from kissvdb.kernels.exact import answer, farness
 from kissvdb.kernels.graph.filtered import NEWEST, REACH
-from kissvdb.kernels.graph.search import (
-    descend,
-    new_answer,
-    next_epoch,
-    no_answer,
-    prefetch_row,
-    sure_and_cut,
-)
+from kissvdb.kernels.graph.search import new_answer, no_answer, sure_and_cut
+from kissvdb.kernels.graph.walk import descend, next_epoch, prefetch_row
 from kissvdb.kernels.jit import Number, helper, kernel
 from kissvdb.kernels.rescore import NO_KEY, limit_of
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import Codes, Graph, Query, Scratch
 from kissvdb.kernels.codes.distance import measure
-from kissvdb.kernels.graph.search import descend, link_row, walk
 from kissvdb.kernels.graph.select import row_query, select
+from kissvdb.kernels.graph.walk import descend, link_row, walk
 from kissvdb.kernels.jit import Number, helper, kernel
 
 Array = NDArray[Any]

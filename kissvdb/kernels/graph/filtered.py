@@ -1,8 +1,9 @@
 """Search of a graph for rows of a bitmap: a filter, or what tombstones have left.
 
-Two pools: one to walk by, that takes every row, and one of the ``ef`` nearest allowed rows. The
-walk ends when nothing unexpanded is nearer than the worst of these. Rows that are not allowed still
-lead on to others, so the graph stays whole however much of it a filter or deletes take away.
+Two pools: one to walk by, that takes every row, and one of the nearest allowed rows. The walk ends
+as that of a search without a filter does, by the distances of allowed rows. Rows that are not
+allowed still lead on to others, so the graph stays whole however much of it a filter or deletes
+take away.
 """
 
 from typing import Any
@@ -11,22 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
-from kissvdb.kernels.arrays import METRIC_BITS, POOL_PADDING, Codes, Graph, Query, Scratch
+from kissvdb.kernels.arrays import METRIC_BITS, Codes, Graph, Query, Scratch
 from kissvdb.kernels.codes.distance import measure
 from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
 from kissvdb.kernels.graph.search import (
-    LINK_LINES,
     check_scratch,
-    descend,
-    expand,
+    extent,
     new_answer,
-    next_epoch,
     no_answer,
+    places,
+    stretched,
     sure_and_cut,
 )
+from kissvdb.kernels.graph.walk import LINK_LINES, descend, expand, next_epoch
 from kissvdb.kernels.jit import Number, helper, kernel
-from kissvdb.kernels.rescore import NO_KEY, rescore
+from kissvdb.kernels.rescore import ALL, NO_KEY, rescore
 
 Array = NDArray[Any]
 
@@ -49,27 +50,29 @@ def _accept(
     scratch: Scratch,
     allow: Array,
     count: Number,
+    border: Number,
     reach: Number,
-    ef: Number,
+    most: Number,
     cursor: Number,
 ) -> Number:
-    """Put the measured rows into the pools they are near enough for; answer where to go on."""
+    """Put the measured rows up to ``border`` into the pools they are near enough for; answer where
+    to go on."""
     pool = scratch.pool
     results = scratch.results
     for base in range(0, count, 16):
-        worst = min(pool[reach - 1], results[ef - 1])
-        near = pools.keys_at_most(scratch.keys, base, pools.entry_key(worst))
+        worst = min(pool[reach - 1], results[most - 1])
+        near = pools.keys_at_most(scratch.keys, base, min(border, pools.entry_key(worst)))
         near &= (1 << min(count - base, 16)) - 1
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
             row = scratch.ids[i]
             entry = pools.make_entry(scratch.keys[i], row ^ NEWEST)
-            if entry < min(pool[reach - 1], results[ef - 1]):
+            if entry < min(pool[reach - 1], results[most - 1]):
                 pools.prefetch(graph.links, row, LINK_LINES)
                 cursor = min(cursor, pools.insert(pool, reach, entry))
                 if _allowed(allow, row):
-                    pools.insert(results, ef, entry)
+                    pools.insert(results, most, entry)
     return cursor
 
 
@@ -77,30 +80,42 @@ def _accept(
 def _walk(
     graph: Graph,
     codes: Codes,
+    metric: Number,
     query: Query,
     allow: Array,
     reach: Number,
-    ef: Number,
+    sure: Number,
+    least: Number,
+    kept: Number,
+    most: Number,
+    stretch: Number,
     start: Number,
     start_key: Number,
     scratch: Scratch,
-) -> None:
-    """Leave the ``ef`` nearest allowed rows in ``scratch.results``."""
+) -> Number:
+    """As ``search.walk_near``, leaving the nearest allowed rows in ``scratch.results``."""
     pool = scratch.pool
     results = scratch.results
     pools.clear(pool, reach)
-    pools.clear(results, ef)
+    pools.clear(results, most)
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
     pool[0] = pools.make_entry(start_key, start ^ NEWEST)
     if _allowed(allow, start):
         results[0] = pool[0]
     cursor = 0
-    while cursor < reach and pool[cursor] <= results[ef - 1]:
+    limit = ALL
+    border = ALL
+    while cursor < reach and pool[cursor] <= results[most - 1]:
+        if pool[cursor] > results[least - 1] and pools.entry_key(pool[cursor]) > limit:
+            break
         count, cursor = expand(graph, codes, 0, epoch, NEWEST, reach, cursor, scratch)
         if count > 0:
             measure(codes, scratch.ids, count, query, scratch)
-            cursor = _accept(graph, scratch, allow, count, reach, ef, cursor)
+            cursor = _accept(graph, scratch, allow, count, border, reach, most, cursor)
+            limit = stretched(results[sure - 1], metric, query, stretch)
+            border = max(limit, pools.entry_key(results[kept - 1]))
+    return border
 
 
 @kernel
@@ -112,7 +127,10 @@ def _search(
     queries: Array,
     k: Number,
     sure: Number,
-    ef: Number,
+    least: Number,
+    kept: Number,
+    most: Number,
+    stretch: Number,
     depth: Number,
     allow: Array,
     reach: Number,
@@ -121,14 +139,31 @@ def _search(
     scores: Array,
     cut: Array,
 ) -> None:
+    space = metric & METRIC_BITS
     for j in range(queries.shape[0]):
-        query = prepare_query(codes, metric & METRIC_BITS, queries, j, scratch.query)
+        query = prepare_query(codes, space, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
-        _walk(graph, codes, query, allow, reach, ef, start, key, scratch)
-        near, best = scratch.results, scratch.pool
-        _, cut[j] = rescore(
-            codes, rows, metric, queries, j, query, NO_KEY, near, NEWEST, depth, ef, best, k, sure
+        border = _walk(
+            graph,
+            codes,
+            space,
+            query,
+            allow,
+            reach,
+            sure,
+            least,
+            kept,
+            most,
+            stretch,
+            start,
+            key,
+            scratch,
         )
+        near, best = scratch.results, scratch.pool
+        limit, full = rescore(
+            codes, rows, metric, queries, j, query, NO_KEY, near, NEWEST, depth, most, best, k, sure
+        )
+        cut[j] = full or limit > border
         answer(best, k, ids[j], scores[j])
 
 
@@ -155,7 +190,9 @@ def search_filtered(
     little costs recall at low selectivity, where ``scan`` is the better way anyway.
     """
     ef = max(ef, k)
+    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
     check_scratch(graph, scratch, ef)
+    least, kept, most, stretch = extent(metric, k, sure, ef, places(scratch))
     if allow.shape[0] * 64 < graph.size:
         raise ValueError(f"a bitmap of {allow.shape[0]} words for {graph.size} rows")
     if allowed is None:
@@ -163,10 +200,8 @@ def search_filtered(
     if allowed == 0 or k == 0:
         return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
-    room = scratch.pool.shape[0] - POOL_PADDING
-    reach = max(ef, min(REACH * ef * graph.size // allowed, room))
+    reach = max(most, min(REACH * ef * graph.size // allowed, places(scratch)))
     depth = min(max(depth, k), ef)
-    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
     _search(
         graph,
         codes,
@@ -175,7 +210,10 @@ def search_filtered(
         queries,
         k,
         sure,
-        ef,
+        least,
+        kept,
+        most,
+        stretch,
         depth,
         allow,
         reach,

@@ -1,8 +1,8 @@
-"""Search of a graph: the nearest rows of one layer, and from the entry down to the bottom layer.
+"""Search of a graph: the nearest rows of its bottom layer.
 
-The walk is the best-first search of HNSW (arXiv:1603.09320, algorithm 2) over a sorted pool. Rows
-are prefetched as soon as they are known to be new, and a row's links as soon as it enters the pool:
-by the time it is expanded they have come, and waiting for memory is most of a search.
+A search ends sooner than a walk that fills a pool: where what is to be expanded next is so much
+farther than the last of the rows wanted that it leads to no better one (distance-adaptive beam
+search, arXiv:2505.15636). So a query among rows that are far apart costs less than one in a crowd.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from kissvdb.kernels import pool as pools
 from kissvdb.kernels.arrays import (
-    LINE_BYTES,
+    DOT,
+    L2,
     LIST_PADDING,
     METRIC_BITS,
     POOL_PADDING,
@@ -21,184 +22,107 @@ from kissvdb.kernels.arrays import (
     Query,
     Scratch,
 )
-from kissvdb.kernels.codes.distance import measure
+from kissvdb.kernels.codes.distance import float_key, key_float, measure
 from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
+from kissvdb.kernels.graph.walk import BEAM, LINK_LINES, descend, expand, next_epoch
 from kissvdb.kernels.jit import Number, helper, kernel
-from kissvdb.kernels.rescore import NO_KEY, rescore
+from kissvdb.kernels.rescore import ALL, NO_KEY, rescore
 
 Array = NDArray[Any]
 
-#: Rows expanded at a time. The memory accesses of their neighbours overlap; the few expansions that
-#: one at a time would have been spared cost less.
-BEAM = 3
-#: The bottom layer's row of links is two cache lines for m = 16.
-LINK_LINES = 2
-#: More lines of a row than this the processor fetches ahead by itself.
-PREFETCH_LINES_MAX = 6
+#: How much farther than the last of k rows a row may be that is still expanded: as far as ``ef``
+#: rows lie if they fill so many dimensions. Of fewer these are fewer rows, half of ef at least; of
+#: more, as embeddings of texts have (about 32), more.
+DIMENSIONS = 24
+#: But no more than so many times ``ef``.
+MOST = 4
+#: So many more than twice the k rows are always kept: by short codes nearer ones look alike.
+KEPT_SPARE = 8
 
 
 @helper
-def prefetch_row(rows: Array, row: Number) -> None:
-    """Ask for a row that will be measured soon."""
-    lines = rows.shape[1] * rows.itemsize // LINE_BYTES
-    pools.prefetch(rows, row, min(lines, PREFETCH_LINES_MAX))
-
-
-@helper
-def next_epoch(scratch: Scratch) -> Number:
-    """A mark that no stamp bears yet; rows stamped with it have been visited."""
-    epoch = scratch.epoch[0] + 1
-    if epoch > 255:
-        scratch.stamps[:] = 0
-        epoch = 1
-    scratch.epoch[0] = epoch
-    return np.uint8(epoch)
-
-
-@helper
-def link_row(graph: Graph, node: Number, layer: Number) -> Number:
-    """Where a node's links of an upper layer are in ``graph.upper``."""
-    return graph.upper_first[node] + layer - 1
-
-
-@helper
-def _gather(
-    links: Array,
-    at: Number,
-    visible: Number,
-    epoch: Number,
-    scratch: Scratch,
-    rows: Array,
-    count: Number,
-) -> Number:
-    """Add the unvisited neighbours of one row of links to the ``count`` in ``scratch.ids``.
-
-    Ids not below ``visible`` are of rows that a writer is linking right now. Answers the new count.
-    """
-    ids = scratch.ids
-    stamps = scratch.stamps
-    first = count
-    for i in range(links.shape[1]):
-        neighbour = links[at, i]
-        if neighbour < 0:
-            break
-        if neighbour < visible:
-            # Stored even if it does not count: no branch to guess.
-            ids[count] = neighbour
-            count += stamps[neighbour] != epoch
-            stamps[neighbour] = epoch
-    for i in range(first, count):
-        prefetch_row(rows, ids[i])
-    return count
-
-
-@helper
-def expand(
+def walk_near(
     graph: Graph,
     codes: Codes,
-    layer: Number,
-    epoch: Number,
-    tie: Number,
-    limit: Number,
-    cursor: Number,
-    scratch: Scratch,
-) -> Any:
-    """Gather the neighbours of the next rows in the pool; answer their count and where to go on."""
-    links = graph.links if layer == 0 else graph.upper
-    pool = scratch.pool
-    count = 0
-    expanded = 0
-    while cursor < limit and expanded < BEAM:
-        entry = pool[cursor]
-        if entry & np.uint64(1) == 0:
-            pool[cursor] = entry | np.uint64(1)
-            at = pools.entry_row(entry) ^ tie
-            if layer > 0:
-                at = link_row(graph, at, layer)
-            count = _gather(links, at, graph.size, epoch, scratch, codes.rows, count)
-            expanded += 1
-        cursor += 1
-    return count, cursor
-
-
-@helper
-def walk(
-    graph: Graph,
-    codes: Codes,
+    metric: Number,
     query: Query,
-    layer: Number,
-    ef: Number,
+    sure: Number,
+    least: Number,
+    kept: Number,
+    most: Number,
+    stretch: Number,
     start: Number,
     start_key: Number,
     scratch: Scratch,
-) -> None:
-    """Leave the ``ef`` nearest rows of a layer, found from ``start``, in ``scratch.pool``."""
+) -> Number:
+    """Leave the nearest rows of the bottom layer, ``most`` at most, in ``scratch.pool``.
+
+    No row is expanded beyond ``stretch`` times the squared distance of the ``sure``-th, except the
+    ``least`` nearest, and none is kept, except the ``kept`` nearest. Answers the greatest key of
+    which all rows seen are in the pool, if it is not full.
+    """
     pool = scratch.pool
-    pools.clear(pool, ef)
+    tie = query.tie
+    pools.clear(pool, most)
     epoch = next_epoch(scratch)
     scratch.stamps[start] = epoch
-    pool[0] = pools.make_entry(start_key, start ^ query.tie)
+    pool[0] = pools.make_entry(start_key, start ^ tie)
+    used = 1
     cursor = 0
-    while cursor < ef:
-        count, cursor = expand(graph, codes, layer, epoch, query.tie, ef, cursor, scratch)
+    limit = ALL
+    border = ALL
+    while cursor < most and (cursor < least or pools.entry_key(pool[cursor]) <= limit):
+        count, cursor = expand(graph, codes, 0, epoch, tie, most, cursor, scratch)
         if count > 0:
             measure(codes, scratch.ids, count, query, scratch)
-            cursor = _accept(graph, scratch, count, ef, cursor, query.tie)
+            used, cursor = _accept_near(graph, scratch, count, border, used, most, cursor, tie)
+            limit = stretched(pool[sure - 1], metric, query, stretch)
+            # That of an empty place is the greatest.
+            border = max(limit, pools.entry_key(pool[kept - 1]))
+    return border
 
 
 @helper
-def _accept(
-    graph: Graph, scratch: Scratch, count: Number, ef: Number, cursor: Number, tie: Number
-) -> Number:
-    """Put the measured rows that are near enough into the pool.
+def stretched(entry: Number, metric: Number, query: Query, stretch: Number) -> Number:
+    """The greatest key that is ``stretch`` times as far as that of an entry, as squares go; of a
+    ``stretch`` of 0 none."""
+    if entry == pools.EMPTY:
+        return ALL
+    if stretch == 0.0:
+        return NO_KEY
+    far = np.float64(key_float(pools.entry_key(entry))) + query.shift
+    # Of rows of length 1 the squared distance is 2 - 2 times their product.
+    farther = far * stretch if metric == L2 else (1.0 + far) * stretch - 1.0
+    return max(float_key(np.float32(farther - query.shift)), pools.entry_key(entry))
 
-    Answers where to go on: the lowest place something was put, or the cursor.
-    """
+
+@helper
+def _accept_near(
+    graph: Graph,
+    scratch: Scratch,
+    count: Number,
+    border: Number,
+    used: Number,
+    most: Number,
+    cursor: Number,
+    tie: Number,
+) -> Any:
+    """As ``_accept``, of rows up to ``border`` into a pool of which ``used`` places are taken;
+    answers also how many then are."""
     pool = scratch.pool
     for base in range(0, count, 16):
-        near = pools.keys_at_most(scratch.keys, base, pools.entry_key(pool[ef - 1]))
+        near = pools.keys_at_most(scratch.keys, base, min(border, pools.entry_key(pool[most - 1])))
         near &= (1 << min(count - base, 16)) - 1
         while near != 0:
             i = base + pools.lowest_bit(near)
             near &= near - 1
-            place = pools.offer(pool, ef, scratch.keys[i], scratch.ids[i] ^ tie)
-            if place < ef:
+            entry = pools.make_entry(scratch.keys[i], scratch.ids[i] ^ tie)
+            if entry < pool[most - 1]:
+                used = min(used + 1, most)
                 pools.prefetch(graph.links, scratch.ids[i], LINK_LINES)
-                cursor = min(cursor, place)
-    return cursor
-
-
-@helper
-def descend(graph: Graph, codes: Codes, query: Query, bottom: Number, scratch: Scratch) -> Any:
-    """Go greedily from the entry through the layers above ``bottom``; answer (row, key)."""
-    ids = scratch.ids
-    keys = scratch.keys
-    best: Number = graph.entry
-    ids[0] = best
-    measure(codes, ids, 1, query, scratch)
-    best_key = keys[0]
-    for layer in range(graph.top, bottom, -1):
-        moved = True
-        while moved:
-            moved = False
-            at = link_row(graph, best, layer)
-            count = 0
-            for i in range(graph.upper.shape[1]):
-                neighbour = graph.upper[at, i]
-                if neighbour >= 0 and neighbour < graph.size:
-                    ids[count] = neighbour
-                    count += 1
-            for i in range(count):
-                prefetch_row(codes.rows, ids[i])
-            if count > 0:
-                measure(codes, ids, count, query, scratch)
-            for i in range(count):
-                if keys[i] < best_key:
-                    best_key = keys[i]
-                    best = np.int64(ids[i])
-                    moved = True
-    return best, best_key
+                cursor = min(cursor, pools.insert(pool, used, entry))
+    return used, cursor
 
 
 @kernel
@@ -210,21 +134,28 @@ def _search(
     queries: Array,
     k: Number,
     sure: Number,
-    ef: Number,
+    least: Number,
+    kept: Number,
+    most: Number,
+    stretch: Number,
     depth: Number,
     scratch: Scratch,
     ids: Array,
     scores: Array,
     cut: Array,
 ) -> None:
+    space = metric & METRIC_BITS
     for j in range(queries.shape[0]):
-        query = prepare_query(codes, metric & METRIC_BITS, queries, j, scratch.query)
+        query = prepare_query(codes, space, queries, j, scratch.query)
         start, key = descend(graph, codes, query, 0, scratch)
-        walk(graph, codes, query, 0, ef, start, key, scratch)
-        pool, results = scratch.pool, scratch.results
-        _, cut[j] = rescore(
-            codes, rows, metric, queries, j, query, NO_KEY, pool, 0, depth, ef, results, k, sure
+        border = walk_near(
+            graph, codes, space, query, sure, least, kept, most, stretch, start, key, scratch
         )
+        pool, results = scratch.pool, scratch.results
+        limit, full = rescore(
+            codes, rows, metric, queries, j, query, NO_KEY, pool, 0, depth, most, results, k, sure
+        )
+        cut[j] = full or limit > border
         answer(results, k, ids[j], scores[j])
 
 
@@ -246,22 +177,67 @@ def search(
 
     Best first, ties by lower id. graph: of ``graph.size`` visible rows. codes: of the form to walk
     by, not necessarily the one the graph was built with. rows: float32 [n, width] as
-    ``prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: the size of
-    the pool, raised to k. depth: how many of it are given exact scores at least, between k and ef;
-    as many more as the codes' error leaves a chance to be among the ``sure`` (k) best are too.
-    cut: bool [queries], set where the pool ended before that: a greater ef may find more. Places
-    without a row hold id -1, score -inf.
-    Raises ValueError if the scratch is too small for the graph, ef or m.
+    ``prepare`` makes them. queries: float32 [queries, width], prepared alike. ef: how many rows
+    are in view, about (see ``extent``), raised to k. depth: how many are given exact scores at
+    least, between k and ef; as many more as the codes' error leaves a chance to be among the
+    ``sure`` (k) best are too. cut: bool [queries], set where the view ended before that: a greater
+    ef may find more. Places without a row hold id -1, score -inf.
+    Raises ValueError if the scratch is too small for the graph, ef or m; with pools of
+    ``room(k, ef)`` places it is large enough for the best answer.
     """
     ef = max(ef, k)
+    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
     check_scratch(graph, scratch, ef)
+    least, kept, most, stretch = extent(metric, k, sure, ef, places(scratch))
     if graph.size == 0 or k == 0:
         return no_answer(queries.shape[0], k)
     ids, scores = new_answer(queries.shape[0], k)
     depth = min(max(depth, k), ef)
-    sure, cut = sure_and_cut(k, queries.shape[0], sure, cut)
-    _search(graph, codes, rows, metric, queries, k, sure, ef, depth, scratch, ids, scores, cut)
+    _search(
+        graph,
+        codes,
+        rows,
+        metric,
+        queries,
+        k,
+        sure,
+        least,
+        kept,
+        most,
+        stretch,
+        depth,
+        scratch,
+        ids,
+        scores,
+        cut,
+    )
     return ids, scores
+
+
+def extent(metric: int, k: int, sure: int, ef: int, places: int) -> tuple[int, int, int, float]:
+    """How far a walk for the k nearest rows goes that has ``ef`` in view: so many rows it expands
+    at least, so many it keeps at least and at most, and so many times the squared distance of the
+    ``sure``-th row it goes else. It keeps ``room(k, ef)`` at most, and what its pools have
+    ``places`` for.
+
+    Inner products of rows of any length are no distances: there it expands ``ef`` rows, and what it
+    says last is 0.
+    """
+    kept, most = min(2 * k + KEPT_SPARE, places), min(room(k, ef), places)
+    if metric & METRIC_BITS == DOT:
+        return ef, max(ef, kept), max(ef, kept), 0.0
+    stretch = float(max(ef / max(sure, 1), 1.0) ** (2 / DIMENSIONS))
+    return max(k, ef // 2), kept, most, stretch
+
+
+def room(k: int, ef: int) -> int:
+    """How many places the pools of a walk for the k nearest rows with ``ef`` in view have."""
+    return max(MOST * ef, 2 * k + KEPT_SPARE)
+
+
+def places(scratch: Scratch) -> int:
+    """How many places its pools have."""
+    return int(scratch.pool.shape[0]) - POOL_PADDING
 
 
 def sure_and_cut(k: int, queries: int, sure: int | None, cut: Array | None) -> tuple[int, Array]:
