@@ -362,3 +362,14 @@ def test_a_walk_that_finds_too_few_is_made_up_for(kernels, monkeypatch):
         with pytest.raises(SearchTooNarrow):
             view.search(queries(40), Search(10, tree=tree), may_scan=False)
         assert recall(here, tree=tree) >= 0.95
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_a_walk_sees_enough_to_tell_short_codes_apart(kernels, metric):
+    # In these groups codes of four bits are off by more than rows differ.
+    view = grown(kernels, 2500, metric, "q4").view()
+    asked, cut = queries(100), np.zeros(100, np.bool_)
+    rows, _ = view.index.walk(view.data, kernels.prepared(asked, metric), 12, 64, 16, cut=cut)
+    assert cut.sum() <= 5, "one that has seen too little is walked again, for four times as much"
+    best = view.search(asked, Search(10, exact=True)).hits
+    assert sum(len(set(rows[n, :10]) & set(each.rows)) for n, each in enumerate(best)) >= 970

@@ -17,12 +17,12 @@ from kissvdb.kernels.codes.distance import measure
 from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
 from kissvdb.kernels.graph.search import (
+    bounds,
     check_scratch,
     extent,
     new_answer,
     no_answer,
     places,
-    stretched,
     sure_and_cut,
 )
 from kissvdb.kernels.graph.walk import LINK_LINES, descend, expand, next_epoch
@@ -113,8 +113,8 @@ def _walk(
         if count > 0:
             measure(codes, scratch.ids, count, query, scratch)
             cursor = _accept(graph, scratch, allow, count, border, reach, most, cursor)
-            limit = stretched(results[sure - 1], metric, query, stretch)
-            border = max(limit, pools.entry_key(results[kept - 1]))
+            limit, doubtful = bounds(results[sure - 1], metric, query, stretch)
+            border = max(doubtful, pools.entry_key(results[kept - 1]))
     return border
 
 

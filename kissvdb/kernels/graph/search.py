@@ -27,7 +27,7 @@ from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
 from kissvdb.kernels.graph.walk import BEAM, LINK_LINES, descend, expand, next_epoch
 from kissvdb.kernels.jit import Number, helper, kernel
-from kissvdb.kernels.rescore import ALL, NO_KEY, rescore
+from kissvdb.kernels.rescore import ALL, DEVIATIONS, NO_KEY, rescore
 
 Array = NDArray[Any]
 
@@ -35,10 +35,14 @@ Array = NDArray[Any]
 #: rows lie if they fill so many dimensions. Of fewer these are fewer rows, half of ef at least; of
 #: more, as embeddings of texts have (about 32), more.
 DIMENSIONS = 24
-#: But no more than so many times ``ef``.
+#: But no more than so many times ``ef``, half as many where it is small: a pool has its cost.
 MOST = 4
+SMALL_EF = 32
 #: So many more than twice the k rows are always kept: by short codes nearer ones look alike.
 KEPT_SPARE = 8
+#: Rows are kept so far behind the last of k, in deviations of the codes' error, and expanded as far
+#: as one of them may be among the best: the rows scored exactly may show that codes are worse.
+KEPT_DEVIATIONS = 2 * DEVIATIONS
 
 
 @helper
@@ -77,24 +81,27 @@ def walk_near(
         if count > 0:
             measure(codes, scratch.ids, count, query, scratch)
             used, cursor = _accept_near(graph, scratch, count, border, used, most, cursor, tie)
-            limit = stretched(pool[sure - 1], metric, query, stretch)
+            limit, doubtful = bounds(pool[sure - 1], metric, query, stretch)
             # That of an empty place is the greatest.
-            border = max(limit, pools.entry_key(pool[kept - 1]))
+            border = max(doubtful, pools.entry_key(pool[kept - 1]))
     return border
 
 
 @helper
-def stretched(entry: Number, metric: Number, query: Query, stretch: Number) -> Number:
-    """The greatest key that is ``stretch`` times as far as that of an entry, as squares go; of a
-    ``stretch`` of 0 none."""
+def bounds(entry: Number, metric: Number, query: Query, stretch: Number) -> Any:
+    """How far to expand, and how far to keep what may be as near as an entry for all that codes
+    say: two keys. ``stretch``: of squared distances; of 0 nothing is expanded, and all is kept."""
     if entry == pools.EMPTY:
-        return ALL
+        return ALL, ALL
     if stretch == 0.0:
-        return NO_KEY
+        return NO_KEY, ALL
     far = np.float64(key_float(pools.entry_key(entry))) + query.shift
     # Of rows of length 1 the squared distance is 2 - 2 times their product.
     farther = far * stretch if metric == L2 else (1.0 + far) * stretch - 1.0
-    return max(float_key(np.float32(farther - query.shift)), pools.entry_key(entry))
+    deviation = np.sqrt(query.spread + query.slope * max(far, 0.0))
+    limit = max(farther, far + DEVIATIONS * deviation)
+    doubtful = max(limit, far + KEPT_DEVIATIONS * deviation)
+    return float_key(np.float32(limit - query.shift)), float_key(np.float32(doubtful - query.shift))
 
 
 @helper
@@ -232,7 +239,8 @@ def extent(metric: int, k: int, sure: int, ef: int, places: int) -> tuple[int, i
 
 def room(k: int, ef: int) -> int:
     """How many places the pools of a walk for the k nearest rows with ``ef`` in view have."""
-    return max(MOST * ef, 2 * k + KEPT_SPARE)
+    times = min(max(MOST * ef // (2 * SMALL_EF), MOST // 2), MOST)
+    return max(times * ef, 2 * k + KEPT_SPARE)
 
 
 def places(scratch: Scratch) -> int:
