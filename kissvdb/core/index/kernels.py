@@ -45,6 +45,8 @@ class Kernels:
         """``build_threads``: on how many a graph grows. It is the same graph for any number."""
         self.build_threads = build_threads
         self.compiled: Any = None
+        self.is_loading = False
+        """Compiled code will be there in a moment: it need not be made first."""
         self.text: Any = None
         """Compiled searches of texts; None until they are loaded."""
         self.json: Any = None

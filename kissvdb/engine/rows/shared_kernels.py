@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 BUILD_THREADS_MAX = 16
 """Each has working memory of a byte a row."""
 
+EXACT_NUMBERS_MAX = 50_000_000
+"""A search that begins without compiled code looks at so many at most: 200 MB."""
+LOADING_SECONDS_MAX = 10
+
 
 class SharedKernels:
     """Collections work without them until they are loaded: then searches are exact."""
@@ -34,6 +38,14 @@ class SharedKernels:
 
             self._kernels = Kernels(build_threads=_build_threads())
         return self._kernels
+
+    async def wait_if_soon(self, numbers: int) -> None:
+        """Wait for compiled code that is being loaded, before a search of vectors that have so many
+        numbers: to look at more than some without it takes longer, most of all from a disk."""
+        kernels = self._kernels
+        if numbers > EXACT_NUMBERS_MAX and kernels is not None and kernels.is_loading:
+            with trio.move_on_after(LOADING_SECONDS_MAX):
+                await self.compiled.wait()
 
     def want(self) -> None:
         """There is a collection: have them loaded."""

@@ -138,6 +138,7 @@ async def _load_once(kernels: "Kernels", data_dir: Path | None, workers: Workers
             message = "the kernels could not be compiled: searches stay exact"
             logs.event(logger, logging.ERROR, message, reason=" ".join(reason))
             return
+    kernels.is_loading = True
     await trio.sleep(START_PAUSE_SECONDS)
     await workers.run(_load, kernels, directory)
 

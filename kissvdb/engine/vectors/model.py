@@ -345,6 +345,9 @@ class Vectors(IndexJobs):
         A caller that is cancelled leaves at once; the thread finishes alone.
         """
         view = self.find(collection).actor.view()
+        if not view.kernels.ready:
+            await self._store.kernels.wait_if_soon(view.data.count * view.spec.dim)
+            view = self.find(collection).actor.view()
         return await self._threads.search(job, view)
 
     async def search(
