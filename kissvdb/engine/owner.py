@@ -126,6 +126,9 @@ class Owner(Actor, Generic[B]):
         self._asked_at: int | None = None
         # What was done last, and is not answered yet.
         self._untold: tuple[Sequence[Envelope], list[Any], int] | None = None
+        # Somebody else's write is under way: what is to be logged next waits for its end, and what
+        # is done must not.
+        self._disk_is_busy = False
 
     @property
     def true_offset(self) -> int:
@@ -275,13 +278,17 @@ class Owner(Actor, Generic[B]):
         """Log records. Until ``_asked_at`` is None again, ``true_offset`` stays behind them."""
         self._asked_at = self._committed_offset()
         try:
-            first: int = await self._log.ask(Append(records, group, self._tell))
+            append = Append(records, group, self._tell)
+            if self._disk_is_busy:
+                self._tell()
+            first: int = await self._log.ask(append)
         except PersistenceFailed:
             self._asked_at = None
             raise
         finally:
             # They are in the log, whatever became of these.
             self._tell()
+            self._disk_is_busy = append.is_followed
         return first
 
     async def _hold(self, envelope: Envelope) -> None:

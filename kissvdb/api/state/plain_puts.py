@@ -67,15 +67,17 @@ def read(body: bytes, limits: Limits) -> Columns | None:
 
 def read_one(body: bytes, limits: Limits) -> bytes | None:
     """The value in the body of a put, compact, if that is all that it says; None where it wants to
-    be looked at: it says more, is wrong, or not compact."""
+    be looked at: it says more, is wrong, or nested deeply."""
     try:
         text = bytes(_decode_value(body).value)
         _decode_any(text)
+        if has_space(text):
+            text = msgspec.json.format(text, indent=-1)
     except _WRONG:
         return None
     if len(text) > 2 * DEPTH_MAX and may_be_deep(text):
         return None
-    return None if has_space(text) or len(text) > limits.json_bytes_max else text
+    return None if len(text) > limits.json_bytes_max else text
 
 
 def read_lines(lines: Sequence[bytes], limits: Limits) -> Columns | None:

@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 EF_USUAL = 64
 """What a walk for ten has in view: where rows are near each other it sees more of them."""
+EF_USUAL_DOT = ((200_000, 128), (50_000, 100), (0, 64))
+"""The same of more rows than so many, where inner products do not tell how near rows are."""
 DEPTH_MIN = 16
 """So many rows of a walk are scored exactly at least: they tell how far the codes are wrong, and
 with it how many more may be among the best."""
@@ -33,6 +35,8 @@ WIDER = 4
 EF_WIDEST = 4096
 """A walk whose codes cannot tell enough rows apart is repeated with so many times more in view, up
 to that, or until a scan of all codes costs less."""
+SEEN = 3
+"""A walk in a crowd sees about so many times more than it has in view."""
 EF_LADDER = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 STEP_NUMBERS_MIN = 390
 """A step of a walk costs as much as reading so many numbers at least."""
@@ -87,8 +91,7 @@ class GraphIndex(Index):
         """As ``Index.cost``."""
         if not self.size:
             return 0
-        ef = ef or self._ef_default(want)
-        return ef * max(self.spec.dim, STEP_NUMBERS_MIN) * 3 // 2
+        return (ef or self._ef_default(want)) * max(self.spec.dim, STEP_NUMBERS_MIN)
 
     def plan(self, want: int, ef: int | None, allow: Words | None) -> Plan:
         """As ``Index.plan``."""
@@ -151,7 +154,8 @@ class GraphIndex(Index):
         ef = plan.ef * WIDER
         while len(left):
             asked = queries[left]
-            if ef > EF_WIDEST or self._scan_is_cheaper(plan.allowed, ef):
+            # A walk that was cut has seen a crowd, and the next one will.
+            if ef > EF_WIDEST or self._scan_is_cheaper(plan.allowed, ef * SEEN):
                 depth = max(plan.depth, count)
                 rows[left], scores[left] = self.scan(data, asked, count, depth, allow, sure=want)
                 break
@@ -273,7 +277,10 @@ class GraphIndex(Index):
 
     def _ef_usual(self, want: int) -> int:
         """What a walk has in view where nobody says it."""
-        return max(EF_USUAL, 2 * want)
+        if self.spec.metric != "dot":
+            return max(EF_USUAL, 2 * want)
+        least = next(ef for rows, ef in EF_USUAL_DOT if self.size > rows or not rows)
+        return max(least, (4 if self.size > EF_USUAL_DOT[0][0] else 2) * want)
 
     def _scan_is_cheaper(self, allowed: int, ef: int) -> bool:
         """Whether to scan the codes of the allowed indexed rows rather than to walk the graph."""

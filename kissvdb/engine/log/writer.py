@@ -15,7 +15,7 @@ from kissvdb.records import Record
 from kissvdb.telemetry.parts import Group
 
 
-class Append(msgspec.Struct, frozen=True):
+class Append(msgspec.Struct):
     """Make these records durable, together and in order."""
 
     records: Sequence[Record]
@@ -24,6 +24,8 @@ class Append(msgspec.Struct, frozen=True):
     begun: Callable[[], None] | None = None
     """Called when the write is under way, or about to be: for work that need not come before. Must
     be short and must not raise."""
+    is_followed: bool = False
+    """Said by the writer with the answer: the next write is under way already."""
 
 
 class LogWriter(Actor):
@@ -72,6 +74,9 @@ class LogWriter(Actor):
                         envelope.message.group.logged(done.started, durable)
             waiting = self.take_waiting() if self._log.overlaps else []
             write = self._begin(waiting) if waiting else None
+            if write is not None:
+                for envelope in done.batch:
+                    envelope.message.is_followed = True
             if refusal is None:
                 # Nothing is awaited since the offset rose: nobody sees it before the followers are
                 # told.

@@ -127,5 +127,10 @@ class Gathering:
         self._waiting += 1
         return gathered.join(key, value)
 
+    @property
+    def waiting(self) -> int:
+        """How many puts are not answered yet."""
+        return self._waiting
+
     def _leave(self, count: int) -> None:
         self._waiting -= count

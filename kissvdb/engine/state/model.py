@@ -74,7 +74,7 @@ class State:
             for shard, _ in shards
         ]
         for shard, address in shards:
-            metrics.watch(MAILBOX_DEPTH, _depth_of(address), address.name)
+            metrics.watch(MAILBOX_DEPTH, self._depth_of(address), address.name)
             metrics.watch(VIEW_APPLIED_OFFSET, _offset_of(shard), shard.name)
             for gauge, read in _gauges_of(shard.view).items():
                 metrics.watch(gauge, read, shard.name)
@@ -178,6 +178,13 @@ class State:
         """Who remembers a batch with this ``op_id``."""
         return self._shards[shard_of(op_id, len(self._shards))][1]
 
+    def _depth_of(self, address: Address) -> Callable[[], float]:
+        """What waits in a shard's mailbox, each of the puts that are gathered there counted."""
+        gathering = self._gathering
+        if gathering is None:
+            return lambda: address.statistics().depth
+        return lambda: max(address.statistics().depth, gathering.waiting)
+
     @property
     def applied_offset(self) -> int:
         """Up to here reads see everything."""
@@ -261,10 +268,6 @@ class State:
             tasks.start_soon(upkeep.expire_keys, self._shards, self._clock_ms)
             for each in self._upkeeps:
                 tasks.start_soon(each.run, retain)
-
-
-def _depth_of(address: Address) -> Callable[[], float]:
-    return lambda: address.statistics().depth
 
 
 def _gauges_of(view: StateView) -> dict[str, Callable[[], float]]:
