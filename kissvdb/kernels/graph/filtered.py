@@ -17,6 +17,7 @@ from kissvdb.kernels.codes.distance import measure
 from kissvdb.kernels.codes.quantize import prepare_query
 from kissvdb.kernels.exact import answer
 from kissvdb.kernels.graph.search import (
+    border_of,
     bounds,
     check_scratch,
     extent,
@@ -114,7 +115,7 @@ def _walk(
             measure(codes, scratch.ids, count, query, scratch)
             cursor = _accept(graph, scratch, allow, count, border, reach, most, cursor)
             limit, doubtful = bounds(results[sure - 1], metric, query, stretch)
-            border = max(doubtful, pools.entry_key(results[kept - 1]))
+            border = border_of(results, limit, doubtful, least, kept, most)
     return border
 
 

@@ -82,8 +82,7 @@ def walk_near(
             measure(codes, scratch.ids, count, query, scratch)
             used, cursor = _accept_near(graph, scratch, count, border, used, most, cursor, tie)
             limit, doubtful = bounds(pool[sure - 1], metric, query, stretch)
-            # That of an empty place is the greatest.
-            border = max(doubtful, pools.entry_key(pool[kept - 1]))
+            border = border_of(pool, limit, doubtful, least, kept, most)
     return border
 
 
@@ -102,6 +101,16 @@ def bounds(entry: Number, metric: Number, query: Query, stretch: Number) -> Any:
     limit = max(farther, far + DEVIATIONS * deviation)
     doubtful = max(limit, far + KEPT_DEVIATIONS * deviation)
     return float_key(np.float32(limit - query.shift)), float_key(np.float32(doubtful - query.shift))
+
+
+@helper
+def border_of(
+    pool: Array, limit: Number, doubtful: Number, least: Number, kept: Number, most: Number
+) -> Number:
+    """The greatest key that is kept: of what is worth expanding, of the ``kept`` nearest, and of
+    what is ``doubtful`` among as many as are in view. That of an empty place is the greatest."""
+    view = min(doubtful, pools.entry_key(pool[min(2 * least, most) - 1]))
+    return max(max(limit, view), pools.entry_key(pool[kept - 1]))
 
 
 @helper
