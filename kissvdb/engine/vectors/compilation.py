@@ -115,6 +115,8 @@ async def load(kernels: "Kernels", data_dir: Path | None, workers: Workers) -> N
         try:
             return await _load_once(kernels, data_dir, workers)
         except OSError as error:
+            # No search is to wait for it.
+            kernels.is_loading = False
             # To read code, or to start a process, needs descriptors and memory, too.
             message = "the kernels could not be loaded: searches stay exact"
             logs.event(logger, logging.ERROR, message, reason=str(error))
