@@ -8,7 +8,7 @@ key: it is part of the record so that a replay rebuilds the table of answered op
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -258,14 +258,28 @@ Record = (
     KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted | SqlRecord | KeyRecord
 )
 
+OFFSET_MAX = 2**63 - 1
+"""Behind every record."""
+
+KINDS: tuple[type[Record], ...] = get_args(Record)
+"""All of them."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Record] = msgspec.msgpack.Decoder(Record)
 
 
-# The tag follows the head of the array, as a text of two characters.
-_KEY_TAGS = (b"\xa2kw", b"\xa2kd")
-_EVENT_TAG = b"\xa2ev"
-_VECTOR_TAG = b"\xa2vw"
+def tag_of(kind: type[Record]) -> bytes:
+    """What stands at [1:4] of its payloads, if it has less than 15 fields: the tag follows the head
+    of the array, as a text of two characters."""
+    tag = kind.__struct_config__.tag
+    assert isinstance(tag, str)
+    assert len(tag) == 2
+    assert len(kind.__struct_fields__) < 15
+    return b"\xa2" + tag.encode()
+
+
+_KEY_TAGS = (tag_of(KeyWritten), tag_of(KeyDeleted))
+_EVENT_TAG = tag_of(EventPublished)
 
 
 def encode(record: Record) -> bytes:
@@ -291,11 +305,6 @@ def is_of_a_key(payload: bytes) -> bool:
 def is_event(payload: bytes) -> bool:
     """The same of an EventPublished."""
     return payload[1:4] == _EVENT_TAG
-
-
-def is_vector(payload: bytes) -> bool:
-    """The same of a VectorWritten."""
-    return payload[1:4] == _VECTOR_TAG
 
 
 class LogRecord(msgspec.Struct, frozen=True):

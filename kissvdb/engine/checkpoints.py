@@ -14,6 +14,13 @@ from kissvdb.errors import Damaged, PersistenceFailed
 
 logger = logging.getLogger("kissvdb.checkpoints")
 
+RECORDS_MAX = 250_000
+"""After so many there is a checkpoint, however little time has passed: a start reads what the log
+has had since, about a microsecond each."""
+
+LOOK_SECONDS = 0.25
+"""Between looks whether there are so many."""
+
 
 class Checkpoints:
     """Of one database. ``holds`` are offsets after which readers still need the log."""
@@ -34,7 +41,7 @@ class Checkpoints:
     async def keep(self) -> None:
         """The task that checkpoints now and then."""
         while True:
-            await trio.sleep(self._interval_secs)
+            await self._until_due()
             try:
                 for each in self._targets():
                     if each.save_is_due:
@@ -43,6 +50,13 @@ class Checkpoints:
                 # The database stops: see `finish`.
                 return
             await self.retain()
+
+    async def _until_due(self) -> None:
+        """Return when the time is over, or the log has grown by so much."""
+        since = self._log.last_offset
+        with trio.move_on_after(self._interval_secs):
+            while self._log.last_offset - since < RECORDS_MAX:  # noqa: ASYNC110 - it has no event
+                await trio.sleep(LOOK_SECONDS)
 
     async def now(self) -> int:
         """Checkpoint everything; answers the offset up to which all are durable files.

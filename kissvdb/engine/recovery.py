@@ -10,6 +10,7 @@ from kissvdb.engine.log.event_log import EventLog
 from kissvdb.engine.state.view import BYTES_MAX, SEALED_ENTRIES, store
 from kissvdb.errors import ConfigError, Damaged, OffsetTruncated
 from kissvdb.records import (
+    OFFSET_MAX,
     BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
@@ -21,22 +22,30 @@ from kissvdb.records import (
     KeyWritten,
     LogRecord,
     Record,
+    SqlChanged,
     SqlExecuted,
+    VectorWritten,
 )
 from kissvdb.storage.state.table import StateTable
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 
-_OF_SHARDS = frozenset({EventPublished, BatchCommitted, SqlExecuted, KeyWritten, KeyDeleted})
-"""The kinds of records that may change a shard's table."""
+_STATE_RECORDS = (KeyWritten, KeyDeleted, EventPublished, BatchCommitted, SqlExecuted)
 
-_ABOUT_COLLECTIONS = (
-    CollectionCreated,
-    CollectionDeleted,
-    CollectionReplaced,
-    CollectionReindexing,
-    CollectionTuned,
+_ABOUT_COLLECTIONS = frozenset(
+    {
+        CollectionCreated,
+        CollectionDeleted,
+        CollectionReplaced,
+        CollectionReindexing,
+        CollectionTuned,
+    }
 )
+
+_MANY = (*_STATE_RECORDS, VectorWritten, SqlChanged)
+"""Kinds of which a log may hold millions."""
+
+_VECTOR_TAG = records.tag_of(VectorWritten)
 
 REPLAYED_BYTES_MAX = 3 * BYTES_MAX
 """More than a running database leaves to be stored."""
@@ -75,19 +84,26 @@ class View(Protocol):
     """What the log is fed to."""
 
     @property
+    def kinds(self) -> tuple[type[Record], ...]:
+        """Of which records it is told."""
+
+    @property
     def applied_offset(self) -> int:
         """Up to where it holds all that concerns it."""
 
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         """Apply those of the records (offset, record) that concern it and are not applied yet.
 
-        ``records`` are all there are, from before ``applied_offset`` on up to ``upto``.
+        ``records`` are all there are of its ``kinds``, from before ``applied_offset`` on up to
+        ``upto``.
         """
 
 
 class TableReplay:
     """One shard's table, which takes the records of its keys: many are stored into it, the last
     ones stay in memory, and are stored when the database is open."""
+
+    kinds = _STATE_RECORDS
 
     def __init__(self, table: StateTable, shard: int, shards: int) -> None:
         self.memtables: list[Memtable] = [Memtable()]
@@ -110,7 +126,7 @@ class TableReplay:
             # What most records are is asked for first: all of them are looked at.
             if type(record) is KeyWritten and shards == 1:
                 memtable.write(offset, record)
-            elif type(record) in _OF_SHARDS and shard_of_record(record, shards) == shard:
+            elif shard_of_record(record, shards) == shard:
                 memtable.apply(offset, record)
             else:
                 continue
@@ -127,19 +143,12 @@ class TableReplay:
         self.memtables = [Memtable()]
 
 
-def replay(
-    log: EventLog,
-    last_offset: int,
-    views: Sequence[View],
-    progress: Progress,
-    *,
-    vectors_after: int = 0,
-) -> int:
+def replay(log: EventLog, last_offset: int, views: Sequence[View], progress: Progress) -> int:
     """Bring every view to ``last_offset``. Returns how many records were read.
 
-    ``vectors_after``: up to there all collections hold their vectors. Raises Damaged when the log
-    no longer holds what a view is missing.
+    Raises Damaged when the log no longer holds what a view is missing.
     """
+    wanted = _Wanted(views)
     start = after = min(view.applied_offset for view in views)
     count = 0
     while after < last_offset:
@@ -154,27 +163,42 @@ def replay(
         # Offsets may have been skipped, also at the end: a cut tail's are not used again.
         after = found[-1].offset if found else last_offset
         count += len(found)
-        decoded, vectors_after = _decoded(found, vectors_after)
-        for view in views:
-            view.replay(decoded, after)
+        for view, told in wanted.of(found):
+            view.replay(told, after)
         progress("replaying the log", after - start, last_offset - start)
     return count
 
 
-def _decoded(
-    found: Sequence[LogRecord], vectors_after: int
-) -> tuple[list[tuple[int, Record]], int]:
-    """The records (offset, record) without vectors that collections hold, and ``vectors_after``.
+class _Wanted:
+    """Which records which views are told of. A record that all have who are told of its kind is not
+    even decoded: a view that is far behind may lack nothing but a note that nothing was for it."""
 
-    What others lack may begin long before that, and most of a log may be vectors. A collection may
-    be made anew by what the log says of it: from there on all vectors count.
-    """
-    decoded: list[tuple[int, Record]] = []
-    for each in found:
-        if each.offset <= vectors_after and records.is_vector(each.payload):
-            continue
-        record = records.decode(each.payload)
-        if isinstance(record, _ABOUT_COLLECTIONS):
-            vectors_after = 0
-        decoded.append((each.offset, record))
-    return decoded, vectors_after
+    def __init__(self, views: Sequence[View]) -> None:
+        self._views = views
+        # By the tag of a record: up to where everybody has it.
+        self._passed: dict[bytes, int] = {
+            records.tag_of(kind): min(
+                (view.applied_offset for view in views if kind in view.kinds), default=OFFSET_MAX
+            )
+            for kind in _MANY
+        }
+
+    def of(self, found: Sequence[LogRecord]) -> list[tuple[View, list[tuple[int, Record]]]]:
+        """For each view, those of the records (offset, record) that it is to be told of."""
+        told = [(view, list[tuple[int, Record]]()) for view in self._views]
+        takers = {
+            kind: [taken for view, taken in told if kind in view.kinds] for kind in records.KINDS
+        }
+        passed = self._passed
+        for each in found:
+            if each.offset <= passed.get(each.payload[1:4], 0):
+                continue
+            record = records.decode(each.payload)
+            kind = type(record)
+            if kind in _ABOUT_COLLECTIONS:
+                # A collection may be made anew by what the log says of it: then all its vectors
+                # count from here on.
+                passed[_VECTOR_TAG] = 0
+            for taken in takers[kind]:
+                taken.append((each.offset, record))
+        return told

@@ -56,14 +56,12 @@ class Store:
             ]
             views: list[View] = [*self.replays]
             keys = self.keys.replay_view(self.log.first_offset)
-            collections = self.collections.view()
-            views += (collections, self.documents.view(), self.sql.replay, keys)
+            views += (self.collections.view(), self.documents.view(), self.sql.replay, keys)
             if written:
                 applied = [table.applied_offset for table in tables]
                 self.documents.distrust(self.log.first_offset, self.log.last_offset, applied)
                 self.collections.isolate_before(self.log.first_offset)
-                held = collections.applied_offset
-                recovery.replay(self.log, self.log.last_offset, views, progress, vectors_after=held)
+                recovery.replay(self.log, self.log.last_offset, views, progress)
                 self.sql.mend(self.log, progress)
             self.keys.check_salt()
             self.collections.forget_uncreated()

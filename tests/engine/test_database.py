@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 from functools import partial
 
 import attrs
@@ -12,6 +13,7 @@ import trio
 from kissvdb.config import Config, Log, State, Storage, Stream
 from kissvdb.core.events.publishing import Publish
 from kissvdb.core.state.rules import Delete, Precondition, Put
+from kissvdb.engine import checkpoints
 from kissvdb.engine.opening import open_database
 from kissvdb.errors import (
     ConfigError,
@@ -334,3 +336,35 @@ async def test_a_start_after_a_stop_reads_no_log_for_what_is_in_files(tmp_path):
     async with open_database(config, progress=progress) as db:
         assert db.get("k").value == b"4"
     assert "replaying the log" not in read
+
+
+async def test_a_start_reads_little_of_the_log_however_much_was_written_just_before(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(checkpoints, "RECORDS_MAX", 1000)
+    monkeypatch.setattr(checkpoints, "LOOK_SECONDS", 0.01)
+    settings = {"storage": Storage(data_dir=str(tmp_path / "data"), snapshot_interval_secs=86_400)}
+    read = []
+
+    def progress(what, done, total):
+        if what == "replaying the log":
+            read.append(total)
+
+    async with open_database(Config(**settings)) as db:
+        await db.vectors.create("c", dim=1, metric="l2")
+        await db.vectors.upsert("c", "id", [1])
+        for number in range(40):
+            await db.write_many(
+                [Publish("t", b"1") for _ in range(999)] + [Put("k", b"%d" % number)]
+            )
+            await trio.sleep(0.01)
+        await trio.sleep(0.5)
+        # What a crash would leave right now.
+        shutil.copytree(tmp_path / "data", tmp_path / "crashed")
+    settings["storage"] = Storage(data_dir=str(tmp_path / "crashed"))
+    async with open_database(Config(**settings), progress=progress) as db:
+        assert db.get("k").value == b"39"
+        assert db.vectors.get("c", "id").id == "id"
+        assert (await db.publish(Publish("t", b"2"))).offset == 40_003
+    # API keys note where they are every 10,000 records.
+    assert sum(read[-1:]) < 15_000

@@ -39,6 +39,8 @@ class NoRows:
 class Vectors:
     """What the log says of the vectors: a view that is replayed, like a collection."""
 
+    kinds = (VectorWritten,)
+
     def __init__(self):
         self.applied_offset = 0
         self.values = {}

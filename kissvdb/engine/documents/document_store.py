@@ -16,7 +16,7 @@ from kissvdb.engine.documents.pending import Told
 from kissvdb.engine.rows.shared_kernels import SharedKernels
 from kissvdb.engine.rows.stored import StoredCollection
 from kissvdb.errors import Damaged, NewerFormat, PersistenceFailed
-from kissvdb.records import KeyDeleted, KeyWritten, Record
+from kissvdb.records import OFFSET_MAX, KeyDeleted, KeyWritten, Record
 
 if TYPE_CHECKING:
     # Not at run time: numpy comes with them, and a server without documents starts faster without.
@@ -29,7 +29,6 @@ logger = logging.getLogger("kissvdb.documents")
 
 DIRECTORY = "documents"
 """Within the data directory."""
-OFFSET_MAX = 2**63 - 1
 ROWS_AT_ONCE = 4096
 
 
@@ -185,6 +184,8 @@ class DocumentStore:
 class DocumentsReplay:
     """All collections that were opened, which take the records of their documents."""
 
+    kinds = (KeyWritten, KeyDeleted)
+
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
@@ -199,8 +200,7 @@ class DocumentsReplay:
         collections = self._store.collections
         waiting: dict[str, list[Told]] = {}
         for offset, record in records:
-            if not isinstance(record, (KeyWritten, KeyDeleted)):
-                continue
+            assert isinstance(record, (KeyWritten, KeyDeleted))
             place = reserved_keys.document_of(record.key)
             if place is None:
                 continue

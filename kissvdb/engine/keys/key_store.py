@@ -126,6 +126,8 @@ class KeyStore:
 class KeyReplay:
     """A `recovery.View` of the keys."""
 
+    kinds = (ApiKeyIssued, ApiKeyRevoked)
+
     def __init__(self, store: KeyStore, first_offset: int) -> None:
         self._store = store
         self._first_offset = first_offset
@@ -141,7 +143,6 @@ class KeyReplay:
     def replay(self, records: Sequence[tuple[int, Record]], upto: int) -> None:
         store = self._store
         for offset, record in records:
-            # Most records are of other kinds: a tuple is asked in a third of the time of a union.
             if isinstance(record, (ApiKeyIssued, ApiKeyRevoked)) and offset > store.applied_offset:
                 store.apply(offset, record)
         self._applied = upto

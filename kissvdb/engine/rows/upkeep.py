@@ -205,7 +205,10 @@ class CollectionUpkeep:
 
     @property
     def save_is_due(self) -> bool:
-        """Whether the last checkpoint is old enough: what takes long is done less often."""
+        """Whether the last checkpoint is old enough: what takes long is done less often. To note
+        that nothing has changed takes a moment."""
+        if self._collection.changes == self._changes_saved:
+            return True
         waited = trio.current_time() - self._saved_at
         return waited >= SAVE_SHARE * self._save_seconds
 

@@ -119,6 +119,8 @@ class SqlStore:
 class SqlReplay:
     """A `recovery.View`: does again what the log has and the file has not."""
 
+    kinds = (SqlExecuted, SqlChanged)
+
     def __init__(self, path: Path, *, durable: bool) -> None:
         self._db = connect(path, durable=durable)
         self._db.wal_autocheckpoint(_WAL_PAGES_MAX)

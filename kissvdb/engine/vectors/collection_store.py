@@ -16,7 +16,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from kissvdb import logs
 from kissvdb.core.store.spec import CollectionSpec, shadow_of
@@ -24,6 +24,7 @@ from kissvdb.engine.rows.shared_kernels import SharedKernels
 from kissvdb.engine.rows.stored import StoredCollection, entries_of
 from kissvdb.errors import Damaged, NewerFormat
 from kissvdb.records import (
+    OFFSET_MAX,
     CollectionCreated,
     CollectionDeleted,
     CollectionReindexing,
@@ -46,7 +47,6 @@ logger = logging.getLogger("kissvdb.store")
 DIRECTORY = "vectors"
 """Within the data directory."""
 ROWS_AT_ONCE = 4096
-OFFSET_MAX = 2**63 - 1
 
 Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
 Waiting = dict[str, list[tuple[int, VectorWritten | VectorDeleted]]]
@@ -285,6 +285,8 @@ class CollectionsReplay:
 
     One that cannot be opened is made anew if its creation comes: then all it held comes, too.
     """
+
+    kinds = get_args(VectorRecord)
 
     def __init__(self, store: CollectionStore) -> None:
         self._store = store
