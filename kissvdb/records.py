@@ -243,16 +243,9 @@ class ApiKeyRevoked(msgspec.Struct, frozen=True, array_like=True, tag_field="rec
     reason: str
 
 
+Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
 KeyRecord = ApiKeyIssued | ApiKeyRevoked
-VectorRecord = (
-    CollectionCreated
-    | CollectionDeleted
-    | CollectionReplaced
-    | CollectionReindexing
-    | CollectionTuned
-    | VectorWritten
-    | VectorDeleted
-)
+VectorRecord = CollectionCreated | CollectionDeleted | Respecified | VectorWritten | VectorDeleted
 SqlRecord = SqlExecuted | SqlChanged
 Record = (
     KeyWritten | KeyDeleted | EventPublished | VectorRecord | BatchCommitted | SqlRecord | KeyRecord

@@ -20,7 +20,7 @@ from bench.vector_parts.data import Data, recall
 LADDER = (10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 192, 256, 384)
 # Nobody is asked to climb further than this.
 RECALL_ENOUGH = 0.996
-# A step is searched for so long in each round: some 40 ms would be noise, and finding its index in no cache.
+# A step is searched for so long in each round: 40 ms would be noise, and an index in no cache.
 STEP_SECONDS = 0.25
 SINGLE_QUERIES = 300
 SINGLE_RECALL = 0.95

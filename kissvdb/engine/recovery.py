@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, get_args
 
 from kissvdb import records
 from kissvdb.core.state.memtable import Memtable, Sealed
@@ -14,14 +14,12 @@ from kissvdb.records import (
     BatchCommitted,
     CollectionCreated,
     CollectionDeleted,
-    CollectionReindexing,
-    CollectionReplaced,
-    CollectionTuned,
     EventPublished,
     KeyDeleted,
     KeyWritten,
     LogRecord,
     Record,
+    Respecified,
     SqlChanged,
     SqlExecuted,
     VectorWritten,
@@ -32,15 +30,7 @@ _CHUNK_BYTES = 4 * 1024 * 1024
 
 _STATE_RECORDS = (KeyWritten, KeyDeleted, EventPublished, BatchCommitted, SqlExecuted)
 
-_ABOUT_COLLECTIONS = frozenset(
-    {
-        CollectionCreated,
-        CollectionDeleted,
-        CollectionReplaced,
-        CollectionReindexing,
-        CollectionTuned,
-    }
-)
+_ABOUT_COLLECTIONS = (CollectionCreated, CollectionDeleted, *get_args(Respecified))
 
 _MANY = (*_STATE_RECORDS, VectorWritten, SqlChanged)
 """Kinds of which a log may hold millions."""

@@ -31,6 +31,7 @@ from kissvdb.records import (
     CollectionReplaced,
     CollectionTuned,
     Record,
+    Respecified,
     VectorDeleted,
     VectorRecord,
     VectorWritten,
@@ -48,7 +49,6 @@ DIRECTORY = "vectors"
 """Within the data directory."""
 ROWS_AT_ONCE = 4096
 
-Respecified = CollectionReplaced | CollectionReindexing | CollectionTuned
 Waiting = dict[str, list[tuple[int, VectorWritten | VectorDeleted]]]
 """Changes (offset, record) that are not applied yet, by collection."""
 
@@ -363,14 +363,12 @@ class CollectionsReplay:
             store.isolate(name, Damaged(message))
 
     def _respecify(self, offset: int, record: Respecified, waiting: Waiting) -> None:
-        name = record.collection
-        self._apply(name, waiting)
-        stored = self._store.collections.get(name)
-        if stored is None:
-            return
-        _respecify(stored.rows, record)
-        stored.rows.note_offset(offset)
-        stored.stale = True
+        self._apply(record.collection, waiting)
+        stored = self._store.collections.get(record.collection)
+        if stored is not None:
+            _respecify(stored.rows, record)
+            stored.rows.note_offset(offset)
+            stored.stale = True
 
     def _create(self, offset: int, record: CollectionCreated) -> None:
         stored = self._store.collections.get(record.collection)
