@@ -1,8 +1,10 @@
 """Upkeep of collections that come and go, on a disk that has no room at times."""
 
+import attrs
 import trio
 
 from kissvdb.core.rows.vacuum import Vacuum
+from kissvdb.core.state.rules import Put
 from kissvdb.engine.opening import open_database
 from kissvdb.engine.rows import upkeep
 from kissvdb.errors import PersistenceFailed
@@ -126,3 +128,14 @@ async def test_what_a_vacuum_drops_does_not_hide_what_was_written_since(config, 
             await db.vectors.upsert("c", f"more{number}", [number, 1, 1])
             await trio.sleep(upkeep.TICK_SECONDS)
         assert found.stored.durable_offset > before
+
+
+async def test_nor_does_a_load_of_documents(config, monkeypatch):
+    monkeypatch.setattr(upkeep, "REPLAYED_NUMBERS_MAX", 100 * upkeep.REPLAYED_ROW)
+    seldom = attrs.evolve(config.storage, snapshot_interval_secs=86_400)
+    async with open_database(attrs.evolve(config, storage=seldom)) as db:
+        for some in range(15):
+            await db.write_many([Put(f"doc:d:{some}-{n}", b"{}") for n in range(10)])
+        with trio.fail_after(PATIENCE_SECS):
+            while (db.documents.durable_offset or 0) < 100:  # noqa: ASYNC110
+                await trio.sleep(0.01)

@@ -36,8 +36,7 @@ SAVE_SHARE = 20.0
 PRESSING_SHARE = 2.0
 """Or every two, while more is not in it than a start should replay:"""
 REPLAYED_NUMBERS_MAX = 6 * 1024 * 1024
-"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest: a quarter second.
-Documents are not replayed from here: keys are asked for what is missing."""
+"""so many numbers of vectors, of each row REPLAYED_ROW more for all the rest: a quarter second."""
 REPLAYED_ROW = 400
 
 
@@ -217,7 +216,7 @@ class CollectionUpkeep:
         spec, (_, count) = self._collection.rows.spec, self._collection.rows.counts
         # All that were written since, and all that are in the files and not here.
         numbers = (count - self._rows_saved + 2 * self._rows_dropped) * (spec.dim + REPLAYED_ROW)
-        if spec.holds_documents or numbers < REPLAYED_NUMBERS_MAX or self._collection.dropped:
+        if numbers < REPLAYED_NUMBERS_MAX or self._collection.dropped:
             return
         if self._failed:
             # It is tried again later.
