@@ -22,14 +22,16 @@ class ChunkCache:
     """Remembers the last blob's chunk: a push hands one blob to every sink in turn."""
 
     def __init__(self) -> None:
-        self._blob = b""
-        self._chunk = b""
+        self.blob = b""
+        """The last blob."""
+        self.made = b""
+        """Its chunk."""
 
     def chunk(self, blob: bytes) -> bytes:
         """``blob`` as one chunk. A blob is the same when it is the same object."""
-        if blob is not self._blob:
-            self._blob, self._chunk = blob, encode_chunk(blob)
-        return self._chunk
+        if blob is not self.blob:
+            self.blob, self.made = blob, encode_chunk(blob)
+        return self.made
 
 
 class StreamSender:
@@ -171,10 +173,13 @@ class PushSink(StreamSender):
         self._subscription.close()
 
     def push(self, blob: bytes) -> bool:
-        """See `Sink`: one bare send."""
-        frame = self.frame(blob)
+        """See `Sink`: one bare send, with no call beside it that a thousand sinks would make."""
+        cache = self._cache
+        frame = cache.made if self._chunked and cache.blob is blob else self.frame(blob)
         try:
-            sent = self.transport.send_now(frame)
+            sent = self.transport.sock.send(frame)
+        except BlockingIOError:
+            sent = 0
         except OSError:
             # Closing wakes the connection's task, which watches, and that ends it.
             self.transport.close()

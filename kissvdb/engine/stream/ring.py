@@ -42,6 +42,8 @@ class Ring:
         self._bytes_max = bytes_max
         self._bytes = 0
         self._rounds = Rounds(min(bytes_max, rounds.BYTES_MAX))
+        self.taken: tuple[int, StreamQuery | None, Slice] | None = None
+        """What was taken last: from which place, and by which query. None once the ring changes."""
         self.first_place = 0
         self.next_place = 0
         self.last_offset = last_offset
@@ -72,7 +74,7 @@ class Ring:
             self.last_offset = first + len(part) - 1
             offsets = range(first, first + len(part))
             self._store(part, offsets, committed.ts_ms, sizes[start : start + capacity])
-        self._rounds.clear()
+        self._forget_joined()
 
     def skip_to(self, offset: int) -> None:
         """Go on after ``offset`` without the records up to there: whoever has not seen them reads
@@ -81,12 +83,12 @@ class Ring:
         # Takes a place of its own, so that no place from before is a place any more.
         self._store([None], [offset], 0, [0])
         self._drop_oldest(self.next_place - self.first_place)
-        self._rounds.clear()
+        self._forget_joined()
 
     def append(self, transient: Event) -> None:
         """Add an event that is not in the log."""
         self._store([transient], [self.last_offset], transient.ts_ms, [len(transient.data)])
-        self._rounds.clear()
+        self._forget_joined()
 
     def _store(
         self,
@@ -114,6 +116,10 @@ class Ring:
         self.next_place += count
         while self._bytes > self._bytes_max and self.next_place - self.first_place > 1:
             self._drop_oldest(1)
+
+    def _forget_joined(self) -> None:
+        self._rounds.clear()
+        self.taken = None
 
     def place_after(self, offset: int) -> int | None:
         """The place of the first event with an offset above ``offset``.
@@ -147,6 +153,8 @@ class Ring:
             found = self._join(place, wanted, bytes_max, vectors)
             if found.place > place:
                 self._rounds.keep(key, found)
+        if found.place > place:
+            self.taken = (place, query, found)
         return found
 
     def _join(self, place: int, wanted: Filter | None, bytes_max: int, vectors: bool) -> Slice:

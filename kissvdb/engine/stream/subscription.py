@@ -19,6 +19,7 @@ from kissvdb.core.events.stream import (
 )
 from kissvdb.engine.stream.history import History
 from kissvdb.engine.stream.ring import Ring
+from kissvdb.engine.stream.rounds import Slice
 from kissvdb.epochs import Epochs, Gap
 from kissvdb.errors import KissError, OffsetTruncated, Unavailable
 
@@ -175,6 +176,11 @@ class Subscription:
         """The next blob as far as the ring has it: empty when there is none yet, None when only
         `catch_up` or an iteration goes on, because it has to begin, to wait or to read the log."""
         ring, pulse, place = self._ring, self.pulse, self._place
+        if ring.taken is not None:
+            from_place, query, found = ring.taken
+            if from_place == place and query is self._name:
+                # Most who are live stand where the one before them stood.
+                return self._advance(found)
         if place is None or place < ring.first_place:
             if self._owed or self._failed or self._verdict is not None:
                 return None
@@ -209,8 +215,10 @@ class Subscription:
             found = self._ring.take(place, self._name, self._wanted, self._send_bytes_max)
         except Exception as error:
             return self._fail(error)
-        self._place = found.place
-        self.offset = found.offset
+        return self._advance(found)
+
+    def _advance(self, found: Slice) -> bytes:
+        self._place, self.offset = found.place, found.offset
         if found.blob:
             self._beats = self.pulse.beats
         return found.blob
