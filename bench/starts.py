@@ -142,6 +142,7 @@ def load(server: Server, kind: Kind, seconds: float) -> tuple[int, list[tuple[in
     number and offset."""
     last: list[tuple[int, int]] = []
     counts: list[int] = []
+    refused: list[bytes] = []
     ends_at = time.monotonic() + seconds
 
     def write(first: int) -> None:
@@ -154,7 +155,8 @@ def load(server: Server, kind: Kind, seconds: float) -> tuple[int, list[tuple[in
                 answer = connection.ask(protocols.http("POST", BULK, lines, protocols.BULK))
             done = json.loads(answer.splitlines()[-1])
             if done["errors"]:
-                raise SystemExit(f"refused: {answer[:500]!r}")
+                refused.append(answer[:500])
+                return
             number, offset = numbers[-1] + CONNECTIONS, done["offset"]
         counts.append((number - first) // CONNECTIONS)
         last.append((number - CONNECTIONS, offset))
@@ -164,6 +166,8 @@ def load(server: Server, kind: Kind, seconds: float) -> tuple[int, list[tuple[in
         each.start()
     for each in writers:
         each.join()
+    if len(last) < CONNECTIONS:
+        raise SystemExit(f"a connection ended before its time: {refused}")
     return sum(counts), last
 
 

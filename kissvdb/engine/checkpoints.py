@@ -21,6 +21,9 @@ has had since, about a microsecond each."""
 LOOK_SECONDS = 0.25
 """Between looks whether there are so many."""
 
+REST_SHARE = 4
+"""A checkpoint that takes a second, of many collections say, is followed by so many without one."""
+
 
 class Checkpoints:
     """Of one database. ``holds`` are offsets after which readers still need the log."""
@@ -40,8 +43,10 @@ class Checkpoints:
 
     async def keep(self) -> None:
         """The task that checkpoints now and then."""
+        took = 0.0
         while True:
-            await self._until_due()
+            await self._until_due(REST_SHARE * took)
+            began = trio.current_time()
             try:
                 for each in self._targets():
                     if each.save_is_due:
@@ -50,11 +55,13 @@ class Checkpoints:
                 # The database stops: see `finish`.
                 return
             await self.retain()
+            took = trio.current_time() - began
 
-    async def _until_due(self) -> None:
-        """Return when the time is over, or the log has grown by so much."""
+    async def _until_due(self, rest_secs: float) -> None:
+        """Return when the time is over, or, after a rest, the log has grown by so much."""
         since = self._log.last_offset
         with trio.move_on_after(self._interval_secs):
+            await trio.sleep(rest_secs)
             while self._log.last_offset - since < RECORDS_MAX:  # noqa: ASYNC110 - it has no event
                 await trio.sleep(LOOK_SECONDS)
 

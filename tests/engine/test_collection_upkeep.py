@@ -139,3 +139,18 @@ async def test_nor_does_a_load_of_documents(config, monkeypatch):
         with trio.fail_after(PATIENCE_SECS):
             while (db.documents.durable_offset or 0) < 100:  # noqa: ASYNC110
                 await trio.sleep(0.01)
+
+
+async def test_a_checkpoint_of_documents_does_not_wait_for_the_end_of_a_load(config):
+    async def load(number):
+        while True:
+            puts = [Put(f"doc:d:{number}-{n}", b'{"text":"some words"}') for n in range(500)]
+            await db.write_many(puts)
+
+    async with open_database(config) as db, trio.open_nursery() as nursery:
+        for number in range(16):
+            nursery.start_soon(load, number)
+        await trio.sleep(0.5)
+        with trio.fail_after(PATIENCE_SECS):
+            await db.snapshot()
+        nursery.cancel_scope.cancel()

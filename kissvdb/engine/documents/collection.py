@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("kissvdb.documents")
 
-APPLIED_HERE_MAX = 8
-APPLIED_HERE_BYTES_MAX = 32 * 1024
-"""So many changes are applied on the event loop, in some 0.5 ms; more go to a thread."""
 PORTION_CHANGES = 4096
 """So many are applied between two views, in some 300 ms: as long may a reader have to wait. In more
 at once there are fewer segments to merge, and words that come again are looked at less often."""
@@ -169,7 +166,7 @@ class DocumentCollection(Actor):
             return view
         pending = self._index.pending
         is_missing = pending.count > 0 and self._applied_total < goal
-        if is_missing and not (_is_little(pending) and self._apply_here(self._index)):
+        if is_missing and not (pending.is_little and self._apply_here(self._index)):
             return None
         self._view = self.rows.view(now_ms)
         return self._view
@@ -222,27 +219,34 @@ class DocumentCollection(Actor):
         self._told = True
 
     async def _advance_all(self) -> None:
-        if _is_little(self._index.pending) and not self._advanced:
+        if self._index.pending.is_little and not self._advanced:
             await trio.sleep(LINGER_SECONDS)
-        self._told = False
-        await self._advance(self._index)
-        if self._next is not None:
-            await self._advance(self._next)
+        self._told, done = False, True
+        while done:
+            done = await self._advance(self._index)
+            if self._next is not None:
+                await self._advance(self._next)
+            if self._told or not self._index.pending.count:
+                # What came meanwhile is told of anew, behind whoever waits by now.
+                return
 
-    async def _advance(self, index: _Index) -> None:
-        """Apply what is pending until nothing is, or rows cannot take it."""
-        while index.pending.count:
+    async def _advance(self, index: _Index) -> bool:
+        """Apply all that is pending by now; False if rows cannot take it."""
+        pending = index.pending
+        goal = pending.added_total
+        while pending.added_total - pending.count < goal:
             done = await self._apply_next(index)
             self._around.tap.applied()
             self._advanced.unpark_all()
             if not done:
-                return
+                return False
             # Readers come before the next portion: they see these rows as of now.
             await trio.lowlevel.checkpoint()
             await trio.lowlevel.checkpoint()
+        return True
 
     async def _apply_next(self, index: _Index) -> bool:
-        if _is_little(index.pending):
+        if index.pending.is_little:
             return self._apply_here(index)
         if index is self._index:
             self._offset_before = self.true_offset
@@ -299,9 +303,8 @@ class DocumentCollection(Actor):
         if self.dropped or not self.built:
             return None
         if message.wish == "checkpoint":
-            await self._advance(self._index)
-            if self._index.pending.count:
-                # Rows cannot take it: a checkpoint without it would be said to have it later.
+            if not await self._advance(self._index):
+                # A checkpoint without what rows cannot take would be said to have it later.
                 return None
             self.rows.note_offset(self.true_offset)
             return self.rows.checkpoint()
@@ -390,10 +393,6 @@ def no_such_documents(collection: str) -> NotFound:
         f"no documents {collection!r}: the collection begins with its first document, "
         f"PUT /v1/doc/{collection}/<id>"
     )
-
-
-def _is_little(pending: Pending) -> bool:
-    return pending.count <= APPLIED_HERE_MAX and pending.bytes <= APPLIED_HERE_BYTES_MAX
 
 
 def _nobody() -> None:

@@ -20,6 +20,9 @@ from kissvdb.records import Item, KeyDeleted, KeyWritten, Record
 PENDING_MAX = 32_768
 PENDING_BYTES_MAX = 64 * 1024 * 1024
 """With as many changes pending, or so many bytes of them, shards wait before they write more."""
+LITTLE_MAX = 8
+LITTLE_BYTES_MAX = 32 * 1024
+"""So many changes are applied on the event loop, in some 0.5 ms; more go to a thread."""
 CHANGE_BYTES = 100
 """About what a change takes besides its document."""
 
@@ -92,6 +95,11 @@ class Pending:
         """Nobody will apply what is pending."""
         self._groups.clear()
         self._count(-self.count, -self.bytes)
+
+    @property
+    def is_little(self) -> bool:
+        """Whether the event loop may apply it."""
+        return self.count <= LITTLE_MAX and self.bytes <= LITTLE_BYTES_MAX
 
     @property
     def first_offset(self) -> int | None:

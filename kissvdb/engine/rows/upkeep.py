@@ -222,7 +222,10 @@ class CollectionUpkeep:
             # It is tried again later.
             return
         if trio.current_time() - self._saved_at >= PRESSING_SHARE * self._save_seconds:
-            await self.save()
+            try:
+                await self.save()
+            except (PersistenceFailed, Damaged) as error:
+                self._note_failure("checkpoint", error)
 
     async def save(self) -> None:
         """Make the collection durable files, if it is not.
