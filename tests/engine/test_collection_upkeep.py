@@ -99,9 +99,14 @@ async def test_whoever_asks_for_a_checkpoint_and_leaves_breaks_nothing(config):
         assert db.vectors.find("c").actor.view().data.count == 60
 
 
+def seldom(config):
+    """No checkpoint comes by its time."""
+    return attrs.evolve(config, storage=attrs.evolve(config.storage, snapshot_interval_secs=86_400))
+
+
 async def test_a_load_does_not_leave_much_to_replay_until_the_next_interval(config, monkeypatch):
     monkeypatch.setattr(upkeep, "REPLAYED_NUMBERS_MAX", 100 * (2 + upkeep.REPLAYED_ROW))
-    async with open_database(config) as db:
+    async with open_database(seldom(config)) as db:
         await fill(db, 150)
         found = db.vectors.find("c")
         with trio.fail_after(PATIENCE_SECS):
@@ -132,8 +137,7 @@ async def test_what_a_vacuum_drops_does_not_hide_what_was_written_since(config, 
 
 async def test_nor_does_a_load_of_documents(config, monkeypatch):
     monkeypatch.setattr(upkeep, "REPLAYED_NUMBERS_MAX", 100 * upkeep.REPLAYED_ROW)
-    seldom = attrs.evolve(config.storage, snapshot_interval_secs=86_400)
-    async with open_database(attrs.evolve(config, storage=seldom)) as db:
+    async with open_database(seldom(config)) as db:
         for some in range(15):
             await db.write_many([Put(f"doc:d:{some}-{n}", b"{}") for n in range(10)])
         with trio.fail_after(PATIENCE_SECS):
