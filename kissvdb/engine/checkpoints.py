@@ -43,10 +43,10 @@ class Checkpoints:
 
     async def keep(self) -> None:
         """The task that checkpoints now and then."""
-        took = 0.0
+        took, since = 0.0, self._log.last_offset
         while True:
-            await self._until_due(REST_SHARE * took)
-            began = trio.current_time()
+            await self._until_due(since, REST_SHARE * took)
+            began, since = trio.current_time(), self._log.last_offset
             try:
                 for each in self._targets():
                     if each.save_is_due:
@@ -57,9 +57,8 @@ class Checkpoints:
             await self.retain()
             took = trio.current_time() - began
 
-    async def _until_due(self, rest_secs: float) -> None:
-        """Return when the time is over, or, after a rest, the log has grown by so much."""
-        since = self._log.last_offset
+    async def _until_due(self, since: int, rest_secs: float) -> None:
+        """Return when the time is over, or, after a rest, the log has grown by so much since."""
         with trio.move_on_after(self._interval_secs):
             await trio.sleep(rest_secs)
             while self._log.last_offset - since < RECORDS_MAX:  # noqa: ASYNC110 - it has no event
