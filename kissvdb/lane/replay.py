@@ -48,14 +48,18 @@ class ReplayStream:
         return data
 
     async def send_all(self, data: bytes) -> None:
-        """Send everything."""
-        await trio.lowlevel.checkpoint()
+        """Send everything; what the socket takes at once goes before anybody else has a turn.
+
+        Hypercorn ends the output in one task while another one sends.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._transport.send(data)
         except (OSError, trio.ClosedResourceError) as error:
             # Hypercorn may be waiting to read what was pipelined: only a close ends that.
             self._transport.close()
             raise trio.BrokenResourceError("the connection is broken") from error
+        await trio.lowlevel.cancel_shielded_checkpoint()
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""

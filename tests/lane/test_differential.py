@@ -204,6 +204,17 @@ async def test_500_conversations_agree_or_are_refused():
     assert refused > 100
 
 
+async def test_the_last_answer_of_the_other_door_is_not_cut_off_by_its_close():
+    # What Hypercorn does not understand it answers in one task, and another one closes.
+    lines = ["Transfer-Encoding: chunked"]
+    raw = request("GET", "http://test/v1/health", b"", *lines) + b"1\n{\r\n0\r\n\r\n"
+    async with open_doors() as (lane, _):
+        for _ in range(30):
+            said, closed = await lane.converse(raw)
+            assert [status for status, _, _ in parse(said)] == [400]
+            assert closed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 12))
 async def test_10000_conversations_agree_or_are_refused(seed):

@@ -42,10 +42,14 @@ def graph_of(saver, note, done):
 
 def test_of_two_processes_on_one_thread_no_note_is_lost_and_none_comes_twice(server, name):
     command = [sys.executable, __file__, server.url, name]
-    workers = [
-        subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True)
-        for number in range(2)
-    ]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    workers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(2)]
+    # Else one may be done before the other has begun.
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
     outcomes = [worker.communicate(timeout=120)[0].split() for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0]
     won = sorted(each for notes in outcomes for each in notes if each != "conflict")
@@ -65,6 +69,9 @@ def work(url, name, number):
     """A process of the test above: runs the thread again and again, and says what it has done."""
     with Client(url) as client:
         saver = KissSaver(client, name=name)
+        list(saver.list(THREAD))
+        print("ready", flush=True)
+        input()
         for turn in range(ROUNDS):
             note = f"{number}.{turn}"
             try:
