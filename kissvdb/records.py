@@ -272,7 +272,6 @@ def tag_of(kind: type[Record]) -> bytes:
 
 
 _KEY_TAGS = (tag_of(KeyWritten), tag_of(KeyDeleted))
-_EVENT_TAG = tag_of(EventPublished)
 
 
 def encode(record: Record) -> bytes:
@@ -293,11 +292,6 @@ def decode(payload: bytes) -> Record:
 def is_of_a_key(payload: bytes) -> bool:
     """Whether a log payload is a KeyWritten or a KeyDeleted: its tag tells, without decoding."""
     return payload[1:4] in _KEY_TAGS
-
-
-def is_event(payload: bytes) -> bool:
-    """The same of an EventPublished."""
-    return payload[1:4] == _EVENT_TAG
 
 
 class LogRecord(msgspec.Struct, frozen=True):

@@ -7,12 +7,12 @@ them. Here the parts that change are put between the parts that do not, and all 
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Self, cast
+from typing import Self
 
 import msgspec
 
 from kissvdb.core.events.stream import Event, event_of
-from kissvdb.records import EventPublished, decode, is_event
+from kissvdb.records import EventPublished
 
 _json = msgspec.json.encode
 _END = b"}\n\n"
@@ -28,19 +28,18 @@ class Run:
     A frame is the same as that of `Event`. An event is made when somebody asks for one.
     """
 
-    __slots__ = ("_ends", "_events", "_offsets", "_payloads", "_times_ms", "blob", "place")
+    __slots__ = ("_ends", "_events", "_offsets", "_records", "_times_ms", "blob", "place")
 
     def __init__(
         self,
         place: int,
         records: Sequence[EventPublished],
-        payloads: Sequence[bytes],
         offsets: Sequence[int],
         times_ms: Sequence[int],
     ) -> None:
         self.place = place
         """That of its first event."""
-        self._payloads, self._offsets, self._times_ms = payloads, offsets, times_ms
+        self._records, self._offsets, self._times_ms = records, offsets, times_ms
         self._events: dict[int, Event] = {}
         count = len(records)
         name = records[0].type
@@ -60,7 +59,7 @@ class Run:
         parts.append(_END)
         self.blob = b"".join(parts)
         fixed = len(start) + len(middle) + len(parts[4]) + len(_END)
-        if len(numbers[0]) == len(numbers[-1]) and len(times) == 1:
+        if len(numbers[0]) == len(numbers[-1]) and len(set(map(len, times.values()))) == 1:
             sizes = map((fixed + 2 * len(numbers[0])).__add__, map(len, datas))
         else:
             extra = len(parts[4])
@@ -77,45 +76,42 @@ class Run:
         cls,
         place: int,
         slots: Sequence[object],
+        sizes: Sequence[int],
         offsets: Sequence[int],
         times_ms: Sequence[int],
         begin: int,
         until: int,
     ) -> Self | None:
         """The events that can be framed at once from ``place`` on, whose slot is ``begin``, before
-        the slot ``until``; None: not even two."""
-        # No further than they are alike: what is read in vain would be so again for the next.
+        the slot ``until``; None: not even two. ``sizes``: bytes of payload, by slot."""
+        # No further than they are alike: what is looked at in vain would be so again for the next.
         records: list[EventPublished] = []
-        payloads: list[bytes] = []
+        first = slots[begin]
         size = 0
         for slot in range(begin, until):
-            payload = slots[slot]
-            if type(payload) is not bytes or not is_event(payload):
+            each = slots[slot]
+            if type(each) is not EventPublished or each.key is not None or each.tags:
                 break
-            size += len(payload)
-            record = cast(EventPublished, decode(payload))
-            if size > RUN_BYTES_MAX or record.key is not None or record.tags:
+            size += sizes[slot]
+            if size > RUN_BYTES_MAX or (each is not first and each.type != records[0].type):
                 break
-            if records and record.type != records[0].type:
-                break
-            records.append(record)
-            payloads.append(payload)
+            records.append(each)
         if len(records) < 2:
             return None
         end = begin + len(records)
-        return cls(place, records, payloads, offsets[begin:end], times_ms[begin:end])
+        return cls(place, records, offsets[begin:end], times_ms[begin:end])
 
     @property
     def end(self) -> int:
         """The place behind its last event."""
-        return self.place + len(self._payloads)
+        return self.place + len(self._records)
 
     def event(self, place: int) -> Event:
         """The event at a place of it, for who looks at it."""
         number = place - self.place
         event = self._events.get(number)
         if event is None:
-            record = decode(self._payloads[number])
+            record = self._records[number]
             event = event_of(self._offsets[number], self._times_ms[number], record)
             self._events[number] = event
         return event

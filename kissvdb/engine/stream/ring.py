@@ -21,11 +21,14 @@ from kissvdb.core.events.stream import (
 from kissvdb.engine.followers import Committed
 from kissvdb.engine.stream import rounds
 from kissvdb.engine.stream.rounds import Rounds, Slice
-from kissvdb.records import decode
+from kissvdb.records import EventPublished, decode
 
 MADE_MAX = 128 * 1024
 """So many bytes of the frames of one batch are made before others have their turn: 10 ms where they
 are numbers of vectors."""
+
+
+_Slot = Event | Run | EventPublished | bytes | None
 
 
 class Ring:
@@ -33,8 +36,9 @@ class Ring:
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
         # A record becomes an event when the first subscriber comes to it; without subscribers a
-        # write does not pay for that. Its payload waits here, one object instead of several.
-        self._events: list[Event | Run | bytes | None] = [None] * events_max
+        # write does not pay for that. Its payload waits here, one object instead of several; that
+        # of a user event is the record, whose parts are what its frame is made of.
+        self._events: list[_Slot] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
         self._times_ms = [0] * events_max
@@ -64,12 +68,12 @@ class Ring:
 
         A record at or below ``last_offset`` is known already and passed over.
         """
-        first_offset, records = committed.first_offset, committed.payloads
-        sizes = list(map(len, records))
-        known = max(0, min(len(records), self.last_offset + 1 - first_offset))
+        first_offset, events = committed.first_offset, _waiting(committed)
+        sizes = list(map(len, committed.payloads))
+        known = max(0, min(len(events), self.last_offset + 1 - first_offset))
         capacity = len(self._events)
-        for start in range(known, len(records), capacity):
-            part = records[start : start + capacity]
+        for start in range(known, len(events), capacity):
+            part = events[start : start + capacity]
             first = first_offset + start
             self.last_offset = first + len(part) - 1
             offsets = range(first, first + len(part))
@@ -92,7 +96,7 @@ class Ring:
 
     def _store(
         self,
-        events: Sequence[Event | Run | bytes | None],
+        events: Sequence[_Slot],
         offsets: Sequence[int],
         ts_ms: int,
         sizes: Sequence[int],
@@ -168,7 +172,7 @@ class Ring:
         as_one = wanted is None or not wanted.reads_json
         while place < self.next_place and ((size < bytes_max and work < WORK_MAX) or place < whole):
             slot = place % capacity
-            is_read = type(self._events[slot]) is not bytes
+            is_read = type(self._events[slot]) not in _UNREAD
             run = self._run(place) if as_one else None
             if not is_read:
                 fresh = self._sizes[slot] if run is None else len(run.blob)
@@ -222,11 +226,11 @@ class Ring:
         found = events[slot]
         if type(found) is Run:
             return found
-        if type(found) is not bytes:
+        if type(found) is not EventPublished:
             return None
         # Up to the end of the list: the next run begins at its start.
         until = min(slot + min(self.next_place - place, RUN_EVENTS_MAX), len(events))
-        run = Run.of(place, events, self._offsets, self._times_ms, slot, until)
+        run = Run.of(place, events, self._sizes, self._offsets, self._times_ms, slot, until)
         if run is not None:
             count = run.end - place
             events[slot : slot + count] = [run] * count
@@ -238,8 +242,9 @@ class Ring:
         assert event is not None
         if isinstance(event, Run):
             return event.event(place)
-        if isinstance(event, bytes):
-            event = event_of(self._offsets[slot], self._times_ms[slot], decode(event))
+        if not isinstance(event, Event):
+            record = decode(event) if isinstance(event, bytes) else event
+            event = event_of(self._offsets[slot], self._times_ms[slot], record)
             self._events[slot] = event
         return event
 
@@ -252,3 +257,17 @@ class Ring:
             self._events[slots] = [None] * (slots.stop - slots.start)
         self.first_place += count
         self._floor_offset = self._offsets[(self.first_place - 1) % capacity]
+
+
+_UNREAD = (bytes, EventPublished)
+
+
+def _waiting(committed: Committed) -> Sequence[EventPublished | bytes]:
+    """What is kept of records that nobody has looked at."""
+    records, payloads = committed.records, committed.payloads
+    if not any(type(record) is EventPublished for record in records):
+        return payloads
+    return [
+        record if type(record) is EventPublished else payload
+        for record, payload in zip(records, payloads, strict=True)
+    ]
