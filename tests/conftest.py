@@ -22,13 +22,14 @@ def _is_foreign(name: str) -> bool:
     return name.startswith(PREFIX) or name in seeds or name.lower().endswith("_proxy")
 
 
-PORTABLE = "TEST_KERNELS_PORTABLE"
-"""Set for a run in which the kernels are compiled for the plainest processor."""
+FORM = "TEST_KERNELS_FORM"
+"""In a run of another form of the kernels: KISSVDB_CPU; with a ? behind it only those kernels are
+compiled that a test calls."""
 
 for _name in filter(_is_foreign, list(os.environ)):
     del os.environ[_name]
-if os.environ.get(PORTABLE):
-    os.environ["KISSVDB_CPU"] = "portable"
+if os.environ.get(FORM):
+    os.environ["KISSVDB_CPU"] = os.environ[FORM].removesuffix("?")
 # Each client of httpx reads the machine's list of authorities, for 50 ms; no test needs any.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(ROOT / "tests")

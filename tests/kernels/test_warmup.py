@@ -8,15 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from llvmlite import binding
 
 import kissvdb
-from kissvdb.kernels import features
 from kissvdb.kernels.jit import KERNELS
-from tests.conftest import PORTABLE
+from tests.conftest import FORM
 
 COMPILE_SECONDS_MAX = 1800
 """All kernels, on a machine that has other things to do."""
 
+in_the_usual_form = pytest.mark.skipif(FORM in os.environ, reason="a run of another form")
 PACKAGE = Path(kissvdb.__file__).parent
 ONE_SEARCH = """
 import numpy as np
@@ -69,22 +70,23 @@ def test_after_the_warm_up_no_kernel_compiles_again():
     assert not any(kernel._can_compile for kernel in KERNELS)
 
 
-@pytest.mark.skipif(features.PORTABLE, reason="this is the portable run")
+@in_the_usual_form
 @pytest.mark.parametrize(
-    ("tests", "kernels"),
+    ("tests", "form"),
     [
         # What differs by the processor is how codes are compared.
-        pytest.param("tests/kernels/test_codes.py", "some", marks=pytest.mark.slow),
-        pytest.param("tests/kernels", "all", marks=pytest.mark.slow),
+        pytest.param("tests/kernels/test_codes.py", "portable?", marks=pytest.mark.slow),
+        pytest.param("tests/kernels/test_codes.py", "avx2?", marks=pytest.mark.slow),
+        pytest.param("tests/kernels", "portable", marks=pytest.mark.slow),
     ],
 )
-def test_the_portable_form_passes_the_tests_of_this_folder(tests, kernels):
+def test_another_form_passes_the_tests_of_this_folder(tests, form):
     root = PACKAGE.parent
     arguments = ["-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
     result = subprocess.run(
         [sys.executable, *arguments],
         cwd=root,
-        env=os.environ | {PORTABLE: kernels},
+        env=os.environ | {FORM: form},
         capture_output=True,
         text=True,
         check=False,
@@ -94,12 +96,19 @@ def test_the_portable_form_passes_the_tests_of_this_folder(tests, kernels):
     assert " passed" in result.stdout, result.stdout
 
 
-def test_the_portable_switch_masks_what_the_processor_can_do():
+@in_the_usual_form
+@pytest.mark.parametrize(("form", "target"), [("portable", "generic"), ("avx2", "haswell")])
+def test_the_switch_masks_what_the_processor_can_do(form, target):
+    if form == "avx2" and not binding.get_host_cpu_features().get("avx2"):
+        pytest.skip("this processor has no AVX2")
     code = (
         "from numba.core.registry import cpu_target\n"
         "from kissvdb.kernels import features\n"
         "from kissvdb.kernels.jit import kernel\n"
-        "print(features.VNNI, cpu_target.target_context.codegen().magic_tuple()[1:])"
+        "target = cpu_target.target_context.codegen().magic_tuple()[1:]\n"
+        "print(features.VNNI, features.AVX2, *target)"
     )
-    out = run(["-c", code], PACKAGE.parent, "", KISSVDB_CPU="portable")
-    assert out == "False ('generic', '')\n"
+    vnni, avx2, name, *found = run(["-c", code], PACKAGE.parent, "", KISSVDB_CPU=form).split()
+    assert (vnni, avx2, name) == ("False", str(form == "avx2"), target)
+    assert "+avx512" not in "".join(found)
+    assert ("+avx2" in "".join(found)) == (form == "avx2")
