@@ -2,7 +2,8 @@
 
 Every write is acknowledged only after it is on disk (fdatasync), in our server and in all peers.
 All servers run at once and are loaded in turn, in interleaved rounds: for each key space servers of
-its own, which have all its keys before they are measured.
+its own, which have all its keys before they are measured. With --at-once the key spaces take turns,
+too, instead of one coming after the other.
 """
 
 import argparse
@@ -54,42 +55,55 @@ def main() -> int:
     command.add_argument("--only", default="", help="servers and ways, by a part of their name")
     command.add_argument("--groups", default=",".join(GROUPS), help="what to measure")
     options.add_spaces(command)
+    command.add_argument("--at-once", action="store_true", help="all key spaces in the same rounds")
     arguments = command.parse_args()
     with options.scratch(arguments.dir, command) as (directory, file_system):
         about = report.machine(directory, file_system)
+        loader = native.program("closed_loop", directory, python=arguments.python_load)
+        spaces = list(enumerate(arguments.spaces))
         cells: list[report.Cell] = []
         used: dict[str, Server] = {}
-        for number, space in enumerate(arguments.spaces):
-            where = directory / str(number)
-            where.mkdir()
+        for together in [spaces] if arguments.at_once else [[each] for each in spaces]:
             with ExitStack() as stack:
-                cells += in_space(stack, space, arguments, where, used)
-            shutil.rmtree(where)
+                ways: list[Way] = []
+                for number, space in together:
+                    where = directory / str(number)
+                    where.mkdir()
+                    ways += ready(stack, space, arguments, where, loader)
+                used |= {way.target.server.name: way.target.server for way in ways}
+                cells += run(ways, loader, arguments, directory)
+            for number, _ in together:
+                shutil.rmtree(directory / str(number))
         return finish(cells, arguments, about, list(used.values()))
 
 
-def in_space(
+@attrs.frozen
+class Way:
+    """What is measured, and the label of its key space."""
+
+    label: str
+    target: Target
+
+
+def ready(
     stack: ExitStack,
     space: KeySpace,
     arguments: argparse.Namespace,
     directory: Path,
-    used: dict[str, Server],
-) -> list[report.Cell]:
-    """Measure all servers with the keys of one space; note in ``used`` which there were."""
+    loader: Sequence[str],
+) -> list[Way]:
+    """Start all servers with the keys of one space; what is to be measured of them."""
     only = arguments.only.split(",")
-    loader = native.program("closed_loop", directory, python=arguments.python_load)
     running = start(stack, directory, only)
     fill(running, space)
-    wanted = [
-        target
+    return [
+        Way(space.label, target)
         for target in targets(running, space)
         if target.group in arguments.groups.split(",")
         and (target.group != "event" or not space.is_filled)
         and _any_in(only, target.name)
         and _spoken(loader, target)
     ]
-    used |= {target.server.name: target.server for target in wanted}
-    return run(wanted, loader, arguments, directory, space.label)
 
 
 def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> dict[str, Server]:
@@ -114,13 +128,12 @@ def start(stack: ExitStack, directory: Path, only: Sequence[str]) -> dict[str, S
 
 
 def run(
-    wanted: Sequence[Target],
+    ways: Sequence[Way],
     loader: Sequence[str],
     arguments: argparse.Namespace,
     directory: Path,
-    label: str,
 ) -> list[report.Cell]:
-    """Measure every target at every number of connections, in each round."""
+    """Measure every way at every number of connections, in each round."""
     cells = []
     for number in range(arguments.rounds):
         print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
@@ -128,9 +141,10 @@ def run(
             batch = group == "batch"
             for connections in arguments.batch_connections if batch else arguments.connections:
                 # Each round starts with another server, so that none is always first.
-                members = [target for target in wanted if target.group == group]
+                members = [way for way in ways if way.target.group == group]
                 turn = number % max(1, len(members))
-                for target in members[turn:] + members[:turn]:
+                for way in members[turn:] + members[:turn]:
+                    target = way.target
                     figures = measure(
                         loader,
                         target.server,
@@ -139,7 +153,7 @@ def run(
                         connections=connections,
                         seconds=arguments.seconds,
                     )
-                    place = report.Place(group + label, target.name, connections)
+                    place = report.Place(group + way.label, target.name, connections)
                     cells.append(report.Cell(place, number, attrs.asdict(figures)))
     return cells
 
