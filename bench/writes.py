@@ -141,7 +141,10 @@ def run(
             batch = group == "batch"
             for connections in arguments.batch_connections if batch else arguments.connections:
                 # Each round starts with another server, so that none is always first.
-                members = [way for way in ways if way.target.group == group]
+                # Nor is one key space: what is measured of both is so one after the other.
+                turned = ways if number % 2 == 0 else ways[::-1]
+                members = [way for way in turned if way.target.group == group]
+                members.sort(key=lambda way: way.target.name)
                 turn = number % max(1, len(members))
                 for way in members[turn:] + members[:turn]:
                     target = way.target

@@ -23,13 +23,14 @@ def _is_foreign(name: str) -> bool:
 
 
 FORM = "TEST_KERNELS_FORM"
-"""In a run of another form of the kernels: KISSVDB_CPU; with a ? behind it only those kernels are
-compiled that a test calls."""
+"""In a run of another form of the kernels: KISSVDB_CPU."""
+AS_CALLED = "TEST_KERNELS_AS_CALLED"
+"""Set for a run in which only those are compiled that a test calls."""
 
 for _name in filter(_is_foreign, list(os.environ)):
     del os.environ[_name]
 if os.environ.get(FORM):
-    os.environ["KISSVDB_CPU"] = os.environ[FORM].removesuffix("?")
+    os.environ["KISSVDB_CPU"] = os.environ[FORM]
 # Each client of httpx reads the machine's list of authorities, for 50 ms; no test needs any.
 os.environ.pop("SSL_CERT_FILE", None)
 os.environ["SSL_CERT_DIR"] = str(ROOT / "tests")

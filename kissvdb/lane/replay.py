@@ -48,10 +48,8 @@ class ReplayStream:
         return data
 
     async def send_all(self, data: bytes) -> None:
-        """Send everything; what the socket takes at once goes before anybody else has a turn.
-
-        Hypercorn ends the output in one task while another one sends.
-        """
+        """Send everything. What the socket takes at once goes before anybody else has a turn:
+        Hypercorn ends the output in one task while another one sends."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             await self._transport.send(data)
@@ -63,8 +61,9 @@ class ReplayStream:
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""
+        # Hypercorn does not wait for its own lock here: who just got it, to send, sends first.
+        await trio.lowlevel.cancel_shielded_checkpoint()
         self._transport.close_output()
-        await trio.lowlevel.checkpoint()
 
     async def aclose(self) -> None:
         """Close the connection."""

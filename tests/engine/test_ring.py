@@ -155,6 +155,7 @@ def test_nothing_is_passed_over_by_who_waits_at_a_batch_that_begins_the_ring():
     assert found == (b"", 0, 10)
 
 
+KEYS = st.builds(KeyWritten, st.just("k"), st.sampled_from([b"1", b'{"job_id":"j"}']), st.just(1))
 EVENTS = st.builds(
     EventPublished,
     type=st.sampled_from(["t", "u", "ünd", "t" * 64]),
@@ -178,7 +179,7 @@ def test_events_framed_together_are_framed_as_each_alone_is(data):
     ring = Ring(events_max=64, bytes_max=2**30, last_offset=94)
     model = []
     for _ in range(data.draw(st.integers(1, 6))):
-        records = data.draw(st.lists(EVENTS, min_size=1, max_size=40))
+        records = data.draw(st.lists(EVENTS | EVENTS | KEYS, min_size=1, max_size=40))
         first, ts_ms = ring.last_offset + 1, data.draw(st.integers(0, 3))
         payloads = [encode(record) for record in records]
         ring.extend(Committed(first - 1, first, ts_ms, records, payloads))

@@ -7,12 +7,12 @@ them. Here the parts that change are put between the parts that do not, and all 
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Self
+from typing import Self, TypeGuard
 
 import msgspec
 
 from kissvdb.core.events.stream import Event, event_of
-from kissvdb.records import EventPublished
+from kissvdb.records import EventPublished, Record
 
 _json = msgspec.json.encode
 _END = b"}\n\n"
@@ -20,6 +20,11 @@ _END = b"}\n\n"
 RUN_EVENTS_MAX = 512
 RUN_BYTES_MAX = 64 * 1024
 """A run is made in one go, and kept for its last event: so much of it, in bytes of payload."""
+
+
+def is_plain_event(record: Record) -> TypeGuard[EventPublished]:
+    """Whether its frame says nothing but its type and data."""
+    return type(record) is EventPublished and record.key is None and not record.tags
 
 
 class Run:
@@ -83,17 +88,17 @@ class Run:
         until: int,
     ) -> Self | None:
         """The events that can be framed at once from ``place`` on, whose slot is ``begin``, before
-        the slot ``until``; None: not even two. ``sizes``: bytes of payload, by slot."""
+        the slot ``until``; None: not even two. All that are records in ``slots`` are plain;
+        ``sizes``: bytes of payload, by slot."""
         # No further than they are alike: what is looked at in vain would be so again for the next.
         records: list[EventPublished] = []
-        first = slots[begin]
         size = 0
         for slot in range(begin, until):
             each = slots[slot]
-            if type(each) is not EventPublished or each.key is not None or each.tags:
+            if type(each) is not EventPublished:
                 break
             size += sizes[slot]
-            if size > RUN_BYTES_MAX or (each is not first and each.type != records[0].type):
+            if size > RUN_BYTES_MAX or (records and each.type != records[0].type):
                 break
             records.append(each)
         if len(records) < 2:

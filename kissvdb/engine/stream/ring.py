@@ -9,7 +9,7 @@ one join.
 from collections.abc import Sequence
 
 from kissvdb.core.events.publishing import StreamQuery
-from kissvdb.core.events.runs import RUN_EVENTS_MAX, Run
+from kissvdb.core.events.runs import RUN_EVENTS_MAX, Run, is_plain_event
 from kissvdb.core.events.stream import (
     WORK_MAX,
     WORK_PER_EVENT,
@@ -29,6 +29,7 @@ are numbers of vectors."""
 
 
 _Slot = Event | Run | EventPublished | bytes | None
+_UNREAD = (bytes, EventPublished)
 
 
 class Ring:
@@ -36,8 +37,8 @@ class Ring:
 
     def __init__(self, *, events_max: int, bytes_max: int, last_offset: int) -> None:
         # A record becomes an event when the first subscriber comes to it; without subscribers a
-        # write does not pay for that. Its payload waits here, one object instead of several; that
-        # of a user event is the record, whose parts are what its frame is made of.
+        # write does not pay for that. Its payload waits here, one object instead of several; of a
+        # plain event the record, whose two parts are what its frame is made of.
         self._events: list[_Slot] = [None] * events_max
         # Of each slot: the highest offset at or before its event, which is a record's own.
         self._offsets = [0] * events_max
@@ -259,15 +260,12 @@ class Ring:
         self._floor_offset = self._offsets[(self.first_place - 1) % capacity]
 
 
-_UNREAD = (bytes, EventPublished)
-
-
 def _waiting(committed: Committed) -> Sequence[EventPublished | bytes]:
     """What is kept of records that nobody has looked at."""
     records, payloads = committed.records, committed.payloads
-    if not any(type(record) is EventPublished for record in records):
+    if EventPublished not in set(map(type, records)):
         return payloads
     return [
-        record if type(record) is EventPublished else payload
+        record if is_plain_event(record) else payload
         for record, payload in zip(records, payloads, strict=True)
     ]

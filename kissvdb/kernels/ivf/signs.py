@@ -14,13 +14,13 @@ A block has 32 rows: for each eight dimensions a byte of every row; then, as flo
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import binding, ir
+from llvmlite import ir
 from numba import types
 from numpy.typing import NDArray
 
 from kissvdb.kernels import vector_ir as vir
 from kissvdb.kernels.arrays import L2
-from kissvdb.kernels.features import PORTABLE
+from kissvdb.kernels.features import SHUFFLES
 from kissvdb.kernels.ivf.lists import BLOCK_ROWS
 from kissvdb.kernels.ivf.sign_blocks import AUX_BYTES as AUX_BYTES
 from kissvdb.kernels.ivf.sign_blocks import TURNED as TURNED
@@ -46,7 +46,6 @@ LANES = 32
 BYTES = ir.VectorType(vir.INT8, LANES)
 WORDS = ir.VectorType(ir.IntType(16), LANES // 2)
 FLOATS = ir.VectorType(vir.FLOAT32, LANES)
-SHUFFLES = not PORTABLE and bool(binding.get_host_cpu_features().get("avx2"))
 
 
 class Signed(NamedTuple):

@@ -44,13 +44,16 @@ def test_of_two_processes_on_one_thread_no_note_is_lost_and_none_comes_twice(ser
     command = [sys.executable, __file__, server.url, name]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     workers = [subprocess.Popen([*command, str(number)], **pipes) for number in range(2)]
-    # Else one may be done before the other has begun.
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    outcomes = [worker.communicate(timeout=120)[0].split() for worker in workers]
+    try:
+        # Else one may be done before the other has begun.
+        assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 2
+        for worker in workers:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        outcomes = [worker.communicate(timeout=120)[0].split() for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
     assert [worker.returncode for worker in workers] == [0, 0]
     won = sorted(each for notes in outcomes for each in notes if each != "conflict")
     assert any("conflict" in notes for notes in outcomes)
