@@ -141,7 +141,7 @@ def run(
             batch = group == "batch"
             for connections in arguments.batch_connections if batch else arguments.connections:
                 # Each round starts with another server, so that none is always first.
-                # Nor is one key space: what is measured of both is so one after the other.
+                # Nor is one key space always first; a way is measured in all of them in a row.
                 turned = ways if number % 2 == 0 else ways[::-1]
                 members = [way for way in turned if way.target.group == group]
                 members.sort(key=lambda way: way.target.name)
