@@ -173,8 +173,10 @@ def load(
     by default the working directory, is read if it is by its names kissvdb's. Raises ConfigError.
     """
     environ = dict(os.environ if environ is None else environ)
-    for name in PROCESS_VARIABLES:
-        environ.pop(name, None)
+    for name, known in PROCESS_VARIABLES.items():
+        value = environ.pop(name, "")
+        if value and value not in known:
+            raise ConfigError(f"{name} must be one of {', '.join(known)}, not {value!r}")
     dotenv, left_alone = _dotenv(env_file, directory or Path.cwd())
     written = {name: variable.value for name, variable in dotenv.items()}
     config_file = config_file or environ.get(FILE_VARIABLE) or written.get(FILE_VARIABLE)

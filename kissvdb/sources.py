@@ -16,8 +16,9 @@ from kissvdb.errors import ConfigError
 FILE_BYTES_MAX = MIB
 PREFIX = "KISSVDB_"
 FILE_VARIABLE = "KISSVDB_CONFIG"
-PROCESS_VARIABLES = frozenset({"KISSVDB_CPU"})
-"""Read by the kernels when they are imported, before any Config: only the environment counts."""
+PROCESS_VARIABLES = {"KISSVDB_CPU": ("native", "portable", "avx2")}
+"""Read by the kernels when they are imported, before any Config, and what they may say: only the
+environment counts."""
 
 # Names that deployments of RustKissVDB and Luma already set; the first that is set wins.
 ALIASES: Mapping[str, tuple[str, ...]] = {

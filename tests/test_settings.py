@@ -287,6 +287,12 @@ def test_what_is_read_before_any_setting_counts_in_the_environment_only(read):
     assert "KISSVDB_CPU is not a setting" in notice
 
 
+def test_a_form_of_the_kernels_that_there_is_not_is_refused(read):
+    assert read(KISSVDB_CPU="").notices == ()
+    with pytest.raises(ConfigError, match=r"KISSVDB_CPU .*native, portable, avx2.* 'prtable'"):
+        read(KISSVDB_CPU="prtable")
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 def test_an_open_address_without_a_key_is_refused_unless_it_is_called_unsafe(read, bind):
     with pytest.raises(ConfigError, match=r"unsafe-bind.*\(server.bind is from: environment BIND"):
